@@ -1,0 +1,185 @@
+//! The owner of every background task.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Clock;
+use crate::clock::timeout;
+
+/// A task that ended in a panic. After it nothing is known about the state it owned.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("task `{task}` panicked: {message}")]
+pub struct TaskFailure {
+    /// The name the task was spawned with.
+    pub task: &'static str,
+    /// What it said.
+    pub message: String,
+}
+
+/// Tasks did not end in time.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{running}` tasks still ran after `{waited:?}`")]
+pub struct ShutdownError {
+    /// How many.
+    pub running: usize,
+    /// How long they were given.
+    pub waited: Duration,
+}
+
+struct Inner {
+    tracker: TaskTracker,
+    token: CancellationToken,
+    failure: watch::Sender<Option<TaskFailure>>,
+}
+
+/// Spawns tasks, hears of their panics and waits for their end. Clones share the tasks.
+#[derive(Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("tasks", &self.inner.tracker.len())
+            .finish()
+    }
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Supervisor {
+    /// A supervisor without tasks.
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                tracker: TaskTracker::new(),
+                token: CancellationToken::new(),
+                failure: watch::Sender::new(None),
+            }),
+        }
+    }
+
+    /// Runs `future` as a task. A panic in it is recorded and told to [`Supervisor::failed`].
+    ///
+    /// The handle yields `None` after a panic. Dropping the handle does not stop the task.
+    pub fn spawn<F>(&self, task: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        self.inner.tracker.spawn(async move {
+            match AssertUnwindSafe(future).catch_unwind().await {
+                Ok(output) => Some(output),
+                Err(panic) => {
+                    let message = panic_message(panic.as_ref());
+                    tracing::error!(task, message, "task panicked");
+                    inner.failure.send_if_modified(|failure| {
+                        let first = failure.is_none();
+                        failure.get_or_insert(TaskFailure { task, message });
+                        first
+                    });
+                    None
+                }
+            }
+        })
+    }
+
+    /// Cancelled when the tasks shall end. Tasks take a clone.
+    pub fn token(&self) -> CancellationToken {
+        self.inner.token.clone()
+    }
+
+    /// Ends with the first panic of a task. Cancel-safe.
+    pub async fn failed(&self) -> TaskFailure {
+        let mut failures = self.inner.failure.subscribe();
+        loop {
+            if let Some(failure) = failures.borrow_and_update().clone() {
+                return failure;
+            }
+            if failures.changed().await.is_err() {
+                // The sender lives in `self`, so this cannot be reached while we are borrowed.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Asks all tasks to end and waits for them, at most `deadline`.
+    pub async fn shutdown(
+        &self,
+        clock: &dyn Clock,
+        deadline: Duration,
+    ) -> Result<(), ShutdownError> {
+        self.inner.token.cancel();
+        self.inner.tracker.close();
+        timeout(clock, deadline, self.inner.tracker.wait())
+            .await
+            .map_err(|elapsed| ShutdownError {
+                running: self.inner.tracker.len(),
+                waited: elapsed.0,
+            })
+    }
+}
+
+/// The text of a panic, if it has one.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&'static str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemClock;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_is_told_and_harms_no_other_task() {
+        let supervisor = Supervisor::new();
+        let token = supervisor.token();
+        let healthy = supervisor.spawn("healthy", async move {
+            token.cancelled().await;
+            7
+        });
+        let broken = supervisor.spawn("broken", async { panic!("on purpose") });
+        assert!(matches!(broken.await, Ok(None)));
+        let failure = supervisor.failed().await;
+        assert_eq!(
+            (failure.task, failure.message.as_str()),
+            ("broken", "on purpose")
+        );
+        supervisor
+            .shutdown(&SystemClock::new(), Duration::from_secs(5))
+            .await
+            .expect("the healthy task ends when asked");
+        assert!(matches!(healthy.await, Ok(Some(7))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_does_not_end_is_counted() {
+        let supervisor = Supervisor::new();
+        supervisor.spawn("deaf", std::future::pending::<()>());
+        let error = supervisor
+            .shutdown(&SystemClock::new(), Duration::from_secs(3))
+            .await
+            .expect_err("it never ends");
+        assert_eq!(error.running, 1);
+    }
+}

@@ -1,0 +1,109 @@
+//! The one small set of error codes that both front ends map from.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, as a caller must tell apart. Each front end maps every code exhaustively.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request itself is malformed or breaks a documented rule.
+    InvalidArgument,
+    /// A record batch is damaged or its header contradicts itself.
+    CorruptBatch,
+    /// A record batch is larger than its topic allows.
+    BatchTooLarge,
+    /// A request or message is larger than the service takes.
+    RequestTooLarge,
+    /// No such topic.
+    UnknownTopic,
+    /// The topic has no such partition.
+    UnknownPartition,
+    /// The topic exists already.
+    TopicExists,
+    /// The name cannot be a topic's name.
+    InvalidTopicName,
+    /// A topic's configuration has a key or value that is not allowed.
+    InvalidConfig,
+    /// The offset lies outside `[log start, high watermark]`.
+    OffsetOutOfRange,
+    /// The expected next offset is not the actual one.
+    OffsetMismatch,
+    /// The fencing token is not the partition's.
+    FencingTokenMismatch,
+    /// A batch's sequence is neither the next nor a known one.
+    OutOfOrderSequence,
+    /// A newer epoch of this producer exists.
+    ProducerFenced,
+    /// The producer is not known and its sequence does not start at 0.
+    UnknownProducer,
+    /// The store says that another process owns what this one tried to write.
+    Fenced,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// The caller did not say who it is.
+    Unauthenticated,
+    /// Memory, quota or rate is used up for now; try again later.
+    ResourceExhausted,
+    /// A part of the service cannot be reached or is going away; try again.
+    Unavailable,
+    /// The deadline passed before the answer was known.
+    DeadlineExceeded,
+    /// The caller went away.
+    Cancelled,
+    /// Stored bytes fail their checks; the message names object, offset and partition.
+    DataLoss,
+    /// What was asked for is not offered by this version.
+    Unsupported,
+    /// A bug of ours.
+    Internal,
+}
+
+impl ErrorCode {
+    /// Whether the same request may succeed later without a change.
+    pub const fn is_retriable(self) -> bool {
+        matches!(
+            self,
+            Self::ResourceExhausted | Self::Unavailable | Self::DeadlineExceeded | Self::Fenced
+        )
+    }
+
+    /// The stable name, as it stands in `ErrorInfo.reason`, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::CorruptBatch => "CORRUPT_BATCH",
+            Self::BatchTooLarge => "BATCH_TOO_LARGE",
+            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Self::UnknownTopic => "UNKNOWN_TOPIC",
+            Self::UnknownPartition => "UNKNOWN_PARTITION",
+            Self::TopicExists => "TOPIC_EXISTS",
+            Self::InvalidTopicName => "INVALID_TOPIC_NAME",
+            Self::InvalidConfig => "INVALID_CONFIG",
+            Self::OffsetOutOfRange => "OFFSET_OUT_OF_RANGE",
+            Self::OffsetMismatch => "OFFSET_MISMATCH",
+            Self::FencingTokenMismatch => "FENCING_TOKEN_MISMATCH",
+            Self::OutOfOrderSequence => "OUT_OF_ORDER_SEQUENCE",
+            Self::ProducerFenced => "PRODUCER_FENCED",
+            Self::UnknownProducer => "UNKNOWN_PRODUCER",
+            Self::Fenced => "FENCED",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Cancelled => "CANCELLED",
+            Self::DataLoss => "DATA_LOSS",
+            Self::Unsupported => "UNSUPPORTED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

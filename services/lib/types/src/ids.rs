@@ -1,0 +1,182 @@
+//! Identifiers. Each is a type of its own, so that two of them cannot be swapped.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Defines a newtype over an integer with the conversions that all identifiers share.
+macro_rules! integer_id {
+    ($(#[$doc:meta])* $name:ident($int:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name($int);
+
+        impl $name {
+            /// Wraps the raw number.
+            pub const fn new(raw: $int) -> Self {
+                Self(raw)
+            }
+
+            /// The raw number, as it is stored and sent.
+            pub const fn get(self) -> $int {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+/// Defines a newtype over a random UUID.
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps an existing UUID.
+            pub const fn new(raw: Uuid) -> Self {
+                Self(raw)
+            }
+
+            /// Builds the id from 16 random bytes, as a version 4 UUID.
+            pub fn from_random_bytes(bytes: [u8; 16]) -> Self {
+                Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+            }
+
+            /// Builds the id from its 16 stored bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The 16 bytes that are stored and sent.
+            pub const fn to_bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+
+            /// The UUID itself.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// Names one cluster for ever; every object in its bucket carries it.
+    ClusterId
+);
+uuid_id!(
+    /// Names one topic for ever. A topic that is deleted and created again has another id.
+    TopicId
+);
+
+integer_id!(
+    /// The tenant that a key belongs to; 0 until tenants exist.
+    Tenant(u32)
+);
+integer_id!(
+    /// The compact number of a topic, unique within the cluster; rows of the store key on it.
+    TopicNumber(u64)
+);
+integer_id!(
+    /// A partition of a topic, from 0.
+    PartitionIndex(u32)
+);
+integer_id!(
+    /// The unit of ownership in the metadata service.
+    ShardId(u32)
+);
+integer_id!(
+    /// Which bucket of the cluster an object lies in; 0 is the one the cluster began with.
+    BucketId(u16)
+);
+integer_id!(
+    /// Given by the store to a writer process at its start; never given twice.
+    Incarnation(u64)
+);
+integer_id!(
+    /// Counts the group transactions of a shard.
+    GroupNumber(u64)
+);
+integer_id!(
+    /// Counts the restores of a cluster's metadata from a backup.
+    ClusterGeneration(u32)
+);
+integer_id!(
+    /// An idempotent producer. Negative values stand for "not idempotent", as in Kafka.
+    ProducerId(i64)
+);
+integer_id!(
+    /// The epoch of an idempotent producer; a higher one fences the lower ones.
+    ProducerEpoch(i16)
+);
+
+impl ProducerId {
+    /// The producer id of a batch that is not idempotent.
+    pub const NONE: Self = Self(-1);
+
+    /// Whether batches of this producer carry sequences that are checked.
+    pub const fn is_idempotent(self) -> bool {
+        self.0 >= 0
+    }
+}
+
+impl ProducerEpoch {
+    /// The epoch of a batch that is not idempotent.
+    pub const NONE: Self = Self(-1);
+}
+
+/// A partition of a topic by the compact topic number: the key of everything per partition.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: TopicNumber,
+    /// The partition in it.
+    pub partition: PartitionIndex,
+}
+
+impl TopicPartition {
+    /// Names a partition of a topic.
+    pub const fn new(topic: TopicNumber, partition: PartitionIndex) -> Self {
+        Self { topic, partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}

@@ -1,0 +1,22 @@
+//! Domain words of Tidelog: ids, offsets, names, limits and error codes; no I/O.
+//!
+//! Every other crate speaks in these types. They are small, `Copy` where they can be, and checked where
+//! they enter: a [`TopicName`] that exists is a valid one.
+
+mod error_code;
+mod ids;
+pub mod limits;
+mod names;
+mod offset;
+mod segment_name;
+mod time;
+
+pub use error_code::ErrorCode;
+pub use ids::{
+    BucketId, ClusterGeneration, ClusterId, GroupNumber, Incarnation, PartitionIndex,
+    ProducerEpoch, ProducerId, ShardId, Tenant, TopicId, TopicNumber, TopicPartition,
+};
+pub use names::{TopicName, TopicNameError};
+pub use offset::{Offset, OffsetRange};
+pub use segment_name::{SegmentName, SegmentSequence};
+pub use time::Timestamp;
