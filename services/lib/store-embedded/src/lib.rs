@@ -1,0 +1,1 @@
+//! The embedded store: SlateDB in the bucket.

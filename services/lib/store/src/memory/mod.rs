@@ -1,0 +1,1 @@
+//! The store of tests and simulation: in memory, with faults on demand.
