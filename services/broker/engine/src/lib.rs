@@ -1,0 +1,1 @@
+//! The broker engine: batching, flush, commit and fetch; no network.

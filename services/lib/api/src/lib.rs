@@ -1,0 +1,1 @@
+//! Generated gRPC types, conversions and the mapping of errors to statuses.

@@ -1,0 +1,1 @@
+//! Bucket set-up for S3: creation, lifecycle rules.

@@ -1,0 +1,1 @@
+//! The page cache: memory, single flight, admission.

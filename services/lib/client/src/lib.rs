@@ -1,0 +1,1 @@
+//! The Rust client: producer, consumer and admin.

@@ -1,0 +1,1 @@
+//! The bytes Tidelog stores: record batches, segments and manifests; pure.

@@ -1,0 +1,1 @@
+//! The metadata service: catalogue and sequencers.

@@ -1,0 +1,3 @@
+//! The binary tidelog: serve and the command line.
+
+fn main() {}

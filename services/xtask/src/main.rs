@@ -1,0 +1,3 @@
+//! The developers' front door: test, tidy, codegen, docs, bench.
+
+fn main() {}
