@@ -16,18 +16,20 @@
 //! `conformance`, the suite that every implementation passes.
 
 pub mod buffer;
+mod buffered;
 mod error;
 pub mod memory;
 pub mod occ;
 mod range;
+mod range_set;
 mod store;
 mod transact;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use buffered::{BufferedTransaction, Snapshot};
 pub use bytes::Bytes;
-
 pub use error::{Cause, CloseReason, CommitError, LimitKind, Retry, StoreError, TooLarge};
 pub use range::KeyRange;
 pub use store::{Direction, Limits, ReadMode, ScanOptions, ScanPage, Store, Transaction, Version};
