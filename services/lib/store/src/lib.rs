@@ -26,6 +26,10 @@ mod store;
 mod transact;
 
 #[cfg(feature = "conformance")]
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "cases fail by panic, as tests do"
+)]
 pub mod conformance;
 
 pub use buffered::{BufferedTransaction, Snapshot};

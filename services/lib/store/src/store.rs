@@ -180,6 +180,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Waits until the store will never answer again, and says why. Cancel-safe.
     async fn closed(&self) -> CloseReason;
 
+    /// Proves that this process held the writer's role at a moment after the call began, so that what a
+    /// transaction begun before the proof read was the newest state. A store that a process reaches over
+    /// its own storage may learn only here, or from a commit, that it has been fenced: a read alone shows
+    /// the state as this process knew it. Cancel-safe.
+    async fn confirm(&self) -> Result<(), StoreError> {
+        self.begin().await.map(drop)
+    }
+
     /// Flushes, gives up the writer's role and ends background work. Commits that are under way are
     /// finished first, later ones fail with `Closed`. A second call does nothing.
     async fn close(&self) -> Result<(), StoreError>;
