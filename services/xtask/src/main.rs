@@ -1,3 +1,84 @@
-//! The developers' front door: test, tidy, codegen, docs, bench.
+//! The developers' front door: `cargo xtask test|tidy|codegen|docs|bench|fuzz|tools`.
+//!
+//! Nothing here is part of the product. Every command can be run from any folder of the repository.
 
-fn main() {}
+mod bench;
+mod docs;
+mod fuzz;
+mod process;
+mod root;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::root::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The developers' front door", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything that CI runs, or one part of it.
+    Test(test::Options),
+    /// Check what lints cannot: layers, file sizes, banned words, dead files, links.
+    Tidy,
+    /// Generate the Rust code of the gRPC API from `proto/`.
+    Codegen {
+        /// Only compare with what is checked in.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Generate `docs/reference/` from settings, command line and metrics.
+    Docs {
+        /// Only compare with what is checked in.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the load generator against Tidelog and its peers.
+    Bench(bench::Options),
+    /// Run the fuzz targets of every decoder.
+    Fuzz(fuzz::Options),
+    /// Fetch or build the tools that the tests use, and print where they are.
+    Tools,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let done = match cli.command {
+        Command::Test(options) => return test::run(&workspace, &options),
+        Command::Tidy => tidy::run(&workspace),
+        Command::Codegen { check } => codegen(&workspace, check),
+        Command::Docs { check } => docs::run(&workspace, check),
+        Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Fuzz(options) => fuzz::run(&workspace, &options),
+        Command::Tools => tools::print_all(&workspace),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The generator is a program of its own, beside the code it generates.
+pub(crate) fn codegen(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
+    let mut command = workspace.cargo(["run", "--quiet", "-p", "tidelog-api-codegen", "--"]);
+    if check {
+        command.arg("--check");
+    }
+    process::run(&mut command)
+}

@@ -1,0 +1,34 @@
+//! `cargo xtask bench`: builds the binary and the load generator in release and hands over to it.
+
+use anyhow::Result;
+
+use crate::process;
+use crate::root::Workspace;
+use crate::tools;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Arguments for the load generator; `-- --help` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs the load generator with the release binary of the server and the S3 server beside it.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    tools::minio(workspace)?;
+    process::run(&mut workspace.cargo(["build", "--release", "-p", "tidelog-server"]))?;
+    process::run(
+        workspace
+            .cargo([
+                "run",
+                "--release",
+                "--quiet",
+                "-p",
+                "tidelog-e2e-bench",
+                "--",
+            ])
+            .args(&options.arguments)
+            .env("TIDELOG_TOOLS", workspace.tools())
+            .env("TIDELOG_BIN", workspace.target.join("release/tidelog")),
+    )
+}
