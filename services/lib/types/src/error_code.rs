@@ -100,10 +100,95 @@ impl ErrorCode {
             Self::Internal => "INTERNAL",
         }
     }
+
+    /// The number of the code in stored bytes. These numbers must never change; 0 is not given.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::InvalidArgument => 1,
+            Self::CorruptBatch => 2,
+            Self::BatchTooLarge => 3,
+            Self::RequestTooLarge => 4,
+            Self::UnknownTopic => 5,
+            Self::UnknownPartition => 6,
+            Self::TopicExists => 7,
+            Self::InvalidTopicName => 8,
+            Self::InvalidConfig => 9,
+            Self::OffsetOutOfRange => 10,
+            Self::OffsetMismatch => 11,
+            Self::FencingTokenMismatch => 12,
+            Self::OutOfOrderSequence => 13,
+            Self::ProducerFenced => 14,
+            Self::UnknownProducer => 15,
+            Self::Fenced => 16,
+            Self::PermissionDenied => 17,
+            Self::Unauthenticated => 18,
+            Self::ResourceExhausted => 19,
+            Self::Unavailable => 20,
+            Self::DeadlineExceeded => 21,
+            Self::Cancelled => 22,
+            Self::DataLoss => 23,
+            Self::Unsupported => 24,
+            Self::Internal => 25,
+        }
+    }
+
+    /// The code with this number; `None` for a number that this version does not know.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::InvalidArgument,
+            2 => Self::CorruptBatch,
+            3 => Self::BatchTooLarge,
+            4 => Self::RequestTooLarge,
+            5 => Self::UnknownTopic,
+            6 => Self::UnknownPartition,
+            7 => Self::TopicExists,
+            8 => Self::InvalidTopicName,
+            9 => Self::InvalidConfig,
+            10 => Self::OffsetOutOfRange,
+            11 => Self::OffsetMismatch,
+            12 => Self::FencingTokenMismatch,
+            13 => Self::OutOfOrderSequence,
+            14 => Self::ProducerFenced,
+            15 => Self::UnknownProducer,
+            16 => Self::Fenced,
+            17 => Self::PermissionDenied,
+            18 => Self::Unauthenticated,
+            19 => Self::ResourceExhausted,
+            20 => Self::Unavailable,
+            21 => Self::DeadlineExceeded,
+            22 => Self::Cancelled,
+            23 => Self::DataLoss,
+            24 => Self::Unsupported,
+            25 => Self::Internal,
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_again_by_its_number() {
+        let known: Vec<ErrorCode> = (0..=u8::MAX).filter_map(ErrorCode::from_number).collect();
+        assert_eq!(known.len(), 25);
+        for (number, code) in (1..).zip(known) {
+            assert_eq!(code.number(), number);
+            assert_eq!(code.to_string(), code.as_str());
+        }
+    }
+
+    #[test]
+    fn only_passing_troubles_are_worth_another_try() {
+        assert!(ErrorCode::Unavailable.is_retriable());
+        assert!(!ErrorCode::CorruptBatch.is_retriable());
+        assert!(!ErrorCode::OffsetMismatch.is_retriable());
     }
 }
