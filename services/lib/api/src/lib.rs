@@ -1,1 +1,19 @@
-//! Generated gRPC types, conversions and the mapping of errors to statuses.
+//! The gRPC API: types and services generated from `proto/`, and the mapping of errors to statuses.
+//!
+//! Wire types stop at the front ends and the client: nothing below them names this crate.
+
+/// The package `tidelog.v1`: the public API.
+#[allow(
+    clippy::allow_attributes_without_reason,
+    clippy::all,
+    clippy::clone_on_ref_ptr,
+    clippy::pedantic,
+    missing_docs,
+    reason = "the generators decide how their code looks"
+)]
+pub mod v1 {
+    include!("gen/tidelog.v1.rs");
+}
+
+/// All proto files with their comments, encoded as a `google.protobuf.FileDescriptorSet`; for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/tidelog.bin");
