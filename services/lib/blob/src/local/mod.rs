@@ -1,0 +1,211 @@
+//! A local folder as the bucket, with the promise of a real one: what was answered is on the disk.
+//!
+//! `object_store`'s file system store with fsync does most of it. A PUT is written to a staged file beside
+//! its name, the file is fsynced, linked (create) or renamed (overwrite) to its name, and the folder is
+//! fsynced, all before the answer. Three things are added here:
+//!
+//! - **New folders.** The store below fsyncs the folders that *it* creates. When two PUTs are first in one
+//!   new folder, the second finds the folder there and does not wait for the first one's fsync of the
+//!   parent; and a folder left by a process that was killed may never have been fsynced at all. So before
+//!   the first write into a folder, this process makes sure itself that the way to it is on the disk.
+//! - **A failed flush is the end.** After the disk failed to flush, nobody knows what is on it; a retry
+//!   could read its own object back from memory and take it for durable. So the store refuses everything
+//!   from then on, until the process is started again.
+//! - **Staged files** of processes that died are swept: see [`sweep`].
+//!
+//! Deletes are not fsynced: an object that comes back after a power cut is an orphan, which the janitor's
+//! audit finds.
+
+mod folders;
+mod sweep;
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::ready;
+use futures::stream::{BoxStream, StreamExt as _, once};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+use thiserror::Error;
+
+use crate::errors::{ErrorKind, classify, generic};
+use folders::DurableFolders;
+
+pub use sweep::{SweepReport, sweep};
+
+/// The disk failed to flush; what is on it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the disk failed to flush an earlier write: check it, then start again")]
+pub struct DiskFailed;
+
+/// A folder as a bucket. One instance serves everything in the process.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    inner: LocalFileSystem,
+    root: PathBuf,
+    folders: Arc<DurableFolders>,
+    failed: Arc<AtomicBool>,
+}
+
+impl LocalStore {
+    /// Opens a folder, making it if it is not there; its own name is on the disk afterwards.
+    pub fn open(folder: &FsPath) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let root = std::fs::canonicalize(folder)?;
+        folders::sync_upwards(&root)?;
+        let inner = LocalFileSystem::new_with_prefix(&root)
+            .map_err(io::Error::from)?
+            .with_fsync(true);
+        Ok(Self {
+            inner,
+            folders: Arc::new(DurableFolders::new(root.clone())),
+            root,
+            failed: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// The absolute path of the folder.
+    pub fn root(&self) -> &FsPath {
+        &self.root
+    }
+
+    /// Refuses once the disk has failed.
+    fn alive(&self) -> Result<()> {
+        match self.failed.load(Ordering::Acquire) {
+            true => Err(generic(DiskFailed)),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes sure that the folder of `location` exists and that the way to it is on the disk.
+    async fn prepare(&self, location: &Path) -> Result<()> {
+        self.alive()?;
+        let file = self.inner.path_to_filesystem(location)?;
+        let Some(folder) = file.parent().map(FsPath::to_owned) else {
+            return Ok(());
+        };
+        if self.folders.contains(&folder) {
+            return Ok(());
+        }
+        let folders = Arc::clone(&self.folders);
+        tokio::task::spawn_blocking(move || folders.make_durable(&folder))
+            .await?
+            .map_err(|error| self.judge(generic(error)))
+    }
+
+    /// Looks at the error of a write: if the disk failed to flush, this is the end.
+    fn judge(&self, error: object_store::Error) -> object_store::Error {
+        // `EIO` has no kind of its own, so it is what is left when the causes that are understood are
+        // taken away.
+        if classify(&error) == ErrorKind::Other && error.to_string().contains("(os error 5)") {
+            tracing::error!(%error, "the disk failed to flush, no more is written or read");
+            self.failed.store(true, Ordering::Release);
+        }
+        error
+    }
+
+    /// Whether a create that failed left its object behind: then the name was linked and the flush of its
+    /// folder is what failed.
+    async fn judge_create(&self, location: &Path, error: object_store::Error) -> object_store::Error {
+        let error = self.judge(error);
+        if classify(&error) == ErrorKind::AlreadyExists {
+            return error;
+        }
+        let head = GetOptions::new().with_head(true);
+        if self.inner.get_opts(location, head).await.is_ok() {
+            tracing::error!(%error, %location, "an object was linked but its folder not flushed");
+            self.failed.store(true, Ordering::Release);
+        }
+        error
+    }
+}
+
+impl fmt::Display for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalStore({})", self.root.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.prepare(location).await?;
+        let creates = options.mode == PutMode::Create;
+        match self.inner.put_opts(location, payload, options).await {
+            Err(error) if creates => Err(self.judge_create(location, error).await),
+            result => result.map_err(|error| self.judge(error)),
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.prepare(location).await?;
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.alive()?;
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.alive()?;
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        match self.alive() {
+            Ok(()) => self.inner.delete_stream(locations),
+            Err(error) => once(ready(Err(error))).boxed(),
+        }
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.prepare(to).await?;
+        let result = self.inner.copy_opts(from, to, options).await;
+        result.map_err(|error| self.judge(error))
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.prepare(to).await?;
+        let result = self.inner.rename_opts(from, to, options).await;
+        result.map_err(|error| self.judge(error))
+    }
+}

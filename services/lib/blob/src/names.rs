@@ -1,0 +1,213 @@
+//! Where each object lies. One function a kind of object, and nothing else makes a name.
+//!
+//! ```text
+//! <prefix>/tidelog.json                                              the marker
+//! <prefix>/tidelog-preflight/<16 hex>                                scratch of the start-up check
+//! <prefix>/<cluster>/meta/...                                        the embedded store
+//! <prefix>/<cluster>/seg/<2 hex>/<incarnation>/<sequence>            segments
+//! ```
+//!
+//! Incarnation and sequence are 16 lower-case hex digits, so that a listing is in their order. The two hex
+//! digits before them are the most significant byte of the CRC-32C of both numbers in big-endian order:
+//! S3 spreads load by prefix, and this byte takes all 256 values over any 256 sequences that share
+//! everything but their last byte. These layouts must not change: objects are found by computing their
+//! names.
+
+use object_store::path::Path;
+use thiserror::Error;
+use tidelog_types::{ClusterId, Incarnation, SegmentName, SegmentSequence};
+
+const MARKER: &str = "tidelog.json";
+const SCRATCH: &str = "tidelog-preflight";
+const SEGMENTS: &str = "seg";
+const STORE: &str = "meta";
+/// Hex digits of a `u64`.
+const NUMBER_DIGITS: usize = 16;
+
+/// Names in a bucket before its cluster is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketLayout {
+    prefix: Path,
+}
+
+impl BucketLayout {
+    /// The layout below `prefix`, which may be empty.
+    pub const fn new(prefix: Path) -> Self {
+        Self { prefix }
+    }
+
+    /// The marker that says whose bucket this is.
+    pub fn marker(&self) -> Path {
+        self.prefix.clone().join(MARKER)
+    }
+
+    /// A key that the start-up check may write and delete.
+    pub fn scratch(&self, nonce: u64) -> Path {
+        self.scratch_root().join(number(nonce))
+    }
+
+    /// What comes before all scratch keys.
+    pub fn scratch_root(&self) -> Path {
+        self.prefix.clone().join(SCRATCH)
+    }
+
+    /// The layout of one cluster.
+    pub fn cluster(&self, cluster: ClusterId) -> ClusterLayout {
+        ClusterLayout {
+            root: self.prefix.clone().join(cluster.to_string()),
+        }
+    }
+}
+
+/// Names of one cluster's objects. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterLayout {
+    root: Path,
+}
+
+/// A path that names no segment of this cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is not the path of a segment of this cluster")]
+pub struct NotASegment(pub Path);
+
+impl ClusterLayout {
+    /// What comes before all objects of the cluster.
+    pub const fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What comes before all segments.
+    pub fn segments_root(&self) -> Path {
+        self.root.clone().join(SEGMENTS)
+    }
+
+    /// What comes before everything that the embedded store writes.
+    pub fn store_root(&self) -> Path {
+        self.root.clone().join(STORE)
+    }
+
+    /// Where a segment lies.
+    pub fn segment(&self, name: SegmentName) -> Path {
+        self.segments_root()
+            .join(format!("{:02x}", spread(name)))
+            .join(number(name.incarnation.get()))
+            .join(number(name.sequence.get()))
+    }
+
+    /// The segment that lies at `path`: the inverse of [`ClusterLayout::segment`], exact to the byte.
+    pub fn parse_segment(&self, path: &Path) -> Result<SegmentName, NotASegment> {
+        self.segment_parts(path)
+            .filter(|name| self.segment(*name) == *path)
+            .ok_or_else(|| NotASegment(path.clone()))
+    }
+
+    fn segment_parts(&self, path: &Path) -> Option<SegmentName> {
+        let root = self.segments_root();
+        let mut parts = path.prefix_match(&root)?;
+        let _spread = parts.next()?;
+        let incarnation = parse_number(parts.next()?.as_ref())?;
+        let sequence = parse_number(parts.next()?.as_ref())?;
+        Some(SegmentName::new(
+            Incarnation::new(incarnation),
+            SegmentSequence::new(sequence),
+        ))
+    }
+}
+
+fn number(raw: u64) -> String {
+    format!("{raw:0NUMBER_DIGITS$x}")
+}
+
+fn parse_number(text: &str) -> Option<u64> {
+    // `from_str_radix` alone would take a sign; the comparison in `parse_segment` refuses the rest.
+    (text.len() == NUMBER_DIGITS && !text.starts_with('+'))
+        .then(|| u64::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+/// The byte that spreads segments over prefixes.
+fn spread(name: SegmentName) -> u8 {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&name.incarnation.get().to_be_bytes());
+    bytes[8..].copy_from_slice(&name.sequence.get().to_be_bytes());
+    crc32c::crc32c(&bytes).to_be_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cluster(prefix: &str) -> ClusterLayout {
+        let id = "0191d3a8-7f3c-4b5e-9a61-2f0c8d4e5b6a".parse().unwrap();
+        BucketLayout::new(Path::from(prefix)).cluster(id)
+    }
+
+    fn name(incarnation: u64, sequence: u64) -> SegmentName {
+        SegmentName::new(Incarnation::new(incarnation), SegmentSequence::new(sequence))
+    }
+
+    #[test]
+    fn names_are_the_golden_ones() {
+        let bucket = BucketLayout::new(Path::from("a/b"));
+        assert_eq!(bucket.marker().as_ref(), "a/b/tidelog.json");
+        assert_eq!(
+            bucket.scratch(0xab).as_ref(),
+            "a/b/tidelog-preflight/00000000000000ab"
+        );
+        assert_eq!(BucketLayout::new(Path::default()).marker().as_ref(), "tidelog.json");
+        let cluster = cluster("a/b");
+        let root = "a/b/0191d3a8-7f3c-4b5e-9a61-2f0c8d4e5b6a";
+        assert_eq!(cluster.store_root().as_ref(), format!("{root}/meta"));
+        for (incarnation, sequence, tail) in [
+            (0, 0, "f9/0000000000000000/0000000000000000"),
+            (1, 1, "GOLDEN"),
+            (0x2a, 0x0123_4567_89ab_cdef, "GOLDEN"),
+            (u64::MAX, u64::MAX, "GOLDEN"),
+        ] {
+            let path = cluster.segment(name(incarnation, sequence));
+            assert_eq!(path.as_ref(), format!("{root}/seg/{tail}"));
+        }
+    }
+
+    #[test]
+    fn any_256_neighbours_spread_over_all_256_folders() {
+        for first in [0, 256, 0xdead_be00] {
+            let folders: BTreeSet<u8> = (first..first + 256).map(|s| spread(name(7, s))).collect();
+            assert_eq!(folders.len(), 256);
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_taken_for_segments() {
+        let cluster = cluster("");
+        let good = cluster.segment(name(5, 9)).to_string();
+        let folder = good.split('/').nth(2).unwrap();
+        for bad in [
+            format!("{good}/x"),
+            format!("x/{good}"),
+            good.replace("/seg/", "/meta/"),
+            good.replace(&format!("/{folder}/"), "/zz/"),
+            good.replace("0000000000000009", "9"),
+            good.replace("0000000000000009", "+000000000000009"),
+            good.replace("0000000000000009", "000000000000000A"),
+            good.replace("0191d3a8", "0191d3a9"),
+        ] {
+            assert_ne!(bad, good);
+            let path = Path::from(bad);
+            assert_eq!(cluster.parse_segment(&path), Err(NotASegment(path)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_segment_is_found_again_from_its_path(incarnation: u64, sequence: u64) {
+            let cluster = cluster("p");
+            let name = name(incarnation, sequence);
+            prop_assert_eq!(cluster.parse_segment(&cluster.segment(name)), Ok(name));
+        }
+    }
+}
