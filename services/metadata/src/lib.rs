@@ -1,1 +1,19 @@
 //! The metadata service: catalogue and sequencers.
+//!
+//! Safety rests on the store alone: every change is a transaction that reads the lease of its shard, so
+//! that whatever a process believes, it can change nothing that it does not own. Memory is a cache of
+//! rows. `docs/architecture.md` states the commit rules C1 to C10; the code names them where they are
+//! kept.
+
+mod catalogue;
+pub mod keyspace;
+mod metrics;
+mod open_error;
+mod sequencer;
+mod service;
+mod settings;
+
+pub use metrics::SequencerMetrics;
+pub use open_error::OpenError;
+pub use service::{MetadataService, OpenOptions};
+pub use settings::SequencerSettings;

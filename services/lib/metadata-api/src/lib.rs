@@ -1,0 +1,37 @@
+//! What the metadata service offers to brokers, readers and the janitor: words and traits.
+//!
+//! In one process the service itself implements [`Catalogue`] and [`Log`]; between processes a gRPC
+//! client does. Whoever holds a handle cannot tell which.
+//!
+//! ```text
+//!  broker engine ── commit(manifest) ──▶ sequencer of the shard ──▶ store
+//!               ◀── accepted at base / duplicate / refused ──
+//!               ── lookup(partition, offset) ──▶ extents ──▶ bytes in the bucket
+//!               ◀── notices: (partition, high watermark, extent) ──
+//! ```
+
+mod catalogue;
+mod commit;
+mod error;
+mod log;
+mod notice;
+mod token;
+mod topic;
+mod topic_config;
+
+pub use catalogue::{Catalogue, NewTopic, TopicPage, TopicSelector};
+pub use commit::{
+    BatchCondition, BatchPosition, CommitAnswer, FencingToken, FencingTokenError, OrderKey,
+    ShardCommit,
+};
+pub use error::{CatalogueError, CommitError, LogError};
+pub use log::{
+    Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
+    ProducerIdentity,
+};
+pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
+pub use token::{ReadToken, ReadTokenError};
+pub use topic::{PartitionCount, PartitionInfo, TopicInfo, TopicState};
+pub use topic_config::{
+    CleanupPolicy, ConfigError, ConfigKey, KeyClass, TimestampType, TopicConfig,
+};

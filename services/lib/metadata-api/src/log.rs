@@ -1,0 +1,178 @@
+//! The log as readers see it: extents, bounds, offsets by time.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tidelog_format::location::Location;
+use tidelog_types::{
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, ProducerId,
+    SegmentSequence, Timestamp, TopicPartition,
+};
+
+use crate::{
+    CommitAnswer, CommitError, FencingToken, LogError, NoticeStream, ReadToken, ShardCommit,
+};
+
+/// A run of accepted batches of one partition, and where their bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The offsets of the run.
+    pub offsets: OffsetRange,
+    /// Its bytes: whole batches, whose headers do not carry their offsets yet.
+    pub location: Location,
+    /// CRC32C of exactly these bytes, where the extent is a whole slice.
+    pub crc32c: Option<u32>,
+    /// The largest record timestamp in the run.
+    pub max_timestamp: Timestamp,
+}
+
+impl Extent {
+    /// How many bytes of the bucket it takes; none where the bytes lie in the store.
+    pub const fn byte_count(&self) -> u32 {
+        match self.location {
+            Location::Segment { length, .. } => length,
+            Location::Inline { .. } | Location::Marker { .. } => 0,
+        }
+    }
+}
+
+/// The bounds of a partition's log.
+///
+/// ```text
+///   log start          last stable      high watermark
+///       ▼                   ▼                 ▼
+///  ─────█████████████████████░░░░░░░░░░░░░░░░░┊
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionBounds {
+    /// The first offset that can be read.
+    pub log_start: Offset,
+    /// Below it no transaction is open.
+    pub last_stable: Offset,
+    /// The offset after the last committed record.
+    pub high_watermark: Offset,
+}
+
+/// Asks where the bytes from an offset on are.
+#[derive(Clone, Debug)]
+pub struct LookupRequest {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// Enough extents for about this many bytes; always at least one when there is one.
+    pub bytes_max: u64,
+    /// No more extents than this.
+    pub extents_max: usize,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug)]
+pub struct LookupAnswer {
+    /// The bounds at the time of the answer.
+    pub bounds: PartitionBounds,
+    /// Extents in order; the first contains the offset asked for. Empty at the high watermark.
+    pub extents: Vec<Extent>,
+}
+
+/// Which offset of a partition is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetQuery {
+    /// The log start offset.
+    Earliest,
+    /// The high watermark. The answer is linearizable (rule C9).
+    Latest,
+    /// The first record whose timestamp is this or later.
+    AtTime(Timestamp),
+    /// The record with the largest timestamp.
+    MaxTimestamp,
+}
+
+/// The answer to an [`OffsetQuery`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OffsetAnswer {
+    /// The offset itself.
+    Offset(Offset),
+    /// The record, if there is one, is in this extent, or after it: look inside. Timestamps of records
+    /// are known to the service only per batch.
+    Within(Extent),
+    /// No record is that late.
+    None,
+}
+
+/// An idempotent producer as the service knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdentity {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+}
+
+/// Sequencers and the history they have written.
+#[async_trait]
+pub trait Log: fmt::Debug + Send + Sync + 'static {
+    /// The cluster and which life of it this is.
+    fn cluster(&self) -> (ClusterId, ClusterGeneration);
+
+    /// Gives a writer process its incarnation, which no other process has or had. Durable.
+    async fn register_writer(&self) -> Result<Incarnation, LogError>;
+
+    /// Commits manifests, each to the owner of its shard. Calls take their places in each sequencer's
+    /// queue in the order in which they are made, before the future is first polled.
+    ///
+    /// Each answer is given after it is durable, never before. Dropping the future does not withdraw
+    /// the commits.
+    fn commit(
+        &self,
+        commits: Vec<ShardCommit>,
+    ) -> BoxFuture<'static, Vec<Result<CommitAnswer, CommitError>>>;
+
+    /// Sets the fencing token of a partition, in order with its commits. If `expected` is given and is
+    /// not the token that holds, nothing changes.
+    async fn set_fencing_token(
+        &self,
+        partition: TopicPartition,
+        expected: Option<FencingToken>,
+        token: FencingToken,
+    ) -> Result<ReadToken, LogError>;
+
+    /// Where the bytes from an offset on are.
+    async fn lookup(&self, request: LookupRequest) -> Result<LookupAnswer, LogError>;
+
+    /// The bounds of a partition as this process knows them: never newer than durable, never older than
+    /// ones it has shown.
+    async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError>;
+
+    /// Resolves an offset.
+    async fn offset(
+        &self,
+        partition: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<OffsetAnswer, LogError>;
+
+    /// Moves the log start offset up to `before`, at most to the high watermark. Durable when answered.
+    async fn delete_records(
+        &self,
+        partition: TopicPartition,
+        before: Offset,
+    ) -> Result<(PartitionBounds, ReadToken), LogError>;
+
+    /// Gives out a producer id that nobody has or had, at epoch 0.
+    async fn init_producer(&self) -> Result<ProducerIdentity, LogError>;
+
+    /// Raises the floor of an incarnation: manifests of its segments below it are refused from then on
+    /// (rule C6). Durable when answered; never lowers.
+    async fn raise_floor(
+        &self,
+        incarnation: Incarnation,
+        floor: SegmentSequence,
+    ) -> Result<(), LogError>;
+
+    /// Ends when the state that `token` names has been reached by this process.
+    async fn reached(&self, token: ReadToken) -> Result<(), LogError>;
+
+    /// News of commits from now on.
+    fn subscribe(&self) -> NoticeStream;
+}

@@ -1,0 +1,147 @@
+//! Bounded reading and plain writing of row values: big-endian integers, lengths checked against what
+//! remains.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// A stored row cannot be read. It names what was expected; the caller adds the key.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("row of kind `{kind}` is damaged: {what}")]
+pub struct RowError {
+    /// The kind of row.
+    pub kind: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// Writes a row's value.
+#[derive(Debug)]
+pub(crate) struct RowWriter(Vec<u8>);
+
+impl RowWriter {
+    /// Begins a value with its version.
+    pub(crate) fn new(version: u8) -> Self {
+        Self(vec![version])
+    }
+
+    pub(crate) fn u8(mut self, value: u8) -> Self {
+        self.0.push(value);
+        self
+    }
+
+    pub(crate) fn u16(mut self, value: u16) -> Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn u32(mut self, value: u32) -> Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn u64(mut self, value: u64) -> Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn i64(self, value: i64) -> Self {
+        self.u64(value.cast_unsigned())
+    }
+
+    pub(crate) fn fixed(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Writes a length and the bytes. Longer ones than 4 GiB cannot come up: values are below 100 kB.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.u32(length).fixed(bytes)
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        Bytes::from(self.0)
+    }
+}
+
+/// Reads a row's value.
+#[derive(Debug)]
+pub(crate) struct RowReader {
+    kind: &'static str,
+    rest: Bytes,
+}
+
+impl RowReader {
+    /// Begins with a value whose first byte must be one of the versions `1..=newest`. Returns it too.
+    pub(crate) fn new(
+        kind: &'static str,
+        value: Bytes,
+        newest: u8,
+    ) -> Result<(Self, u8), RowError> {
+        let mut reader = Self { kind, rest: value };
+        let version = reader.u8()?;
+        if version == 0 || version > newest {
+            return Err(reader.error("its version is newer than this program"));
+        }
+        Ok((reader, version))
+    }
+
+    pub(crate) const fn error(&self, what: &'static str) -> RowError {
+        RowError {
+            kind: self.kind,
+            what,
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Result<Bytes, RowError> {
+        if length > self.rest.len() {
+            return Err(self.error("it is cut short"));
+        }
+        Ok(self.rest.split_to(length))
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], RowError> {
+        let mut out = [0; N];
+        out.copy_from_slice(&self.take(N)?);
+        Ok(out)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, RowError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, RowError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, RowError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, RowError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, RowError> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, RowError> {
+        let length = self.u32()?;
+        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, RowError> {
+        let bytes = self.bytes()?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| self.error("its text is not UTF-8"))
+    }
+
+    /// Ends the value: nothing may follow.
+    pub(crate) fn finish(self) -> Result<(), RowError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(self.error("bytes follow its end"))
+        }
+    }
+}

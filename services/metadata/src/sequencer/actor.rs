@@ -1,0 +1,437 @@
+//! The task that owns a shard.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tidelog_env::{CancellationToken, MonoTime};
+use tidelog_metadata_api::{CommitNotice, Extent, Notice, PartitionAdvance, ReadToken};
+use tidelog_types::{GroupNumber, ShardId, TopicPartition};
+use tokio::sync::{mpsc, watch};
+
+use super::SequencerParts;
+use super::checkpoint::{CheckpointDue, CheckpointPass};
+use super::error::{Next, SequencerError};
+use super::group::{Decided, Group};
+use super::lease::Lease;
+use super::load::load;
+use super::message::{Answer, Message, decide, read_needed};
+use super::orders::BrokenOrders;
+use super::state::{PartitionState, ShardState};
+use super::view::ShardView;
+
+/// Members of one group.
+const GROUP_MEMBERS_MAX: usize = 256;
+/// Bytes of manifests in one group. Their rows and receipts together stay below the store's 1 MB.
+const GROUP_BYTES_MAX: usize = 320 * 1024;
+
+/// The task must end. The reason was logged.
+#[derive(Clone, Copy, Debug)]
+struct Ended;
+
+/// A group as it was sent to the store.
+#[derive(Debug)]
+struct Sent {
+    decided: Decided,
+    answers: Vec<Answer>,
+}
+
+/// The task's state.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    parts: SequencerParts,
+    lease: Lease,
+    state: ShardState,
+    orders: BrokenOrders,
+    view: Arc<RwLock<ShardView>>,
+    shown: watch::Sender<GroupNumber>,
+    due: CheckpointDue,
+    pass: Option<CheckpointPass>,
+    drained: CancellationToken,
+}
+
+impl Actor {
+    /// Takes the shard and loads it.
+    pub(crate) async fn start(
+        parts: SequencerParts,
+        shard: ShardId,
+        view: Arc<RwLock<ShardView>>,
+        shown: watch::Sender<GroupNumber>,
+    ) -> Result<Self, SequencerError> {
+        let store = parts.store.as_ref();
+        let (lease, since) = Lease::take(store, parts.keys, shard, parts.owner).await?;
+        let (state, loaded) = load(store, parts.keys, shard, since).await?;
+        tracing::info!(
+            shard = shard.get(),
+            epoch = lease.epoch,
+            group = state.group.get(),
+            extents = loaded.extent_count(),
+            "took over shard"
+        );
+        let mut due = CheckpointDue::default();
+        if !state.changed_partitions.is_empty() {
+            due.group(0, parts.env.clock.now());
+        }
+        *view.write() = loaded;
+        shown.send_replace(state.group);
+        let drained = parts.env.supervisor.token();
+        let orders = BrokenOrders::default();
+        Ok(Self {
+            parts,
+            lease,
+            state,
+            orders,
+            view,
+            shown,
+            due,
+            pass: None,
+            drained,
+        })
+    }
+
+    /// Works until the process drains or the shard is lost.
+    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                message = messages.recv() => message,
+                () = self.drained.cancelled() => None,
+                () = self.checkpoint_time() => {
+                    if self.checkpoint_step().await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let Some(first) = first else {
+                break;
+            };
+            let group = gather(first, &mut messages);
+            if self.run_group(group).await.is_err() {
+                break;
+            }
+            if self.checkpoint_is_due() && self.checkpoint_step().await.is_err() {
+                break;
+            }
+        }
+        // Whoever still waits hears of the end by the dropped reply.
+        messages.close();
+    }
+
+    // ----- groups ---------------------------------------------------------------------------------
+
+    /// Commits a group and answers its members.
+    async fn run_group(&mut self, group: Vec<Message>) -> Result<(), Ended> {
+        let started = self.parts.env.clock.now();
+        let mut backoff = self.parts.settings.retry.start();
+        loop {
+            let mut sent = None;
+            let Err(error) = self.try_group(&group, &mut sent).await else {
+                self.finish(group, sent, true, started);
+                return Ok(());
+            };
+            self.parts.metrics.group_failures.inc();
+            self.warn("group was not committed", &error);
+            let may_pass = matches!(error.next(), Next::Wait | Next::Recover);
+            let wait = backoff.next_wait(self.parts.env.rng.as_ref());
+            let (true, Some(wait), false) = (may_pass, wait, self.drained.is_cancelled()) else {
+                return Err(self.end(group, &error));
+            };
+            self.parts.env.clock.sleep(wait).await;
+            match self.recover_patiently().await {
+                Ok(true) => {
+                    self.finish(group, sent, false, started);
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) => return Err(self.end(group, &error)),
+            }
+        }
+    }
+
+    /// Decides and commits. What is sent to the store is left in `sent`, in case it lands although the
+    /// store says otherwise.
+    async fn try_group(
+        &mut self,
+        group: &[Message],
+        sent: &mut Option<Sent>,
+    ) -> Result<(), SequencerError> {
+        let store = Arc::clone(&self.parts.store);
+        let mut transaction = store.begin().await?;
+        self.lease.check(transaction.as_mut()).await?;
+        let shard = self.lease.shard;
+        let known = read_needed(&mut self.state, shard, transaction.as_mut(), group).await?;
+        let now = self.parts.env.clock.wall();
+        let mut deciding = Group::new(&self.state, &self.orders, now);
+        let decide_one = |message| decide(&mut deciding, &known, shard, message);
+        let answers = group.iter().map(decide_one).collect();
+        let decided = deciding.finish();
+        for (key, value) in &decided.rows {
+            transaction.put(key.clone(), value.clone());
+        }
+        let writes = !decided.rows.is_empty();
+        *sent = Some(Sent { decided, answers });
+        if writes {
+            transaction.commit().await?;
+        } else if group
+            .iter()
+            .any(|member| matches!(member, Message::Barrier { .. }))
+        {
+            // There is nothing to write, but only a durable write shows that nobody has taken over.
+            self.lease.touch(store.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies a durable group, shows it and answers its members. After a recovery the state has been
+    /// read anew and is not to be changed again.
+    fn finish(&mut self, group: Vec<Message>, sent: Option<Sent>, apply: bool, started: MonoTime) {
+        let Some(Sent { decided, answers }) = sent else {
+            return;
+        };
+        let now = self.parts.env.clock.now();
+        self.parts
+            .metrics
+            .observe_group(&decided, &answers, group.len(), now - started);
+        for (key, reason) in &decided.broken {
+            self.orders.insert(*key, reason.clone());
+        }
+        if !decided.rows.is_empty() {
+            self.due.group(decided.manifests, now);
+            if apply {
+                self.apply(&decided);
+            }
+            self.show(decided, apply);
+        }
+        let token = ReadToken {
+            generation: self.parts.generation,
+            shard: self.lease.shard,
+            group: self.state.group,
+        };
+        for (message, answer) in group.into_iter().zip(answers) {
+            message.reply(answer, token);
+        }
+    }
+
+    fn apply(&mut self, decided: &Decided) {
+        tidelog_env::invariant!(
+            I2,
+            decided.group.get() == self.state.group.get() + 1,
+            "group `{}` follows `{}`",
+            decided.group,
+            self.state.group
+        );
+        self.state.group = decided.group;
+        self.state.commit_time = decided.commit_time;
+        for (partition, state) in &decided.partitions {
+            let before = self.state.partitions.insert(*partition, state.clone());
+            check_forward(*partition, before.as_ref(), state);
+            self.state.changed_partitions.insert(*partition);
+        }
+        for (key, state) in &decided.producers {
+            self.state.producers.insert(*key, Some(state.clone()));
+            self.state.changed_producers.insert(*key);
+        }
+    }
+
+    /// Puts a durable group into the view and tells brokers. After a recovery the view has it already.
+    fn show(&self, decided: Decided, append: bool) {
+        let mut by_partition: std::collections::BTreeMap<TopicPartition, Vec<Extent>> = decided
+            .partitions
+            .keys()
+            .map(|partition| (*partition, Vec::new()))
+            .collect();
+        let mut view = self.view.write();
+        for (partition, extent) in decided.extents {
+            if append {
+                view.append(partition, &extent);
+            }
+            by_partition.entry(partition).or_default().push(extent);
+        }
+        let mut advances = Vec::with_capacity(by_partition.len());
+        for (partition, extents) in by_partition {
+            let state = decided.partitions.get(&partition);
+            let (log_start, next) =
+                state.map_or_else(Default::default, |state| (state.log_start, state.next));
+            let bounds = view.raise(partition, log_start, next);
+            advances.push(PartitionAdvance {
+                partition,
+                bounds,
+                extents,
+            });
+        }
+        view.group = decided.group;
+        drop(view);
+        self.shown.send_replace(decided.group);
+        let notice = CommitNotice {
+            shard: self.lease.shard,
+            group: decided.group,
+            advances,
+        };
+        // Nobody may be listening, which is no error.
+        let _ = self.parts.notices.send(Notice::Commit(Arc::new(notice)));
+    }
+
+    // ----- checkpoints ----------------------------------------------------------------------------
+
+    fn checkpoint_deadline(&self) -> Option<MonoTime> {
+        let settings = &self.parts.settings;
+        if self.pass.is_some() || self.due.manifests >= settings.checkpoint_manifests {
+            return Some(MonoTime::START);
+        }
+        self.due
+            .since
+            .map(|since| since + settings.checkpoint_interval)
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let now = self.parts.env.clock.now();
+        self.checkpoint_deadline()
+            .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Ends when a checkpoint is due; never on a shard in which nothing changes (invariant I8).
+    async fn checkpoint_time(&self) {
+        match self.checkpoint_deadline() {
+            Some(deadline) => self.parts.env.clock.sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes some rows of the pass under way, or begins one.
+    async fn checkpoint_step(&mut self) -> Result<(), Ended> {
+        let mut pass = self.pass.take().unwrap_or_else(|| {
+            self.due = CheckpointDue::default();
+            CheckpointPass::begin(&mut self.state)
+        });
+        let key = self.parts.keys.checkpoint(self.lease.shard);
+        let (step, last) = pass.step(&self.state, key);
+        match self.write_rows(&step.rows).await {
+            Ok(()) if last => {
+                self.state
+                    .evict_producers(self.parts.settings.producers_in_memory);
+                tracing::debug!(
+                    shard = self.lease.shard.get(),
+                    group = pass.reached().get(),
+                    "checkpoint written"
+                );
+            }
+            Ok(()) => self.pass = Some(pass),
+            Err(error) => {
+                self.warn("checkpoint was not written", &error);
+                pass.give_up(&mut self.state, step);
+                self.due.group(0, self.parts.env.clock.now());
+                // A checkpoint that lands late would put old rows over new ones: settle it first.
+                if let Err(error) = self.recover_patiently().await {
+                    return Err(self.end(Vec::new(), &error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_rows(
+        &self,
+        rows: &[(bytes::Bytes, bytes::Bytes)],
+    ) -> Result<(), SequencerError> {
+        let mut transaction = self.parts.store.begin().await?;
+        self.lease.check(transaction.as_mut()).await?;
+        for (key, value) in rows {
+            transaction.put(key.clone(), value.clone());
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    // ----- errors ---------------------------------------------------------------------------------
+
+    /// Rules C2 and C3: settles whether the last group landed, then rereads the shard.
+    async fn recover(&mut self) -> Result<bool, SequencerError> {
+        let store = Arc::clone(&self.parts.store);
+        let group = GroupNumber::new(self.state.group.get() + 1);
+        let landed = self.lease.settle(store.as_ref(), group).await?;
+        let since = store.begin().await?.read_version();
+        let (state, view) = load(store.as_ref(), self.parts.keys, self.lease.shard, since).await?;
+        self.pass = None;
+        self.state = state;
+        *self.view.write() = view;
+        self.shown.send_replace(self.state.group);
+        tracing::info!(
+            shard = self.lease.shard.get(),
+            group = group.get(),
+            landed,
+            "settled shard after an error"
+        );
+        Ok(landed)
+    }
+
+    /// Recovers, again and again while the store is only out of reach.
+    async fn recover_patiently(&mut self) -> Result<bool, SequencerError> {
+        let mut backoff = self.parts.settings.retry.start();
+        loop {
+            let error = match self.recover().await {
+                Ok(landed) => return Ok(landed),
+                Err(error) => error,
+            };
+            self.warn("shard could not be settled yet", &error);
+            let may_pass = matches!(error.next(), Next::Wait | Next::Recover);
+            let wait = backoff.next_wait(self.parts.env.rng.as_ref());
+            let (true, Some(wait), false) = (may_pass, wait, self.drained.is_cancelled()) else {
+                return Err(error);
+            };
+            self.parts.env.clock.sleep(wait).await;
+        }
+    }
+
+    fn warn(&self, what: &'static str, error: &SequencerError) {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(shard = self.lease.shard.get(), error, "{what}");
+    }
+
+    /// Ends the task: answers from state that may not exist are never given (rule C10).
+    fn end(&self, group: Vec<Message>, error: &SequencerError) -> Ended {
+        let fenced = error.next() == Next::Fenced;
+        let reason = error.to_string();
+        tracing::error!(
+            shard = self.lease.shard.get(),
+            fenced,
+            error = error as &dyn std::error::Error,
+            "sequencer ends"
+        );
+        self.parts.metrics.ended.inc();
+        for message in group {
+            message.give_up(fenced, &reason);
+        }
+        Ended
+    }
+}
+
+/// Takes what waits in the mailbox into one group, up to its limits.
+fn gather(first: Message, messages: &mut mpsc::Receiver<Message>) -> Vec<Message> {
+    let mut bytes = first.bytes();
+    let mut group = vec![first];
+    while group.len() < GROUP_MEMBERS_MAX && bytes < GROUP_BYTES_MAX {
+        let Ok(message) = messages.try_recv() else {
+            break;
+        };
+        bytes += message.bytes();
+        group.push(message);
+    }
+    group
+}
+
+/// Invariant I2 at the moment it is made true: offsets only go up.
+fn check_forward(
+    partition: TopicPartition,
+    before: Option<&PartitionState>,
+    after: &PartitionState,
+) {
+    let (next, log_start) =
+        before.map_or_else(Default::default, |state| (state.next, state.log_start));
+    tidelog_env::invariant!(
+        I2,
+        after.next >= next && after.log_start >= log_start && after.log_start <= after.next,
+        "partition `{partition}` went from `{log_start}..{next}` to `{}..{}`",
+        after.log_start,
+        after.next
+    );
+}

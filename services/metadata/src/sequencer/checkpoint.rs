@@ -1,0 +1,140 @@
+//! Checkpoints: what has changed goes into rows, so that a takeover replays only what is later.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tidelog_types::{GroupNumber, TopicPartition};
+
+use super::producer::ProducerState;
+use super::state::{PartitionState, ProducerKey, ShardState};
+use crate::keyspace::{CheckpointRow, PartitionRow, ProducerRow};
+
+/// Bytes of rows in one step. A step is a transaction between two groups, so it must not be long.
+const STEP_BYTES: usize = 256 * 1024;
+
+/// A row that has yet to be written.
+#[derive(Clone, Copy, Debug)]
+enum Changed {
+    Partition(TopicPartition),
+    Producer(ProducerKey),
+}
+
+/// One pass over what had changed when it began. Every row names the group it is as of, so that groups
+/// may go on between two steps.
+#[derive(Debug)]
+pub(crate) struct CheckpointPass {
+    reached: CheckpointRow,
+    rest: VecDeque<Changed>,
+}
+
+/// Rows of one step.
+#[derive(Debug, Default)]
+pub(crate) struct CheckpointStep {
+    pub(crate) rows: Vec<(Bytes, Bytes)>,
+    taken: Vec<Changed>,
+}
+
+impl CheckpointPass {
+    /// Begins a pass at the state's group and takes over its lists of changes.
+    pub(crate) fn begin(state: &mut ShardState) -> Self {
+        let partitions = state.changed_partitions.drain().map(Changed::Partition);
+        let producers = state.changed_producers.drain().map(Changed::Producer);
+        Self {
+            reached: CheckpointRow {
+                group: state.group,
+                commit_time: state.commit_time,
+            },
+            rest: partitions.chain(producers).collect(),
+        }
+    }
+
+    /// The group that the pass will have reached.
+    pub(crate) const fn reached(&self) -> GroupNumber {
+        self.reached.group
+    }
+
+    /// Takes the rows of the next step; the last step has the checkpoint's own row.
+    pub(crate) fn step(
+        &mut self,
+        state: &ShardState,
+        checkpoint_key: Bytes,
+    ) -> (CheckpointStep, bool) {
+        let mut step = CheckpointStep::default();
+        let mut bytes = 0;
+        while bytes < STEP_BYTES {
+            let Some(changed) = self.rest.pop_front() else {
+                step.rows.push((checkpoint_key, self.reached.encode()));
+                return (step, true);
+            };
+            step.taken.push(changed);
+            if let Some((key, value)) = row_of(state, changed) {
+                bytes += key.len() + value.len();
+                step.rows.push((key, value));
+            }
+        }
+        (step, false)
+    }
+
+    /// Puts back what was not written, for the next pass.
+    pub(crate) fn give_up(self, state: &mut ShardState, step: CheckpointStep) {
+        for changed in step.taken.into_iter().chain(self.rest) {
+            match changed {
+                Changed::Partition(partition) => {
+                    state.changed_partitions.insert(partition);
+                }
+                Changed::Producer(key) => {
+                    state.changed_producers.insert(key);
+                }
+            }
+        }
+    }
+}
+
+fn row_of(state: &ShardState, changed: Changed) -> Option<(Bytes, Bytes)> {
+    match changed {
+        Changed::Partition(partition) => {
+            let loaded = state.partitions.get(&partition)?;
+            let row = partition_row(loaded, state.group);
+            Some((state.keys.partition(partition), row.encode()))
+        }
+        Changed::Producer(key) => {
+            let loaded = state.producers.get(&key)?.as_ref()?;
+            let row = producer_row(loaded, state.group);
+            Some((state.keys.producer(key.0, key.1), row.encode()))
+        }
+    }
+}
+
+fn partition_row(state: &PartitionState, as_of: GroupNumber) -> PartitionRow {
+    PartitionRow {
+        as_of,
+        next: state.next,
+        log_start: state.log_start,
+        fencing_token: state.fencing_token.clone(),
+    }
+}
+
+fn producer_row(state: &ProducerState, as_of: GroupNumber) -> ProducerRow {
+    ProducerRow {
+        as_of,
+        epoch: state.epoch,
+        last_used: state.last_used,
+        batches: state.batches.to_vec(),
+    }
+}
+
+/// When the next pass is due: ten seconds or two thousand manifests after the last one, but only if
+/// something has changed, so that an idle shard writes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CheckpointDue {
+    pub(crate) manifests: u32,
+    pub(crate) since: Option<tidelog_env::MonoTime>,
+}
+
+impl CheckpointDue {
+    /// Counts a committed group.
+    pub(crate) fn group(&mut self, manifests: u32, now: tidelog_env::MonoTime) {
+        self.manifests = self.manifests.saturating_add(manifests);
+        self.since.get_or_insert(now);
+    }
+}

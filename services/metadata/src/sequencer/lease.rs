@@ -1,0 +1,99 @@
+//! Ownership of a shard: taking it, proving it in every transaction, settling an unknown commit.
+
+use bytes::Bytes;
+use tidelog_store::{ReadMode, Store, Transaction, Version};
+use tidelog_types::{GroupNumber, ShardId};
+
+use super::error::SequencerError;
+use crate::keyspace::{Keyspace, LeaseRow};
+
+/// The lease that this process holds on a shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) keys: Keyspace,
+    pub(crate) shard: ShardId,
+    pub(crate) owner: [u8; 16],
+    pub(crate) epoch: u64,
+}
+
+impl Lease {
+    /// Takes the shard from whoever has it: the epoch goes up, and all that the owner before does from
+    /// now on conflicts or finds another name in the row.
+    ///
+    /// Returns the version of the transaction: what is read for the new owner must not be older (C4).
+    pub(crate) async fn take(
+        store: &dyn Store,
+        keys: Keyspace,
+        shard: ShardId,
+        owner: [u8; 16],
+    ) -> Result<(Self, Version), SequencerError> {
+        let mut transaction = store.begin().await?;
+        let row = read_lease(keys, shard, transaction.as_mut()).await?;
+        let epoch = row.map_or(0, |row| row.epoch) + 1;
+        let lease = Self {
+            keys,
+            shard,
+            owner,
+            epoch,
+        };
+        transaction.put(keys.lease(shard), lease.row(0).encode());
+        let version = transaction.commit().await?;
+        Ok((lease, version))
+    }
+
+    const fn row(&self, settled: u64) -> LeaseRow {
+        LeaseRow {
+            owner: self.owner,
+            epoch: self.epoch,
+            settled,
+        }
+    }
+
+    /// Rule C1: reads the row's value in this very transaction. The serializable read makes the commit
+    /// conflict with a later takeover, the value shows an earlier one.
+    pub(crate) async fn check(
+        &self,
+        transaction: &mut dyn Transaction,
+    ) -> Result<LeaseRow, SequencerError> {
+        match read_lease(self.keys, self.shard, transaction).await? {
+            Some(row) if row.owner == self.owner && row.epoch == self.epoch => Ok(row),
+            _ => Err(SequencerError::LeaseLost),
+        }
+    }
+
+    /// Rule C3: commits a write to the own lease row, after which a transaction that was begun before
+    /// can only conflict, then tells whether the group is there.
+    pub(crate) async fn settle(
+        &self,
+        store: &dyn Store,
+        group: GroupNumber,
+    ) -> Result<bool, SequencerError> {
+        self.touch(store).await?;
+        let mut transaction = store.begin().await?;
+        self.check(transaction.as_mut()).await?;
+        let first: Bytes = self.keys.tail(self.shard, group, 0);
+        Ok(transaction.get(&first, ReadMode::Snapshot).await?.is_some())
+    }
+
+    /// Commits a write to the own lease row. When it returns, this process was the owner at some time
+    /// since the call (rule C9).
+    pub(crate) async fn touch(&self, store: &dyn Store) -> Result<(), SequencerError> {
+        let mut transaction = store.begin().await?;
+        let row = self.check(transaction.as_mut()).await?;
+        let touched = self.row(row.settled + 1);
+        transaction.put(self.keys.lease(self.shard), touched.encode());
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+async fn read_lease(
+    keys: Keyspace,
+    shard: ShardId,
+    transaction: &mut dyn Transaction,
+) -> Result<Option<LeaseRow>, SequencerError> {
+    let value = transaction
+        .get(&keys.lease(shard), ReadMode::Serializable)
+        .await?;
+    Ok(value.map(LeaseRow::decode).transpose()?)
+}

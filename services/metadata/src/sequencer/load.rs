@@ -1,0 +1,249 @@
+//! What a new owner reads: the checkpoint, the tail, and the rows that the tail changes.
+
+use tidelog_format::manifest::{Manifest, Outcome};
+use tidelog_store::{ReadMode, ScanOptions, Store, Transaction, Version};
+use tidelog_types::{GroupNumber, ShardId, Timestamp, TopicPartition};
+
+use super::error::SequencerError;
+use super::extents::extents_of;
+use super::group::{producer_of, sequences};
+use super::producer::ProducerState;
+use super::state::{ProducerKey, ShardState, read_partition, read_producer};
+use super::view::ShardView;
+use crate::keyspace::{CheckpointRow, Keyspace, RowError, SentBatch, TailCommand, TailRow};
+
+/// How many tail rows are read in one transaction, so that none grows old.
+const PAGE_ROWS: usize = 1_000;
+
+/// The state and the view of a shard, read from the store at a version not older than `since` (C4).
+pub(crate) async fn load(
+    store: &dyn Store,
+    keys: Keyspace,
+    shard: ShardId,
+    since: Version,
+) -> Result<(ShardState, ShardView), SequencerError> {
+    let mut state = ShardState::new(keys);
+    let mut view = ShardView::default();
+    let checkpoint = read_checkpoint(store, keys, shard, since).await?;
+    state.group = checkpoint.group;
+    state.commit_time = checkpoint.commit_time;
+    let mut rest = Some(keys.tail_of(shard));
+    while let Some(range) = rest.take() {
+        let mut transaction = begin_since(store, since).await?;
+        let page = transaction
+            .scan(range.clone(), ScanOptions::limit(PAGE_ROWS).snapshot())
+            .await?;
+        rest = page.next(&range, ScanOptions::default().direction);
+        for (key, value) in page.rows {
+            let group = Keyspace::tail_group(&key).ok_or(RowError {
+                kind: "tail",
+                what: "its key is too short",
+            })?;
+            let row = TailRow::decode(value)?;
+            let mut replay = Replay {
+                state: &mut state,
+                view: &mut view,
+                group,
+                replayed: group > checkpoint.group,
+            };
+            replay.row(transaction.as_mut(), row).await?;
+        }
+    }
+    view.group = state.group;
+    show_loaded_bounds(store, &mut state, &mut view, since).await?;
+    Ok((state, view))
+}
+
+async fn read_checkpoint(
+    store: &dyn Store,
+    keys: Keyspace,
+    shard: ShardId,
+    since: Version,
+) -> Result<CheckpointRow, SequencerError> {
+    let mut transaction = begin_since(store, since).await?;
+    let value = transaction
+        .get(&keys.checkpoint(shard), ReadMode::Snapshot)
+        .await?;
+    Ok(value
+        .map(CheckpointRow::decode)
+        .transpose()?
+        .unwrap_or_default())
+}
+
+/// Rule C4. A store that gives out an older version than one it has committed breaks its contract.
+async fn begin_since(
+    store: &dyn Store,
+    since: Version,
+) -> Result<Box<dyn Transaction>, SequencerError> {
+    let transaction = store.begin().await?;
+    tidelog_env::invariant!(
+        I4,
+        transaction.read_version() >= since,
+        "read version `{}` is older than the lease's `{since}`",
+        transaction.read_version()
+    );
+    Ok(transaction)
+}
+
+/// Shows the bounds of every partition that the tail or its replay has touched.
+async fn show_loaded_bounds(
+    store: &dyn Store,
+    state: &mut ShardState,
+    view: &mut ShardView,
+    since: Version,
+) -> Result<(), SequencerError> {
+    let mut partitions: Vec<TopicPartition> = view.partitions().collect();
+    partitions.extend(state.partitions.keys());
+    for some in partitions.chunks(PAGE_ROWS) {
+        let mut transaction = begin_since(store, since).await?;
+        for partition in some {
+            state
+                .load_partition(transaction.as_mut(), *partition)
+                .await?;
+            if let Some(loaded) = state.partitions.get(partition) {
+                view.raise(*partition, loaded.log_start, loaded.next);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Applies rows of the tail, in order.
+struct Replay<'a> {
+    state: &'a mut ShardState,
+    view: &'a mut ShardView,
+    group: GroupNumber,
+    /// Whether the row is later than the checkpoint, so that it may change state.
+    replayed: bool,
+}
+
+impl Replay<'_> {
+    async fn row(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        row: TailRow,
+    ) -> Result<(), SequencerError> {
+        self.state.group = self.state.group.max(self.group);
+        self.state.commit_time = self.state.commit_time.max(row.commit_time());
+        match row {
+            TailRow::Manifest {
+                commit_time,
+                manifest,
+                receipt,
+            } => {
+                for (partition, extent) in extents_of(&manifest, &receipt.outcomes) {
+                    self.view.append(partition, &extent);
+                }
+                if self.replayed {
+                    self.manifest(transaction, &manifest, &receipt.outcomes, commit_time)
+                        .await?;
+                }
+            }
+            TailRow::Command {
+                partition, command, ..
+            } if self.replayed => {
+                self.command(transaction, partition, command).await?;
+            }
+            TailRow::Command { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn manifest(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        manifest: &Manifest,
+        outcomes: &[Outcome],
+        commit_time: Timestamp,
+    ) -> Result<(), SequencerError> {
+        let mut outcomes = outcomes.iter();
+        for slice in &manifest.slices {
+            let applies = self.applies_to(transaction, slice.partition).await?;
+            for batch in &slice.batches {
+                let Some(Outcome::Accepted { base_offset }) = outcomes.next() else {
+                    continue;
+                };
+                if applies && let Some(state) = self.state.partitions.get_mut(&slice.partition) {
+                    let next = base_offset.checked_add(u64::from(batch.record_count));
+                    state.next = next.unwrap_or(state.next).max(state.next);
+                }
+                let Some(((first_sequence, last_sequence), producer)) =
+                    sequences(batch).zip(producer_of(batch))
+                else {
+                    continue;
+                };
+                let key = (slice.partition, producer);
+                if !self.applies_to_producer(transaction, key).await? {
+                    continue;
+                }
+                let sent = SentBatch {
+                    first_sequence,
+                    last_sequence,
+                    base_offset: *base_offset,
+                };
+                let known = self.state.producers.get(&key).cloned().flatten();
+                let state = ProducerState::accept(known, batch.producer_epoch, sent, commit_time);
+                self.state.producers.insert(key, Some(state));
+            }
+        }
+        Ok(())
+    }
+
+    async fn command(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+        command: TailCommand,
+    ) -> Result<(), SequencerError> {
+        if !self.applies_to(transaction, partition).await? {
+            return Ok(());
+        }
+        if let Some(state) = self.state.partitions.get_mut(&partition) {
+            match command {
+                TailCommand::SetFencingToken(token) => state.fencing_token = token,
+                TailCommand::SetLogStart(offset) => {
+                    state.log_start = state.log_start.max(offset);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a producer's row.
+    async fn applies_to_producer(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        key: ProducerKey,
+    ) -> Result<bool, SequencerError> {
+        if self.state.changed_producers.contains(&key) {
+            return Ok(true);
+        }
+        let row = read_producer(self.state.keys, transaction, key).await?;
+        let applies = row.as_ref().is_none_or(|row| row.as_of < self.group);
+        let known = row.as_ref().map(ProducerState::from_row);
+        self.state.producers.entry(key).or_insert(known);
+        if applies {
+            self.state.changed_producers.insert(key);
+        }
+        Ok(applies)
+    }
+
+    /// Whether the partition's row is older than this group. A checkpoint that was cut off has written
+    /// some rows and not others; each says how far it goes.
+    async fn applies_to(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+    ) -> Result<bool, SequencerError> {
+        if self.state.changed_partitions.contains(&partition) {
+            return Ok(true);
+        }
+        let row = read_partition(self.state.keys, transaction, partition).await?;
+        self.state.load_partition(transaction, partition).await?;
+        let applies = row.is_none_or(|row| row.as_of < self.group);
+        if applies {
+            self.state.changed_partitions.insert(partition);
+        }
+        Ok(applies)
+    }
+}

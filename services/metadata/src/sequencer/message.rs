@@ -1,0 +1,247 @@
+//! What is asked of a sequencer, and what a group makes of it.
+
+use std::collections::HashMap;
+
+use tidelog_format::manifest::Receipt;
+use tidelog_metadata_api::{
+    CommitAnswer, CommitError, FencingToken, LogError, ReadToken, ShardCommit,
+};
+use tidelog_store::{ReadMode, Transaction};
+use tidelog_types::{
+    GroupNumber, Incarnation, Offset, SegmentName, SegmentSequence, ShardId, TopicPartition,
+};
+use tokio::sync::oneshot;
+
+use super::error::SequencerError;
+use super::group::{Group, TokenVerdict, producer_of};
+use super::state::ShardState;
+use crate::keyspace::{FloorRow, ReceiptRow};
+
+/// Where an answer that is only a token goes.
+pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
+
+/// What is asked of a sequencer.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Commit a manifest.
+    Commit {
+        commit: ShardCommit,
+        reply: oneshot::Sender<Result<CommitAnswer, CommitError>>,
+    },
+    /// Set a fencing token.
+    SetToken {
+        partition: TopicPartition,
+        expected: Option<FencingToken>,
+        token: FencingToken,
+        reply: TokenReply,
+    },
+    /// Move a log start offset up.
+    DeleteRecords {
+        partition: TopicPartition,
+        before: Offset,
+        reply: TokenReply,
+    },
+    /// Prove ownership.
+    Barrier { reply: TokenReply },
+}
+
+/// What became of a member of a group.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The outcomes, and the group they were first committed in.
+    Receipt(Receipt, GroupNumber),
+    /// The segment's name is dead.
+    BelowFloor(SegmentSequence),
+    /// The manifest makes no sense.
+    Malformed(String),
+    /// Done.
+    Done,
+    /// The expected fencing token is not the one that holds.
+    TokenMismatch,
+}
+
+/// What the store says of the segments and writers of a group.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    receipts: HashMap<SegmentName, ReceiptRow>,
+    floors: HashMap<Incarnation, SegmentSequence>,
+}
+
+impl Message {
+    /// About how many bytes of the group it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Commit { commit, .. } => commit.manifest.encoded_len_estimate(),
+            Self::SetToken { .. } | Self::DeleteRecords { .. } | Self::Barrier { .. } => 128,
+        }
+    }
+
+    /// Sends the answer. Who does not wait for it any more does not matter.
+    pub(crate) fn reply(self, answer: Answer, token: ReadToken) {
+        match self {
+            Self::Commit { reply, .. } => {
+                let _ = reply.send(commit_answer(answer, token));
+            }
+            Self::SetToken { reply, .. }
+            | Self::DeleteRecords { reply, .. }
+            | Self::Barrier { reply } => {
+                let _ = reply.send(match answer {
+                    Answer::TokenMismatch => Err(LogError::FencingTokenMismatch),
+                    _ => Ok(token),
+                });
+            }
+        }
+    }
+
+    /// Says that the sequencer ends. Commits may have happened: only the next owner knows.
+    pub(crate) fn give_up(self, fenced: bool, reason: &str) {
+        match self {
+            Self::Commit { reply, .. } => {
+                let _ = reply.send(Err(if fenced {
+                    CommitError::NotOwner
+                } else {
+                    CommitError::Unknown
+                }));
+            }
+            Self::SetToken { reply, .. }
+            | Self::DeleteRecords { reply, .. }
+            | Self::Barrier { reply } => {
+                let _ = reply.send(Err(if fenced {
+                    LogError::NotOwner
+                } else {
+                    LogError::Unavailable {
+                        reason: reason.to_owned(),
+                    }
+                }));
+            }
+        }
+    }
+}
+
+fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, CommitError> {
+    match answer {
+        Answer::Receipt(receipt, group) => Ok(CommitAnswer {
+            outcomes: receipt.outcomes,
+            token: ReadToken { group, ..token },
+        }),
+        Answer::BelowFloor(floor) => Err(CommitError::BelowFloor { floor }),
+        Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
+        Answer::Done | Answer::TokenMismatch => Err(CommitError::Unknown),
+    }
+}
+
+/// Reads what a group's decisions need: receipts and floors of its segments, rows of its partitions and
+/// producers that are not in memory.
+pub(crate) async fn read_needed(
+    state: &mut ShardState,
+    shard: ShardId,
+    transaction: &mut dyn Transaction,
+    group: &[Message],
+) -> Result<Known, SequencerError> {
+    let mut known = Known::default();
+    for message in group {
+        match message {
+            Message::Commit { commit, .. } => {
+                let manifest = &commit.manifest;
+                known
+                    .read(state, shard, transaction, manifest.segment)
+                    .await?;
+                for slice in &manifest.slices {
+                    state.load_partition(transaction, slice.partition).await?;
+                    for producer in slice.batches.iter().filter_map(producer_of) {
+                        state
+                            .load_producer(transaction, (slice.partition, producer))
+                            .await?;
+                    }
+                }
+            }
+            Message::SetToken { partition, .. } | Message::DeleteRecords { partition, .. } => {
+                state.load_partition(transaction, *partition).await?;
+            }
+            Message::Barrier { .. } => {}
+        }
+    }
+    Ok(known)
+}
+
+impl Known {
+    async fn read(
+        &mut self,
+        state: &ShardState,
+        shard: ShardId,
+        transaction: &mut dyn Transaction,
+        segment: SegmentName,
+    ) -> Result<(), SequencerError> {
+        let keys = state.keys;
+        // Only owners write receipts, and the lease row is read serializably.
+        let receipt = transaction
+            .get(&keys.receipt(segment, shard), ReadMode::Snapshot)
+            .await?;
+        if let Some(value) = receipt {
+            self.receipts.insert(segment, ReceiptRow::decode(value)?);
+        }
+        let incarnation = segment.incarnation;
+        let seen = self.floors.contains_key(&incarnation);
+        if seen {
+            return Ok(());
+        }
+        // Rule C6: a floor that rises meanwhile makes the group conflict.
+        let floor = transaction
+            .get(&keys.floor(incarnation), ReadMode::Serializable)
+            .await?;
+        let floor = floor.map(FloorRow::decode).transpose()?;
+        self.floors
+            .insert(incarnation, floor.map(|row| row.floor).unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Decides one member of a group.
+pub(crate) fn decide(
+    group: &mut Group<'_>,
+    known: &Known,
+    shard: ShardId,
+    message: &Message,
+) -> Answer {
+    match message {
+        Message::Commit { commit, .. } => decide_commit(group, known, shard, commit),
+        Message::SetToken {
+            partition,
+            expected,
+            token,
+            ..
+        } => match group.set_token(shard, *partition, expected.as_ref(), token) {
+            TokenVerdict::Set => Answer::Done,
+            TokenVerdict::Mismatch => Answer::TokenMismatch,
+        },
+        Message::DeleteRecords {
+            partition, before, ..
+        } => {
+            group.delete_records(shard, *partition, *before);
+            Answer::Done
+        }
+        Message::Barrier { .. } => Answer::Done,
+    }
+}
+
+fn decide_commit(
+    group: &mut Group<'_>,
+    known: &Known,
+    shard: ShardId,
+    commit: &ShardCommit,
+) -> Answer {
+    let segment = commit.manifest.segment;
+    if commit.manifest.shard != shard {
+        return Answer::Malformed(format!("it is for shard `{}`", commit.manifest.shard));
+    }
+    if let Some(row) = known.receipts.get(&segment) {
+        return Answer::Receipt(row.receipt.clone(), row.group);
+    }
+    if let Some(receipt) = group.receipt_of(segment) {
+        return Answer::Receipt(receipt.clone(), group.number());
+    }
+    match known.floors.get(&segment.incarnation) {
+        Some(floor) if segment.sequence < *floor => Answer::BelowFloor(*floor),
+        _ => Answer::Receipt(group.decide(commit).clone(), group.number()),
+    }
+}

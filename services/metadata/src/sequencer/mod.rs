@@ -1,0 +1,188 @@
+//! Sequencers: the owners of shards, who give out offsets.
+//!
+//! One task owns a shard's state and works through its mailbox group by group:
+//!
+//! ```text
+//!   mailbox ──▶ drain ──▶ load what is needed ──▶ decide ──▶ commit ──▶ apply, show, answer
+//!      ▲                                                       │
+//!      └── the next group gathers meanwhile ◀──────────────────┘ error: settle, reread, decide again
+//! ```
+
+mod actor;
+mod checkpoint;
+mod error;
+mod extents;
+mod group;
+mod lease;
+mod load;
+mod message;
+mod orders;
+mod producer;
+mod state;
+mod view;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
+use parking_lot::RwLock;
+use tidelog_env::Env;
+use tidelog_metadata_api::{
+    CommitAnswer, CommitError, FencingToken, LogError, Notice, ReadToken, ShardCommit,
+};
+use tidelog_store::Store;
+use tidelog_types::{ClusterGeneration, GroupNumber, Offset, ShardId, TopicPartition};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub(crate) use error::SequencerError;
+pub(crate) use group::Decided;
+pub(crate) use message::{Answer, Message};
+pub(crate) use view::{PartitionView, ShardView};
+
+use crate::keyspace::Keyspace;
+use crate::metrics::SequencerMetrics;
+use crate::settings::SequencerSettings;
+
+/// Requests that may wait for a sequencer. Each holds a manifest of at most 64 KiB.
+const MAILBOX_MAX: usize = 1_024;
+
+/// What a sequencer works with.
+#[derive(Clone, Debug)]
+pub(crate) struct SequencerParts {
+    pub(crate) env: Env,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keys: Keyspace,
+    pub(crate) generation: ClusterGeneration,
+    pub(crate) owner: [u8; 16],
+    pub(crate) settings: SequencerSettings,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) metrics: SequencerMetrics,
+}
+
+/// A handle on the sequencer of one shard. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequencer {
+    mailbox: mpsc::Sender<Message>,
+    view: Arc<RwLock<ShardView>>,
+    shown: watch::Receiver<GroupNumber>,
+}
+
+/// Why a request was not taken into the mailbox.
+enum NotTaken {
+    Full,
+    Ended,
+}
+
+impl Sequencer {
+    /// Takes the shard over, loads it and starts the task.
+    pub(crate) async fn start(
+        parts: SequencerParts,
+        shard: ShardId,
+    ) -> Result<Self, SequencerError> {
+        let (mailbox, messages) = mpsc::channel(MAILBOX_MAX);
+        let view = Arc::new(RwLock::new(ShardView::default()));
+        let (shown_sender, shown) = watch::channel(GroupNumber::default());
+        let supervisor = parts.env.supervisor.clone();
+        let actor = actor::Actor::start(parts, shard, Arc::clone(&view), shown_sender).await?;
+        // A panic is recorded by the supervisor, so the handle is of no use.
+        drop(supervisor.spawn("sequencer", actor.run(messages)));
+        Ok(Self {
+            mailbox,
+            view,
+            shown,
+        })
+    }
+
+    /// What is durable of the shard.
+    pub(crate) fn view(&self) -> &RwLock<ShardView> {
+        &self.view
+    }
+
+    fn take(&self, message: Message) -> Result<(), NotTaken> {
+        self.mailbox.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NotTaken::Full,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Ended,
+        })
+    }
+
+    /// Puts a commit into the mailbox, now; the future only waits for the answer.
+    pub(crate) fn commit(
+        &self,
+        commit: ShardCommit,
+    ) -> BoxFuture<'static, Result<CommitAnswer, CommitError>> {
+        let (reply, answer) = oneshot::channel();
+        match self.take(Message::Commit { commit, reply }) {
+            // A dropped reply means that the task has ended without knowing what became of the commit.
+            Ok(()) => answer.unwrap_or_else(|_| Err(CommitError::Unknown)).boxed(),
+            Err(NotTaken::Full) => futures::future::ready(Err(CommitError::Unavailable {
+                reason: "the sequencer's queue is full".to_owned(),
+            }))
+            .boxed(),
+            Err(NotTaken::Ended) => futures::future::ready(Err(CommitError::NotOwner)).boxed(),
+        }
+    }
+
+    /// Sets a fencing token, in order with commits.
+    pub(crate) async fn set_fencing_token(
+        &self,
+        partition: TopicPartition,
+        expected: Option<FencingToken>,
+        token: FencingToken,
+    ) -> Result<ReadToken, LogError> {
+        self.ask(|reply| Message::SetToken {
+            partition,
+            expected,
+            token,
+            reply,
+        })
+        .await
+    }
+
+    /// Moves a log start offset up.
+    pub(crate) async fn delete_records(
+        &self,
+        partition: TopicPartition,
+        before: Offset,
+    ) -> Result<ReadToken, LogError> {
+        self.ask(|reply| Message::DeleteRecords {
+            partition,
+            before,
+            reply,
+        })
+        .await
+    }
+
+    /// Ends once this process is known to have owned the shard at some time since the call, with all
+    /// that was committed before it in the view (rule C9).
+    pub(crate) async fn barrier(&self) -> Result<ReadToken, LogError> {
+        self.ask(|reply| Message::Barrier { reply }).await
+    }
+
+    async fn ask(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<ReadToken, LogError>>) -> Message,
+    ) -> Result<ReadToken, LogError> {
+        let (reply, answer) = oneshot::channel();
+        match self.take(message(reply)) {
+            Ok(()) => answer.await.unwrap_or_else(|_| {
+                Err(LogError::Unavailable {
+                    reason: "the sequencer has ended".to_owned(),
+                })
+            }),
+            Err(NotTaken::Full) => Err(LogError::Unavailable {
+                reason: "the sequencer's queue is full".to_owned(),
+            }),
+            Err(NotTaken::Ended) => Err(LogError::NotOwner),
+        }
+    }
+
+    /// Ends when the view has reached a group.
+    pub(crate) async fn reached(&self, group: GroupNumber) -> Result<(), LogError> {
+        let mut shown = self.shown.clone();
+        shown
+            .wait_for(|shown| *shown >= group)
+            .await
+            .map(|_| ())
+            .map_err(|_| LogError::NotOwner)
+    }
+}

@@ -1,0 +1,124 @@
+//! What a sequencer assigns from: the partitions and producers of its shard, as of the last group.
+
+use std::collections::{HashMap, HashSet};
+
+use tidelog_metadata_api::FencingToken;
+use tidelog_store::{ReadMode, Transaction};
+use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp, TopicPartition};
+
+use super::producer::ProducerState;
+use crate::keyspace::{Keyspace, PartitionRow, ProducerRow};
+use crate::sequencer::error::SequencerError;
+
+/// A producer in a partition.
+pub(crate) type ProducerKey = (TopicPartition, ProducerId);
+
+/// A partition as a sequencer works on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PartitionState {
+    pub(crate) next: Offset,
+    pub(crate) log_start: Offset,
+    pub(crate) fencing_token: FencingToken,
+}
+
+impl PartitionState {
+    fn from_row(row: PartitionRow) -> Self {
+        Self {
+            next: row.next,
+            log_start: row.log_start,
+            fencing_token: row.fencing_token,
+        }
+    }
+}
+
+/// The state of a shard. Rows are loaded when a group first needs them.
+#[derive(Debug)]
+pub(crate) struct ShardState {
+    pub(crate) keys: Keyspace,
+    /// The last group that is in this state.
+    pub(crate) group: GroupNumber,
+    /// The commit time of that group; the next one's is not earlier.
+    pub(crate) commit_time: Timestamp,
+    pub(crate) partitions: HashMap<TopicPartition, PartitionState>,
+    /// `None` stands for "looked up, not there".
+    pub(crate) producers: HashMap<ProducerKey, Option<ProducerState>>,
+    /// What has changed since the last checkpoint.
+    pub(crate) changed_partitions: HashSet<TopicPartition>,
+    pub(crate) changed_producers: HashSet<ProducerKey>,
+}
+
+impl ShardState {
+    pub(crate) fn new(keys: Keyspace) -> Self {
+        Self {
+            keys,
+            group: GroupNumber::default(),
+            commit_time: Timestamp::default(),
+            partitions: HashMap::new(),
+            producers: HashMap::new(),
+            changed_partitions: HashSet::new(),
+            changed_producers: HashSet::new(),
+        }
+    }
+
+    /// Makes sure that a partition is in memory. Only the owner writes its row, so the read need not
+    /// conflict: the lease row does.
+    pub(crate) async fn load_partition(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+    ) -> Result<(), SequencerError> {
+        if !self.partitions.contains_key(&partition) {
+            let row = read_partition(self.keys, transaction, partition).await?;
+            let state = row.map(PartitionState::from_row).unwrap_or_default();
+            self.partitions.insert(partition, state);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that what is known of a producer is in memory.
+    pub(crate) async fn load_producer(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        key: ProducerKey,
+    ) -> Result<(), SequencerError> {
+        if !self.producers.contains_key(&key) {
+            let row = read_producer(self.keys, transaction, key).await?;
+            self.producers
+                .insert(key, row.as_ref().map(ProducerState::from_row));
+        }
+        Ok(())
+    }
+
+    /// Forgets producers that are safe in their rows, when there are more than `limit`. They are loaded
+    /// again when they come back.
+    pub(crate) fn evict_producers(&mut self, limit: usize) {
+        if self.producers.len() > limit {
+            let changed = &self.changed_producers;
+            self.producers.retain(|key, _| changed.contains(key));
+        }
+    }
+}
+
+/// The stored row of a partition.
+pub(crate) async fn read_partition(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+    partition: TopicPartition,
+) -> Result<Option<PartitionRow>, SequencerError> {
+    let value = transaction
+        .get(&keys.partition(partition), ReadMode::Snapshot)
+        .await?;
+    Ok(value.map(PartitionRow::decode).transpose()?)
+}
+
+/// The stored row of a producer.
+pub(crate) async fn read_producer(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+    (partition, producer): ProducerKey,
+) -> Result<Option<ProducerRow>, SequencerError> {
+    let value = transaction
+        .get(&keys.producer(partition, producer), ReadMode::Snapshot)
+        .await?;
+    Ok(value.map(ProducerRow::decode).transpose()?)
+}
