@@ -14,6 +14,7 @@ mod crc;
 mod features;
 pub mod location;
 pub mod manifest;
+pub mod segment;
 mod wire;
 
 pub use features::{Features, UnknownFeatures};

@@ -43,10 +43,6 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    pub(crate) const fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
     pub(crate) fn take(&mut self, count: u64) -> Result<&'a [u8], DecodeError> {
         let remaining = self.rest.len() as u64;
         let short = DecodeError::Truncated {
