@@ -109,9 +109,10 @@ async fn collect_stream(
         }
         rest.extend_from_slice(&chunk);
     }
-    match rest.is_empty() {
-        true => Ok(first),
-        false => Ok(rest.into()),
+    if rest.is_empty() {
+        Ok(first)
+    } else {
+        Ok(rest.into())
     }
 }
 
@@ -127,9 +128,10 @@ fn check_stream(result: GetResult, length: u64) -> GetResult {
             match stream.next().await.transpose()? {
                 Some(chunk) => {
                     let seen = seen + chunk.len() as u64;
-                    match seen <= length {
-                        true => Ok(Some((chunk, (stream, seen)))),
-                        false => Err(wrong_length(&path, length, seen)),
+                    if seen <= length {
+                        Ok(Some((chunk, (stream, seen))))
+                    } else {
+                        Err(wrong_length(&path, length, seen))
                     }
                 }
                 None if seen == length => Ok(None),

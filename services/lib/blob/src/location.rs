@@ -53,7 +53,9 @@ pub enum LocationError {
     #[error("`{0}` is not a folder of this machine: write `file:///absolute/folder`")]
     FileUrl(String),
     /// Another scheme.
-    #[error("`{0}` is not supported: use a folder, `file:///folder`, `s3://bucket/prefix` or `memory:`")]
+    #[error(
+        "`{0}` is not supported: use a folder, `file:///folder`, `s3://bucket/prefix` or `memory:`"
+    )]
     Scheme(String),
 }
 
@@ -91,9 +93,10 @@ impl FromStr for Location {
             return parse_s3(text, rest);
         }
         if let Some(path) = text.strip_prefix("file://") {
-            return match path.starts_with('/') && path.trim_matches('/') != "" {
-                true => Ok(Self::Folder(PathBuf::from(path))),
-                false => Err(LocationError::FileUrl(text.to_owned())),
+            return if path.starts_with('/') && !path.trim_matches('/').is_empty() {
+                Ok(Self::Folder(PathBuf::from(path)))
+            } else {
+                Err(LocationError::FileUrl(text.to_owned()))
             };
         }
         if text.contains("://") {
@@ -176,7 +179,11 @@ mod tests {
             ("s3://logs", s3("logs", ""), "s3://logs"),
             ("s3://logs/", s3("logs", ""), "s3://logs"),
             ("s3://logs/a/b/", s3("logs", "a/b"), "s3://logs/a/b"),
-            ("file:///var/lib/x", Location::Folder("/var/lib/x".into()), "/var/lib/x"),
+            (
+                "file:///var/lib/x",
+                Location::Folder("/var/lib/x".into()),
+                "/var/lib/x",
+            ),
             ("data", Location::Folder("data".into()), "data"),
             ("./a b", Location::Folder("./a b".into()), "./a b"),
             ("memory:", Location::Memory, "memory:"),

@@ -125,7 +125,9 @@ impl ObjectStore for Metered {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let running = self.gauge.begin(Operation::Put, payload.content_length() as u64);
+        let running = self
+            .gauge
+            .begin(Operation::Put, payload.content_length() as u64);
         running.check(self.inner.put_opts(location, payload, options).await)
     }
 
@@ -143,9 +145,10 @@ impl ObjectStore for Metered {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let operation = match options.head {
-            true => Operation::Head,
-            false => Operation::Get,
+        let operation = if options.head {
+            Operation::Head
+        } else {
+            Operation::Get
         };
         let running = self.gauge.begin(operation, 0);
         let result = running.check(self.inner.get_opts(location, options).await)?;
@@ -184,7 +187,10 @@ impl ObjectStore for Metered {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        count_items(self.gauge.begin(Operation::List, 0), self.inner.list(prefix))
+        count_items(
+            self.gauge.begin(Operation::List, 0),
+            self.inner.list(prefix),
+        )
     }
 
     fn list_with_offset(
@@ -222,7 +228,9 @@ struct MeteredUpload {
 #[async_trait]
 impl MultipartUpload for MeteredUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let running = self.gauge.begin(Operation::Part, data.content_length() as u64);
+        let running = self
+            .gauge
+            .begin(Operation::Part, data.content_length() as u64);
         let part = self.inner.put_part(data);
         Box::pin(async move { running.check(part.await) })
     }
@@ -253,7 +261,10 @@ mod tests {
         let clock = Arc::new(ManualClock::default());
         let store = Metered::new(Arc::new(InMemory::new()), meter.clone(), clock);
         let path = Path::from("a");
-        store.put(&path, PutPayload::from_static(b"0123456789")).await.unwrap();
+        store
+            .put(&path, PutPayload::from_static(b"0123456789"))
+            .await
+            .unwrap();
         assert_eq!(store.get_range(&path, 2..5).await.unwrap(), "234");
         store.head(&path).await.unwrap();
         store.get(&Path::from("none")).await.unwrap_err();

@@ -19,7 +19,8 @@ pub const REQUESTS_HELP: &str = "Requests sent to the object store, by operation
 /// Name of the count of failed requests; the exporter appends `_total`.
 pub const ERRORS: &str = "tidelog_blob_errors";
 /// Help of [`ERRORS`].
-pub const ERRORS_HELP: &str = "Requests to the object store that failed, by operation, role and kind";
+pub const ERRORS_HELP: &str =
+    "Requests to the object store that failed, by operation, role and kind";
 /// Name of the count of bytes sent; the exporter appends `_bytes_total`.
 pub const SENT: &str = "tidelog_blob_sent";
 /// Help of [`SENT`].
@@ -27,7 +28,8 @@ pub const SENT_HELP: &str = "Bytes of bodies sent to the object store, by operat
 /// Name of the count of bytes received; the exporter appends `_bytes_total`.
 pub const RECEIVED: &str = "tidelog_blob_received";
 /// Help of [`RECEIVED`].
-pub const RECEIVED_HELP: &str = "Bytes of bodies received from the object store, by operation and role";
+pub const RECEIVED_HELP: &str =
+    "Bytes of bodies received from the object store, by operation and role";
 /// Name of the histogram of latencies; the exporter appends `_seconds`.
 pub const LATENCY: &str = "tidelog_blob_request_latency";
 /// Help of [`LATENCY`].
@@ -36,11 +38,13 @@ pub const LATENCY_HELP: &str =
 /// Name of the count of repeated requests; the exporter appends `_total`.
 pub const RETRIES: &str = "tidelog_blob_retries";
 /// Help of [`RETRIES`].
-pub const RETRIES_HELP: &str = "Requests that were sent again after an error, by operation and role";
+pub const RETRIES_HELP: &str =
+    "Requests that were sent again after an error, by operation and role";
 /// Name of the count of hedges sent; the exporter appends `_total`.
 pub const HEDGES: &str = "tidelog_blob_hedges";
 /// Help of [`HEDGES`].
-pub const HEDGES_HELP: &str = "Second requests sent because the first was slow, by operation and role";
+pub const HEDGES_HELP: &str =
+    "Second requests sent because the first was slow, by operation and role";
 /// Name of the count of hedges that came first; the exporter appends `_total`.
 pub const HEDGES_WON: &str = "tidelog_blob_hedges_won";
 /// Help of [`HEDGES_WON`].
@@ -161,8 +165,18 @@ impl Metrics {
         registry.register(REQUESTS, REQUESTS_HELP, metrics.requests.clone());
         registry.register(ERRORS, ERRORS_HELP, metrics.errors.clone());
         registry.register_with_unit(SENT, SENT_HELP, Unit::Bytes, metrics.sent.clone());
-        registry.register_with_unit(RECEIVED, RECEIVED_HELP, Unit::Bytes, metrics.received.clone());
-        registry.register_with_unit(LATENCY, LATENCY_HELP, Unit::Seconds, metrics.latency.clone());
+        registry.register_with_unit(
+            RECEIVED,
+            RECEIVED_HELP,
+            Unit::Bytes,
+            metrics.received.clone(),
+        );
+        registry.register_with_unit(
+            LATENCY,
+            LATENCY_HELP,
+            Unit::Seconds,
+            metrics.latency.clone(),
+        );
         registry.register(RETRIES, RETRIES_HELP, metrics.retries.clone());
         registry.register(HEDGES, HEDGES_HELP, metrics.hedges.clone());
         registry.register(HEDGES_WON, HEDGES_WON_HELP, metrics.hedges_won.clone());

@@ -147,7 +147,10 @@ mod tests {
     }
 
     fn name(incarnation: u64, sequence: u64) -> SegmentName {
-        SegmentName::new(Incarnation::new(incarnation), SegmentSequence::new(sequence))
+        SegmentName::new(
+            Incarnation::new(incarnation),
+            SegmentSequence::new(sequence),
+        )
     }
 
     #[test]
@@ -158,15 +161,22 @@ mod tests {
             bucket.scratch(0xab).as_ref(),
             "a/b/tidelog-preflight/00000000000000ab"
         );
-        assert_eq!(BucketLayout::new(Path::default()).marker().as_ref(), "tidelog.json");
+        assert_eq!(
+            BucketLayout::new(Path::default()).marker().as_ref(),
+            "tidelog.json"
+        );
         let cluster = cluster("a/b");
         let root = "a/b/0191d3a8-7f3c-4b5e-9a61-2f0c8d4e5b6a";
         assert_eq!(cluster.store_root().as_ref(), format!("{root}/meta"));
         for (incarnation, sequence, tail) in [
-            (0, 0, "f9/0000000000000000/0000000000000000"),
-            (1, 1, "GOLDEN"),
-            (0x2a, 0x0123_4567_89ab_cdef, "GOLDEN"),
-            (u64::MAX, u64::MAX, "GOLDEN"),
+            (0, 0, "42/0000000000000000/0000000000000000"),
+            (1, 1, "44/0000000000000001/0000000000000001"),
+            (
+                0x2a,
+                0x0123_4567_89ab_cdef,
+                "5e/000000000000002a/0123456789abcdef",
+            ),
+            (u64::MAX, u64::MAX, "ef/ffffffffffffffff/ffffffffffffffff"),
         ] {
             let path = cluster.segment(name(incarnation, sequence));
             assert_eq!(path.as_ref(), format!("{root}/seg/{tail}"));

@@ -46,7 +46,9 @@ pub enum OpenError {
     #[error("the endpoint `{0}` is no URL: write `https://host` or `http://host:port`")]
     Endpoint(String),
     /// The endpoint is plain HTTP and that was not allowed.
-    #[error("the endpoint `{0}` is plain HTTP: use https, or set `allow_http` if the network is yours")]
+    #[error(
+        "the endpoint `{0}` is plain HTTP: use https, or set `allow_http` if the network is yours"
+    )]
     PlainHttp(String),
 }
 

@@ -104,7 +104,7 @@ impl Default for S3Settings {
             checksum: Checksum::Crc64nvme,
             sign_payload: false,
             connect_timeout: Duration::from_secs(3),
-            request_timeout: Duration::from_secs(120),
+            request_timeout: Duration::from_mins(2),
             pool_idle_timeout: Duration::from_secs(15),
             pool_idle_max: 64,
         }
@@ -138,7 +138,7 @@ pub struct LocalSettings {
 impl Default for LocalSettings {
     fn default() -> Self {
         Self {
-            stale_staged_after: Duration::from_secs(3_600),
+            stale_staged_after: Duration::from_hours(1),
         }
     }
 }
@@ -244,7 +244,10 @@ mod tests {
         let json = r#"{"retry": {"attempt_timeout": "1500ms"}}"#;
         let settings: BlobSettings = serde_json::from_str(json).unwrap();
         assert_eq!(settings.retry.attempt_timeout, Duration::from_millis(1_500));
-        for bad in [r#"{"retry": {"attempt_timeout": "7"}}"#, r#"{"retries": {}}"#] {
+        for bad in [
+            r#"{"retry": {"attempt_timeout": "7"}}"#,
+            r#"{"retries": {}}"#,
+        ] {
             assert!(serde_json::from_str::<BlobSettings>(bad).is_err());
         }
     }

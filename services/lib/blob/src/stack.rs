@@ -27,5 +27,11 @@ pub fn stack(
         store = Arc::new(Hedged::new(store, hedge, meter.clone(), clock()));
     }
     let rng = Arc::clone(&env.rng);
-    Arc::new(Retrying::new(store, settings.retry.clone(), meter.clone(), clock(), rng))
+    Arc::new(Retrying::new(
+        store,
+        settings.retry.clone(),
+        meter.clone(),
+        clock(),
+        rng,
+    ))
 }

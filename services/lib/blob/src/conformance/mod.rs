@@ -54,7 +54,10 @@ impl Place {
 
     async fn create(&self, path: &Path, payload: PutPayload) -> object_store::Result<()> {
         let options = PutOptions::from(PutMode::Create);
-        self.store.put_opts(path, payload, options).await.map(|_| ())
+        self.store
+            .put_opts(path, payload, options)
+            .await
+            .map(|_| ())
     }
 
     async fn read(&self, path: &Path) -> object_store::Result<Bytes> {
@@ -64,23 +67,29 @@ impl Place {
     /// Names under a prefix, sorted.
     async fn names(&self, prefix: &Path) -> object_store::Result<Vec<String>> {
         let metas: Vec<_> = self.store.list(Some(prefix)).try_collect().await?;
-        let mut names: Vec<_> = metas.into_iter().map(|meta| meta.location.to_string()).collect();
+        let mut names: Vec<_> = metas
+            .into_iter()
+            .map(|meta| meta.location.to_string())
+            .collect();
         names.sort();
         Ok(names)
     }
 }
 
 fn ensure(condition: bool, message: impl FnOnce() -> String) -> Checked {
-    match condition {
-        true => Ok(()),
-        false => Err(Fault::Wrong(message())),
+    if condition {
+        Ok(())
+    } else {
+        Err(Fault::Wrong(message()))
     }
 }
 
 /// The request must have failed, and in this way.
 fn ensure_kind<T>(result: object_store::Result<T>, kinds: &[ErrorKind]) -> Checked {
     match result {
-        Ok(_) => Err(Fault::Wrong(format!("succeeded where it must fail with {kinds:?}"))),
+        Ok(_) => Err(Fault::Wrong(format!(
+            "succeeded where it must fail with {kinds:?}"
+        ))),
         Err(error) if kinds.contains(&classify(&error)) => Ok(()),
         Err(error) => Err(Fault::Store(error)),
     }
@@ -98,11 +107,15 @@ pub async fn run(store: Arc<dyn ObjectStore>, root: Path) -> Result<(), Violatio
         .map_err(named("of many creators at once exactly one wins"))?;
     writes::what_was_put_is_read_at_once(&place)
         .await
-        .map_err(named("what was put is read at once, of any size and in any pieces"))?;
+        .map_err(named(
+            "what was put is read at once, of any size and in any pieces",
+        ))?;
     writes::parts_make_one_object(&place)
         .await
         .map_err(named("parts make one object when they are completed"))?;
-    reads::ranges_are_exact(&place).await.map_err(named("ranges are exact"))?;
+    reads::ranges_are_exact(&place)
+        .await
+        .map_err(named("ranges are exact"))?;
     reads::what_is_missing_is_not_found(&place)
         .await
         .map_err(named("what is missing is not found"))?;

@@ -21,7 +21,11 @@ pub(super) async fn ranges_are_exact(place: &Place) -> Checked {
         (GetRange::Bounded(4_000..9_000), 4_000, 9_000),
         (GetRange::Bounded(LENGTH - 1..LENGTH), LENGTH - 1, LENGTH),
         // What lies behind the object is left out.
-        (GetRange::Bounded(LENGTH - 10..LENGTH + 10), LENGTH - 10, LENGTH),
+        (
+            GetRange::Bounded(LENGTH - 10..LENGTH + 10),
+            LENGTH - 10,
+            LENGTH,
+        ),
         (GetRange::Offset(LENGTH - 5), LENGTH - 5, LENGTH),
         (GetRange::Suffix(64), LENGTH - 64, LENGTH),
         (GetRange::Suffix(LENGTH * 2), 0, LENGTH),
@@ -30,21 +34,32 @@ pub(super) async fn ranges_are_exact(place: &Place) -> Checked {
         let options = GetOptions::new().with_range(Some(range));
         let result = place.store.get_opts(&path, options).await?;
         let announced = result.range.clone();
-        ensure(announced == (start..end), || format!("{shown} gave {announced:?}"))?;
+        ensure(announced == (start..end), || {
+            format!("{shown} gave {announced:?}")
+        })?;
         let size = result.meta.size;
-        ensure(size == LENGTH, || format!("{shown} said the size is {size}"))?;
+        ensure(size == LENGTH, || {
+            format!("{shown} said the size is {size}")
+        })?;
         let read = result.bytes().await?;
         let expected = usize::try_from(start)
             .ok()
             .zip(usize::try_from(end).ok())
             .and_then(|(start, end)| body.get(start..end));
-        ensure(Some(read.as_ref()) == expected, || format!("{shown} gave other bytes"))?;
+        ensure(Some(read.as_ref()) == expected, || {
+            format!("{shown} gave other bytes")
+        })?;
     }
     let behind = place.store.get_range(&path, LENGTH..LENGTH + 1).await;
     ensure_kind(behind, &[ErrorKind::Range])?;
-    let parts = place.store.get_ranges(&path, &[9..12, 5_000..5_001]).await?;
+    let parts = place
+        .store
+        .get_ranges(&path, &[9..12, 5_000..5_001])
+        .await?;
     let expected = [&body[9..12], &body[5_000..5_001]];
-    ensure(parts == expected, || "several ranges gave other bytes".to_owned())?;
+    ensure(parts == expected, || {
+        "several ranges gave other bytes".to_owned()
+    })?;
     place.store.delete(&path).await?;
     Ok(())
 }
@@ -53,7 +68,10 @@ pub(super) async fn what_is_missing_is_not_found(place: &Place) -> Checked {
     let path = place.path("missing/object");
     ensure_kind(place.store.get(&path).await, &[ErrorKind::NotFound])?;
     ensure_kind(place.store.head(&path).await, &[ErrorKind::NotFound])?;
-    ensure_kind(place.store.get_range(&path, 0..5).await, &[ErrorKind::NotFound])?;
+    ensure_kind(
+        place.store.get_range(&path, 0..5).await,
+        &[ErrorKind::NotFound],
+    )?;
     let names = place.names(&place.path("missing")).await?;
     ensure(names.is_empty(), || format!("listed {names:?}"))
 }
@@ -69,8 +87,13 @@ pub(super) async fn listings_are_complete_and_keep_to_the_prefix(place: &Place) 
     ensure(all == expected, || format!("listed {all:?}"))?;
     // A prefix ends where a name of the path does: `list/a` is not a prefix of `list/ab`.
     let some = place.names(&place.path("list/a")).await?;
-    ensure(some == expected[..2], || format!("below `list/a` listed {some:?}"))?;
-    let level = place.store.list_with_delimiter(Some(&place.path("list"))).await?;
+    ensure(some == expected[..2], || {
+        format!("below `list/a` listed {some:?}")
+    })?;
+    let level = place
+        .store
+        .list_with_delimiter(Some(&place.path("list")))
+        .await?;
     ensure(
         level.common_prefixes.len() == 2 && level.objects.len() == 1 && level.objects[0].size == 3,
         || format!("one level gave {level:?}"),

@@ -10,8 +10,12 @@ use crate::errors::{ErrorKind, classify};
 
 pub(super) async fn create_is_refused_if_the_object_exists(place: &Place) -> Checked {
     let path = place.path("create/once");
-    place.create(&path, PutPayload::from_static(b"first")).await?;
-    let again = place.create(&path, PutPayload::from_static(b"second")).await;
+    place
+        .create(&path, PutPayload::from_static(b"first"))
+        .await?;
+    let again = place
+        .create(&path, PutPayload::from_static(b"second"))
+        .await;
     ensure_kind(again, &[ErrorKind::AlreadyExists])?;
     let read = place.read(&path).await?;
     ensure(read == "first", || format!("the object became {read:?}"))?;
@@ -76,7 +80,9 @@ pub(super) async fn what_was_put_is_read_at_once(place: &Place) -> Checked {
         let read = place.read(&path).await?;
         ensure(read == expected, || format!("`{name}` is not what was put"))?;
         let size = place.store.head(&path).await?.size;
-        ensure(size == expected.len() as u64, || format!("`{name}` has size {size}"))?;
+        ensure(size == expected.len() as u64, || {
+            format!("`{name}` has size {size}")
+        })?;
         place.store.delete(&path).await?;
     }
     Ok(())
@@ -96,7 +102,9 @@ pub(super) async fn parts_make_one_object(place: &Place) -> Checked {
     upload.complete().await?;
     let around = PART as u64 - 2..PART as u64 + 2;
     let read = place.store.get_range(&path, around).await?;
-    ensure(read == vec![1, 1, 2, 2], || "the parts are not in order".to_owned())?;
+    ensure(read == vec![1, 1, 2, 2], || {
+        "the parts are not in order".to_owned()
+    })?;
     place.store.delete(&path).await?;
 
     let gone = place.path("parts/aborted");
@@ -113,14 +121,18 @@ pub(super) async fn what_was_deleted_is_gone(place: &Place) -> Checked {
     }
     let locations = iter(paths.clone().into_iter().map(Ok)).boxed();
     let ends: Vec<_> = place.store.delete_stream(locations).collect().await;
-    ensure(ends.len() == paths.len(), || format!("{} answers", ends.len()))?;
+    ensure(ends.len() == paths.len(), || {
+        format!("{} answers", ends.len())
+    })?;
     for end in ends {
         end?;
     }
     for path in &paths {
         ensure_kind(place.store.head(path).await, &[ErrorKind::NotFound])?;
     }
-    place.create(&paths[0], PutPayload::from_static(b"again")).await?;
+    place
+        .create(&paths[0], PutPayload::from_static(b"again"))
+        .await?;
     place.store.delete(&paths[0]).await?;
     Ok(())
 }

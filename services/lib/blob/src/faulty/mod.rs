@@ -111,7 +111,8 @@ impl FaultyStore {
     async fn delete_one(&self, path: &Path) -> Result<()> {
         let fault = self.draw(Operation::Delete, path);
         let ghost = || Ghost::Delete(path.clone());
-        self.write(fault, path, self.inner().delete(path), (), ghost).await
+        self.write(fault, path, self.inner().delete(path), (), ghost)
+            .await
     }
 }
 
@@ -136,7 +137,9 @@ impl ObjectStore for FaultyStore {
             version: None,
             extensions: object_store::Extensions::new(),
         };
-        let put = self.inner().put_opts(location, payload.clone(), options.clone());
+        let put = self
+            .inner()
+            .put_opts(location, payload.clone(), options.clone());
         self.write(fault, location, put, lie, ghost).await
     }
 
@@ -145,15 +148,17 @@ impl ObjectStore for FaultyStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.refuse(self.draw(Operation::Multipart, location), location).await?;
+        self.refuse(self.draw(Operation::Multipart, location), location)
+            .await?;
         let inner = self.inner().put_multipart_opts(location, options).await?;
         Ok(upload::wrap(inner, self.clone(), location.clone()))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let operation = match options.head {
-            true => Operation::Head,
-            false => Operation::Get,
+        let operation = if options.head {
+            Operation::Head
+        } else {
+            Operation::Get
         };
         let fault = self.draw(operation, location);
         self.read(fault, location, options).await

@@ -135,7 +135,10 @@ impl FaultRule {
     /// Whether the rule acts on this request; counts it if it matches.
     fn take(&mut self, operation: Operation, path: &Path) -> bool {
         let matches = self.operation.is_none_or(|only| only == operation)
-            && self.path_part.as_ref().is_none_or(|part| path.as_ref().contains(part));
+            && self
+                .path_part
+                .as_ref()
+                .is_none_or(|part| path.as_ref().contains(part));
         if !matches || self.times == 0 {
             return false;
         }

@@ -20,13 +20,17 @@ fn path() -> Path {
 
 async fn create(store: &FaultyStore, body: &'static [u8]) -> Result<PutResult> {
     let options = PutOptions::from(PutMode::Create);
-    store.put_opts(&path(), PutPayload::from_static(body), options).await
+    store
+        .put_opts(&path(), PutPayload::from_static(body), options)
+        .await
 }
 
 #[tokio::test]
 async fn a_rule_acts_on_what_it_names_and_is_used_up() {
     let (_, store) = store();
-    let rule = FaultRule::new(Fault::SLOW_DOWN).on(Operation::Put).at("seg/");
+    let rule = FaultRule::new(Fault::SLOW_DOWN)
+        .on(Operation::Put)
+        .at("seg/");
     store.inject(rule.after(1).times(2));
     let other = Path::from("meta/x");
     store.put(&other, PutPayload::new()).await.unwrap();
@@ -70,7 +74,10 @@ async fn ghosts_are_done_though_the_client_hears_an_error() {
         let error = create(&store, b"mine").await.unwrap_err();
         assert_eq!(classify(&error), kind);
         assert!(may_have_happened(&error));
-        assert_eq!(store.get(&path()).await.unwrap().bytes().await.unwrap(), "mine");
+        assert_eq!(
+            store.get(&path()).await.unwrap().bytes().await.unwrap(),
+            "mine"
+        );
     }
 }
 
@@ -98,7 +105,8 @@ async fn a_hanging_request_never_ends_and_a_slow_one_does() {
     assert!(create(&store, b"a").now_or_never().is_none());
     store.head(&path()).await.unwrap();
     store.inject(FaultRule::new(Fault::Delay(Duration::from_secs(1))).once());
-    let mut slow = Box::pin(store.head(&path()));
+    let path = path();
+    let mut slow = Box::pin(store.head(&path));
     assert!(futures::poll!(&mut slow).is_pending());
     clock.advance(Duration::from_secs(1));
     slow.await.unwrap();

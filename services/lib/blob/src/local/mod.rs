@@ -81,9 +81,10 @@ impl LocalStore {
 
     /// Refuses once the disk has failed.
     fn alive(&self) -> Result<()> {
-        match self.failed.load(Ordering::Acquire) {
-            true => Err(generic(DiskFailed)),
-            false => Ok(()),
+        if self.failed.load(Ordering::Acquire) {
+            Err(generic(DiskFailed))
+        } else {
+            Ok(())
         }
     }
 
@@ -116,7 +117,11 @@ impl LocalStore {
 
     /// Whether a create that failed left its object behind: then the name was linked and the flush of its
     /// folder is what failed.
-    async fn judge_create(&self, location: &Path, error: object_store::Error) -> object_store::Error {
+    async fn judge_create(
+        &self,
+        location: &Path,
+        error: object_store::Error,
+    ) -> object_store::Error {
         let error = self.judge(error);
         if classify(&error) == ErrorKind::AlreadyExists {
             return error;

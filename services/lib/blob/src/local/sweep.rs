@@ -64,7 +64,10 @@ fn sweep_file(entry: &DirEntry, oldest_kept: Duration, report: &mut SweepReport)
     let Some(metadata) = unless_gone(entry.metadata())? else {
         return Ok(());
     };
-    let written = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let written = metadata
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     if written >= oldest_kept {
         report.kept += 1;
         return Ok(());
@@ -103,10 +106,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         fs::create_dir_all(root.join("seg/ab")).unwrap();
-        for name in ["seg/ab/5#1", "seg/ab/5#27", "seg/ab/5", "seg/ab/5#", "seg/ab/5#x", "top#3"] {
+        for name in [
+            "seg/ab/5#1",
+            "seg/ab/5#27",
+            "seg/ab/5",
+            "seg/ab/5#",
+            "seg/ab/5#x",
+            "top#3",
+        ] {
             fs::write(root.join(name), b"1234").unwrap();
         }
-        let hour = Duration::from_secs(3_600);
+        let hour = Duration::from_hours(1);
         let now = SystemClock::new().wall().as_millis();
 
         let young = ManualClock::new(Timestamp::from_millis(now));
@@ -115,7 +125,10 @@ mod tests {
 
         let later = ManualClock::new(Timestamp::from_millis(now + 2 * 3_600_000));
         let report = sweep(root, hour, &later).await.unwrap();
-        assert_eq!((report.removed, report.removed_bytes, report.kept), (3, 12, 0));
+        assert_eq!(
+            (report.removed, report.removed_bytes, report.kept),
+            (3, 12, 0)
+        );
         for name in ["seg/ab/5", "seg/ab/5#", "seg/ab/5#x"] {
             assert!(root.join(name).exists(), "{name}");
         }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use object_store::{
-    GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
-};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidelog_types::ClusterId;
@@ -67,7 +65,9 @@ pub enum MarkerError {
         source: object_store::Error,
     },
     /// What lies there is no marker.
-    #[error("`{path}` is not the marker of a Tidelog bucket ({reason}): use another bucket or prefix")]
+    #[error(
+        "`{path}` is not the marker of a Tidelog bucket ({reason}): use another bucket or prefix"
+    )]
     NotAMarker {
         /// Where it lies.
         path: String,
@@ -75,7 +75,9 @@ pub enum MarkerError {
         reason: String,
     },
     /// The bucket is another cluster's.
-    #[error("the bucket belongs to cluster `{found}`, not `{expected}`: check the bucket's location")]
+    #[error(
+        "the bucket belongs to cluster `{found}`, not `{expected}`: check the bucket's location"
+    )]
     WrongCluster {
         /// Whose it should be.
         expected: ClusterId,
@@ -96,7 +98,9 @@ pub enum MarkerError {
         known: u32,
     },
     /// The bucket needs a feature that this version does not know.
-    #[error("the bucket needs the feature `{0}`, which this version of tidelog does not know: use a newer one")]
+    #[error(
+        "the bucket needs the feature `{0}`, which this version of tidelog does not know: use a newer one"
+    )]
     UnknownFeature(String),
 }
 
@@ -146,7 +150,10 @@ impl Marker {
                 return Err(MarkerError::Newer { what, found, known });
             }
         }
-        let unknown = self.required_features.difference(&supported.features).next();
+        let unknown = self
+            .required_features
+            .difference(&supported.features)
+            .next();
         if let Some(feature) = unknown {
             return Err(MarkerError::UnknownFeature(feature.clone()));
         }

@@ -54,19 +54,46 @@ fn the_golden_marker_is_what_is_written_and_read() {
 
 #[test]
 fn what_a_newer_version_may_add_is_ignored_and_what_it_needs_is_refused() {
-    edited("\"required_features\": []", "\"required_features\": [\"tiered\"]").unwrap();
-    edited("\"ignorable_features\": []", "\"ignorable_features\": [\"x\"], \"new\": 1").unwrap();
-    let error = edited("\"required_features\": []", "\"required_features\": [\"quantum\"]");
+    edited(
+        "\"required_features\": []",
+        "\"required_features\": [\"tiered\"]",
+    )
+    .unwrap();
+    edited(
+        "\"ignorable_features\": []",
+        "\"ignorable_features\": [\"x\"], \"new\": 1",
+    )
+    .unwrap();
+    let error = edited(
+        "\"required_features\": []",
+        "\"required_features\": [\"quantum\"]",
+    );
     assert!(error.unwrap_err().to_string().contains("`quantum`"));
 }
 
 #[test]
 fn a_newer_format_is_refused_in_one_line_even_if_it_looks_otherwise() {
     for (from, to, what) in [
-        ("\"format_version\": 1", "\"format_version\": 2", "marker format version 2"),
-        ("\"segment\": 1", "\"segment\": 3", "segment format version 3"),
-        ("\"keyspace\": 1", "\"keyspace\": 9", "keyspace format version 9"),
-        ("\"feature_level\": 1", "\"feature_level\": 2", "feature level version 2"),
+        (
+            "\"format_version\": 1",
+            "\"format_version\": 2",
+            "marker format version 2",
+        ),
+        (
+            "\"segment\": 1",
+            "\"segment\": 3",
+            "segment format version 3",
+        ),
+        (
+            "\"keyspace\": 1",
+            "\"keyspace\": 9",
+            "keyspace format version 9",
+        ),
+        (
+            "\"feature_level\": 1",
+            "\"feature_level\": 2",
+            "feature level version 2",
+        ),
     ] {
         let text = edited(from, to).unwrap_err().to_string();
         assert!(text.contains(what) && !text.contains('\n'), "{text}");
@@ -82,7 +109,11 @@ fn a_newer_format_is_refused_in_one_line_even_if_it_looks_otherwise() {
 fn another_cluster_and_what_is_no_marker_are_refused() {
     let error = edited("0191d3a8", "0191d3a9").unwrap_err();
     assert!(matches!(error, MarkerError::WrongCluster { .. }), "{error}");
-    for (from, to) in [("tidelog-bucket", "else"), ("{", "["), ("\"cluster_id\"", "\"id\"")] {
+    for (from, to) in [
+        ("tidelog-bucket", "else"),
+        ("{", "["),
+        ("\"cluster_id\"", "\"id\""),
+    ] {
         let error = edited(from, to).unwrap_err();
         assert!(matches!(error, MarkerError::NotAMarker { .. }), "{error}");
     }

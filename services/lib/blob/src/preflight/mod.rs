@@ -208,7 +208,10 @@ impl Check<'_> {
     async fn create(&self, body: Vec<u8>) -> object_store::Result<()> {
         let options = PutOptions::from(PutMode::Create);
         let payload = PutPayload::from(body);
-        self.store.put_opts(&self.path, payload, options).await.map(|_| ())
+        self.store
+            .put_opts(&self.path, payload, options)
+            .await
+            .map(|_| ())
     }
 
     async fn creates_once(&self) -> Result<(), PreflightError> {
@@ -234,7 +237,11 @@ impl Check<'_> {
         let body = Self::body();
         for (what, range, expected) in [
             ("ranged read", GetRange::Bounded(16..32), &body[16..32]),
-            ("read of the end", GetRange::Suffix(8), &body[SCRATCH_BYTES - 8..]),
+            (
+                "read of the end",
+                GetRange::Suffix(8),
+                &body[SCRATCH_BYTES - 8..],
+            ),
             ("read", GetRange::Offset(0), &body[..]),
         ] {
             let options = GetOptions::new().with_range(Some(range));
@@ -242,7 +249,9 @@ impl Check<'_> {
                 let result = self.store.get_opts(&self.path, options).await?;
                 result.bytes().await
             };
-            let bytes = read.await.map_err(|error| self.failed(Ability::Read, error))?;
+            let bytes = read
+                .await
+                .map_err(|error| self.failed(Ability::Read, error))?;
             if bytes != expected {
                 let location = self.location.clone();
                 return Err(PreflightError::WrongBytes { what, location });

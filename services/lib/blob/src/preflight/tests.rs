@@ -40,11 +40,17 @@ async fn a_store_that_overwrites_is_found_out() {
     // The second create seems done.
     let lie = FaultRule::new(Fault::Lie).on(Operation::Put).after(1);
     let error = says([lie]).await;
-    assert!(matches!(error, PreflightError::OverwritesExisting(_)), "{error}");
+    assert!(
+        matches!(error, PreflightError::OverwritesExisting(_)),
+        "{error}"
+    );
     assert!(error.to_string().contains("ignores `If-None-Match`"));
     let unsupported = FaultRule::new(Fault::Status(501, "NotImplemented")).on(Operation::Put);
     let error = says([unsupported]).await;
-    assert!(matches!(error, PreflightError::NoConditionalPut { .. }), "{error}");
+    assert!(
+        matches!(error, PreflightError::NoConditionalPut { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -52,7 +58,10 @@ async fn a_missing_bucket_is_told_by_name() {
     for code in ["NoSuchBucket", ""] {
         let rule = FaultRule::new(Fault::Status(404, code)).on(Operation::Put);
         let text = says([rule]).await.to_string();
-        assert!(text.contains("bucket `s3://logs/p` does not exist"), "{text}");
+        assert!(
+            text.contains("bucket `s3://logs/p` does not exist"),
+            "{text}"
+        );
         assert!(text.contains("tidelog bucket create"), "{text}");
     }
 }
@@ -65,21 +74,32 @@ async fn what_the_credentials_may_not_do_is_named() {
         (Operation::List, "list"),
         (Operation::Delete, "delete"),
     ] {
-        let text = says([FaultRule::new(Fault::DENIED).on(operation)]).await.to_string();
+        let text = says([FaultRule::new(Fault::DENIED).on(operation)])
+            .await
+            .to_string();
         let expected = format!("may not {verb} objects under `p/tidelog-preflight`");
         assert!(text.contains(&expected), "{text}");
     }
     let expired = FaultRule::new(Fault::Status(403, "ExpiredToken"));
     let error = says([expired]).await;
-    assert!(matches!(error, PreflightError::Unauthenticated { .. }), "{error}");
+    assert!(
+        matches!(error, PreflightError::Unauthenticated { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn stores_that_lie_are_found_out() {
     let error = says([FaultRule::new(Fault::FlipBit(3)).on(Operation::Get)]).await;
-    assert!(matches!(error, PreflightError::WrongBytes { .. }), "{error}");
+    assert!(
+        matches!(error, PreflightError::WrongBytes { .. }),
+        "{error}"
+    );
     let error = says([FaultRule::new(Fault::WrongRange(1)).on(Operation::Get)]).await;
-    assert!(matches!(error, PreflightError::WrongBytes { .. }), "{error}");
+    assert!(
+        matches!(error, PreflightError::WrongBytes { .. }),
+        "{error}"
+    );
     let error = says([FaultRule::new(Fault::Lie).on(Operation::List)]).await;
     assert!(matches!(error, PreflightError::StaleList(_)), "{error}");
     let error = says([FaultRule::new(Fault::Lie).on(Operation::Delete)]).await;

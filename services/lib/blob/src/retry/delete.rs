@@ -70,7 +70,10 @@ async fn delete_chunk(
                 }
             }
         }
-        open = failed.into_iter().chain(again.into_iter().map(|(at, _)| at)).collect();
+        open = failed
+            .into_iter()
+            .chain(again.into_iter().map(|(at, _)| at))
+            .collect();
         open.sort_unstable();
         repeated = true;
     }
@@ -87,7 +90,9 @@ async fn attempt(
     let paths: Vec<Path> = paths.collect();
     let count = paths.len();
     let deletes = inner.delete_stream(iter(paths.into_iter().map(Ok)).boxed());
-    let collected = policy.attempt(async { Ok(deletes.collect::<Vec<_>>().await) }).await;
+    let collected = policy
+        .attempt(async { Ok(deletes.collect::<Vec<_>>().await) })
+        .await;
     let mut answers = collected.unwrap_or_else(|error| vec![Err(error)]);
     while answers.len() < count {
         // It is not known which of them were done, and to delete again does no harm.

@@ -72,8 +72,14 @@ impl Listing {
             if !self.in_order {
                 return Err(error);
             }
-            self.policy.wait(&mut self.backoff, Operation::List, error).await?;
-            self.stream = begin(self.inner.as_ref(), self.prefix.as_ref(), self.last.as_ref());
+            self.policy
+                .wait(&mut self.backoff, Operation::List, error)
+                .await?;
+            self.stream = begin(
+                self.inner.as_ref(),
+                self.prefix.as_ref(),
+                self.last.as_ref(),
+            );
         }
     }
 }

@@ -126,7 +126,11 @@ impl Policy {
                 return Err(error);
             }
             if let Err(last) = self.wait(&mut backoff, operation, error).await {
-                return Err(if unknown { mark_outcome_unknown(last) } else { last });
+                return Err(if unknown {
+                    mark_outcome_unknown(last)
+                } else {
+                    last
+                });
             }
             unknown |= this_unknown;
         }
@@ -172,7 +176,10 @@ impl ObjectStore for Retrying {
             PutMode::Overwrite | PutMode::Create => Repeat::Write,
             PutMode::Update(_) => Repeat::OnlyIfUndone,
         };
-        let attempt = || self.inner.put_opts(location, payload.clone(), options.clone());
+        let attempt = || {
+            self.inner
+                .put_opts(location, payload.clone(), options.clone())
+        };
         self.policy.run(Operation::Put, repeat, attempt).await
     }
 
@@ -183,14 +190,18 @@ impl ObjectStore for Retrying {
     ) -> Result<Box<dyn MultipartUpload>> {
         let options = multipart::with_part_retries(options, Arc::clone(&self.policy));
         let attempt = || self.inner.put_multipart_opts(location, options.clone());
-        let upload = self.policy.run(Operation::Multipart, Repeat::Write, attempt).await?;
+        let upload = self
+            .policy
+            .run(Operation::Multipart, Repeat::Write, attempt)
+            .await?;
         Ok(multipart::wrap(upload, Arc::clone(&self.policy)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let operation = match options.head {
-            true => Operation::Head,
-            false => Operation::Get,
+        let operation = if options.head {
+            Operation::Head
+        } else {
+            Operation::Get
         };
         let attempt = || get_checked(self.inner.as_ref(), location, options.clone());
         self.policy.run(operation, Repeat::Read, attempt).await
@@ -219,7 +230,12 @@ impl ObjectStore for Retrying {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::stream(Arc::clone(&self.inner), Arc::clone(&self.policy), prefix, None)
+        list::stream(
+            Arc::clone(&self.inner),
+            Arc::clone(&self.policy),
+            prefix,
+            None,
+        )
     }
 
     fn list_with_offset(
@@ -233,7 +249,9 @@ impl ObjectStore for Retrying {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let attempt = || self.inner.list_with_delimiter(prefix);
-        self.policy.run(Operation::List, Repeat::Read, attempt).await
+        self.policy
+            .run(Operation::List, Repeat::Read, attempt)
+            .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -248,7 +266,9 @@ impl ObjectStore for Retrying {
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         // A repeat after a rename that was done would not find the source.
         let attempt = || self.inner.rename_opts(from, to, options.clone());
-        self.policy.run(Operation::Copy, Repeat::OnlyIfUndone, attempt).await
+        self.policy
+            .run(Operation::Copy, Repeat::OnlyIfUndone, attempt)
+            .await
     }
 }
 
@@ -256,3 +276,6 @@ impl ObjectStore for Retrying {
 fn is_gone(error: &object_store::Error) -> bool {
     classify(error) == ErrorKind::NotFound
 }
+
+#[cfg(test)]
+mod tests;

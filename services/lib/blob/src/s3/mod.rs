@@ -129,9 +129,10 @@ fn with_address(
     if host.is_empty() {
         return Err(OpenError::Endpoint(endpoint.clone()));
     }
-    Ok(builder.with_endpoint(match path_style {
-        true => format!("{scheme}://{host}"),
-        false => format!("{scheme}://{bucket}.{host}"),
+    Ok(builder.with_endpoint(if path_style {
+        format!("{scheme}://{host}")
+    } else {
+        format!("{scheme}://{bucket}.{host}")
     }))
 }
 
@@ -169,7 +170,10 @@ mod tests {
                 ..settings()
             };
             let error = build("logs", &settings, []).unwrap_err();
-            assert!(matches!(error, OpenError::Endpoint(_)), "{endpoint}: {error}");
+            assert!(
+                matches!(error, OpenError::Endpoint(_)),
+                "{endpoint}: {error}"
+            );
         }
     }
 
@@ -186,8 +190,12 @@ mod tests {
     fn the_environment_gives_credentials_and_nothing_that_undoes_our_choices() {
         assert!(environment_key("AWS_ACCESS_KEY_ID").is_some());
         assert!(environment_key("AWS_WEB_IDENTITY_TOKEN_FILE").is_some());
-        for name in ["AWS_CHECKSUM_ALGORITHM", "AWS_CONDITIONAL_PUT", "PATH", "AWS_UNSIGNED_PAYLOAD"]
-        {
+        for name in [
+            "AWS_CHECKSUM_ALGORITHM",
+            "AWS_CONDITIONAL_PUT",
+            "PATH",
+            "AWS_UNSIGNED_PAYLOAD",
+        ] {
             assert!(environment_key(name).is_none(), "{name}");
         }
     }

@@ -94,14 +94,20 @@ impl Hedged {
     /// Earns one GET's worth of hedges.
     fn earn(&self) {
         let mut state = self.state.lock();
-        let most = self.settings.requests_per_hedge.get().saturating_mul(HEDGES_SAVED_MAX);
+        let most = self
+            .settings
+            .requests_per_hedge
+            .get()
+            .saturating_mul(HEDGES_SAVED_MAX);
         state.credit = state.credit.saturating_add(1).min(most);
     }
 
     /// Spends a hedge if one was earned.
     fn spend(&self) -> bool {
         let mut state = self.state.lock();
-        let left = state.credit.checked_sub(self.settings.requests_per_hedge.get());
+        let left = state
+            .credit
+            .checked_sub(self.settings.requests_per_hedge.get());
         if let Some(left) = left {
             state.credit = left;
         }
@@ -137,23 +143,30 @@ impl Hedged {
         let second = Box::pin(self.timed(location, options));
         match select(first, second).await {
             // An error that a repeat could cure leaves the hope in the other one.
-            Either::Left((result, second)) => match is_final(&result) {
-                true => result,
-                false => second.await,
-            },
-            Either::Right((result, first)) => match is_final(&result) {
-                true => {
+            Either::Left((result, second)) => {
+                if is_final(&result) {
+                    result
+                } else {
+                    second.await
+                }
+            }
+            Either::Right((result, first)) => {
+                if is_final(&result) {
                     self.meter.hedge_won(Operation::Get);
                     result
+                } else {
+                    first.await
                 }
-                false => first.await,
-            },
+            }
         }
     }
 }
 
 fn is_final<T>(result: &Result<T>) -> bool {
-    result.as_ref().err().is_none_or(|error| !classify(error).is_retriable())
+    result
+        .as_ref()
+        .err()
+        .is_none_or(|error| !classify(error).is_retriable())
 }
 
 /// Whether the answer is surely small enough to ask for twice.
@@ -234,3 +247,6 @@ impl ObjectStore for Hedged {
         self.inner.rename_opts(from, to, options).await
     }
 }
+
+#[cfg(test)]
+mod tests;
