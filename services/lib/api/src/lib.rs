@@ -2,6 +2,11 @@
 //!
 //! Wire types stop at the front ends and the client: nothing below them names this crate.
 
+mod code;
+mod error;
+
+pub use error::{ApiError, ERROR_DOMAIN};
+
 /// The package `tidelog.v1`: the public API.
 #[allow(
     clippy::allow_attributes_without_reason,

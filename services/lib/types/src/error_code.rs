@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// What went wrong, as a caller must tell apart. Each front end maps every code exhaustively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[non_exhaustive]
 pub enum ErrorCode {
     /// The request itself is malformed or breaks a documented rule.
     InvalidArgument,
@@ -62,6 +61,40 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 25] = [
+        Self::InvalidArgument,
+        Self::CorruptBatch,
+        Self::BatchTooLarge,
+        Self::RequestTooLarge,
+        Self::UnknownTopic,
+        Self::UnknownPartition,
+        Self::TopicExists,
+        Self::InvalidTopicName,
+        Self::InvalidConfig,
+        Self::OffsetOutOfRange,
+        Self::OffsetMismatch,
+        Self::FencingTokenMismatch,
+        Self::OutOfOrderSequence,
+        Self::ProducerFenced,
+        Self::UnknownProducer,
+        Self::Fenced,
+        Self::PermissionDenied,
+        Self::Unauthenticated,
+        Self::ResourceExhausted,
+        Self::Unavailable,
+        Self::DeadlineExceeded,
+        Self::Cancelled,
+        Self::DataLoss,
+        Self::Unsupported,
+        Self::Internal,
+    ];
+
+    /// The code with this stable name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// Whether the same request may succeed later without a change.
     pub const fn is_retriable(self) -> bool {
         matches!(

@@ -751,8 +751,8 @@ pub struct ProduceEntry {
     /// partition must have none. Unset: no condition.
     #[prost(string, optional, tag = "9")]
     pub fencing_token: ::core::option::Option<::prost::alloc::string::String>,
-    /// Sets the partition's fencing token, in order with the appends: before the batches of this entry are appended and after
-    /// `fencing_token`, the old one, was checked. At most 36 bytes of UTF-8. Empty: clears it. Unset: leaves it.
+    /// Sets the partition's fencing token, in order with the appends, together with the first batch of this entry: after
+    /// `fencing_token`, the old one, was checked. If that batch is refused, the token stays as it was. At most 36 bytes of UTF-8. Empty: clears it. Unset: leaves it.
     #[prost(string, optional, tag = "10")]
     pub set_fencing_token: ::core::option::Option<::prost::alloc::string::String>,
     /// What to append. Not set: nothing, which is allowed only with `set_fencing_token`.
@@ -1097,8 +1097,8 @@ pub struct DeleteRecordsPartition {
     /// The partition.
     #[prost(uint32, tag = "2")]
     pub partition: u32,
-    /// The offset that becomes the log start, unless it is later already. OFFSET_OUT_OF_RANGE if it is after the high watermark.
-    /// Unset: the high watermark, which deletes all.
+    /// The offset that becomes the log start, unless the log starts later already. OFFSET_OUT_OF_RANGE if it is after the high
+    /// watermark. Unset: the high watermark, which deletes all.
     #[prost(uint64, optional, tag = "3")]
     pub before_offset: ::core::option::Option<u64>,
 }
@@ -1176,11 +1176,11 @@ pub mod log_service_client {
     use tonic::codegen::http::Uri;
     /// Writes and reads the partitions of topics.
     ///
-    /// Tokens. Every response carries a `token`, opaque bytes of at most 64, and every request takes one. A request with a token
+    /// Tokens. Every response carries a `token`, opaque bytes of at most 4,096, and every request takes one. A request with a token
     /// sees at least what the response that carried it had seen or done, through whichever broker it goes. Clients keep the last
     /// token of a conversation and may pass it on to others. An empty token asks for nothing.
     ///
-    /// Limits. `ClusterService.DescribeCluster` tells them. A message over the limit ends the RPC with RESOURCE_EXHAUSTED.
+    /// Limits. `ClusterService.DescribeCluster` tells them. A message over the limit ends the RPC with the status OUT_OF_RANGE.
     #[derive(Debug, Clone)]
     pub struct LogServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1528,11 +1528,11 @@ pub mod log_service_server {
     }
     /// Writes and reads the partitions of topics.
     ///
-    /// Tokens. Every response carries a `token`, opaque bytes of at most 64, and every request takes one. A request with a token
+    /// Tokens. Every response carries a `token`, opaque bytes of at most 4,096, and every request takes one. A request with a token
     /// sees at least what the response that carried it had seen or done, through whichever broker it goes. Clients keep the last
     /// token of a conversation and may pass it on to others. An empty token asks for nothing.
     ///
-    /// Limits. `ClusterService.DescribeCluster` tells them. A message over the limit ends the RPC with RESOURCE_EXHAUSTED.
+    /// Limits. `ClusterService.DescribeCluster` tells them. A message over the limit ends the RPC with the status OUT_OF_RANGE.
     #[derive(Debug)]
     pub struct LogServiceServer<T> {
         inner: Arc<T>,
@@ -2112,9 +2112,9 @@ pub struct ListTopicsRequest {
     /// Only topics whose name begins so. Empty: all.
     #[prost(string, tag = "3")]
     pub name_prefix: ::prost::alloc::string::String,
-    /// Whether to list deleted topics that can be undeleted, too. Default: only topics in use.
+    /// Whether to list, instead of topics in use, deleted ones that can be undeleted. Default: topics in use.
     #[prost(bool, tag = "4")]
-    pub include_deleted: bool,
+    pub deleted: bool,
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "5")]
     pub token: ::prost::bytes::Bytes,
