@@ -15,6 +15,7 @@ mod commit;
 mod error;
 mod log;
 mod notice;
+mod orders;
 mod token;
 mod topic;
 mod topic_config;
@@ -30,6 +31,7 @@ pub use log::{
     ProducerIdentity,
 };
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
+pub use orders::{BrokenKey, BrokenOrders, BrokenReason};
 pub use token::{ReadToken, ReadTokenError};
 pub use topic::{PartitionCount, PartitionInfo, TopicInfo, TopicState};
 pub use topic_config::{

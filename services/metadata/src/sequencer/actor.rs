@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tidelog_env::{CancellationToken, MonoTime};
-use tidelog_metadata_api::{CommitNotice, Extent, Notice, PartitionAdvance, ReadToken};
+use tidelog_metadata_api::{
+    BrokenOrders, CommitNotice, Extent, Notice, PartitionAdvance, ReadToken,
+};
 use tidelog_types::{GroupNumber, ShardId, TopicPartition};
 use tokio::sync::{mpsc, watch};
 
@@ -15,7 +17,6 @@ use super::group::{Decided, Group};
 use super::lease::Lease;
 use super::load::load;
 use super::message::{Answer, Message, decide, read_needed};
-use super::orders::BrokenOrders;
 use super::state::{PartitionState, ShardState};
 use super::view::ShardView;
 

@@ -8,14 +8,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use tidelog_format::manifest::{BatchEntry, Outcome, Receipt, RefusalDetail, sequence_after};
 use tidelog_metadata_api::{
-    BatchCondition, BatchPosition, Extent, FencingToken, OrderKey, ShardCommit,
+    BatchCondition, BatchPosition, BrokenOrders, Extent, FencingToken, OrderKey, ShardCommit,
 };
 use tidelog_types::{
     ErrorCode, GroupNumber, Offset, ProducerId, SegmentName, ShardId, Timestamp, TopicPartition,
 };
 
 use super::extents::extents_of;
-use super::orders::BrokenOrders;
 use super::producer::{ProducerState, Verdict, judge};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{LiveBytesRow, ReceiptRow, SentBatch, TailCommand, TailRow};

@@ -16,7 +16,6 @@ mod group;
 mod lease;
 mod load;
 mod message;
-mod orders;
 mod producer;
 mod state;
 mod view;
