@@ -1,0 +1,155 @@
+//! The HTTP server for operators: `/metrics`, `/healthz`, `/readyz`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tidelog_env::CancellationToken;
+use tokio::net::TcpListener;
+
+use crate::health::Health;
+use crate::metrics;
+
+/// A server that is bound and not serving yet.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: AdminState,
+}
+
+#[derive(Clone, Debug)]
+struct AdminState {
+    registry: Arc<Registry>,
+    health: Health,
+}
+
+impl AdminServer {
+    /// Binds `address`; port 0 takes a free one, see [`AdminServer::address`].
+    pub async fn bind(
+        address: SocketAddr,
+        registry: Arc<Registry>,
+        health: Health,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            address,
+            state: AdminState { registry, health },
+        })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `end` is cancelled and the requests in flight are answered.
+    pub async fn serve(self, end: CancellationToken) -> io::Result<()> {
+        axum::serve(self.listener, routes(self.state))
+            .with_graceful_shutdown(end.cancelled_owned())
+            .await
+    }
+}
+
+fn routes(state: AdminState) -> Router {
+    Router::new()
+        .route("/metrics", get(serve_metrics))
+        .route("/healthz", get(serve_health))
+        .route("/readyz", get(serve_readiness))
+        .with_state(state)
+}
+
+async fn serve_metrics(State(state): State<AdminState>) -> Response {
+    match metrics::render(&state.registry) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Alive unless it must not go on: a platform that asks restarts it then.
+async fn serve_health(State(state): State<AdminState>) -> Response {
+    match state.health.failure() {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// Ready if every condition is met; otherwise one line for each that is not.
+async fn serve_readiness(State(state): State<AdminState>) -> Response {
+    let unmet = state.health.unmet();
+    if unmet.is_empty() {
+        return "ready\n".into_response();
+    }
+    let lines: Vec<String> = unmet
+        .iter()
+        .map(|(name, reason)| format!("{name}: {reason}\n"))
+        .collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn operators_see_metrics_life_and_readiness() {
+        let mut registry = Registry::default();
+        metrics::register(&mut registry, "1", "");
+        let health = Health::new();
+        let store = health.condition("store");
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = AdminServer::bind(local, Arc::new(registry), health.clone())
+            .await
+            .unwrap();
+        let address = server.address();
+        let end = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(end.clone()));
+
+        let answer = ask(address, "/metrics").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("openmetrics-text"),
+            "{answer}"
+        );
+        assert!(answer.contains("tidelog_build_info"), "{answer}");
+
+        let answer = ask(address, "/readyz").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.ends_with("store: starting\n"),
+            "{answer}"
+        );
+        store.met();
+        assert!(ask(address, "/readyz").await.ends_with("ready\n"));
+
+        assert!(ask(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        health.fail("fenced by another process");
+        let answer = ask(address, "/healthz").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains("fenced by another"),
+            "{answer}"
+        );
+
+        assert!(ask(address, "/nothing").await.starts_with("HTTP/1.1 404"));
+        end.cancel();
+        serving.await.unwrap().unwrap();
+    }
+}

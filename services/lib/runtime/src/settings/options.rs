@@ -1,0 +1,574 @@
+//! Every option in one table: what it is for, its default, its limits, since when.
+//!
+//! The table is the only place where a default stands; settings are read through it, the reference is
+//! generated from it, and a test holds it against the structs.
+
+use std::net::SocketAddr;
+
+use toml::Value;
+
+use super::units::{AUTO, ByteSize, Span};
+
+/// What values an option takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A text that is never shown.
+    Secret,
+    /// A path of a file or folder.
+    Path,
+    /// A URL of HTTP.
+    Url,
+    /// An address and port to listen on.
+    Address,
+    /// One of some words.
+    Choice(&'static [&'static str]),
+    /// Yes or no.
+    Flag,
+    /// A whole number within limits.
+    Integer(u64, u64),
+    /// A number within limits.
+    Number(f64, f64),
+    /// A number of bytes within limits, which are written as in a file.
+    Size(&'static str, &'static str),
+    /// A length of time within limits, which are written as in a file.
+    Span(&'static str, &'static str),
+    /// A length of time within limits, or `auto`.
+    SpanOrAuto(&'static str, &'static str),
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionDoc {
+    /// Its name: group and key, joined by a dot.
+    pub key: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Its default as one would write it; none means unset.
+    pub default: Option<&'static str>,
+    /// What it is for, in whole sentences.
+    pub doc: &'static str,
+    /// The first version that knows it.
+    pub since: &'static str,
+}
+
+const fn option(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> OptionDoc {
+    OptionDoc {
+        key,
+        kind,
+        default: Some(default),
+        doc,
+        since: "0.1",
+    }
+}
+
+const fn unset(key: &'static str, kind: Kind, doc: &'static str) -> OptionDoc {
+    OptionDoc {
+        key,
+        kind,
+        default: None,
+        doc,
+        since: "0.1",
+    }
+}
+
+/// All options, in the order of the reference.
+pub const OPTIONS: &[OptionDoc] = &[
+    unset(
+        "data",
+        Kind::Path,
+        "The local folder that is the bucket. If neither this nor `bucket` is set, it is `./tidelog-data`.",
+    ),
+    unset(
+        "bucket",
+        Kind::Text,
+        "The bucket, as `s3://NAME` or `s3://NAME/PREFIX`. Not together with `data`.",
+    ),
+    unset(
+        "s3.endpoint",
+        Kind::Url,
+        "URL of a store that speaks S3, such as `http://127.0.0.1:9000`. Unset means AWS.",
+    ),
+    unset(
+        "s3.region",
+        Kind::Text,
+        "Region of the bucket. Unset takes `AWS_REGION` from the environment, then `us-east-1`.",
+    ),
+    unset(
+        "s3.access_key_id",
+        Kind::Secret,
+        "A static access key. Unset takes the usual AWS sources: environment, web identity, container, instance.",
+    ),
+    unset(
+        "s3.secret_access_key",
+        Kind::Secret,
+        "The secret of the static access key.",
+    ),
+    unset(
+        "s3.session_token",
+        Kind::Secret,
+        "The session token of a static key that is a temporary one.",
+    ),
+    unset(
+        "s3.path_style",
+        Kind::Flag,
+        "Whether the bucket's name stands in the URL's path instead of its host. Unset means yes with `s3.endpoint`, no with AWS.",
+    ),
+    option(
+        "s3.allow_http",
+        Kind::Flag,
+        "false",
+        "Whether plain HTTP is allowed. Without TLS anyone on the network can read and change what is stored.",
+    ),
+    option(
+        "s3.checksum",
+        Kind::Choice(&["crc64nvme", "sha256", "none"]),
+        "crc64nvme",
+        "The checksum that goes with each PUT and that the store verifies.",
+    ),
+    option(
+        "s3.sign_payload",
+        Kind::Flag,
+        "false",
+        "Whether bodies are signed, which costs a SHA-256 of each. For stores that refuse unsigned payloads.",
+    ),
+    option(
+        "s3.connect_timeout",
+        Kind::Span("100ms", "1m"),
+        "3s",
+        "Longest wait for a connection.",
+    ),
+    option(
+        "s3.request_timeout",
+        Kind::Span("1s", "10m"),
+        "2m",
+        "Longest time of one request with its body. The attempt's own limit, `requests.attempt_timeout`, acts first.",
+    ),
+    option(
+        "s3.pool_idle_timeout",
+        Kind::Span("1s", "10m"),
+        "15s",
+        "How long an idle connection is kept.",
+    ),
+    option(
+        "s3.pool_idle_max",
+        Kind::Integer(1, 4096),
+        "64",
+        "How many idle connections are kept.",
+    ),
+    option(
+        "local.stale_staged_after",
+        Kind::Span("1m", "7d"),
+        "1h",
+        "Staged files of a local folder that are older are removed at start: a process that died left them.",
+    ),
+    option(
+        "requests.retries_max",
+        Kind::Integer(0, 100),
+        "5",
+        "How often a request to the bucket is sent again after the first time.",
+    ),
+    option(
+        "requests.wait_initial",
+        Kind::Span("1ms", "10s"),
+        "50ms",
+        "The first wait before a request is sent again; it doubles each time.",
+    ),
+    option(
+        "requests.wait_max",
+        Kind::Span("1ms", "1m"),
+        "2s",
+        "The longest wait before a request is sent again.",
+    ),
+    option(
+        "requests.attempt_timeout",
+        Kind::Span("100ms", "10m"),
+        "20s",
+        "How long one attempt of a request may take, body included.",
+    ),
+    option(
+        "requests.hedge",
+        Kind::Flag,
+        "true",
+        "Whether a slow GET is sent a second time. A local folder is never hedged.",
+    ),
+    option(
+        "requests.hedge_percentile",
+        Kind::Integer(50, 99),
+        "95",
+        "A GET is slow when it takes longer than this share of those before it, in percent.",
+    ),
+    option(
+        "requests.hedge_delay_min",
+        Kind::Span("1ms", "1m"),
+        "20ms",
+        "No GET is hedged sooner.",
+    ),
+    option(
+        "requests.hedge_delay_max",
+        Kind::Span("1ms", "1m"),
+        "2s",
+        "A GET that takes this long is hedged in any case.",
+    ),
+    option(
+        "requests.requests_per_hedge",
+        Kind::Integer(1, 1000),
+        "10",
+        "At most one hedge for this many GETs.",
+    ),
+    option(
+        "listen.grpc",
+        Kind::Address,
+        "127.0.0.1:7070",
+        "Where gRPC is served.",
+    ),
+    option(
+        "listen.http",
+        Kind::Address,
+        "127.0.0.1:7080",
+        "Where health and metrics are served over HTTP.",
+    ),
+    option(
+        "listen.insecure",
+        Kind::Flag,
+        "false",
+        "Allows addresses that other machines can reach. There is no TLS and no authentication yet, so whoever reaches the port can read and write everything.",
+    ),
+    option(
+        "memory.total",
+        Kind::Size("128MiB", "16TiB"),
+        "512MiB",
+        "Memory of the whole process. It is divided among connections, segments, caches, decoding and the store; past its share a part refuses work.",
+    ),
+    option(
+        "produce.segment_bytes",
+        Kind::Size("64KiB", "32MiB"),
+        "8MiB",
+        "A segment closes at this size.",
+    ),
+    option(
+        "produce.linger",
+        Kind::SpanOrAuto("0ms", "1m"),
+        AUTO,
+        "A segment closes this long after its first byte. `auto` is 250ms for S3 and 5ms for a local folder.",
+    ),
+    option(
+        "produce.flush_rate",
+        Kind::Integer(1, 100_000),
+        "4",
+        "How often in a second a segment may close before its linger, when nothing is being uploaded. It caps the number of PUTs of a quiet log.",
+    ),
+    option(
+        "produce.flush_burst",
+        Kind::Integer(1, 100_000),
+        "4",
+        "How many such closes may come together after a pause.",
+    ),
+    option(
+        "produce.uploads_max",
+        Kind::Integer(1, 1024),
+        "8",
+        "Segments that are uploaded at the same time.",
+    ),
+    option(
+        "produce.unanswered_max",
+        Kind::Integer(1, 65_536),
+        "64",
+        "Segments that are closed and not yet answered.",
+    ),
+    option(
+        "produce.hedge_after",
+        Kind::Span("10ms", "10m"),
+        "2s",
+        "An upload that takes longer is started a second time under another name.",
+    ),
+    option(
+        "fetch.answer_bytes_max",
+        Kind::Size("64KiB", "1GiB"),
+        "16MiB",
+        "Most bytes of one answer, whatever the client asks for.",
+    ),
+    option(
+        "fetch.wait_max",
+        Kind::Span("0ms", "10m"),
+        "30s",
+        "Longest wait for new records, whatever the client asks for.",
+    ),
+    option(
+        "fetch.extents_max",
+        Kind::Integer(1, 100_000),
+        "256",
+        "Extents that one fetch reads of one partition.",
+    ),
+    option(
+        "fetch.reads_in_flight",
+        Kind::Integer(1, 1024),
+        "8",
+        "Reads of the bucket that one fetch has in flight.",
+    ),
+    option(
+        "fetch.cached_extents",
+        Kind::Integer(1_000, 100_000_000),
+        "200000",
+        "Extents that are kept in memory.",
+    ),
+    option(
+        "store.transaction_age_max",
+        Kind::Span("1s", "1m"),
+        "5s",
+        "A transaction of the embedded store that is open for longer is refused.",
+    ),
+    option(
+        "store.flushes_per_table",
+        Kind::Integer(16, 100_000),
+        "256",
+        "After so many flushes the rows go from log to table. A restart replays at most about this many objects.",
+    ),
+    option(
+        "store.garbage_age_min",
+        Kind::Span("10s", "7d"),
+        "1m",
+        "Objects of the store that nothing refers to are kept this long before they are deleted.",
+    ),
+    option(
+        "metadata.checkpoint_interval",
+        Kind::Span("1s", "10m"),
+        "10s",
+        "How long after the first change changed partitions and producers are written down.",
+    ),
+    option(
+        "metadata.checkpoint_manifests",
+        Kind::Integer(1, 1_000_000),
+        "2000",
+        "After so many segments they are written down in any case. A takeover replays at most this many.",
+    ),
+    option(
+        "metadata.producers_in_memory",
+        Kind::Integer(100, 100_000_000),
+        "100000",
+        "Idempotent producers that are kept in memory; others are read again when they come back.",
+    ),
+    option(
+        "cluster.zone",
+        Kind::Text,
+        "",
+        "The zone that this process runs in, for clients that prefer what is near.",
+    ),
+    option(
+        "drain.timeout",
+        Kind::Span("0s", "1h"),
+        "30s",
+        "How long the process may take to finish its work after it was asked to end.",
+    ),
+    option(
+        "log.level",
+        Kind::Text,
+        "info",
+        "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,tidelog_blob=debug`.",
+    ),
+    option(
+        "log.format",
+        Kind::Choice(&["auto", "text", "json"]),
+        AUTO,
+        "How it is logged. `auto` is text on a terminal and JSON elsewhere.",
+    ),
+    unset(
+        "otlp.endpoint",
+        Kind::Url,
+        "URL of an OpenTelemetry collector that takes OTLP over gRPC, such as `http://127.0.0.1:4317`. Unset exports nothing.",
+    ),
+    option(
+        "otlp.traces",
+        Kind::Flag,
+        "true",
+        "Whether traces are exported, if there is an endpoint.",
+    ),
+    option(
+        "otlp.metrics",
+        Kind::Flag,
+        "true",
+        "Whether metrics are exported, if there is an endpoint. They are the same as at `/metrics`.",
+    ),
+    option(
+        "otlp.sample_ratio",
+        Kind::Number(0.0, 1.0),
+        "0.01",
+        "Which share of traces that begin here is exported; a caller's own decision is followed.",
+    ),
+    option(
+        "otlp.interval",
+        Kind::Span("1s", "1h"),
+        "15s",
+        "How often metrics are exported.",
+    ),
+    option(
+        "otlp.timeout",
+        Kind::Span("100ms", "1m"),
+        "10s",
+        "How long one export may take.",
+    ),
+];
+
+/// The option of this name.
+pub fn find(key: &str) -> Option<&'static OptionDoc> {
+    OPTIONS.iter().find(|option| option.key == key)
+}
+
+impl OptionDoc {
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("TIDELOG_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// Checks a value and brings it into the form in which settings are read.
+    pub(crate) fn check(&self, value: &Value) -> Result<Value, String> {
+        match (self.kind, value) {
+            (Kind::Flag, Value::Boolean(_)) => Ok(value.clone()),
+            (Kind::Integer(min, max), Value::Integer(number)) => {
+                self.integer(u64::try_from(*number).ok(), &number.to_string(), min, max)
+            }
+            (Kind::Number(min, max), Value::Float(number)) => self.number(*number, min, max),
+            (Kind::Number(..) | Kind::Size(..), Value::Integer(number)) => {
+                self.check_text(&number.to_string())
+            }
+            (kind, Value::String(text)) if !matches!(kind, Kind::Flag | Kind::Integer(..)) => {
+                self.check_text(text)
+            }
+            _ => Err(format!("it takes {}", self.takes())),
+        }
+    }
+
+    /// As [`OptionDoc::check`], for a value that came as text: from the environment or a flag.
+    pub(crate) fn check_text(&self, text: &str) -> Result<Value, String> {
+        let wrong = || format!("`{text}` is wrong: it takes {}", self.takes());
+        let same = || Ok(Value::String(text.to_owned()));
+        match self.kind {
+            Kind::Text | Kind::Secret => same(),
+            Kind::Path if !text.is_empty() => same(),
+            Kind::Url if text.starts_with("http://") || text.starts_with("https://") => same(),
+            Kind::Choice(words) if words.contains(&text) => same(),
+            Kind::Address => text
+                .parse::<SocketAddr>()
+                .map_err(|_| wrong())
+                .and_then(|_| same()),
+            Kind::Path | Kind::Url | Kind::Choice(_) => Err(wrong()),
+            Kind::Flag => text.parse().map(Value::Boolean).map_err(|_| wrong()),
+            Kind::Integer(min, max) => self.integer(text.parse().ok(), text, min, max),
+            Kind::Number(min, max) => text
+                .parse()
+                .map_err(|_| wrong())
+                .and_then(|number| self.number(number, min, max)),
+            Kind::Size(min, max) => within::<ByteSize>(text, min, max).ok_or_else(wrong),
+            Kind::SpanOrAuto(..) if text == AUTO => same(),
+            Kind::Span(min, max) | Kind::SpanOrAuto(min, max) => {
+                within::<Span>(text, min, max).ok_or_else(wrong)
+            }
+        }
+    }
+
+    fn integer(&self, value: Option<u64>, text: &str, min: u64, max: u64) -> Result<Value, String> {
+        let value = value.filter(|value| (min..=max).contains(value));
+        let value = value.and_then(|value| i64::try_from(value).ok());
+        value
+            .map(Value::Integer)
+            .ok_or_else(|| format!("`{text}` is wrong: it takes {}", self.takes()))
+    }
+
+    fn number(&self, value: f64, min: f64, max: f64) -> Result<Value, String> {
+        if value >= min && value <= max {
+            return Ok(Value::Float(value));
+        }
+        Err(format!("`{value}` is wrong: it takes {}", self.takes()))
+    }
+
+    /// What values it takes, in words.
+    pub fn takes(&self) -> String {
+        match self.kind {
+            Kind::Text => "a text".to_owned(),
+            Kind::Secret => "a text, which is never shown".to_owned(),
+            Kind::Path => "a path".to_owned(),
+            Kind::Url => "a URL that begins with http:// or https://".to_owned(),
+            Kind::Address => "an address and port, such as 127.0.0.1:7070".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::Integer(min, max) => format!("a whole number from {min} to {max}"),
+            Kind::Number(min, max) => format!("a number from {min} to {max}"),
+            Kind::Size(min, max) => format!("a size from {min} to {max}"),
+            Kind::Span(min, max) => format!("a duration from {min} to {max}"),
+            Kind::SpanOrAuto(min, max) => format!("auto or a duration from {min} to {max}"),
+        }
+    }
+}
+
+/// The text as a value if it is one and lies within the limits.
+fn within<T>(text: &str, min: &str, max: &str) -> Option<Value>
+where
+    T: std::str::FromStr + PartialOrd + ToString,
+{
+    let value: T = text.parse().ok()?;
+    let (min, max): (T, T) = (min.parse().ok()?, max.parse().ok()?);
+    (value >= min && value <= max).then(|| Value::String(value.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_that_its_option_takes() {
+        for option in OPTIONS {
+            if let Some(default) = option.default {
+                assert!(option.check_text(default).is_ok(), "{}", option.key);
+            }
+        }
+    }
+
+    #[test]
+    fn options_are_documented_and_named_once() {
+        let mut keys: Vec<&str> = OPTIONS.iter().map(|option| option.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), OPTIONS.len());
+        let mut variables: Vec<String> = OPTIONS.iter().map(OptionDoc::variable).collect();
+        variables.sort_unstable();
+        variables.dedup();
+        assert_eq!(variables.len(), OPTIONS.len());
+        for option in OPTIONS {
+            assert!(option.doc.ends_with('.'), "{}", option.key);
+            assert!(
+                option.doc.starts_with(|c: char| c.is_uppercase()),
+                "{}",
+                option.key
+            );
+        }
+    }
+
+    #[test]
+    fn values_outside_the_limits_are_refused_with_the_limits() {
+        let total = find("memory.total").unwrap();
+        let error = total.check_text("1MiB").unwrap_err();
+        assert_eq!(
+            error,
+            "`1MiB` is wrong: it takes a size from 128MiB to 16TiB"
+        );
+        assert!(find("produce.linger").unwrap().check_text("auto").is_ok());
+        assert!(
+            find("otlp.sample_ratio")
+                .unwrap()
+                .check_text("NaN")
+                .is_err()
+        );
+        assert!(
+            find("listen.insecure")
+                .unwrap()
+                .check(&Value::String("yes".into()))
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! What reaches the settings from which source, and what is refused.
+
+use std::time::Duration;
+
+use super::*;
+
+fn file(text: &str) -> Sources {
+    Sources {
+        file: Some(("tidelog.toml".to_owned(), text.to_owned())),
+        ..Sources::default()
+    }
+}
+
+fn with_variable(name: &str, value: &str) -> Sources {
+    Sources {
+        environment: vec![(name.to_owned(), value.to_owned())],
+        ..Sources::default()
+    }
+}
+
+fn refused(sources: &Sources) -> String {
+    load(sources).unwrap_err().to_string()
+}
+
+#[test]
+fn without_any_source_the_defaults_of_the_table_hold() {
+    let settings = load(&Sources::default()).unwrap().settings;
+    assert_eq!(settings.listen.grpc.to_string(), "127.0.0.1:7070");
+    assert_eq!(settings.listen.http.to_string(), "127.0.0.1:7080");
+    assert_eq!(settings.memory.total, ByteSize::new(512 << 20));
+    assert_eq!(settings.produce.segment_bytes, ByteSize::new(8 << 20));
+    assert_eq!(settings.produce.linger, OrAuto::Auto);
+    assert_eq!(settings.otlp.endpoint, None);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let mut sources = file("[produce]\nlinger = \"1ms\"\nuploads_max = 2\nflush_rate = 9\n");
+    sources.environment = vec![
+        ("TIDELOG_PRODUCE_LINGER".to_owned(), "2ms".to_owned()),
+        ("TIDELOG_PRODUCE_UPLOADS_MAX".to_owned(), "3".to_owned()),
+        ("PATH".to_owned(), "x".to_owned()),
+    ];
+    sources.flags = vec![("produce.linger".to_owned(), "3ms".to_owned())];
+    let loaded = load(&sources).unwrap();
+    let produce = &loaded.settings.produce;
+    assert_eq!(
+        produce.linger,
+        OrAuto::Given(Span::new(Duration::from_millis(3)))
+    );
+    assert_eq!(produce.uploads_max, 3);
+    assert_eq!(produce.flush_rate.get(), 9);
+    assert_eq!(loaded.origins["produce.linger"], Origin::Flag);
+    assert_eq!(
+        loaded.origins["produce.flush_rate"],
+        Origin::File("tidelog.toml".to_owned())
+    );
+    assert_eq!(loaded.origins["produce.segment_bytes"], Origin::Default);
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    assert_eq!(
+        refused(&file("[produce]\nlingre = \"1ms\"\n")),
+        "unknown option `produce.lingre` (file `tidelog.toml`): did you mean `produce.linger`?"
+    );
+    let error = refused(&file("[replication]\nfactor = 3\n"));
+    assert_eq!(error, "unknown option `replication` (file `tidelog.toml`)");
+}
+
+#[test]
+fn an_unknown_variable_is_only_a_warning_and_a_platform_s_is_nothing() {
+    let loaded = load(&with_variable("TIDELOG_PRODUCE_LINGR", "1ms")).unwrap();
+    assert!(loaded.warnings[0].contains("did you mean `TIDELOG_PRODUCE_LINGER`?"));
+    let loaded = load(&with_variable("TIDELOG_SERVICE_HOST", "10.0.0.1")).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_with_where_it_stands() {
+    let error = refused(&file(
+        "[memory]\ntotal = \"1kB\"\n[listen]\ngrpc = 7070\nhtpt = \"x\"\n",
+    ));
+    assert_eq!(error.lines().count(), 3, "{error}");
+    assert!(
+        error.contains("option `memory.total` (file `tidelog.toml`): `1kB` is wrong"),
+        "{error}"
+    );
+    assert!(error.contains("did you mean `listen.http`?"), "{error}");
+}
+
+#[test]
+fn what_is_not_toml_is_refused_with_the_line() {
+    assert!(refused(&file("[produce\n")).contains("line 1"));
+}
+
+#[test]
+fn a_secret_is_shown_nowhere() {
+    let text = "[s3]\naccess_key_id = \"ada\"\nsecret_access_key = \"hush\"\n";
+    let settings = load(&file(text)).unwrap().settings;
+    assert_eq!(
+        settings.s3.secret_access_key.as_ref().unwrap().expose(),
+        "hush"
+    );
+    assert!(!settings.to_toml().contains("hush"));
+    assert!(!format!("{settings:?}").contains("hush"));
+    let wrong = refused(&file("[s3]\nsecret_access_key = 1234\n"));
+    assert!(!wrong.contains("1234"), "{wrong}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    for (text, expected) in [
+        ("data = \"a\"\nbucket = \"s3://b\"", "both set"),
+        ("bucket = \"b\"", "s3://NAME"),
+        ("[s3]\naccess_key_id = \"ada\"", "go together"),
+        (
+            "[s3]\nendpoint = \"http://127.0.0.1:9000\"",
+            "s3.allow_http",
+        ),
+        ("[listen]\ngrpc = \"127.0.0.1:7080\"", "both"),
+        ("[requests]\nwait_initial = \"9s\"", "must not be longer"),
+        (
+            "[memory]\ntotal = \"128MiB\"\n[produce]\nsegment_bytes = \"32MiB\"",
+            "do not fit",
+        ),
+    ] {
+        let error = refused(&file(text));
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_a_word_of_consent() {
+    let error = refused(&with_variable("TIDELOG_LISTEN_GRPC", "0.0.0.0:7070"));
+    assert!(error.contains("listen.insecure"), "{error}");
+    let text = "[listen]\ngrpc = \"0.0.0.0:7070\"\ninsecure = true\n";
+    assert!(load(&file(text)).unwrap().warnings[0].contains("read and write everything"));
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let settings = load(&Sources::default()).unwrap().settings;
+    assert_eq!(load(&file(&settings.to_toml())).unwrap().settings, settings);
+}
+
+#[test]
+fn the_table_and_the_structs_name_the_same_options() {
+    let mut sources = Sources::default();
+    for option in options::OPTIONS
+        .iter()
+        .filter(|option| option.default.is_none())
+    {
+        let value = match option.key {
+            "data" => continue,
+            "bucket" => "s3://logs/prefix",
+            "s3.path_style" => "true",
+            key if key.ends_with("endpoint") => "https://example.com",
+            _ => "text",
+        };
+        sources
+            .flags
+            .push((option.key.to_owned(), value.to_owned()));
+    }
+    let shown: toml::Table = load(&sources).unwrap().settings.to_toml().parse().unwrap();
+    let mut keys = vec!["data".to_owned()];
+    for (group, value) in &shown {
+        match value {
+            toml::Value::Table(table) => {
+                keys.extend(table.keys().map(|key| format!("{group}.{key}")));
+            }
+            _ => keys.push(group.clone()),
+        }
+    }
+    keys.sort_unstable();
+    let mut known: Vec<&str> = options::OPTIONS.iter().map(|option| option.key).collect();
+    known.sort_unstable();
+    assert_eq!(keys, known);
+}
+
+#[test]
+fn the_reference_has_each_option_with_default_variable_and_limits() {
+    let page = reference();
+    for option in options::OPTIONS {
+        assert!(
+            page.contains(&format!("`{}`", option.key)),
+            "{}",
+            option.key
+        );
+        assert!(page.contains(&option.variable()), "{}", option.key);
+    }
+}
