@@ -60,6 +60,7 @@ pub use location::{Location, LocationError};
 pub use metrics::{Meter, MeterSnapshot, Metrics, Operation, Role};
 pub use names::{BucketLayout, ClusterLayout};
 pub use open::{OpenError, OpenedStore, open};
+pub use s3::S3Access;
 pub use settings::{BlobSettings, Secret};
 pub use stack::stack;
 

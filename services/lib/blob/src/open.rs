@@ -7,10 +7,11 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use thiserror::Error;
 
+use crate::Location;
 use crate::local::LocalStore;
 use crate::names::BucketLayout;
+use crate::s3::{self, S3Access};
 use crate::settings::BlobSettings;
-use crate::{Location, s3};
 
 /// A store without wrappers, and where our objects lie in it.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct OpenedStore {
     pub layout: BucketLayout,
     /// The folder, if the store is one; see [`crate::local::sweep`].
     pub folder: Option<PathBuf>,
+    /// The bucket, if the store speaks S3; for what the seam does not do.
+    pub s3: Option<S3Access>,
 }
 
 /// Why a store cannot be opened.
@@ -63,23 +66,28 @@ pub fn open(
     settings: &BlobSettings,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<OpenedStore, OpenError> {
-    let mut folder = None;
-    let store: Arc<dyn ObjectStore> = match location {
-        Location::Memory => Arc::new(InMemory::new()),
-        Location::S3 { bucket, .. } => Arc::new(s3::build(bucket, &settings.s3, environment)?),
+    let mut opened = OpenedStore {
+        location: location.clone(),
+        store: Arc::new(InMemory::new()),
+        layout: BucketLayout::new(location.prefix()),
+        folder: None,
+        s3: None,
+    };
+    match location {
+        Location::Memory => {}
+        Location::S3 { bucket, prefix } => {
+            let (client, access) = s3::build(bucket, prefix, &settings.s3, environment)?;
+            opened.store = Arc::new(client);
+            opened.s3 = Some(access);
+        }
         Location::Folder(path) => {
             let local = LocalStore::open(path).map_err(|source| OpenError::Folder {
                 path: path.clone(),
                 source,
             })?;
-            folder = Some(local.root().to_owned());
-            Arc::new(local)
+            opened.folder = Some(local.root().to_owned());
+            opened.store = Arc::new(local);
         }
-    };
-    Ok(OpenedStore {
-        location: location.clone(),
-        store,
-        layout: BucketLayout::new(location.prefix()),
-        folder,
-    })
+    }
+    Ok(opened)
 }

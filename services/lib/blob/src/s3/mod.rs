@@ -2,32 +2,80 @@
 
 mod status;
 
-use object_store::ClientOptions;
-use object_store::RetryConfig;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, S3ConditionalPut,
+};
 use object_store::client::ReqwestConnector;
+use object_store::path::Path;
+use object_store::{ClientOptions, RetryConfig};
 
 use crate::open::OpenError;
 use crate::settings::{Checksum, S3Settings};
 use status::StatusConnector;
 
-/// Builds the client of one bucket. `environment` is what the process was started with; of it only `AWS_…`
+/// The region of those who name none, as the tools of AWS have it.
+const REGION_DEFAULT: &str = "us-east-1";
+
+/// What it takes to speak to one bucket, for those who must speak to it otherwise than through the seam:
+/// making it, or setting its rules. Credentials are the ones of the data path, and are not shown.
+#[derive(Clone, Debug)]
+pub struct S3Access {
+    /// The bucket.
+    pub bucket: String,
+    /// What comes before our keys in it.
+    pub prefix: Path,
+    /// Its region.
+    pub region: String,
+    /// The store's URL without the bucket; none for AWS.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the URL's path instead of its host name.
+    pub path_style: bool,
+    /// Whoever knows the credentials at the moment.
+    pub credentials: AwsCredentialProvider,
+}
+
+/// Builds the client of one bucket. `environment` is what the process was started with; of it only `AWS_...`
 /// is looked at, and settings go before it.
 ///
 /// It sends each request once: [`crate::retry::Retrying`] is the one layer that tries again.
 pub(crate) fn build(
     bucket: &str,
+    prefix: &Path,
     settings: &S3Settings,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<AmazonS3, OpenError> {
+) -> Result<(AmazonS3, S3Access), OpenError> {
+    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+    let variable = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| environment.get(*name).cloned())
+    };
+    let region = settings.region.clone();
+    let region = region.or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
+    let endpoint = settings.endpoint.clone();
+    let endpoint = endpoint.or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
+    let endpoint = endpoint
+        .map(|endpoint| check_endpoint(&endpoint, settings.allow_http))
+        .transpose()?;
+    // A certificate of `*.s3.amazonaws.com` does not cover a host name with another dot.
+    let path_style = settings
+        .path_style
+        .unwrap_or(endpoint.is_some() || bucket.contains('.'));
+    let region = region.unwrap_or_else(|| REGION_DEFAULT.to_owned());
+
     let mut builder = AmazonS3Builder::new();
-    for (name, value) in environment {
-        if let Some(key) = environment_key(&name) {
+    for (name, value) in &environment {
+        if let Some(key) = environment_key(name) {
             builder = builder.with_config(key, value);
         }
     }
     builder = builder
         .with_bucket_name(bucket)
+        .with_region(&region)
+        .with_virtual_hosted_style_request(!path_style)
         .with_retry(RetryConfig {
             max_retries: 0,
             ..RetryConfig::default()
@@ -36,27 +84,47 @@ pub(crate) fn build(
         .with_http_connector(StatusConnector::new(ReqwestConnector::default()))
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_unsigned_payload(!settings.sign_payload);
-    builder = with_checksum(builder, settings.checksum);
-    builder = with_credentials(builder, settings);
-    if let Some(region) = &settings.region {
-        builder = builder.with_region(region);
+    if let Some(endpoint) = &endpoint {
+        builder = builder.with_endpoint(match endpoint.split_once("://") {
+            Some((scheme, host)) if !path_style => format!("{scheme}://{bucket}.{host}"),
+            _ => endpoint.clone(),
+        });
     }
-    with_address(builder, bucket, settings)?
+    builder = with_checksum(builder, settings.checksum);
+    let client = with_credentials(builder, settings)
         .build()
-        .map_err(|source| OpenError::Client { source })
+        .map_err(|source| OpenError::Client { source })?;
+    let access = S3Access {
+        bucket: bucket.to_owned(),
+        prefix: prefix.clone(),
+        region,
+        endpoint,
+        path_style,
+        credentials: Arc::clone(client.credentials()),
+    };
+    Ok((client, access))
+}
+
+/// Refuses what is no URL of HTTP, or plain HTTP that was not allowed; without a slash at the end.
+fn check_endpoint(endpoint: &str, allow_http: bool) -> Result<String, OpenError> {
+    let refused = || OpenError::Endpoint(endpoint.to_owned());
+    let trimmed = endpoint.trim_end_matches('/');
+    let (scheme, host) = trimmed.split_once("://").ok_or_else(refused)?;
+    match scheme {
+        _ if host.is_empty() => Err(refused()),
+        "http" if !allow_http => Err(OpenError::PlainHttp(endpoint.to_owned())),
+        "http" | "https" => Ok(trimmed.to_owned()),
+        _ => Err(refused()),
+    }
 }
 
 /// The settings that an environment variable of AWS stands for. Those that would undo a choice of ours
 /// (checksums, signing, retries) are not among them.
 fn environment_key(name: &str) -> Option<AmazonS3ConfigKey> {
-    const TAKEN: [&str; 14] = [
+    const TAKEN: [&str; 10] = [
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
-        "AWS_REGION",
-        "AWS_DEFAULT_REGION",
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_S3",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "AWS_ROLE_ARN",
         "AWS_ROLE_SESSION_NAME",
@@ -102,40 +170,6 @@ fn with_credentials(mut builder: AmazonS3Builder, settings: &S3Settings) -> Amaz
     builder
 }
 
-/// Sets endpoint and addressing style.
-fn with_address(
-    builder: AmazonS3Builder,
-    bucket: &str,
-    settings: &S3Settings,
-) -> Result<AmazonS3Builder, OpenError> {
-    // A certificate of `*.s3.amazonaws.com` does not cover a host name with another dot.
-    let path_style = settings
-        .path_style
-        .unwrap_or(settings.endpoint.is_some() || bucket.contains('.'));
-    let builder = builder.with_virtual_hosted_style_request(!path_style);
-    let Some(endpoint) = &settings.endpoint else {
-        return Ok(builder);
-    };
-    let Some((scheme, host)) = endpoint.split_once("://") else {
-        return Err(OpenError::Endpoint(endpoint.clone()));
-    };
-    match scheme {
-        "https" => {}
-        "http" if settings.allow_http => {}
-        "http" => return Err(OpenError::PlainHttp(endpoint.clone())),
-        _ => return Err(OpenError::Endpoint(endpoint.clone())),
-    }
-    let host = host.trim_end_matches('/');
-    if host.is_empty() {
-        return Err(OpenError::Endpoint(endpoint.clone()));
-    }
-    Ok(builder.with_endpoint(if path_style {
-        format!("{scheme}://{host}")
-    } else {
-        format!("{scheme}://{bucket}.{host}")
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,14 +185,23 @@ mod tests {
         }
     }
 
+    fn open(
+        settings: &S3Settings,
+        environment: &[(&str, &str)],
+    ) -> Result<(AmazonS3, S3Access), OpenError> {
+        let environment = environment.iter();
+        let owned = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        build("logs", &Path::from("p"), settings, owned)
+    }
+
     #[test]
     fn plain_http_must_be_allowed_by_name() {
-        assert!(build("logs", &settings(), []).is_ok());
+        assert!(open(&settings(), &[]).is_ok());
         let refused = S3Settings {
             allow_http: false,
             ..settings()
         };
-        let error = build("logs", &refused, []).unwrap_err();
+        let error = open(&refused, &[]).unwrap_err();
         assert!(error.to_string().contains("allow_http"), "{error}");
     }
 
@@ -169,7 +212,7 @@ mod tests {
                 endpoint: Some(endpoint.to_owned()),
                 ..settings()
             };
-            let error = build("logs", &settings, []).unwrap_err();
+            let error = open(&settings, &[]).unwrap_err();
             assert!(
                 matches!(error, OpenError::Endpoint(_)),
                 "{endpoint}: {error}"
@@ -183,20 +226,48 @@ mod tests {
             secret_access_key: None,
             ..settings()
         };
-        assert!(build("logs", &half, []).is_err());
+        assert!(open(&half, &[]).is_err());
     }
 
     #[test]
-    fn the_environment_gives_credentials_and_nothing_that_undoes_our_choices() {
+    fn what_the_settings_do_not_say_comes_from_the_environment() {
+        let environment = [
+            ("AWS_REGION", "eu-north-1"),
+            ("AWS_ENDPOINT_URL", "https://objects.example/"),
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "hush-hush"),
+        ];
+        let (_, access) = open(&S3Settings::default(), &environment).unwrap();
+        assert_eq!(access.region, "eu-north-1");
+        assert_eq!(access.endpoint.as_deref(), Some("https://objects.example"));
+        assert!(access.path_style);
+        let (_, access) = open(&settings(), &environment).unwrap();
+        assert_eq!(access.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+        let (_, access) = open(&S3Settings::default(), &[]).unwrap();
+        assert_eq!((access.endpoint, access.path_style), (None, false));
+    }
+
+    #[test]
+    fn the_environment_gives_nothing_that_undoes_our_choices() {
         assert!(environment_key("AWS_ACCESS_KEY_ID").is_some());
         assert!(environment_key("AWS_WEB_IDENTITY_TOKEN_FILE").is_some());
         for name in [
             "AWS_CHECKSUM_ALGORITHM",
             "AWS_CONDITIONAL_PUT",
-            "PATH",
             "AWS_UNSIGNED_PAYLOAD",
+            "PATH",
         ] {
             assert!(environment_key(name).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let opened = open(&settings(), &[]).unwrap();
+        let shown = format!("{opened:?}");
+        assert!(
+            shown.contains("127.0.0.1:9000") && !shown.contains("hush"),
+            "{shown}"
+        );
     }
 }
