@@ -179,10 +179,10 @@ static EMPTY: KeyRange = KeyRange {
     end: Some(Bytes::new()),
 };
 
-/// Whether `bytes` is within `limit`.
-pub(crate) fn within(what: LimitKind, bytes: usize, limit: usize) -> Result<(), TooLarge> {
-    if bytes > limit {
-        Err(TooLarge { what, bytes, limit })
+/// Whether `size` is within `limit`.
+pub(crate) fn within(what: LimitKind, size: usize, limit: usize) -> Result<(), TooLarge> {
+    if size > limit {
+        Err(TooLarge { what, size, limit })
     } else {
         Ok(())
     }

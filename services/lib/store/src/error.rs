@@ -30,6 +30,8 @@ pub enum LimitKind {
     Value,
     /// The bytes of all writes of a transaction.
     Transaction,
+    /// The number of keys that the range deletions of a transaction remove.
+    RangeDelete,
 }
 
 impl fmt::Display for LimitKind {
@@ -38,18 +40,19 @@ impl fmt::Display for LimitKind {
             Self::Key => "key",
             Self::Value => "value",
             Self::Transaction => "transaction",
+            Self::RangeDelete => "range deletion",
         })
     }
 }
 
 /// A key, a value or a whole transaction is larger than the store takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{what} has `{bytes}` bytes, more than the `{limit}` that the store takes")]
+#[error("{what} has size `{size}`, more than the `{limit}` that the store takes")]
 pub struct TooLarge {
     /// What is too large.
     pub what: LimitKind,
-    /// Its size.
-    pub bytes: usize,
+    /// Its size, in the unit of what it is.
+    pub size: usize,
     /// The largest size allowed.
     pub limit: usize,
 }
@@ -73,6 +76,9 @@ pub enum StoreError {
     /// The store was closed, by `close` or by a failure; it must be opened anew.
     #[error("store is closed")]
     Closed,
+    /// Stored bytes are missing or cannot be read; somebody has to look.
+    #[error("store is damaged")]
+    Damaged(#[source] Cause),
 }
 
 impl StoreError {
@@ -81,7 +87,7 @@ impl StoreError {
         match self {
             Self::TooOld => Retry::Again,
             Self::Unavailable(_) => Retry::Later,
-            Self::TooLarge(_) | Self::Fenced | Self::Closed => Retry::Never,
+            Self::TooLarge(_) | Self::Fenced | Self::Closed | Self::Damaged(_) => Retry::Never,
         }
     }
 }
@@ -111,6 +117,9 @@ pub enum CommitError {
     /// The store was closed before; nothing was written.
     #[error("store is closed")]
     Closed,
+    /// What the commit had to read is missing or cannot be read; nothing was written.
+    #[error("store is damaged")]
+    Damaged(#[source] Cause),
 }
 
 impl CommitError {
@@ -120,7 +129,7 @@ impl CommitError {
             Self::Conflict | Self::TooOld => Retry::Again,
             Self::Unavailable(_) => Retry::Later,
             Self::Unknown(_) => Retry::Settle,
-            Self::TooLarge(_) | Self::Fenced | Self::Closed => Retry::Never,
+            Self::TooLarge(_) | Self::Fenced | Self::Closed | Self::Damaged(_) => Retry::Never,
         }
     }
 
@@ -139,6 +148,7 @@ impl From<StoreError> for CommitError {
             StoreError::Fenced => Self::Fenced,
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
             StoreError::Closed => Self::Closed,
+            StoreError::Damaged(cause) => Self::Damaged(cause),
         }
     }
 }

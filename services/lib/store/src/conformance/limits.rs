@@ -27,7 +27,7 @@ async fn refused(store: &dyn Store, write: impl FnOnce(&mut dyn Transaction)) ->
     );
     match error {
         CommitError::TooLarge(error) => {
-            assert!(error.bytes > error.limit);
+            assert!(error.size > error.limit);
             error.what
         }
         other => panic!("expected `too large`: {other:?}"),

@@ -1,0 +1,11 @@
+//! The contract of the embedded store, clause by clause.
+
+mod conformance;
+mod durability;
+mod fencing;
+mod growth;
+mod idleness;
+mod objects;
+mod requests;
+mod restart;
+mod support;
