@@ -12,6 +12,8 @@
 pub mod batch;
 mod crc;
 mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod location;
 pub mod manifest;
 pub mod segment;

@@ -180,3 +180,50 @@ impl fmt::Display for TopicPartition {
         write!(f, "{}/{}", self.topic, self.partition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_make_a_version_4_uuid_and_stored_bytes_stay_as_they_are() {
+        let random = TopicId::from_random_bytes([0xff; 16]);
+        assert_eq!(random.as_uuid().get_version_num(), 4);
+        assert_eq!(TopicId::from_bytes(random.to_bytes()), random);
+        assert_eq!(ClusterId::from_bytes([7; 16]).to_bytes(), [7; 16]);
+    }
+
+    #[test]
+    fn a_uuid_id_reads_back_from_its_text() {
+        let id = ClusterId::from_random_bytes([3; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("not-a-uuid".parse::<ClusterId>().is_err());
+        assert_eq!(format!("{id:?}"), format!("ClusterId({id})"));
+    }
+
+    #[test]
+    fn uuid_ids_order_as_their_bytes_do() {
+        let mut high = [0; 16];
+        high[0] = 1;
+        let mut low = [0xff; 16];
+        low[0] = 0;
+        assert!(TopicId::from_bytes(low) < TopicId::from_bytes(high));
+    }
+
+    #[test]
+    fn only_producers_from_zero_on_are_idempotent() {
+        assert!(ProducerId::new(0).is_idempotent());
+        assert!(!ProducerId::NONE.is_idempotent());
+        assert_eq!(ProducerId::NONE.get(), -1);
+        assert_eq!(ProducerEpoch::NONE.get(), -1);
+    }
+
+    #[test]
+    fn partitions_order_by_topic_and_then_by_index() {
+        let at = |topic, partition| {
+            TopicPartition::new(TopicNumber::new(topic), PartitionIndex::new(partition))
+        };
+        assert!([at(1, 0), at(1, 9), at(1, 10), at(2, 0)].is_sorted());
+        assert_eq!(at(7, 3).to_string(), "7/3");
+    }
+}

@@ -91,3 +91,47 @@ impl fmt::Display for OffsetRange {
         write!(f, "[{}, {})", self.base, self.next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_offset_passes_what_kafka_can_carry() {
+        assert_eq!(Offset::new(u64::MAX), Offset::MAX);
+        assert_eq!(Offset::MAX.to_i64(), i64::MAX);
+        assert_eq!(Offset::MAX.checked_add(1), None);
+        assert_eq!(Offset::ZERO.checked_add(u64::MAX), None);
+        assert_eq!(Offset::new(7).checked_add(0), Some(Offset::new(7)));
+        assert_eq!(Offset::ZERO.checked_add(i64::MAX as u64), Some(Offset::MAX));
+    }
+
+    #[test]
+    fn the_signed_form_comes_back_and_a_negative_one_is_none() {
+        for raw in [0, 1, i64::MAX] {
+            assert_eq!(Offset::from_i64(raw).map(Offset::to_i64), Some(raw));
+        }
+        assert_eq!(Offset::from_i64(-1), None);
+        assert_eq!(Offset::from_i64(i64::MIN), None);
+    }
+
+    #[test]
+    fn a_range_holds_its_base_and_not_its_next() {
+        let range = OffsetRange {
+            base: Offset::new(3),
+            next: Offset::new(5),
+        };
+        assert_eq!(
+            [2, 3, 4, 5].map(|raw| range.contains(Offset::new(raw))),
+            [false, true, true, false]
+        );
+        assert_eq!(range.count(), 2);
+        assert_eq!(range.to_string(), "[3, 5)");
+        let backward = OffsetRange {
+            base: range.next,
+            next: range.base,
+        };
+        assert_eq!(backward.count(), 0);
+        assert!(!backward.contains(Offset::new(4)));
+    }
+}

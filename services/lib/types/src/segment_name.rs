@@ -57,3 +57,28 @@ impl fmt::Display for SegmentName {
         write!(f, "{}-{}", self.incarnation, self.sequence)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(incarnation: u64, sequence: u64) -> SegmentName {
+        SegmentName::new(
+            Incarnation::new(incarnation),
+            SegmentSequence::new(sequence),
+        )
+    }
+
+    #[test]
+    fn names_order_by_writer_and_then_by_its_count() {
+        let ordered = [name(1, 1), name(1, 2), name(1, 10), name(2, 0), name(2, 1)];
+        assert!(ordered.is_sorted());
+        assert!(ordered.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn a_name_reads_as_writer_and_count() {
+        assert_eq!(name(5, 200).to_string(), "5-200");
+        assert_eq!(name(0, u64::MAX).to_string(), "0-18446744073709551615");
+    }
+}

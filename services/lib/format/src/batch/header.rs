@@ -23,7 +23,7 @@ pub(super) const ATTRIBUTES_AT: usize = 21;
 pub(super) const MAX_TIMESTAMP_END: usize = 43;
 
 /// The header of a batch, all 61 bytes of it but for the magic, which is always 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchHeader {
     /// The offset of the first record as stored; patched when it is read.
     pub base_offset: i64,
