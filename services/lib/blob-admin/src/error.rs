@@ -36,6 +36,28 @@ pub enum AdminError {
         /// What AWS calls it.
         permission: &'static str,
     },
+    /// The credentials are not valid.
+    #[error(
+        "the store of bucket `{bucket}` does not take the credentials (`{code}`): check the access \
+         key, its expiry and this machine's clock"
+    )]
+    Unauthenticated {
+        /// The bucket.
+        bucket: String,
+        /// What the store calls it.
+        code: String,
+    },
+    /// The store takes lifecycle rules, but not those that remove abandoned uploads.
+    #[error(
+        "the store of bucket `{bucket}` takes no rule for abandoned uploads: `MinIO` needs none, it \
+         removes them after a day; elsewhere remove them from time to time"
+    )]
+    RuleRefused {
+        /// The bucket.
+        bucket: String,
+        /// What the store said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// The store does not do this.
     #[error("this store does not let us {action} bucket `{bucket}`")]
     Unsupported {
@@ -65,6 +87,15 @@ pub enum AdminError {
         source: Box<dyn StdError + Send + Sync>,
     },
 }
+
+/// How stores call credentials that are no good.
+const INVALID_CREDENTIALS: [&str; 5] = [
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+];
 
 /// What is tried, for the text of an error.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +135,10 @@ impl AdminError {
                     source: Box::new(error),
                 }
             }
+            (code, _) if INVALID_CREDENTIALS.contains(&code) => Self::Unauthenticated {
+                bucket,
+                code: code.to_owned(),
+            },
             (_, Some(401 | 403)) => Self::Denied {
                 action: action.words,
                 bucket,

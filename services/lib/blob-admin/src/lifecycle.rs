@@ -62,15 +62,24 @@ impl BucketAdmin {
             .set_rules(Some(current.rules))
             .build()
             .map_err(|error| self.other(Box::new(error)))?;
-        self.client
-            .put_bucket_lifecycle_configuration()
+        let request = self.client.put_bucket_lifecycle_configuration();
+        let written = request
             .bucket(&self.bucket)
             .lifecycle_configuration(configuration)
             .set_transition_default_minimum_object_size(current.transition_size)
             .send()
-            .await
-            .map_err(|error| AdminError::from_sdk(WRITE, &self.bucket, error))?;
-        Ok(change)
+            .await;
+        match written {
+            Ok(_) => Ok(change),
+            // What we send is well-formed, so it is the kind of rule that the store does not know.
+            Err(error) if matches!(error.code(), Some("InvalidArgument" | "MalformedXML")) => {
+                Err(AdminError::RuleRefused {
+                    bucket: self.bucket.clone(),
+                    source: Box::new(error),
+                })
+            }
+            Err(error) => Err(AdminError::from_sdk(WRITE, &self.bucket, error)),
+        }
     }
 
     /// The rules that stand; none if the bucket has none.
