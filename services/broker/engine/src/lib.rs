@@ -1,1 +1,22 @@
 //! The broker engine: batching, flush, commit and fetch; no network.
+//!
+//! Both front ends, gRPC and Kafka's protocol, are thin layers over [`Engine`]; neither leaks its words
+//! down here. What the engine needs of the world it is handed in: the bucket, the metadata, time.
+
+mod append;
+mod crash;
+mod engine;
+mod fetch;
+mod memory;
+mod metrics;
+mod settings;
+
+pub use append::{Append, AppendAnswer, AppendError, Appended};
+pub use crash::{CrashPlan, CrashPoint, UnknownCrashPoint};
+pub use engine::{Engine, EngineParts, StartError};
+pub use fetch::{
+    FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset, ReadError,
+};
+pub use memory::{MemoryExhausted, MemoryHold, MemoryShare};
+pub use metrics::{AppendMetrics, CloseReason, FetchMetrics};
+pub use settings::{AppendSettings, EngineSettings, FetchSettings};

@@ -1,0 +1,167 @@
+//! The write path: batches of all partitions become segments, segments become offsets.
+//!
+//! ```text
+//!  append ─▶ open segment ─▶ closed ─▶ uploading ─▶ stored ─▶ committing ─▶ answered
+//!              (batcher)                 (several at once)     (in order per sender)
+//! ```
+
+mod batcher;
+mod pipeline;
+mod request;
+mod segment;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tidelog_blob::object_store::ObjectStore;
+use tidelog_blob::{ClusterLayout, RequestBudget};
+use tidelog_env::Env;
+use tidelog_format::segment::SealedSegment;
+use tidelog_metadata_api::{Log, TimestampType};
+use tidelog_types::{ClusterId, ErrorCode, Incarnation};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use batcher::chain;
+pub use request::{Append, AppendError, Appended};
+
+use crate::crash::CrashPlan;
+use crate::memory::{MemoryExhausted, MemoryHold, MemoryShare};
+use crate::metrics::AppendMetrics;
+use crate::settings::AppendSettings;
+use batcher::{Batcher, BatcherParts, Message};
+use request::Entry;
+use upload::Uploader;
+
+/// Where segments that were just stored are kept for those who read the tail.
+pub(crate) trait TailCache: fmt::Debug + Send + Sync + 'static {
+    /// Takes note of a stored segment.
+    fn insert(&self, segment: &SealedSegment);
+}
+
+/// What the write path works with.
+#[derive(Debug)]
+pub(crate) struct AppenderParts {
+    pub(crate) env: Env,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) layout: ClusterLayout,
+    pub(crate) cluster: ClusterId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) settings: AppendSettings,
+    pub(crate) tail: Arc<dyn TailCache>,
+    pub(crate) metrics: AppendMetrics,
+    pub(crate) crash: CrashPlan,
+}
+
+/// Takes batches. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Appender {
+    env: Env,
+    memory: MemoryShare,
+    mailbox: mpsc::UnboundedSender<Message>,
+    closing: Arc<AtomicBool>,
+}
+
+/// Waits for the answer to an append.
+pub type AppendAnswer = oneshot::Receiver<Result<Appended, AppendError>>;
+
+impl Appender {
+    pub(crate) fn start(parts: AppenderParts) -> Self {
+        let env = parts.env.clone();
+        let settings = parts.settings;
+        let uploader = Uploader {
+            env: env.clone(),
+            store: parts.store,
+            layout: parts.layout,
+            cluster: parts.cluster,
+            incarnation: parts.incarnation,
+            sequence: Arc::new(AtomicU64::new(0)),
+            hedge_after: settings.hedge_after,
+            crash: parts.crash.clone(),
+            metrics: parts.metrics.clone(),
+        };
+        let clock = Arc::clone(&env.clock);
+        let budget = RequestBudget::new(clock, settings.flush_rate, settings.flush_burst);
+        let batcher = BatcherParts {
+            env: env.clone(),
+            log: parts.log,
+            settings,
+            uploader,
+            budget,
+            tail: parts.tail,
+            metrics: parts.metrics,
+            crash: parts.crash,
+        };
+        // Every message holds bytes of the memory share, which bounds the queue.
+        let (mailbox, messages) = mpsc::unbounded_channel();
+        drop(
+            env.supervisor
+                .spawn("batcher", Batcher::run(batcher, messages)),
+        );
+        let memory = MemoryShare::new(settings.memory_bytes);
+        Self {
+            env,
+            memory,
+            mailbox,
+            closing: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    pub(crate) async fn reserve(&self, bytes: u64) -> MemoryHold {
+        self.memory.hold(bytes).await
+    }
+
+    pub(crate) fn try_reserve(&self, bytes: u64) -> Result<MemoryHold, MemoryExhausted> {
+        self.memory.try_hold(bytes)
+    }
+
+    /// Takes a batch. Batches are taken in the order of the calls.
+    pub(crate) fn append(
+        &self,
+        mut append: Append,
+        hold: Arc<MemoryHold>,
+    ) -> Result<AppendAnswer, AppendError> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(AppendError::ShuttingDown);
+        }
+        let (partition, _) = append
+            .topic
+            .partition(append.partition)
+            .map_err(AppendError::NoPartition)?;
+        if append.batch.size() > append.topic.config.batch_bytes_max() {
+            let code = ErrorCode::BatchTooLarge;
+            let detail = tidelog_format::manifest::RefusalDetail::None;
+            return Err(AppendError::Refused { code, detail });
+        }
+        let mut log_append_time = None;
+        if append.topic.config.timestamp_type() == TimestampType::LogAppendTime {
+            let now = self.env.clock.wall();
+            append.batch = append.batch.with_log_append_time(now);
+            log_append_time = Some(now);
+        }
+        let (reply, answer) = oneshot::channel();
+        let entry = Entry {
+            append,
+            partition,
+            log_append_time,
+            reply: Some(reply),
+            _hold: hold,
+        };
+        self.mailbox
+            .send(Message::Append(Box::new(entry)))
+            .map_err(|_| AppendError::ShuttingDown)?;
+        Ok(answer)
+    }
+
+    /// Takes nothing new and ends when everything that was taken is answered.
+    pub(crate) async fn drain(&self) {
+        self.closing.store(true, Ordering::Release);
+        let (done, drained) = oneshot::channel();
+        if self.mailbox.send(Message::Drain(done)).is_ok() {
+            // A dropped sender means that the task is gone, and with it everything it had.
+            let _ = drained.await;
+        }
+    }
+}

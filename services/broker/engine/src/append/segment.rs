@@ -1,0 +1,240 @@
+//! Segments on their way: open, closed, stored, committed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tidelog_env::MonoTime;
+use tidelog_format::manifest::{Manifest, Outcome};
+use tidelog_format::segment::{BatchPlace, PushError, SegmentWriter};
+use tidelog_metadata_api::{BatchPosition, BrokenKey, BrokenReason, CommitAnswer, ShardCommit};
+use tidelog_types::{ErrorCode, Offset, SegmentName};
+
+use super::request::{AppendError, Appended, Entry, OrderedBy};
+
+/// The segment that batches join.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) writer: SegmentWriter,
+    pub(super) entries: Vec<Entry>,
+    pub(super) opened_at: MonoTime,
+}
+
+impl OpenSegment {
+    pub(super) fn new(opened_at: MonoTime) -> Self {
+        Self {
+            writer: SegmentWriter::new(),
+            entries: Vec::new(),
+            opened_at,
+        }
+    }
+
+    /// Adds a batch; gives it back if it does not fit.
+    pub(super) fn push(&mut self, entry: Entry) -> Result<(), (Box<Entry>, PushError)> {
+        let append = &entry.append;
+        let Ok((partition, info)) = append.topic.partition(append.partition) else {
+            // Checked when the batch was taken; a topic's description does not change.
+            return Ok(());
+        };
+        match self
+            .writer
+            .push(append.topic.id, partition, info.shard, append.batch.clone())
+        {
+            Ok(_) => {
+                self.entries.push(entry);
+                Ok(())
+            }
+            Err(error) => Err((Box::new(entry), error)),
+        }
+    }
+
+    pub(super) fn close(self) -> ClosedSegment {
+        let senders = self.entries.iter().flat_map(Entry::senders).collect();
+        ClosedSegment {
+            writer: Arc::new(self.writer),
+            entries: self.entries,
+            senders,
+        }
+    }
+}
+
+/// A segment that takes no more batches.
+#[derive(Debug)]
+pub(super) struct ClosedSegment {
+    pub(super) writer: Arc<SegmentWriter>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) senders: HashSet<OrderedBy>,
+}
+
+/// What is known of a stored segment: its one name, and where its batches are.
+#[derive(Debug)]
+pub(super) struct StoredSegment {
+    pub(super) name: SegmentName,
+    pub(super) manifests: Vec<Manifest>,
+    pub(super) places: Vec<BatchPlace>,
+}
+
+impl ClosedSegment {
+    /// Fails every unanswered batch.
+    pub(super) fn fail_all(&mut self, error: &AppendError) {
+        for entry in &mut self.entries {
+            entry.answer(Err(error.clone()));
+        }
+    }
+
+    /// Fails the unanswered batches that come from one of `senders`; tells which senders those batches
+    /// have besides, since what is behind them fails too.
+    pub(super) fn fail_dependants(
+        &mut self,
+        senders: &HashSet<OrderedBy>,
+        error: &AppendError,
+    ) -> Vec<OrderedBy> {
+        fail_dependants(&mut self.entries, senders, error)
+    }
+
+    /// The commits of some manifests of the stored segment.
+    pub(super) fn commits(&self, stored: &StoredSegment, wanted: &[usize]) -> Vec<ShardCommit> {
+        let mut commits: Vec<Option<ShardCommit>> = stored
+            .manifests
+            .iter()
+            .enumerate()
+            .map(|(index, manifest)| {
+                wanted.contains(&index).then(|| ShardCommit {
+                    manifest: manifest.clone(),
+                    conditions: Vec::new(),
+                    orders: Vec::new(),
+                    dropped: Vec::new(),
+                })
+            })
+            .collect();
+        for (entry, place) in self.entries.iter().zip(&stored.places) {
+            let Some(Some(commit)) = commits.get_mut(index(place.manifest)) else {
+                continue;
+            };
+            let position = BatchPosition {
+                slice: place.slice,
+                batch: place.batch,
+            };
+            if entry.is_answered() {
+                commit.dropped.push(position);
+            }
+            if !entry.append.condition.is_empty() {
+                commit
+                    .conditions
+                    .push((position, entry.append.condition.clone()));
+            }
+            commit
+                .orders
+                .extend(entry.append.order.map(|order| (position, order)));
+        }
+        let mut commits: Vec<ShardCommit> = commits.into_iter().flatten().collect();
+        for commit in &mut commits {
+            commit
+                .conditions
+                .sort_unstable_by_key(|(position, _)| *position);
+            commit
+                .orders
+                .sort_unstable_by_key(|(position, _)| *position);
+            commit.dropped.sort_unstable();
+        }
+        commits
+    }
+
+    /// Answers the batches of one manifest. Returns the orders that a refusal breaks, with the reason.
+    pub(super) fn answer_manifest(
+        &mut self,
+        stored: &StoredSegment,
+        manifest: usize,
+        answer: &CommitAnswer,
+    ) -> Vec<(BrokenKey, BrokenReason)> {
+        let mut refused = Vec::new();
+        for (entry, place) in self.entries.iter_mut().zip(&stored.places) {
+            if index(place.manifest) != manifest {
+                continue;
+            }
+            let outcome = answer.outcomes.get(index(place.outcome));
+            let result = appended(entry, outcome, answer);
+            if let (Err(AppendError::Refused { code, detail }), Some(order)) =
+                (&result, entry.append.order)
+            {
+                refused.push(((order, entry.partition), (*code, detail.clone())));
+            }
+            entry.answer(result);
+        }
+        refused
+    }
+
+    /// Fails the batches of one manifest.
+    pub(super) fn fail_manifest(
+        &mut self,
+        stored: &StoredSegment,
+        manifest: usize,
+        error: &AppendError,
+    ) {
+        for (entry, place) in self.entries.iter_mut().zip(&stored.places) {
+            if index(place.manifest) == manifest {
+                entry.answer(Err(error.clone()));
+            }
+        }
+    }
+
+    /// The same batches, those that were answered left out, to be stored again under another name.
+    pub(super) fn again(self, opened_at: MonoTime) -> Option<Self> {
+        let mut open = OpenSegment::new(opened_at);
+        for entry in self.entries {
+            if !entry.is_answered() {
+                // They fitted before, so they fit now.
+                let _ = open.push(entry);
+            }
+        }
+        (!open.entries.is_empty()).then(|| open.close())
+    }
+}
+
+/// See [`ClosedSegment::fail_dependants`].
+pub(super) fn fail_dependants(
+    entries: &mut [Entry],
+    senders: &HashSet<OrderedBy>,
+    error: &AppendError,
+) -> Vec<OrderedBy> {
+    let mut more = Vec::new();
+    for entry in entries.iter_mut().filter(|entry| !entry.is_answered()) {
+        if entry.senders().any(|sender| senders.contains(&sender)) {
+            more.extend(entry.senders());
+            entry.answer(Err(error.clone()));
+        }
+    }
+    more
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What a caller hears of a batch's outcome.
+fn appended(
+    entry: &Entry,
+    outcome: Option<&Outcome>,
+    answer: &CommitAnswer,
+) -> Result<Appended, AppendError> {
+    let count = u64::from(entry.append.batch.record_count());
+    let at = |base_offset: Offset, duplicate: bool| Appended {
+        base_offset,
+        next_offset: Offset::new(base_offset.get().saturating_add(count)),
+        duplicate,
+        // What a duplicate was stamped with the first time is in the log, not here.
+        log_append_time: entry.log_append_time.filter(|_| !duplicate),
+        token: answer.token,
+    };
+    match outcome {
+        Some(Outcome::Accepted { base_offset }) => Ok(at(*base_offset, false)),
+        Some(Outcome::Duplicate { first_offset }) => Ok(at(*first_offset, true)),
+        Some(Outcome::Refused { code, detail }) => Err(AppendError::Refused {
+            code: *code,
+            detail: detail.clone(),
+        }),
+        None => Err(AppendError::Refused {
+            code: ErrorCode::Internal,
+            detail: tidelog_format::manifest::RefusalDetail::None,
+        }),
+    }
+}

@@ -1,0 +1,200 @@
+//! The engine: the handle that both front ends and the server hold.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tidelog_blob::ClusterLayout;
+use tidelog_blob::object_store::ObjectStore;
+use tidelog_cache::PageCache;
+use tidelog_env::Env;
+use tidelog_metadata_api::{
+    Catalogue, FencingToken, Log, LogError, OffsetQuery, PartitionBounds, ProducerIdentity,
+    ReadToken,
+};
+use tidelog_types::{ClusterId, Incarnation, Offset, TopicPartition};
+
+use crate::append::{Append, AppendAnswer, AppendError, Appender, AppenderParts};
+use crate::crash::CrashPlan;
+use crate::fetch::{FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Reads, Watermarks};
+use crate::memory::{MemoryExhausted, MemoryHold};
+use crate::metrics::{AppendMetrics, FetchMetrics};
+use crate::settings::EngineSettings;
+
+/// What an engine is built from.
+#[derive(Debug)]
+pub struct EngineParts {
+    /// Clock, randomness, tasks.
+    pub env: Env,
+    /// The bucket, wrapped as the process wants it.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where objects lie in it.
+    pub layout: ClusterLayout,
+    /// The log's metadata.
+    pub log: Arc<dyn Log>,
+    /// The topics.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// Pages in memory.
+    pub pages: PageCache,
+    /// Settings.
+    pub settings: EngineSettings,
+    /// Where to die, for tests.
+    pub crash: CrashPlan,
+}
+
+/// Why an engine did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The metadata service gave this process no incarnation.
+    #[error("the metadata service gave this process no incarnation")]
+    NoIncarnation(#[source] LogError),
+}
+
+/// Appends and fetches. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    cluster: ClusterId,
+    incarnation: Incarnation,
+    log: Arc<dyn Log>,
+    catalogue: Arc<dyn Catalogue>,
+    appender: Appender,
+    fetcher: Fetcher,
+}
+
+impl Engine {
+    /// Registers this process as a writer and starts its tasks.
+    pub async fn start(parts: EngineParts, registry: &mut Registry) -> Result<Self, StartError> {
+        let incarnation = parts
+            .log
+            .register_writer()
+            .await
+            .map_err(StartError::NoIncarnation)?;
+        let (cluster, _) = parts.log.cluster();
+        let fetch_metrics = FetchMetrics::new(registry);
+        let reads = Reads {
+            store: Arc::clone(&parts.store),
+            layout: parts.layout.clone(),
+            pages: parts.pages,
+            watermarks: Watermarks::default(),
+            metrics: fetch_metrics.clone(),
+        };
+        let appender = Appender::start(AppenderParts {
+            env: parts.env.clone(),
+            log: Arc::clone(&parts.log),
+            store: parts.store,
+            layout: parts.layout,
+            cluster,
+            incarnation,
+            settings: parts.settings.append,
+            tail: Arc::new(reads.clone()),
+            metrics: AppendMetrics::new(registry),
+            crash: parts.crash,
+        });
+        let fetcher = Fetcher::start(
+            parts.env,
+            Arc::clone(&parts.log),
+            reads,
+            parts.settings.fetch,
+            fetch_metrics,
+        );
+        tracing::info!(incarnation = incarnation.get(), "engine started");
+        let catalogue = parts.catalogue;
+        Ok(Self {
+            cluster,
+            incarnation,
+            log: parts.log,
+            catalogue,
+            appender,
+            fetcher,
+        })
+    }
+
+    /// The cluster.
+    pub const fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// The incarnation of this writer.
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The topics.
+    pub fn catalogue(&self) -> &dyn Catalogue {
+        self.catalogue.as_ref()
+    }
+
+    /// Waits until there is memory for so many bytes of batches. A front end reads nothing more from its
+    /// caller meanwhile. Cancel-safe.
+    pub async fn reserve(&self, bytes: u64) -> MemoryHold {
+        self.appender.reserve(bytes).await
+    }
+
+    /// Takes memory for so many bytes of batches if there is some now.
+    pub fn try_reserve(&self, bytes: u64) -> Result<MemoryHold, MemoryExhausted> {
+        self.appender.try_reserve(bytes)
+    }
+
+    /// Takes a batch; the answer comes when it is durable. Batches are taken in the order of the calls.
+    /// `hold` is kept until the answer is given; batches that came together may share one.
+    pub fn append(
+        &self,
+        append: Append,
+        hold: Arc<MemoryHold>,
+    ) -> Result<AppendAnswer, AppendError> {
+        self.appender.append(append, hold)
+    }
+
+    /// Takes nothing new and ends when everything that was taken is answered.
+    pub async fn drain(&self) {
+        self.appender.drain().await;
+    }
+
+    /// Reads batches, after waiting for them if the request says so.
+    pub async fn fetch(&self, request: FetchRequest) -> Fetched {
+        self.fetcher.fetch(request).await
+    }
+
+    /// Resolves an offset; `None` if no record is that late.
+    pub async fn offset(
+        &self,
+        partition: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<Option<FoundOffset>, FetchError> {
+        self.fetcher.offset(partition, query).await
+    }
+
+    /// The bounds of a partition: never newer than durable.
+    pub async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {
+        self.log.bounds(partition).await
+    }
+
+    /// Moves a log start offset up.
+    pub async fn delete_records(
+        &self,
+        partition: TopicPartition,
+        before: Offset,
+    ) -> Result<(PartitionBounds, ReadToken), LogError> {
+        self.log.delete_records(partition, before).await
+    }
+
+    /// Sets a fencing token.
+    pub async fn set_fencing_token(
+        &self,
+        partition: TopicPartition,
+        expected: Option<FencingToken>,
+        token: FencingToken,
+    ) -> Result<ReadToken, LogError> {
+        self.log.set_fencing_token(partition, expected, token).await
+    }
+
+    /// Gives out a producer id.
+    pub async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
+        self.log.init_producer().await
+    }
+
+    /// Ends when this process has seen what a token names.
+    pub async fn reached(&self, token: ReadToken) -> Result<(), LogError> {
+        self.log.reached(token).await
+    }
+}

@@ -1,0 +1,433 @@
+//! The read path: from (partition, offset) to record batches with their offsets in place.
+
+mod budget;
+mod extents;
+mod pieces;
+mod reads;
+mod times;
+mod watermarks;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use thiserror::Error;
+use tidelog_env::Env;
+use tidelog_format::batch::{HEADER_BYTES, patched_head};
+use tidelog_metadata_api::{
+    Extent, Log, LogError, LookupRequest, Notice, NoticeStream, PartitionBounds,
+};
+use tidelog_types::{ErrorCode, Offset, OffsetRange, TopicPartition};
+
+pub use reads::ReadError;
+pub use times::FoundOffset;
+
+pub(crate) use reads::Reads;
+pub(crate) use watermarks::Watermarks;
+
+use crate::memory::{MemoryHold, MemoryShare};
+use crate::metrics::FetchMetrics;
+use crate::settings::FetchSettings;
+use extents::Extents;
+use pieces::Pieces;
+use reads::batch_at;
+
+/// What is wanted of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// No more bytes than this, but for a first batch that is larger.
+    pub bytes_max: u64,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// The partitions. Each has its own answer, in the same order.
+    pub partitions: Vec<FetchPartition>,
+    /// No more bytes than this in all, but for a first batch that is larger.
+    pub bytes_max: u64,
+    /// Wait until there are so many bytes; with 0 or 1 any record will do, with 0 nothing is waited for.
+    pub bytes_min: u64,
+    /// But no longer than this.
+    pub wait_max: Duration,
+}
+
+/// What was found in one partition.
+#[derive(Debug)]
+pub struct FetchedPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Its bounds.
+    pub bounds: PartitionBounds,
+    /// Whole batches, one behind the other, with their offsets. The first may begin before the offset
+    /// that was asked for.
+    pub batches: Bytes,
+    /// The offset after the last record here, or the one asked for.
+    pub next_offset: Offset,
+}
+
+/// Why one partition has no answer. The others have theirs.
+#[derive(Clone, Debug, Error)]
+pub enum FetchError {
+    /// The metadata service says no.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The bytes cannot be had.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl FetchError {
+    /// The code for callers.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Log(error) => error.code(),
+            Self::Read(ReadError::Missing { .. } | ReadError::Damaged { .. }) => {
+                ErrorCode::DataLoss
+            }
+            Self::Read(ReadError::Bucket { .. }) => ErrorCode::Unavailable,
+            Self::Read(ReadError::Unsupported(_)) => ErrorCode::Unsupported,
+        }
+    }
+}
+
+/// An answer. The memory it takes is held until it is dropped.
+#[derive(Debug)]
+pub struct Fetched {
+    /// One per partition asked for, in the same order.
+    pub partitions: Vec<Result<FetchedPartition, (TopicPartition, FetchError)>>,
+    _hold: MemoryHold,
+}
+
+impl Fetched {
+    /// Bytes of batches in all.
+    pub fn bytes(&self) -> u64 {
+        self.partitions
+            .iter()
+            .flatten()
+            .map(|found| found.batches.len() as u64)
+            .sum()
+    }
+
+    /// The bounds that this answer has seen.
+    fn ends(&self) -> Vec<(TopicPartition, PartitionBounds)> {
+        let found = self.partitions.iter().flatten();
+        found.map(|found| (found.partition, found.bounds)).collect()
+    }
+
+    /// Whether a partition has an error.
+    fn has_error(&self) -> bool {
+        self.partitions.iter().any(Result::is_err)
+    }
+}
+
+/// What is to be read of one partition.
+#[derive(Debug)]
+struct Plan {
+    wanted: FetchPartition,
+    bounds: PartitionBounds,
+    extents: Vec<Extent>,
+    bytes_max: u64,
+}
+
+/// A plan, or why there is none.
+type Planned = Result<Plan, (TopicPartition, FetchError)>;
+
+/// Serves reads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher {
+    env: Env,
+    log: Arc<dyn Log>,
+    reads: Reads,
+    extents: Extents,
+    watermarks: Watermarks,
+    memory: MemoryShare,
+    settings: FetchSettings,
+    metrics: FetchMetrics,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Fetcher {
+    /// Starts to listen to news.
+    pub(crate) fn start(
+        env: Env,
+        log: Arc<dyn Log>,
+        reads: Reads,
+        settings: FetchSettings,
+        metrics: FetchMetrics,
+    ) -> Self {
+        let watermarks = reads.watermarks.clone();
+        let extents = Extents::new(
+            Arc::clone(&log),
+            settings.cached_extents,
+            watermarks.clone(),
+            metrics.clone(),
+        );
+        let fetcher = Self {
+            memory: MemoryShare::new(settings.memory_bytes),
+            env,
+            reads,
+            extents,
+            watermarks,
+            settings,
+            metrics,
+            turn: Arc::new(AtomicUsize::new(0)),
+            log,
+        };
+        let news = fetcher.log.subscribe();
+        let listener = fetcher.clone();
+        drop(
+            fetcher
+                .env
+                .supervisor
+                .spawn("commit news", listener.listen(news)),
+        );
+        fetcher
+    }
+
+    // ----- news -----------------------------------------------------------------------------------
+
+    async fn listen(self, mut news: NoticeStream) {
+        let ended = self.env.supervisor.token();
+        loop {
+            let notice = tokio::select! {
+                biased;
+                notice = news.next() => notice,
+                () = ended.cancelled() => None,
+            };
+            match notice {
+                Some(Notice::Commit(commit)) => {
+                    for advance in &commit.advances {
+                        self.on_advance(advance);
+                    }
+                }
+                Some(Notice::Missed) => self.catch_up().await,
+                Some(Notice::Topic(_)) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn on_advance(&self, advance: &tidelog_metadata_api::PartitionAdvance) {
+        // Extents first: whoever the bounds wake shall find them.
+        if self.watermarks.is_known(advance.partition) {
+            for extent in &advance.extents {
+                self.extents.insert(advance.partition, extent.clone());
+            }
+            self.watermarks
+                .raise_known(advance.partition, advance.bounds);
+        }
+    }
+
+    /// Some news was missed: asks for the bounds of what is read here.
+    async fn catch_up(&self) {
+        for partition in self.watermarks.known() {
+            if let Ok(bounds) = self.log.bounds(partition).await {
+                self.watermarks.raise_known(partition, bounds);
+            }
+        }
+    }
+
+    // ----- fetching -------------------------------------------------------------------------------
+
+    /// Answers a fetch, after waiting for records if it wants that.
+    pub(crate) async fn fetch(&self, request: FetchRequest) -> Fetched {
+        self.metrics.fetches.inc();
+        let wait = request.wait_max.min(self.settings.wait_max);
+        let deadline = self.env.clock.now() + wait;
+        let mut waited = false;
+        loop {
+            let fetched = self.fetch_now(&request).await;
+            let enough = fetched.bytes() >= request.bytes_min || fetched.has_error();
+            if enough || self.env.clock.now() >= deadline {
+                self.metrics.bytes.inc_by(fetched.bytes());
+                return fetched;
+            }
+            if !waited {
+                waited = true;
+                self.metrics.waits.inc();
+            }
+            let ends = fetched.ends();
+            drop(fetched);
+            tokio::select! {
+                () = self.news_beyond(ends) => {}
+                () = self.env.clock.sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// Ends when one of the partitions has grown beyond the bounds seen.
+    async fn news_beyond(&self, ends: Vec<(TopicPartition, PartitionBounds)>) {
+        let waits = ends.into_iter().map(|(partition, seen)| {
+            let mut bounds = self.watermarks.subscribe(partition, seen);
+            Box::pin(async move {
+                // The sender lives in the map as long as there is a receiver.
+                let grown = bounds.wait_for(|now| now.high_watermark > seen.high_watermark);
+                if grown.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        if waits.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        futures::future::select_all(waits).await;
+    }
+
+    async fn fetch_now(&self, request: &FetchRequest) -> Fetched {
+        let mut plans = Vec::with_capacity(request.partitions.len());
+        for wanted in &request.partitions {
+            plans.push(self.plan(*wanted, request.bytes_max).await);
+        }
+        let bytes_max = request.bytes_max.min(self.settings.answer_bytes_max);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let total = budget::spend(&mut plans, bytes_max, turn);
+        let hold = self.memory.hold(total).await;
+        let reads = plans.into_iter().map(|plan| async move {
+            match plan {
+                Ok(plan) => {
+                    let partition = plan.wanted.partition;
+                    self.read(plan).await.map_err(|error| (partition, error))
+                }
+                Err(error) => Err(error),
+            }
+        });
+        let in_flight = self.settings.reads_in_flight.max(1);
+        let partitions = futures::stream::iter(reads)
+            .buffered(in_flight)
+            .collect()
+            .await;
+        Fetched {
+            partitions,
+            _hold: hold,
+        }
+    }
+
+    async fn plan(
+        &self,
+        wanted: FetchPartition,
+        bytes_max: u64,
+    ) -> Result<Plan, (TopicPartition, FetchError)> {
+        let partition = wanted.partition;
+        let bytes_max = wanted
+            .bytes_max
+            .min(bytes_max)
+            .min(self.settings.answer_bytes_max);
+        let request = LookupRequest {
+            partition,
+            offset: wanted.offset,
+            bytes_max,
+            extents_max: self.settings.extents_max,
+        };
+        let answer = self.extents.find(request).await;
+        let answer = answer.map_err(|error| (partition, error.into()))?;
+        let bounds = answer.bounds;
+        if wanted.offset < bounds.log_start {
+            let valid = OffsetRange {
+                base: bounds.log_start,
+                next: bounds.high_watermark,
+            };
+            let error = LogError::OffsetOutOfRange {
+                offset: wanted.offset,
+                valid,
+            };
+            return Err((partition, error.into()));
+        }
+        Ok(Plan {
+            wanted,
+            bounds,
+            extents: answer.extents,
+            bytes_max,
+        })
+    }
+
+    /// Reads what was planned. An object that is gone was replaced: the extents are asked for again,
+    /// once.
+    async fn read(&self, plan: Plan) -> Result<FetchedPartition, FetchError> {
+        match self.read_extents(&plan).await {
+            Err(ReadError::Missing { .. }) => {
+                let partition = plan.wanted.partition;
+                self.extents.forget(partition, &plan.extents);
+                let again = self.plan(plan.wanted, plan.bytes_max).await;
+                let again = again.map_err(|(_, error)| error)?;
+                let found = self.read_extents(&again).await;
+                if let Err(error @ ReadError::Missing { .. }) = &found {
+                    tracing::error!(error = error as &dyn std::error::Error, "missing object");
+                }
+                Ok(found?)
+            }
+            found => Ok(found?),
+        }
+    }
+
+    async fn read_extents(&self, plan: &Plan) -> Result<FetchedPartition, ReadError> {
+        let partition = plan.wanted.partition;
+        let mut batches = BytesMut::new();
+        let mut next_offset = plan.wanted.offset;
+        for extent in &plan.extents {
+            let room = plan.bytes_max.saturating_sub(batches.len() as u64);
+            if room == 0 && !batches.is_empty() {
+                break;
+            }
+            let pieces = match self.reads.extent(partition, extent).await {
+                Ok(pieces) => pieces,
+                // What was read before is an answer; the reader hears of the rest when it comes there.
+                Err(_) if !batches.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            let before = batches.len();
+            next_offset =
+                append_batches(&pieces, extent, next_offset, plan.bytes_max, &mut batches);
+            if next_offset < extent.offsets.next && batches.len() > before {
+                break;
+            }
+        }
+        Ok(FetchedPartition {
+            partition,
+            bounds: plan.bounds,
+            batches: batches.freeze(),
+            next_offset,
+        })
+    }
+}
+
+/// Appends the batches of an extent that hold `from` or later, with their offsets, while they fit; the
+/// first one in any case. Returns the offset to go on from.
+fn append_batches(
+    pieces: &Pieces,
+    extent: &Extent,
+    from: Offset,
+    bytes_max: u64,
+    out: &mut BytesMut,
+) -> Offset {
+    let mut base = extent.offsets.base;
+    let mut next_wanted = from;
+    let mut position = 0;
+    while let Some((header, end)) = batch_at(pieces, position) {
+        let next = Offset::new(base.get() + u64::from(header.offset_count()));
+        if next > from {
+            let size = (end - position) as u64;
+            if !out.is_empty() && out.len() as u64 + size > bytes_max {
+                return next_wanted;
+            }
+            if out.is_empty() {
+                let left = (pieces.len() - position) as u64;
+                // What is planned, and not what a header claims, sizes the allocation.
+                out.reserve(usize::try_from(left.min(bytes_max).max(size)).unwrap_or_default());
+            }
+            out.extend_from_slice(&patched_head(&header, base));
+            pieces.copy_into(position + HEADER_BYTES, end, out);
+            next_wanted = next;
+        }
+        base = next;
+        position = end;
+    }
+    next_wanted
+}

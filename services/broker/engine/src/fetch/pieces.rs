@@ -1,0 +1,101 @@
+//! Bytes of an extent as they come out of pages: in pieces, seldom in one.
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+use tidelog_format::batch::HEADER_BYTES;
+
+/// Consecutive pieces of bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pieces {
+    pieces: SmallVec<[Bytes; 2]>,
+    length: usize,
+}
+
+impl Pieces {
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.length += piece.len();
+            self.pieces.push(piece);
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// CRC32C of all bytes.
+    pub(crate) fn crc32c(&self) -> u32 {
+        self.pieces
+            .iter()
+            .fold(0, |crc, piece| crc32c::crc32c_append(crc, piece))
+    }
+
+    /// All bytes in one piece; copied only if there are several.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        match self.pieces.as_slice() {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            _ => {
+                let mut out = BytesMut::with_capacity(self.length);
+                self.copy_into(0, self.length, &mut out);
+                out.freeze()
+            }
+        }
+    }
+
+    /// The header of the batch at a position; `None` if it does not fit.
+    pub(crate) fn header_at(&self, position: usize) -> Option<[u8; HEADER_BYTES]> {
+        let end = position
+            .checked_add(HEADER_BYTES)
+            .filter(|end| *end <= self.length)?;
+        let mut header = [0; HEADER_BYTES];
+        let mut filled = 0;
+        self.for_each(position, end, |part| {
+            header[filled..filled + part.len()].copy_from_slice(part);
+            filled += part.len();
+        });
+        Some(header)
+    }
+
+    /// Appends the bytes from `start` up to `end` to `out`.
+    pub(crate) fn copy_into(&self, start: usize, end: usize, out: &mut BytesMut) {
+        self.for_each(start, end, |part| out.extend_from_slice(part));
+    }
+
+    /// Visits the bytes from `start` up to `end`, piece by piece.
+    fn for_each(&self, start: usize, end: usize, mut visit: impl FnMut(&[u8])) {
+        let mut before = 0;
+        for piece in &self.pieces {
+            let from = start.saturating_sub(before).min(piece.len());
+            let to = end.saturating_sub(before).min(piece.len());
+            if from < to {
+                visit(&piece[from..to]);
+            }
+            before += piece.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_read_as_one_run_of_bytes_wherever_they_are_cut() {
+        let whole: Vec<u8> = (0..200).collect();
+        for cut in 0..200 {
+            let mut pieces = Pieces::default();
+            pieces.push(Bytes::copy_from_slice(&whole[..cut]));
+            pieces.push(Bytes::copy_from_slice(&whole[cut..]));
+            assert_eq!(pieces.len(), 200);
+            assert_eq!(pieces.to_bytes(), whole);
+            assert_eq!(pieces.crc32c(), crc32c::crc32c(&whole));
+            assert_eq!(pieces.header_at(100).unwrap(), whole[100..161]);
+            assert_eq!(pieces.header_at(139).unwrap(), whole[139..]);
+            assert_eq!(pieces.header_at(140), None);
+            let mut out = BytesMut::new();
+            pieces.copy_into(10, 190, &mut out);
+            assert_eq!(out, whole[10..190]);
+        }
+    }
+}

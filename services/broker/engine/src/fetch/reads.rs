@@ -1,0 +1,308 @@
+//! Reads extents out of the bucket, by pages, and proves their bytes.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use object_store::{GetOptions, GetRange, ObjectStore};
+use thiserror::Error;
+use tidelog_blob::{ClusterLayout, ErrorKind, classify};
+use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey};
+use tidelog_format::batch::{BatchHeader, BatchView};
+use tidelog_format::location::Location;
+use tidelog_format::segment::SealedSegment;
+use tidelog_metadata_api::Extent;
+use tidelog_types::{BucketId, Offset, SegmentName, TopicPartition};
+
+use super::pieces::Pieces;
+use super::watermarks::Watermarks;
+use crate::append::TailCache;
+use crate::metrics::FetchMetrics;
+
+/// Why the bytes of an extent cannot be had.
+#[derive(Clone, Debug, Error)]
+pub enum ReadError {
+    /// The object is not there.
+    #[error("object `{object}` with offsets from `{offset}` of partition `{partition}` is missing")]
+    Missing {
+        /// Its path in the bucket.
+        object: String,
+        /// The first offset wanted from it.
+        offset: Offset,
+        /// Whose.
+        partition: TopicPartition,
+    },
+    /// The bytes are not those that were written (invariant I6).
+    #[error(
+        "object `{object}` is damaged at byte `{position}`, offset `{offset}` of partition \
+         `{partition}`: {reason}"
+    )]
+    Damaged {
+        /// Its path in the bucket.
+        object: String,
+        /// Where in it.
+        position: u32,
+        /// The first offset concerned.
+        offset: Offset,
+        /// Whose.
+        partition: TopicPartition,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The bucket does not answer.
+    #[error("the bucket does not answer: {reason}")]
+    Bucket {
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The extent is of a kind that this version cannot read.
+    #[error("the extent at offset `{0}` is of a kind that this version cannot read")]
+    Unsupported(Offset),
+}
+
+/// Reads through the page cache. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Reads {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) layout: ClusterLayout,
+    pub(crate) pages: PageCache,
+    pub(crate) watermarks: Watermarks,
+    pub(crate) metrics: FetchMetrics,
+}
+
+/// A place in an object.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    bucket: BucketId,
+    segment: SegmentName,
+    position: u32,
+    length: u32,
+}
+
+impl Reads {
+    /// The proven bytes of an extent.
+    pub(crate) async fn extent(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+    ) -> Result<Pieces, ReadError> {
+        let Location::Segment {
+            bucket,
+            segment,
+            position,
+            length,
+        } = extent.location
+        else {
+            return Err(ReadError::Unsupported(extent.offsets.base));
+        };
+        let place = Place {
+            bucket,
+            segment,
+            position,
+            length,
+        };
+        let pieces = self.place(partition, extent, place).await?;
+        match prove(extent, &pieces) {
+            Ok(()) => Ok(pieces),
+            Err(reason) => {
+                self.metrics.damaged.inc();
+                // What is in memory may be what is damaged: the next reader asks the bucket again.
+                for page in pages_of(place) {
+                    self.pages.remove(&page);
+                }
+                let error = self.damaged(partition, extent, place, reason);
+                tracing::error!(error = &error as &dyn std::error::Error, "damaged bytes");
+                Err(error)
+            }
+        }
+    }
+
+    fn damaged(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+        reason: String,
+    ) -> ReadError {
+        ReadError::Damaged {
+            object: self.layout.segment(place.segment).to_string(),
+            position: place.position,
+            offset: extent.offsets.base,
+            partition,
+            reason,
+        }
+    }
+
+    async fn place(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+    ) -> Result<Pieces, ReadError> {
+        let start = u64::from(place.position);
+        let end = start + u64::from(place.length);
+        let mut pieces = Pieces::default();
+        for key in pages_of(place) {
+            let page = self
+                .page(key)
+                .await
+                .map_err(|error| self.page_error(partition, extent, place, &error))?;
+            let page_start = u64::from(key.page) * u64::from(PAGE_BYTES);
+            let page_end = page_start + page.len() as u64;
+            let from = to_usize(start.max(page_start) - page_start);
+            let to = to_usize(end.min(page_end).saturating_sub(page_start));
+            if from < to {
+                pieces.push(page.slice(from..to));
+            }
+        }
+        if pieces.len() as u64 == u64::from(place.length) {
+            Ok(pieces)
+        } else {
+            self.metrics.damaged.inc();
+            let reason = format!(
+                "it ends after `{}` of `{}` bytes",
+                pieces.len(),
+                place.length
+            );
+            let error = self.damaged(partition, extent, place, reason);
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "object is cut short"
+            );
+            Err(error)
+        }
+    }
+
+    fn page_error(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+        error: &FetchFailed,
+    ) -> ReadError {
+        let cause = error.cause();
+        let kind = cause.downcast_ref().map_or(ErrorKind::Other, classify);
+        match kind {
+            ErrorKind::NotFound => {
+                self.metrics.missing.inc();
+                let object = self.layout.segment(place.segment).to_string();
+                ReadError::Missing {
+                    object,
+                    offset: extent.offsets.base,
+                    partition,
+                }
+            }
+            ErrorKind::Range => {
+                let reason = "it ends before these bytes".to_owned();
+                self.damaged(partition, extent, place, reason)
+            }
+            _ => ReadError::Bucket {
+                reason: crate::append::chain(cause),
+            },
+        }
+    }
+
+    /// One page, from memory or by one ranged GET that all who want it share.
+    async fn page(&self, key: PageKey) -> Result<Bytes, FetchFailed> {
+        let store = Arc::clone(&self.store);
+        let path = self.layout.segment(key.segment);
+        let gets = self.metrics.gets.clone();
+        let fetch = async move {
+            gets.inc();
+            let start = u64::from(key.page) * u64::from(PAGE_BYTES);
+            let range = GetRange::Bounded(start..start + u64::from(PAGE_BYTES));
+            let options = GetOptions {
+                range: Some(range),
+                ..GetOptions::default()
+            };
+            store.get_opts(&path, options).await?.bytes().await
+        };
+        self.pages.get_or_fetch(key, fetch).await
+    }
+}
+
+impl TailCache for Reads {
+    /// Keeps a segment that was just stored, if somebody reads one of its partitions: whoever follows the
+    /// tail then needs no GET.
+    fn insert(&self, segment: &SealedSegment) {
+        let wanted = segment
+            .manifests
+            .iter()
+            .flat_map(|manifest| &manifest.slices)
+            .any(|slice| self.watermarks.is_known(slice.partition));
+        if !wanted {
+            return;
+        }
+        let page_bytes = to_usize(u64::from(PAGE_BYTES));
+        let mut page = BytesMut::with_capacity(page_bytes.min(to_usize(segment.length)));
+        let mut number = 0;
+        for chunk in &segment.chunks {
+            let mut rest = chunk.as_ref();
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(page_bytes - page.len()));
+                page.extend_from_slice(now);
+                rest = later;
+                if page.len() == page_bytes {
+                    self.insert_page(segment.name, number, page.split().freeze());
+                    number += 1;
+                }
+            }
+        }
+        if !page.is_empty() {
+            self.insert_page(segment.name, number, page.freeze());
+        }
+    }
+}
+
+impl Reads {
+    fn insert_page(&self, segment: SegmentName, page: u32, bytes: Bytes) {
+        self.pages.insert(
+            PageKey {
+                bucket: BucketId::default(),
+                segment,
+                page,
+            },
+            bytes,
+        );
+    }
+}
+
+/// Invariant I6: an extent that is a whole slice has a checksum, any other one is proven batch by
+/// batch.
+fn prove(extent: &Extent, pieces: &Pieces) -> Result<(), String> {
+    if let Some(expected) = extent.crc32c {
+        let actual = pieces.crc32c();
+        return if actual == expected {
+            Ok(())
+        } else {
+            Err(format!(
+                "its checksum is `{actual:08x}`, not `{expected:08x}`"
+            ))
+        };
+    }
+    for batch in BatchView::all(pieces.to_bytes()) {
+        let checked = batch.and_then(|batch| batch.check_crc());
+        checked.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The pages that a place touches.
+fn pages_of(place: Place) -> impl Iterator<Item = PageKey> {
+    let end = place.position.saturating_add(place.length.max(1) - 1);
+    (place.position / PAGE_BYTES..=end / PAGE_BYTES).map(move |page| PageKey {
+        bucket: place.bucket,
+        segment: place.segment,
+        page,
+    })
+}
+
+/// The header of the batch at a position of proven bytes, and where the batch ends.
+pub(crate) fn batch_at(pieces: &Pieces, position: usize) -> Option<(BatchHeader, usize)> {
+    let header = BatchHeader::parse(&pieces.header_at(position)?).ok()?;
+    let end = position.checked_add(usize::try_from(header.size()).ok()?)?;
+    (end <= pieces.len()).then_some((header, end))
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,95 @@
+//! Settings of the engine. Sizes and times; what they mean to an operator stands in the reference.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tidelog_env::BackoffPolicy;
+use tidelog_types::limits::{MANIFEST_BYTES_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLICES_MAX};
+
+/// How appends become segments.
+#[derive(Clone, Copy, Debug)]
+pub struct AppendSettings {
+    /// A segment closes at this size.
+    pub segment_bytes: u32,
+    /// A segment closes at this many slices.
+    pub segment_slices: u32,
+    /// A segment closes when its manifest for one shard reaches this size.
+    pub manifest_bytes: u32,
+    /// A segment closes this long after its first byte.
+    pub linger: Duration,
+    /// How often a second a segment may close at once since nothing is being uploaded.
+    pub flush_rate: NonZeroU32,
+    /// How many such closes may come together after a pause.
+    pub flush_burst: NonZeroU32,
+    /// Segments that are uploaded at the same time.
+    pub uploads_max: usize,
+    /// Segments that are closed and not yet answered: uploading, waiting for an earlier one, committing.
+    pub unanswered_max: usize,
+    /// An upload that takes longer is started a second time, under the next sequence.
+    pub hedge_after: Duration,
+    /// Bytes of batches that are taken and not yet answered.
+    pub memory_bytes: u64,
+    /// Waits between attempts of a commit that the metadata service has not answered.
+    pub commit_retry: BackoffPolicy,
+}
+
+impl Default for AppendSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES_TARGET,
+            segment_slices: SEGMENT_SLICES_MAX,
+            manifest_bytes: MANIFEST_BYTES_MAX,
+            linger: Duration::from_millis(250),
+            flush_rate: NonZeroU32::MIN.saturating_add(3),
+            flush_burst: NonZeroU32::MIN.saturating_add(3),
+            uploads_max: 8,
+            unanswered_max: 64,
+            hedge_after: Duration::from_secs(2),
+            memory_bytes: 128 * 1024 * 1024,
+            commit_retry: BackoffPolicy::new(
+                Duration::from_millis(20),
+                Duration::from_secs(1),
+                u32::MAX,
+            ),
+        }
+    }
+}
+
+/// How reads are served.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchSettings {
+    /// Most bytes of one answer, whatever the caller asks for.
+    pub answer_bytes_max: u64,
+    /// Longest wait for new records, whatever the caller asks for.
+    pub wait_max: Duration,
+    /// Extents that one fetch reads of one partition.
+    pub extents_max: usize,
+    /// Reads of the bucket that one fetch has in flight.
+    pub reads_in_flight: usize,
+    /// Bytes of answers that are being put together.
+    pub memory_bytes: u64,
+    /// Extents kept in memory.
+    pub cached_extents: u64,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            answer_bytes_max: 16 * 1024 * 1024,
+            wait_max: Duration::from_secs(30),
+            extents_max: 256,
+            reads_in_flight: 8,
+            memory_bytes: 96 * 1024 * 1024,
+            cached_extents: 200_000,
+        }
+    }
+}
+
+/// All settings of the engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineSettings {
+    /// The write path.
+    pub append: AppendSettings,
+    /// The read path.
+    pub fetch: FetchSettings,
+}
