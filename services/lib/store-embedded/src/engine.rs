@@ -58,6 +58,11 @@ impl Engine {
         self.db.manifest().writer_epoch()
     }
 
+    /// A seed for names of objects; differs between writers even if randomness repeats.
+    pub(crate) fn seed(&self) -> u64 {
+        self.env.rng.next_u64() ^ self.epoch().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// How many tables wait in the first level, as last heard.
     pub(crate) fn tables(&self) -> usize {
         self.db.subscribe().borrow().current_manifest.l0().len()

@@ -150,7 +150,7 @@ impl Maintenance {
             .with_options(engine.options.compactor_options(STEP))
             .with_expected_epoch(engine.db.manifest().compactor_epoch())
             .with_system_clock(engine.clock())
-            .with_seed(engine.env.rng.next_u64())
+            .with_seed(engine.seed())
             .build();
         engine.metrics.on_compaction();
         let mut running = Box::pin(compactor.run());
@@ -195,7 +195,7 @@ impl Maintenance {
         let collector = GarbageCollectorBuilder::new(engine.root.clone(), engine.objects())
             .with_options(engine.options.collector_options())
             .with_system_clock(engine.clock())
-            .with_seed(engine.env.rng.next_u64())
+            .with_seed(engine.seed())
             .build();
         engine.metrics.on_collection();
         tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::RwLock;
@@ -60,7 +61,8 @@ pub(crate) async fn open(
     let root = Path::from(options.path.as_str());
     let objects = Arc::new(GuardedStore::new(objects, options.medium, &root));
     let clock = Arc::new(StoreClock::new(Arc::clone(&env.clock)));
-    let db = open_db(&objects, &root, &options, &clock, &env).await?;
+    let seed = seed(&env, last_manifest(&objects, &root).await?);
+    let db = open_db(&objects, &root, &options, &clock, seed).await?;
     raise_clock(&db, &clock).await?;
     let current = RwLock::new(db.snapshot()?);
     let engine = Arc::new(Engine {
@@ -88,7 +90,7 @@ async fn open_db(
     root: &Path,
     options: &EmbeddedOptions,
     clock: &Arc<StoreClock>,
-    env: &Env,
+    seed: u64,
 ) -> Result<Db, slatedb::Error> {
     let main: Arc<dyn ObjectStore> = Arc::<GuardedStore>::clone(objects);
     let cache = SplitCache::new()
@@ -99,9 +101,34 @@ async fn open_db(
         .with_settings(options.settings())
         .with_db_cache(Arc::new(cache), 0)
         .with_system_clock(Arc::<StoreClock>::clone(clock))
-        .with_seed(env.rng.next_u64())
+        .with_seed(seed)
         .build();
     Box::pin(opening).await
+}
+
+/// The number of the newest manifest; every opening writes one.
+async fn last_manifest(objects: &GuardedStore, root: &Path) -> Result<u64, slatedb::Error> {
+    let mut listed = objects.list(Some(&root.clone().join("manifest")));
+    let mut last = 0;
+    while let Some(object) = listed.next().await {
+        let object = object.map_err(|error| {
+            let what = "manifests cannot be listed".to_owned();
+            slatedb::Error::unavailable(what).with_source(Box::new(error))
+        })?;
+        let name = object.location.filename().unwrap_or_default();
+        let number = name
+            .split('.')
+            .next()
+            .and_then(|number| number.parse().ok());
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(last)
+}
+
+/// A seed for names of objects. Names come from time and this seed, and two that are equal would be one
+/// object: so the seed differs at each opening even if randomness and time repeat, as in a simulation.
+fn seed(env: &Env, last_manifest: u64) -> u64 {
+    env.rng.next_u64() ^ last_manifest.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn cache(bytes: u64) -> Arc<dyn slatedb::db_cache::DbCache> {

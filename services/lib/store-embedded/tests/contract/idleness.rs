@@ -19,7 +19,7 @@ async fn an_idle_store_makes_no_request() {
     }
     settle().await;
     let before = objects.total();
-    tokio::time::sleep(Duration::from_secs(30 * 24 * 3600)).await;
+    tokio::time::sleep(Duration::from_hours(30 * 24)).await;
     assert_eq!(objects.total(), before, "thirty idle days");
     put(&store, "after", "x").await;
     assert!(objects.total() > before, "the count is of this store");
@@ -31,7 +31,7 @@ async fn a_store_that_never_wrote_makes_no_request() {
     let store = open(Arc::clone(&objects), options()).await;
     settle().await;
     let before = objects.total();
-    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    tokio::time::sleep(Duration::from_hours(24)).await;
     let transaction = store.begin().await.expect("begins");
     transaction.commit().await.expect("commits nothing");
     assert_eq!(objects.total(), before);

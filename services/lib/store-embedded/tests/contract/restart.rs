@@ -98,6 +98,7 @@ fn a_commit_cut_before_its_put_never_happened_and_one_cut_after_it_is_whole() {
     }
 }
 
+/// The randomness repeats at each start as well: names of objects must not.
 #[tokio::test]
 async fn a_clock_that_was_set_back_stops_nothing() {
     let objects = TestObjects::in_memory();

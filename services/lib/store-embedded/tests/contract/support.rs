@@ -67,5 +67,5 @@ pub(crate) async fn dump(store: &EmbeddedStore) -> Vec<(Bytes, Bytes)> {
 
 /// Lets background tasks come to rest. On paused time this takes none.
 pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
 }
