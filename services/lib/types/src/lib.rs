@@ -8,6 +8,7 @@ mod ids;
 pub mod limits;
 mod names;
 mod offset;
+mod partitioner;
 mod segment_name;
 mod time;
 
@@ -18,5 +19,6 @@ pub use ids::{
 };
 pub use names::{TopicName, TopicNameError};
 pub use offset::{Offset, OffsetRange};
+pub use partitioner::{murmur2, partition_for_key};
 pub use segment_name::{SegmentName, SegmentSequence};
 pub use time::Timestamp;
