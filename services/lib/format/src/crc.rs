@@ -52,7 +52,11 @@ pub(crate) fn shift(crc: u32, zeros: u64) -> u32 {
     let mut k = 3;
     while rest != 0 {
         if rest & 1 == 1 {
-            factor = multiply(factor, POWERS[k]);
+            factor = if factor == ONE {
+                POWERS[k]
+            } else {
+                multiply(factor, POWERS[k])
+            };
         }
         rest >>= 1;
         k += 1;

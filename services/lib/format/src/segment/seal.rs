@@ -10,8 +10,12 @@ use super::footer::{Footer, FooterSlice};
 use super::writer::{OpenSlice, SegmentIdentity, SegmentWriter};
 use super::{BatchHandle, Nonce, SegmentHeader, SegmentKind, Trailer};
 use crate::Features;
+use crate::batch::BatchBuf;
 use crate::crc;
 use crate::manifest::{Manifest, SliceEntry};
+
+/// Batches up to this size are hashed for the CRC of their slice, larger ones combined.
+const HASH_BYTES_MAX: u32 = 4096;
 
 /// Where a batch is in the manifests of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -147,7 +151,7 @@ impl Layout {
         let mut length = 0_u32;
         let mut batches = SmallVec::with_capacity(slice.batches.len());
         for (batch_index, (handle, entry, batch)) in (0_u32..).zip(&slice.batches) {
-            crc32c = crc::combine(crc32c, batch.whole_crc32c(), u64::from(batch.size()));
+            crc32c = append_crc(crc32c, batch);
             length += batch.size();
             self.chunks.extend(batch.chunks());
             batches.push(*entry);
@@ -197,6 +201,17 @@ impl Layout {
             places: self.places,
         }
     }
+}
+
+/// The CRC of a slice with one more batch. Combination costs as much as hashing a few KiB, so small
+/// batches are hashed.
+fn append_crc(before: u32, batch: &BatchBuf) -> u32 {
+    if batch.size() <= HASH_BYTES_MAX {
+        return batch
+            .chunks()
+            .fold(before, |crc, chunk| crc32c::crc32c_append(crc, &chunk));
+    }
+    crc::combine(before, batch.whole_crc32c(), u64::from(batch.size()))
 }
 
 fn footer_slice(topic_id: TopicId, shard: ShardId, entry: &SliceEntry) -> FooterSlice {

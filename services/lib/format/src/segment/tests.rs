@@ -213,3 +213,98 @@ fn each_byte_has_one_partition() {
     assert_eq!((index, slice.position), (1, 140));
     assert!(footer.find(TOPIC, PartitionIndex::new(4)).is_none());
 }
+
+/// An object of these parts: a trailer that fits the footer, and a header of this cluster.
+fn forged(cluster: ClusterId, slices: &[u8], footer: &[u8], footer_position: u64) -> bytes::Bytes {
+    let (kind, features) = (SegmentKind::Written, crate::Features::NONE);
+    let header = SegmentHeader {
+        kind,
+        features,
+        cluster,
+    }
+    .encode();
+    let trailer = Trailer {
+        footer_position,
+        footer_length: u32::try_from(footer.len()).unwrap(),
+        footer_crc32c: crc32c::crc32c(footer),
+        nonce: identity().nonce,
+        cluster: identity().cluster,
+        name: identity().name,
+        kind,
+        features,
+    };
+    [&header[..], slices, footer, &trailer.encode()]
+        .concat()
+        .into()
+}
+
+#[test]
+fn parts_that_do_not_belong_together_are_refused() {
+    let cluster = identity().cluster;
+    let index = footer(&[(0, 100, 1, 1)]);
+    assert!(SegmentReader::open(forged(cluster, &[0; 100], &index, 140)).is_ok());
+    let other = forged(ClusterId::from_bytes([9; 16]), &[0; 100], &index, 140);
+    let mismatch = SegmentError::Mismatch { field: "cluster" };
+    assert_eq!(SegmentReader::open(other).unwrap_err(), mismatch);
+    let gap = forged(cluster, &[0; 101], &index, 141);
+    let layout = SegmentError::Layout {
+        slices_end: 140,
+        footer_position: 141,
+    };
+    assert_eq!(SegmentReader::open(gap).unwrap_err(), layout);
+    let inside = forged(cluster, &[], &index[..20], 20);
+    assert!(SegmentReader::open(inside).is_err());
+}
+
+#[test]
+fn a_slice_has_as_many_batches_as_the_footer_says_and_nothing_else() {
+    let two = [batch(1).to_bytes(), batch(1).to_bytes()].concat();
+    let slice = |batches: u32, bytes: &[u8]| FooterSlice {
+        topic_id: TOPIC,
+        partition: partition(1, 0),
+        shard: ShardId::new(0),
+        position: HEADER_BYTES,
+        length: u32::try_from(bytes.len()).unwrap(),
+        crc32c: crc32c::crc32c(bytes),
+        key_id: 0,
+        batch_count: batches,
+        record_count: 2,
+        min_timestamp: Timestamp::NONE,
+        max_timestamp: Timestamp::NONE,
+    };
+    let check = |batches, bytes: &[u8]| {
+        check_slice(
+            3,
+            &slice(batches, bytes),
+            &bytes::Bytes::copy_from_slice(bytes),
+        )
+    };
+    assert_eq!(check(2, &two).unwrap().len(), 2);
+    let wrong = SegmentError::Slice {
+        slice: 3,
+        field: "batches found",
+        value: 2,
+    };
+    assert_eq!(check(1, &two).unwrap_err(), wrong);
+    assert_eq!(check(3, &two).unwrap_err(), wrong);
+    let cut = check(2, &two[..two.len() - 1]).unwrap_err();
+    assert!(matches!(
+        cut,
+        SegmentError::Batch {
+            slice: 3,
+            batch: 1,
+            ..
+        }
+    ));
+    let part = Part::Slice(3);
+    let short = check_slice(3, &slice(2, &two), &bytes::Bytes::new()).unwrap_err();
+    let needed = two.len() as u64;
+    assert_eq!(
+        short,
+        SegmentError::Truncated {
+            part,
+            needed,
+            remaining: 0
+        }
+    );
+}
