@@ -1,1 +1,30 @@
-//! The Rust client: producer, consumer and admin.
+//! The Rust client of Tidelog: a log on object storage.
+//!
+//! [`Client`] is the connection. From it come [`Producer`], which batches, pipelines and retries the
+//! writes to one topic without loss or duplicates; [`Consumer`], which reads a topic as a stream and goes
+//! on after a break; [`Admin`] for topics; and [`LogClient`] for plain requests, such as conditional
+//! appends. Keys go to the same partitions as with Kafka's clients.
+
+mod admin;
+mod call;
+mod client;
+pub mod consumer;
+mod error;
+mod log;
+mod options;
+mod partitioner;
+pub mod producer;
+
+pub use admin::Admin;
+pub use client::Client;
+pub use consumer::{Chunk, Consumer, ConsumerOptions, Start};
+pub use error::ClientError;
+pub use log::LogClient;
+pub use options::ClientOptions;
+pub use partitioner::{murmur2, partition_for_key};
+pub use producer::{
+    Delivery, ProduceError, Produced, Producer, ProducerOptions, SendError, SendRecord,
+};
+pub use tidelog_api::{ApiError, v1};
+pub use tidelog_format::batch::{Compression, Record, RecordHeader};
+pub use tidelog_types::ErrorCode;

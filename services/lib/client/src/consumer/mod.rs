@@ -1,0 +1,249 @@
+//! Reads a topic as a stream and goes on after a break.
+
+mod chunk;
+mod options;
+mod positions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use thiserror::Error;
+use tidelog_api::{ApiError, v1};
+use tidelog_env::Backoff;
+use tidelog_env::clock::timeout;
+use tidelog_types::{ErrorCode, Offset};
+use tonic::Streaming;
+
+pub use chunk::{Chunk, ChunkError, ChunkRecords};
+pub use options::{ConsumerOptions, Start};
+
+use crate::{Client, ClientError};
+use positions::Positions;
+
+/// Why nothing more comes.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// One partition cannot be read any further; [`Consumer::next`] may be called again for the others.
+    #[error("partition `{partition}` cannot be read: {error}")]
+    Partition {
+        /// The partition.
+        partition: u32,
+        /// Why.
+        #[source]
+        error: ApiError,
+    },
+    /// The topic cannot be read, after the retries that make sense. A later call tries again.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl ConsumeError {
+    /// The code of the service, if it gave one.
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Partition { error, .. } => Some(error.code),
+            Self::Client(error) => error.code(),
+        }
+    }
+}
+
+/// Reads partitions of one topic, in order for each partition. Each record is handed out once, also over
+/// reconnects: reading goes on at the next offset.
+///
+/// Nothing is read ahead but what the windows of the connection hold, so a slow caller slows the service
+/// down instead of filling memory.
+pub struct Consumer {
+    client: Client,
+    topic: String,
+    options: ConsumerOptions,
+    positions: Positions,
+    stream: Option<Streaming<v1::TailResponse>>,
+    /// Whether the open stream has sent its first message.
+    begun: bool,
+    ready: VecDeque<Result<Chunk, ConsumeError>>,
+    backoff: Backoff,
+    finished: bool,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("topic", &self.topic)
+            .field("options", &self.options)
+            .field("positions", &self.positions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    pub(crate) fn new(client: Client, topic: &str, options: ConsumerOptions) -> Self {
+        let backoff = options.backoff.unwrap_or(client.options().backoff).start();
+        Self {
+            client,
+            topic: topic.to_owned(),
+            positions: Positions::new(options.until_end),
+            options,
+            stream: None,
+            begun: false,
+            ready: VecDeque::new(),
+            backoff,
+            finished: false,
+        }
+    }
+
+    /// The offset to read next of each partition, once the service has named them.
+    pub fn positions(&self) -> BTreeMap<u32, u64> {
+        self.positions.next_offsets()
+    }
+
+    /// The next chunk; `None` when everything has been read that was asked for. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<Chunk>, ConsumeError> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return ready.map(Some);
+            }
+            if self.finished || self.positions.is_finished() {
+                self.stream = None;
+                return Ok(None);
+            }
+            match self.receive().await {
+                Ok(Some(response)) => self.take(response),
+                Ok(None) => self.on_end().await?,
+                Err(error) => self.on_error(error).await?,
+            }
+        }
+    }
+
+    /// Waits for the first message, so that [`Consumer::positions`] is known, and with
+    /// [`Start::Latest`] that what is written from now on will be seen.
+    pub async fn begin(&mut self) -> Result<(), ConsumeError> {
+        while !self.begun && !self.finished {
+            match self.receive().await {
+                Ok(Some(response)) => self.take(response),
+                Ok(None) => self.on_end().await?,
+                Err(error) => self.on_error(error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Option<v1::TailResponse>, ApiError> {
+        if self.stream.is_none() {
+            self.stream = Some(self.open().await?);
+            self.begun = false;
+        }
+        // Opened just above.
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
+        stream
+            .message()
+            .await
+            .map_err(|status| ApiError::from_status(&status))
+    }
+
+    async fn open(&self) -> Result<Streaming<v1::TailResponse>, ApiError> {
+        let mut request = self.positions.request(&self.topic, &self.options);
+        request.token = self.client.token().get();
+        let mut service = self.client.log_service();
+        let options = self.client.options();
+        let clock = options.env.clock.as_ref();
+        match timeout(clock, options.request_timeout, service.tail(request)).await {
+            Ok(answer) => answer
+                .map(tonic::Response::into_inner)
+                .map_err(|status| ApiError::from_status(&status)),
+            Err(elapsed) => Err(ApiError::new(ErrorCode::Unavailable, elapsed.to_string())),
+        }
+    }
+
+    fn take(&mut self, response: v1::TailResponse) {
+        self.client.token().set(response.token);
+        let first = !self.begun;
+        let mut broken = None;
+        for data in response.partitions {
+            if first {
+                self.positions.begin(&data);
+            }
+            if let Some(error) = data.error {
+                let error = ApiError::from_proto(error);
+                if error.is_retriable() {
+                    broken = Some(error);
+                } else {
+                    let partition = data.partition;
+                    self.positions.fail(partition);
+                    self.ready
+                        .push_back(Err(ConsumeError::Partition { partition, error }));
+                }
+                continue;
+            }
+            if let Some(chunk) = self.chunk(data) {
+                self.ready.push_back(Ok(chunk));
+            }
+        }
+        if first {
+            self.begun = true;
+            self.positions.set_complete();
+        }
+        match broken {
+            // The service has given up the partition for now: a new stream takes it up again.
+            Some(error) => {
+                tracing::debug!(topic = self.topic, %error, "partition interrupted");
+                self.stream = None;
+            }
+            None => self.backoff = self.policy().start(),
+        }
+    }
+
+    fn chunk(&mut self, data: v1::PartitionData) -> Option<Chunk> {
+        let offsets = self.positions.advance(&data)?;
+        let Some(v1::partition_data::Data::Batches(batches)) = data.data else {
+            return None;
+        };
+        Some(Chunk {
+            partition: data.partition,
+            offsets,
+            high_watermark: Offset::new(data.high_watermark),
+            batches,
+            limit: self.options.decode_limit,
+        })
+    }
+
+    /// The service has ended the stream in order: it has sent all, or it is going away.
+    async fn on_end(&mut self) -> Result<(), ConsumeError> {
+        self.stream = None;
+        if self.positions.is_finished() || (self.begun && self.options.until_end) {
+            self.finished = true;
+            return Ok(());
+        }
+        let error = ApiError::new(ErrorCode::Unavailable, "the service ended the stream");
+        self.on_error(error).await
+    }
+
+    /// Waits before the next attempt, or gives up.
+    async fn on_error(&mut self, error: ApiError) -> Result<(), ConsumeError> {
+        self.stream = None;
+        // Reading changes nothing, so an unknown outcome is as good as none.
+        if !(error.is_retriable() || error.outcome_unknown) {
+            return Err(ClientError::Api(error).into());
+        }
+        let env = &self.client.options().env;
+        let Some(wait) = self.backoff.next_wait(env.rng.as_ref()) else {
+            self.backoff = self.policy().start();
+            return Err(ClientError::Api(error).into());
+        };
+        tracing::debug!(topic = self.topic, %error, "stream lost, connecting again");
+        env.clock
+            .sleep(wait.max(error.retry_after.unwrap_or_default()))
+            .await;
+        Ok(())
+    }
+
+    fn policy(&self) -> tidelog_env::BackoffPolicy {
+        self.options
+            .backoff
+            .unwrap_or(self.client.options().backoff)
+    }
+}

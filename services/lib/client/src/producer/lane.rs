@@ -1,0 +1,421 @@
+//! The batches of one partition on their way, and what answers do to them; no I/O.
+//!
+//! ```text
+//!   waiting            queue
+//!  [closed ...]  ->  [unsent | sent, sent, sent]   -> outcome
+//!                stamp        ^---- oldest first
+//! ```
+//! Batches get their sequences when they are first sent, and keep them. After a failure that may pass the
+//! lane lets all answers come in, waits, and sends what is left again in the same order. After one that
+//! will not pass, it fails the batch and all behind it, and goes on with a new producer id, so that no
+//! gap in the sequences and no late twin of an old batch can do harm.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidelog_api::ApiError;
+use tidelog_env::{Backoff, BackoffPolicy, MonoTime};
+use tidelog_format::batch::{BuilderError, ProducerStamp};
+use tidelog_types::{ErrorCode, ProducerEpoch, ProducerId};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::accumulator::Closed;
+use super::delivery::{BatchProduced, Outcome, ProduceError};
+
+/// A batch with its outcome.
+pub(super) struct Resolution {
+    pub(super) id: u64,
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) result: Result<BatchProduced, ProduceError>,
+}
+
+/// Whether a batch awaits an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Unsent,
+    Sent,
+}
+
+/// A batch that has its final bytes.
+struct Pending {
+    id: u64,
+    bytes: Bytes,
+    outcome: Arc<Outcome>,
+    /// Given back with the outcome.
+    _memory: OwnedSemaphorePermit,
+    opened: MonoTime,
+    progress: Progress,
+    /// Whether an attempt ended so that the batch may be in the log.
+    maybe_written: bool,
+    last: Option<Arc<ApiError>>,
+}
+
+/// Who writes, and which sequence comes next.
+#[derive(Clone, Copy, Debug)]
+struct Writer {
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    next_sequence: i32,
+}
+
+/// The state of one partition.
+pub(super) struct Lane {
+    partition: u32,
+    idempotent: bool,
+    in_flight_max: usize,
+    waiting: VecDeque<Closed>,
+    queue: VecDeque<Pending>,
+    sent: usize,
+    writer: Option<Writer>,
+    /// Lets answers come in before anything is sent again.
+    recovering: bool,
+    resume_at: Option<MonoTime>,
+    policy: BackoffPolicy,
+    backoff: Backoff,
+    /// What records fail with that were sent before a failure could be known.
+    broken: Option<ProduceError>,
+}
+
+impl Lane {
+    pub(super) const fn new(
+        partition: u32,
+        idempotent: bool,
+        in_flight_max: usize,
+        policy: BackoffPolicy,
+    ) -> Self {
+        Self {
+            partition,
+            idempotent,
+            in_flight_max,
+            waiting: VecDeque::new(),
+            queue: VecDeque::new(),
+            sent: 0,
+            writer: None,
+            recovering: false,
+            resume_at: None,
+            policy,
+            backoff: policy.start(),
+            broken: None,
+        }
+    }
+
+    /// Takes a batch that is to be sent after all others.
+    pub(super) fn push(&mut self, closed: Closed) {
+        self.waiting.push_back(closed);
+    }
+
+    /// Whether a producer id is all that keeps the next batch from being sent.
+    pub(super) fn needs_writer(&self) -> bool {
+        self.idempotent
+            && self.writer.is_none()
+            && !self.waiting.is_empty()
+            && self.queue.is_empty()
+    }
+
+    /// Whether there is nothing to send and nothing to wait for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.queue.is_empty()
+    }
+
+    /// Gives the lane a producer id that it has not used before.
+    pub(super) const fn set_writer(&mut self, id: ProducerId, epoch: ProducerEpoch) {
+        self.writer = Some(Writer {
+            id,
+            epoch,
+            next_sequence: 0,
+        });
+    }
+
+    /// When the lane wants to be looked at again: the end of a wait, or of the oldest batch's time.
+    pub(super) fn deadline(&self, delivery_timeout: Duration) -> Option<MonoTime> {
+        let oldest = self
+            .queue
+            .front()
+            .map(|batch| batch.opened)
+            .or_else(|| self.waiting.front().map(|closed| closed.batch.opened));
+        let timeout = oldest.map(|opened| opened + delivery_timeout);
+        let resume = self.resume_at.filter(|_| self.recovering && self.sent == 0);
+        [timeout, resume].into_iter().flatten().min()
+    }
+
+    /// The next batch to send and its id, marked as sent. Failures of batches that cannot be made go to
+    /// `out`.
+    pub(super) fn next_to_send(
+        &mut self,
+        now: MonoTime,
+        out: &mut Vec<Resolution>,
+    ) -> Option<(u64, Bytes)> {
+        if self.recovering {
+            if self.sent > 0 || self.resume_at.is_some_and(|at| now < at) {
+                return None;
+            }
+            self.recovering = false;
+            self.resume_at = None;
+        }
+        if self.sent >= self.in_flight_max {
+            return None;
+        }
+        // What is sent is always in front of what is not.
+        if self.sent == self.queue.len() {
+            self.stamp_next(out)?;
+        }
+        let batch = self.queue.get_mut(self.sent)?;
+        batch.progress = Progress::Sent;
+        self.sent += 1;
+        Some((batch.id, batch.bytes.clone()))
+    }
+
+    /// Gives the next waiting batch its sequence and its bytes.
+    fn stamp_next(&mut self, out: &mut Vec<Resolution>) -> Option<()> {
+        if self.idempotent && self.writer.is_none() {
+            return None;
+        }
+        loop {
+            let Closed { batch, .. } = self.waiting.pop_front()?;
+            let records = batch.builder.record_count();
+            let stamp = self.writer.map(|writer| ProducerStamp {
+                id: writer.id,
+                epoch: writer.epoch,
+                base_sequence: writer.next_sequence,
+                transactional: false,
+            });
+            match batch.builder.finish(stamp) {
+                Ok(finished) => {
+                    if let Some(writer) = &mut self.writer {
+                        writer.next_sequence = sequence_after(writer.next_sequence, records);
+                    }
+                    let bytes = finished.to_bytes();
+                    self.queue.push_back(Pending {
+                        id: batch.id,
+                        _memory: shrunk(batch.memory, bytes.len()),
+                        bytes,
+                        outcome: batch.outcome,
+                        opened: batch.opened,
+                        progress: Progress::Unsent,
+                        maybe_written: false,
+                        last: None,
+                    });
+                    return Some(());
+                }
+                Err(error) => out.push(Resolution {
+                    id: batch.id,
+                    outcome: batch.outcome,
+                    result: Err(unbuildable(&error)),
+                }),
+            }
+        }
+    }
+
+    /// Takes the answer to a batch. Answers to batches that are resolved already change nothing.
+    pub(super) fn answer(
+        &mut self,
+        id: u64,
+        answer: Result<BatchProduced, ApiError>,
+        wait: impl FnOnce(&mut Backoff, &ApiError) -> MonoTime,
+        out: &mut Vec<Resolution>,
+    ) {
+        let Some(at) = self.queue.iter().position(|batch| batch.id == id) else {
+            return;
+        };
+        if self.queue[at].progress == Progress::Unsent {
+            return;
+        }
+        match answer {
+            Ok(produced) => {
+                self.remove(at, Ok(produced), out);
+                self.backoff = self.policy.start();
+            }
+            Err(error) if self.may_pass(at, &error) => {
+                let until = wait(&mut self.backoff, &error);
+                self.resume_at = Some(self.resume_at.map_or(until, |old| old.max(until)));
+                self.recovering = true;
+                self.unsend(at, error);
+            }
+            Err(error) => self.fail_from(at, ProduceError::Refused(Arc::new(error)), out),
+        }
+    }
+
+    /// Whether sending the batch at `at` again may help.
+    fn may_pass(&self, at: usize, error: &ApiError) -> bool {
+        // The one in front was not written, so the service misses its sequence.
+        let missing = matches!(
+            error.code,
+            ErrorCode::OutOfOrderSequence | ErrorCode::UnknownProducer
+        );
+        let behind_a_failed_one = missing && at > 0 && self.idempotent;
+        let safe = self.idempotent || !error.outcome_unknown;
+        behind_a_failed_one || (error.is_retriable() && safe)
+    }
+
+    /// Puts a batch back to be sent again.
+    fn unsend(&mut self, at: usize, error: ApiError) {
+        let batch = &mut self.queue[at];
+        batch.progress = Progress::Unsent;
+        batch.maybe_written |= error.outcome_unknown;
+        batch.last = Some(Arc::new(error));
+        self.sent -= 1;
+    }
+
+    /// Takes note that no more answers will come to what was sent. Without idempotence it fails.
+    pub(super) fn connection_lost(&mut self, out: &mut Vec<Resolution>) {
+        let mut at = 0;
+        while !self.idempotent && at < self.queue.len() {
+            if self.queue[at].progress == Progress::Sent {
+                self.remove(at, Err(ProduceError::ConnectionLost), out);
+            } else {
+                at += 1;
+            }
+        }
+        for batch in self
+            .queue
+            .iter_mut()
+            .filter(|batch| batch.progress == Progress::Sent)
+        {
+            batch.progress = Progress::Unsent;
+            batch.maybe_written = true;
+        }
+        self.sent = 0;
+    }
+
+    /// Fails what has been on its way for too long, and what is behind it.
+    pub(super) fn expire(
+        &mut self,
+        now: MonoTime,
+        delivery_timeout: Duration,
+        out: &mut Vec<Resolution>,
+    ) {
+        let expired = |opened: MonoTime| opened + delivery_timeout <= now;
+        if let Some(front) = self.queue.front() {
+            if expired(front.opened) {
+                let error = ProduceError::TimedOut {
+                    last: front.last.clone(),
+                    outcome_unknown: front.maybe_written || front.progress == Progress::Sent,
+                };
+                self.fail_from(0, error, out);
+            }
+        } else if self
+            .waiting
+            .front()
+            .is_some_and(|closed| expired(closed.batch.opened))
+        {
+            let error = ProduceError::TimedOut {
+                last: None,
+                outcome_unknown: false,
+            };
+            self.fail_waiting(&error, out);
+            self.broken = Some(ProduceError::Behind {
+                partition: self.partition,
+                cause: Box::new(error),
+            });
+        }
+    }
+
+    /// Fails everything with what the service says about the stream as a whole.
+    pub(super) fn refuse(&mut self, error: &ApiError, out: &mut Vec<Resolution>) {
+        let refused = |maybe_written: bool| {
+            let mut error = error.clone();
+            error.outcome_unknown |= maybe_written;
+            ProduceError::Refused(Arc::new(error))
+        };
+        if let Some(front) = self.queue.front() {
+            self.fail_from(0, refused(front.maybe_written), out);
+        } else if !self.waiting.is_empty() {
+            self.fail_waiting(&refused(false), out);
+        }
+    }
+
+    /// Fails everything: the producer ends.
+    pub(super) fn abandon(&mut self, out: &mut Vec<Resolution>) {
+        while let Some(batch) = self.queue.front() {
+            let outcome_unknown = batch.maybe_written || batch.progress == Progress::Sent;
+            self.remove(0, Err(ProduceError::Dropped { outcome_unknown }), out);
+        }
+        self.fail_waiting(
+            &ProduceError::Dropped {
+                outcome_unknown: false,
+            },
+            out,
+        );
+    }
+
+    /// Fails the batch at `at` with `error` and all behind it for its sake.
+    fn fail_from(&mut self, at: usize, error: ProduceError, out: &mut Vec<Resolution>) {
+        let behind = ProduceError::Behind {
+            partition: self.partition,
+            cause: Box::new(error.clone()),
+        };
+        self.remove(at, Err(error), out);
+        while self.queue.len() > at {
+            let batch = &self.queue[at];
+            // With sequences none behind a missing one is accepted; without them it may have been.
+            let unknown = !self.idempotent && batch.progress == Progress::Sent;
+            let error = if unknown {
+                ProduceError::ConnectionLost
+            } else {
+                behind.clone()
+            };
+            self.remove(at, Err(error), out);
+        }
+        self.fail_waiting(&behind, out);
+        self.broken = Some(behind);
+        // Sequences go on nowhere; the next batch begins anew.
+        self.writer = None;
+    }
+
+    /// After a failure: the error for records that were sent before anyone could know of it.
+    pub(super) const fn take_broken(&mut self) -> Option<ProduceError> {
+        self.broken.take()
+    }
+
+    fn fail_waiting(&mut self, error: &ProduceError, out: &mut Vec<Resolution>) {
+        out.extend(
+            self.waiting
+                .drain(..)
+                .map(|Closed { batch, .. }| Resolution {
+                    id: batch.id,
+                    outcome: batch.outcome,
+                    result: Err(error.clone()),
+                }),
+        );
+    }
+
+    fn remove(
+        &mut self,
+        at: usize,
+        result: Result<BatchProduced, ProduceError>,
+        out: &mut Vec<Resolution>,
+    ) {
+        if let Some(batch) = self.queue.remove(at) {
+            if batch.progress == Progress::Sent {
+                self.sent -= 1;
+            }
+            out.push(Resolution {
+                id: batch.id,
+                outcome: batch.outcome,
+                result,
+            });
+        }
+    }
+}
+
+/// Sequences wrap from `i32::MAX` to 0, as in Kafka.
+fn sequence_after(sequence: i32, records: u32) -> i32 {
+    let next = (i64::from(sequence) + i64::from(records)) & i64::from(i32::MAX);
+    i32::try_from(next).unwrap_or(0)
+}
+
+/// Gives back what the batch turned out not to need.
+fn shrunk(mut memory: OwnedSemaphorePermit, size: usize) -> OwnedSemaphorePermit {
+    let excess = memory.num_permits().saturating_sub(size.max(1));
+    drop(memory.split(excess));
+    memory
+}
+
+fn unbuildable(error: &BuilderError) -> ProduceError {
+    ProduceError::Refused(Arc::new(ApiError::new(
+        ErrorCode::InvalidArgument,
+        error.to_string(),
+    )))
+}
