@@ -6,6 +6,7 @@ mod code;
 mod error;
 
 pub use error::{ApiError, ERROR_DOMAIN};
+pub use prost_types;
 
 /// The package `tidelog.v1`: the public API.
 #[allow(

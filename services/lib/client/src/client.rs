@@ -19,7 +19,9 @@ use crate::producer::{Producer, ProducerOptions};
 use crate::{Admin, ClientError, ClientOptions, LogClient};
 
 /// Metadata that says which application sends a request.
-const CLIENT_ID: &str = "tidelog-client-id";
+const CLIENT_ID: &str = "x-tidelog-client-id";
+/// The largest HTTP/2 frame that is taken: large ones cost less per byte.
+const FRAME_BYTES_MAX: u32 = 256 * 1024;
 /// The largest message that is sent: the service's own limit stands in its answer to `DescribeCluster`.
 const SEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -216,7 +218,8 @@ fn endpoint(uri: &str, options: &ClientOptions) -> Result<Endpoint, ClientError>
         .http2_keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_interval / 2)
         .initial_stream_window_size(options.stream_window_bytes)
-        .initial_connection_window_size(options.connection_window_bytes);
+        .initial_connection_window_size(options.connection_window_bytes)
+        .max_frame_size(FRAME_BYTES_MAX);
     if let Some(tls) = &options.tls {
         endpoint = endpoint.tls_config(tls.clone()).map_err(setup)?;
     }

@@ -12,7 +12,6 @@ pub mod consumer;
 mod error;
 mod log;
 mod options;
-mod partitioner;
 pub mod producer;
 
 pub use admin::Admin;
@@ -21,10 +20,9 @@ pub use consumer::{Chunk, Consumer, ConsumerOptions, Start};
 pub use error::ClientError;
 pub use log::LogClient;
 pub use options::ClientOptions;
-pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{
     Delivery, ProduceError, Produced, Producer, ProducerOptions, SendError, SendRecord,
 };
-pub use tidelog_api::{ApiError, v1};
+pub use tidelog_api::{ApiError, prost_types, v1};
 pub use tidelog_format::batch::{Compression, Record, RecordHeader};
-pub use tidelog_types::ErrorCode;
+pub use tidelog_types::{ErrorCode, murmur2, partition_for_key};

@@ -8,7 +8,7 @@ use tonic::transport::ClientTlsConfig;
 /// Options of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Says which application this is, for quotas and logs. At most 255 ASCII characters. Default: `rust`.
+    /// Says which application this is, for quotas and logs. At most 128 ASCII characters. Default: `rust`.
     pub client_id: String,
     /// Sent as a bearer token with each request. Default: none.
     pub bearer_token: Option<String>,

@@ -17,48 +17,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_api::ApiError;
 use tidelog_env::{Backoff, BackoffPolicy, MonoTime};
-use tidelog_format::batch::{BuilderError, ProducerStamp};
 use tidelog_types::{ErrorCode, ProducerEpoch, ProducerId};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::accumulator::Closed;
-use super::delivery::{BatchProduced, Outcome, ProduceError};
-
-/// A batch with its outcome.
-pub(super) struct Resolution {
-    pub(super) id: u64,
-    pub(super) outcome: Arc<Outcome>,
-    pub(super) result: Result<BatchProduced, ProduceError>,
-}
-
-/// Whether a batch awaits an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Unsent,
-    Sent,
-}
-
-/// A batch that has its final bytes.
-struct Pending {
-    id: u64,
-    bytes: Bytes,
-    outcome: Arc<Outcome>,
-    /// Given back with the outcome.
-    _memory: OwnedSemaphorePermit,
-    opened: MonoTime,
-    progress: Progress,
-    /// Whether an attempt ended so that the batch may be in the log.
-    maybe_written: bool,
-    last: Option<Arc<ApiError>>,
-}
-
-/// Who writes, and which sequence comes next.
-#[derive(Clone, Copy, Debug)]
-struct Writer {
-    id: ProducerId,
-    epoch: ProducerEpoch,
-    next_sequence: i32,
-}
+use super::batch::{Pending, Progress, Resolution, Writer};
+use super::delivery::{BatchProduced, ProduceError};
 
 /// The state of one partition.
 pub(super) struct Lane {
@@ -121,11 +84,7 @@ impl Lane {
 
     /// Gives the lane a producer id that it has not used before.
     pub(super) const fn set_writer(&mut self, id: ProducerId, epoch: ProducerEpoch) {
-        self.writer = Some(Writer {
-            id,
-            epoch,
-            next_sequence: 0,
-        });
+        self.writer = Some(Writer::new(id, epoch));
     }
 
     /// When the lane wants to be looked at again: the end of a wait, or of the oldest batch's time.
@@ -174,36 +133,12 @@ impl Lane {
         }
         loop {
             let Closed { batch, .. } = self.waiting.pop_front()?;
-            let records = batch.builder.record_count();
-            let stamp = self.writer.map(|writer| ProducerStamp {
-                id: writer.id,
-                epoch: writer.epoch,
-                base_sequence: writer.next_sequence,
-                transactional: false,
-            });
-            match batch.builder.finish(stamp) {
-                Ok(finished) => {
-                    if let Some(writer) = &mut self.writer {
-                        writer.next_sequence = sequence_after(writer.next_sequence, records);
-                    }
-                    let bytes = finished.to_bytes();
-                    self.queue.push_back(Pending {
-                        id: batch.id,
-                        _memory: shrunk(batch.memory, bytes.len()),
-                        bytes,
-                        outcome: batch.outcome,
-                        opened: batch.opened,
-                        progress: Progress::Unsent,
-                        maybe_written: false,
-                        last: None,
-                    });
+            match Pending::build(batch, self.writer.as_mut()) {
+                Ok(pending) => {
+                    self.queue.push_back(pending);
                     return Some(());
                 }
-                Err(error) => out.push(Resolution {
-                    id: batch.id,
-                    outcome: batch.outcome,
-                    result: Err(unbuildable(&error)),
-                }),
+                Err(failed) => out.push(failed),
             }
         }
     }
@@ -391,31 +326,7 @@ impl Lane {
             if batch.progress == Progress::Sent {
                 self.sent -= 1;
             }
-            out.push(Resolution {
-                id: batch.id,
-                outcome: batch.outcome,
-                result,
-            });
+            out.push(batch.resolve(result));
         }
     }
-}
-
-/// Sequences wrap from `i32::MAX` to 0, as in Kafka.
-fn sequence_after(sequence: i32, records: u32) -> i32 {
-    let next = (i64::from(sequence) + i64::from(records)) & i64::from(i32::MAX);
-    i32::try_from(next).unwrap_or(0)
-}
-
-/// Gives back what the batch turned out not to need.
-fn shrunk(mut memory: OwnedSemaphorePermit, size: usize) -> OwnedSemaphorePermit {
-    let excess = memory.num_permits().saturating_sub(size.max(1));
-    drop(memory.split(excess));
-    memory
-}
-
-fn unbuildable(error: &BuilderError) -> ProduceError {
-    ProduceError::Refused(Arc::new(ApiError::new(
-        ErrorCode::InvalidArgument,
-        error.to_string(),
-    )))
 }

@@ -1,8 +1,10 @@
 //! Writes records of one topic: batches, pipelines, retries.
 
 mod accumulator;
+mod batch;
 mod delivery;
 mod lane;
+mod link;
 mod options;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,9 @@ use tidelog_format::batch::{BatchHeader, Compression};
 use tidelog_types::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
 
 use super::accumulator::{Accumulator, Append};
+use super::batch::Resolution;
 use super::delivery::BatchProduced;
-use super::lane::{Lane, Resolution};
+use super::lane::Lane;
 use super::{Delivery, ProduceError, ProducerOptions, SendError, SendRecord};
 
 const POLICY: BackoffPolicy =

@@ -6,31 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_api::{ApiError, v1};
-use tidelog_env::clock::timeout;
 use tidelog_env::{Backoff, Env, MonoTime};
 use tidelog_types::ErrorCode;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 
 use super::accumulator::Accumulator;
+use super::batch::Resolution;
 use super::delivery::{BatchProduced, ProduceError};
-use super::lane::{Lane, Resolution};
+use super::lane::Lane;
+use super::link::{Link, LinkEvent};
 use super::options::IN_FLIGHT_BATCHES_MAX;
 use crate::{Client, ClientError};
 
 /// About how many bytes go into one message: the service works on one while the next is on its way.
 const MESSAGE_BYTES: usize = 1024 * 1024;
-/// How many messages wait for the transport; it has windows of its own.
-const MESSAGES_QUEUED: usize = 2;
-
-/// An open stream.
-struct Link {
-    requests: mpsc::Sender<v1::ProduceStreamRequest>,
-    answers: Streaming<v1::ProduceStreamResponse>,
-}
-
 /// Owns all state of a producer but the open batches.
 pub(super) struct Worker {
     client: Client,
@@ -41,8 +30,6 @@ pub(super) struct Worker {
     /// Where to look for batches first: the lane after the one served last.
     turn: u32,
     link: Option<Link>,
-    /// A message that waits for room in the transport.
-    message: Option<v1::ProduceStreamRequest>,
     backoff: Backoff,
     retry_at: Option<MonoTime>,
     linger_at: Option<MonoTime>,
@@ -53,9 +40,7 @@ pub(super) struct Worker {
 /// What woke the worker.
 enum Event {
     Dropped,
-    Answers(v1::ProduceStreamResponse),
-    LinkLost(ApiError),
-    Room,
+    Link(LinkEvent),
     Work,
 }
 
@@ -76,7 +61,6 @@ impl Worker {
             lanes: BTreeMap::new(),
             turn: 0,
             link: None,
-            message: None,
             backoff,
             retry_at: None,
             linger_at: None,
@@ -98,9 +82,9 @@ impl Worker {
             self.publish();
             match self.next_event().await {
                 Event::Dropped => return self.abandon(),
-                Event::Answers(answers) => self.on_answers(answers),
-                Event::LinkLost(error) => self.on_link_lost(&error),
-                Event::Room | Event::Work => {}
+                Event::Link(LinkEvent::Answers(answers)) => self.on_answers(answers),
+                Event::Link(LinkEvent::Lost(error)) => self.on_link_lost(&error),
+                Event::Link(LinkEvent::Room) | Event::Work => {}
             }
         }
     }
@@ -202,27 +186,14 @@ impl Worker {
     }
 
     async fn open_link(&mut self) {
-        let (requests, receiver) = mpsc::channel(MESSAGES_QUEUED);
-        let mut service = self.client.log_service();
-        let opening = service.produce_stream(ReceiverStream::new(receiver));
-        let patience = self.client.options().request_timeout;
         let opened = tokio::select! {
             biased;
             () = self.dropped.cancelled() => return,
-            opened = timeout(self.env.clock.as_ref(), patience, opening) => opened,
+            opened = Link::open(&self.client) => opened,
         };
         match opened {
-            Ok(Ok(response)) => {
-                self.link = Some(Link {
-                    requests,
-                    answers: response.into_inner(),
-                });
-            }
-            Ok(Err(status)) => self.on_link_lost(&ApiError::from_status(&status)),
-            Err(elapsed) => {
-                let error = ApiError::new(ErrorCode::Unavailable, elapsed.to_string());
-                self.on_link_lost(&error);
-            }
+            Ok(link) => self.link = Some(link),
+            Err(error) => self.on_link_lost(&error),
         }
     }
 
@@ -237,9 +208,9 @@ impl Worker {
 
     /// Gathers the next message from the lanes in turn.
     fn fill_message(&mut self) {
-        if self.link.is_none() || self.message.is_some() {
+        let Some(link) = self.link.as_mut().filter(|link| link.is_free()) else {
             return;
-        }
+        };
         let now = self.env.clock.now();
         let mut entries = Vec::new();
         let mut bytes = 0;
@@ -274,7 +245,7 @@ impl Worker {
         }
         if !entries.is_empty() {
             let token = self.client.token().get();
-            self.message = Some(v1::ProduceStreamRequest { entries, token });
+            link.put(v1::ProduceStreamRequest { entries, token });
         }
     }
 
@@ -297,44 +268,16 @@ impl Worker {
                 None => pending().await,
             }
         };
-        let (requests, answers) = match &mut self.link {
-            Some(Link { requests, answers }) => (Some(requests), Some(answers)),
-            None => (None, None),
-        };
-        let message = &mut self.message;
-        let send = async {
-            match requests {
-                Some(requests) if message.is_some() => {
-                    if let Ok(permit) = requests.reserve().await
-                        && let Some(message) = message.take()
-                    {
-                        permit.send(message);
-                        return;
-                    }
-                    // The stream has ended; its answers tell why.
-                    pending::<()>().await;
-                }
-                _ => pending().await,
-            }
-        };
-        let receive = async {
-            match answers {
-                Some(answers) => answers.message().await,
+        let link = async {
+            match &mut self.link {
+                Some(link) => link.next().await,
                 None => pending().await,
             }
         };
         tokio::select! {
             biased;
             () = self.dropped.cancelled() => Event::Dropped,
-            answer = receive => match answer {
-                Ok(Some(answers)) => Event::Answers(answers),
-                Ok(None) => Event::LinkLost(ApiError::new(
-                    ErrorCode::Unavailable,
-                    "the service ended the stream",
-                )),
-                Err(status) => Event::LinkLost(ApiError::from_status(&status)),
-            },
-            () = send => Event::Room,
+            event = link => Event::Link(event),
             () = self.shared.work.notified() => Event::Work,
             () = wake => Event::Work,
         }
@@ -386,7 +329,6 @@ impl Worker {
     /// The stream broke or could not be opened.
     fn on_link_lost(&mut self, error: &ApiError) {
         self.link = None;
-        self.message = None;
         for lane in self.lanes.values_mut() {
             lane.connection_lost(&mut self.resolutions);
         }
