@@ -1,14 +1,28 @@
-//! The page cache: memory, single flight, admission.
+//! The page cache: pages of segments in memory, each fetched once however many wait for it.
 //!
-//! A page is a fixed-size cut of a segment. Segments never change, so that a page never goes stale: what
-//! is in the cache is right, or it is damaged, which its reader notices by the checksums of the log.
+//! A segment is cut into pages of 4 MiB; the last one is shorter. Segments never change, so a page never
+//! goes stale: what is in the cache is right, or it is damaged. Each page carries checksums of its blocks,
+//! taken when it came; [`PageCache::read`] checks the blocks that it gives out, and a page that fails is
+//! dropped, counted and fetched again. [`PageCache::get_or_fetch`] gives out whole pages as they are, for a
+//! reader that proves what it takes from them by the checksums of the log and calls [`PageCache::remove`]
+//! if they do not hold.
 //!
-//! The eviction is foyer's; behind [`PageCache`] there is room for its second tier on disk.
+//! Two pools share nothing: what readers of old data fetch cannot evict the tail that everybody reads. The
+//! bound is on bytes that the cache holds; bytes that a reader still has in its hands after an eviction are
+//! the reader's.
+//!
+//! The pages lie in foyer, as a plain store with an order of eviction; behind [`PageCache`] there is room
+//! for its second tier on disk. Used so, foyer starts no thread and no task. Single flight is ours: foyer
+//! would run fetches as tasks that nobody owns.
 
+mod cache;
 mod flight;
-mod metrics;
+pub mod metrics;
 mod page;
+mod settings;
 
-pub use flight::FetchFailed;
-pub use metrics::CacheMetrics;
-pub use page::{PAGE_BYTES, PageCache, PageKey};
+pub use cache::{PageCache, PageTooLong};
+pub use flight::{FetchFailed, FetchPanicked};
+pub use metrics::{CacheMetrics, CacheSnapshot};
+pub use page::{PAGE_BYTES, PageKey, page_at, page_range};
+pub use settings::{CacheSettings, Pool};

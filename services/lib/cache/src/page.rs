@@ -1,219 +1,179 @@
-//! Pages in memory.
+//! Pages: how a segment is cut, and how a page is checked.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
-use foyer::{Cache, CacheBuilder};
+use serde::{Deserialize, Serialize};
 use tidelog_types::{BucketId, SegmentName};
 
-use crate::flight::{Flights, Waiter};
-use crate::{CacheMetrics, FetchFailed};
-
-/// The size of a page; the last one of an object is shorter.
+/// Bytes of a page, save for the last of a segment. Large enough that a fetch of one is worth its request,
+/// small enough that a lone reader does not wait for what it does not need.
 pub const PAGE_BYTES: u32 = 4 * 1024 * 1024;
 
-/// What an entry takes beside its bytes: key, handles, the eviction's own lists.
-const ENTRY_OVERHEAD_BYTES: usize = 256;
+/// Bytes of a block, the unit of checking: a reader of a few records need not check the whole page.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Which page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a page costs beside its bytes: key, checksums, and its entries in the tables.
+const OVERHEAD_BYTES: usize = 512;
+
+/// A page of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PageKey {
-    /// The bucket that the segment lies in.
+    /// The bucket in which the segment lies.
     pub bucket: BucketId,
     /// The segment.
     pub segment: SegmentName,
-    /// The page in it, from 0.
+    /// Which of its pages, from 0.
     pub page: u32,
 }
 
-/// Pages, bounded by their bytes. Clones share them.
-#[derive(Clone)]
-pub struct PageCache {
-    pages: Cache<PageKey, Bytes>,
-    flights: Flights,
-    metrics: CacheMetrics,
-}
-
-impl fmt::Debug for PageCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PageCache")
-            .field("pages", &self.pages.entries())
-            .field("bytes", &self.pages.usage())
-            .finish_non_exhaustive()
-    }
-}
-
-impl PageCache {
-    /// A cache of at most `bytes`.
-    pub fn new(bytes: usize, metrics: CacheMetrics) -> Self {
-        // One shard: with a few dozen pages a split by hash would leave shards of two or three.
-        let pages = CacheBuilder::new(bytes)
-            .with_shards(1)
-            .with_weighter(|_: &PageKey, page: &Bytes| page.len() + ENTRY_OVERHEAD_BYTES)
-            .build();
+impl PageKey {
+    /// Names a page.
+    pub const fn new(bucket: BucketId, segment: SegmentName, page: u32) -> Self {
         Self {
-            pages,
-            flights: Flights::default(),
-            metrics,
+            bucket,
+            segment,
+            page,
         }
-    }
-
-    /// The page, from memory or by `fetch`, which all who want the page at the same time share.
-    ///
-    /// Cancel-safe: a waiter that goes does not end the fetch for the others. An error is everyone's who
-    /// waited, and is not kept.
-    pub async fn get_or_fetch<F, E>(&self, key: PageKey, fetch: F) -> Result<Bytes, FetchFailed>
-    where
-        F: Future<Output = Result<Bytes, E>> + Send + 'static,
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        if let Some(entry) = self.pages.get(&key) {
-            self.metrics.hits.inc();
-            return Ok(entry.value().clone());
-        }
-        let pages = self.pages.clone();
-        let keep = async move {
-            let page = compact(fetch.await?);
-            pages.insert(key, page.clone());
-            Ok::<_, E>(page)
-        };
-        let (joined, flight) = self.flights.join(key, keep);
-        if joined {
-            self.metrics.shared.inc();
-        } else {
-            self.metrics.misses.inc();
-        }
-        let _waiter = Waiter {
-            key,
-            flights: &self.flights,
-        };
-        flight.await
-    }
-
-    /// Puts a page in that its writer has at hand.
-    pub fn insert(&self, key: PageKey, page: Bytes) {
-        self.metrics.inserts.inc();
-        self.pages.insert(key, page);
-    }
-
-    /// Forgets a page that proved to be damaged.
-    pub fn remove(&self, key: &PageKey) {
-        self.pages.remove(key);
-    }
-
-    /// Bytes held now.
-    pub fn bytes(&self) -> usize {
-        self.pages.usage()
     }
 }
 
-/// A page that holds on to no more memory than it shows.
-fn compact(page: Bytes) -> Bytes {
-    // A unique handle on its own allocation stays; a cut of a larger one is copied.
-    match page.try_into_mut() {
-        Ok(unique) if unique.capacity() <= unique.len() + unique.len() / 8 => unique.freeze(),
-        Ok(loose) => Bytes::copy_from_slice(&loose),
-        Err(shared) => Bytes::copy_from_slice(&shared),
+impl fmt::Display for PageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}#{}", self.bucket, self.segment, self.page)
+    }
+}
+
+/// The page in which the byte at `position` of a segment lies, and where in it.
+pub fn page_at(position: u64) -> (u32, u32) {
+    let size = u64::from(PAGE_BYTES);
+    let page = u32::try_from(position / size).unwrap_or(u32::MAX);
+    let within = u32::try_from(position % size).unwrap_or(u32::MAX);
+    (page, within)
+}
+
+/// The bytes of a segment of `length` that a page holds; empty for a page behind its end.
+pub fn page_range(page: u32, length: u64) -> Range<u64> {
+    let size = u64::from(PAGE_BYTES);
+    let start = (u64::from(page) * size).min(length);
+    start..(start + size).min(length)
+}
+
+/// A page in memory with the checksums of its blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    bytes: Bytes,
+    blocks: Box<[u32]>,
+}
+
+/// A block of a page is not what it was when the page came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Damaged;
+
+impl Page {
+    /// Takes the checksums of a page that just came.
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        let blocks = bytes.chunks(BLOCK_BYTES).map(crc32c::crc32c).collect();
+        Self { bytes, blocks }
+    }
+
+    /// All its bytes, unchecked.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What the page counts for against the bound.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes.len() + self.blocks.len() * size_of::<u32>() + OVERHEAD_BYTES
+    }
+
+    /// The bytes of `range`, as far as the page has them, unchecked: for a page that just came.
+    pub(crate) fn slice(&self, range: Range<u32>) -> Bytes {
+        self.bytes.slice(self.clamp(range))
+    }
+
+    /// The bytes of `range`, as far as the page has them; each block that they touch is checked.
+    pub(crate) fn checked_slice(&self, range: Range<u32>) -> Result<Bytes, Damaged> {
+        let range = self.clamp(range);
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let first = range.start / BLOCK_BYTES;
+        let last = (range.end - 1) / BLOCK_BYTES;
+        let blocks = self.bytes.chunks(BLOCK_BYTES).zip(&self.blocks);
+        let sound = blocks
+            .skip(first)
+            .take(last - first + 1)
+            .all(|(block, sum)| crc32c::crc32c(block) == *sum);
+        if sound {
+            Ok(self.bytes.slice(range))
+        } else {
+            Err(Damaged)
+        }
+    }
+
+    fn clamp(&self, range: Range<u32>) -> Range<usize> {
+        let clamp = |at: u32| usize::try_from(at).map_or(self.len(), |at| at.min(self.len()));
+        let end = clamp(range.end);
+        clamp(range.start).min(end)..end
+    }
+
+    /// A page whose block at `position` will not pass.
+    #[cfg(test)]
+    pub(crate) fn damaged(bytes: Bytes, position: usize) -> Self {
+        let mut page = Self::new(bytes);
+        page.blocks[position / BLOCK_BYTES] ^= 1;
+        page
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tidelog_types::{Incarnation, SegmentSequence};
-    use tokio::sync::oneshot;
+    use proptest::prelude::*;
 
     use super::*;
 
-    fn key(page: u32) -> PageKey {
-        let segment = SegmentName::new(Incarnation::new(1), SegmentSequence::new(1));
-        PageKey {
-            bucket: BucketId::default(),
-            segment,
-            page,
+    #[test]
+    fn pages_tile_a_segment() {
+        let size = u64::from(PAGE_BYTES);
+        assert_eq!(page_range(0, 10), 0..10);
+        assert_eq!(page_range(1, size * 2), size..size * 2);
+        assert_eq!(page_range(2, size * 2 + 1), size * 2..size * 2 + 1);
+        assert!(page_range(3, size * 2).is_empty());
+        assert!(page_range(u32::MAX, u64::MAX).start > 0);
+        assert_eq!(page_at(size - 1), (0, PAGE_BYTES - 1));
+        assert_eq!(page_at(size), (1, 0));
+    }
+
+    #[test]
+    fn only_the_blocks_that_are_asked_for_are_checked() {
+        let bytes = Bytes::from(vec![7; BLOCK_BYTES * 3 + 5]);
+        let page = Page::damaged(bytes, BLOCK_BYTES + 1);
+        let block = u32::try_from(BLOCK_BYTES).unwrap();
+        assert!(page.checked_slice(0..block).is_ok());
+        assert!(page.checked_slice(block * 2..block * 3 + 5).is_ok());
+        assert_eq!(page.checked_slice(0..block + 1), Err(Damaged));
+        assert_eq!(page.checked_slice(block * 2 - 1..block * 2), Err(Damaged));
+        assert_eq!(page.checked_slice(0..u32::MAX), Err(Damaged));
+    }
+
+    proptest! {
+        #[test]
+        fn a_slice_is_what_the_page_has_of_the_range(
+            length in 0..200_000_usize, start in 0..220_000_u32, count in 0..220_000_u32,
+        ) {
+            let bytes: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
+            let page = Page::new(Bytes::from(bytes.clone()));
+            let (from, to) = (start as usize, (start + count) as usize);
+            let expected = &bytes[from.min(length)..to.min(length)];
+            let range = start..start + count;
+            prop_assert_eq!(page.checked_slice(range.clone()).unwrap(), expected);
+            prop_assert_eq!(page.slice(range), expected);
         }
-    }
-
-    fn ready(bytes: &'static [u8]) -> std::future::Ready<Result<Bytes, io::Error>> {
-        std::future::ready(Ok(Bytes::from_static(bytes)))
-    }
-
-    #[tokio::test]
-    async fn a_page_is_fetched_once_and_then_found() {
-        let cache = PageCache::new(1 << 20, CacheMetrics::default());
-        assert_eq!(
-            cache.get_or_fetch(key(0), ready(b"one")).await.unwrap(),
-            "one"
-        );
-        assert_eq!(
-            cache.get_or_fetch(key(0), ready(b"two")).await.unwrap(),
-            "one"
-        );
-        cache.remove(&key(0));
-        assert_eq!(
-            cache.get_or_fetch(key(0), ready(b"two")).await.unwrap(),
-            "two"
-        );
-        assert_eq!((cache.metrics.hits(), cache.metrics.misses()), (1, 2));
-    }
-
-    #[tokio::test]
-    async fn all_who_wait_share_one_fetch_also_when_the_first_goes() {
-        let cache = PageCache::new(1 << 20, CacheMetrics::default());
-        let fetches = Arc::new(AtomicUsize::new(0));
-        let (release, released) = oneshot::channel::<()>();
-        let counted = Arc::clone(&fetches);
-        let fetch = async move {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let _ = released.await;
-            Ok::<_, io::Error>(Bytes::from_static(b"page"))
-        };
-        let mut first = Box::pin(cache.get_or_fetch(key(3), fetch));
-        assert!(futures::poll!(&mut first).is_pending());
-        let mut second = Box::pin(cache.get_or_fetch(key(3), ready(b"other")));
-        assert!(futures::poll!(&mut second).is_pending());
-        drop(first);
-        release.send(()).unwrap();
-        assert_eq!(second.await.unwrap(), "page");
-        assert_eq!(fetches.load(Ordering::Relaxed), 1);
-        assert_eq!(cache.metrics.shared.get(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_fetch_that_nobody_waits_for_is_forgotten() {
-        let cache = PageCache::new(1 << 20, CacheMetrics::default());
-        let never = std::future::pending::<Result<Bytes, io::Error>>();
-        let mut gone = Box::pin(cache.get_or_fetch(key(1), never));
-        assert!(futures::poll!(&mut gone).is_pending());
-        drop(gone);
-        assert_eq!(
-            cache.get_or_fetch(key(1), ready(b"fresh")).await.unwrap(),
-            "fresh"
-        );
-    }
-
-    #[tokio::test]
-    async fn an_error_is_shared_but_not_kept() {
-        let cache = PageCache::new(1 << 20, CacheMetrics::default());
-        let fails = async { Err::<Bytes, _>(io::Error::other("no luck")) };
-        let error = cache.get_or_fetch(key(2), fails).await.unwrap_err();
-        assert!(error.cause().downcast_ref::<io::Error>().is_some());
-        assert_eq!(
-            cache.get_or_fetch(key(2), ready(b"luck")).await.unwrap(),
-            "luck"
-        );
-    }
-
-    #[tokio::test]
-    async fn the_bytes_held_stay_within_the_bound() {
-        let cache = PageCache::new(64 * 1024, CacheMetrics::default());
-        for page in 0..1_000 {
-            cache.insert(key(page), Bytes::from(vec![0; 1_000]));
-            assert!(cache.bytes() <= 64 * 1024);
-        }
-        assert!(cache.bytes() > 32 * 1024, "it keeps what fits");
     }
 }
