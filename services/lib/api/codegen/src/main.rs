@@ -1,10 +1,12 @@
-//! Generates `services/lib/api/src/gen` from `proto/`.
+//! Generates `services/lib/api/src/gen` and `docs/reference/grpc.md` from `proto/`.
 //!
 //! Without arguments it writes the files; with `--check` it only says whether they are as they should be.
 //! It is the one place that needs `protoc`: everybody else builds from the files checked in.
 
+mod reference;
+
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -16,6 +18,9 @@ const PROTO_FOLDER: &str = "tidelog/v1";
 /// The file descriptor set, for reflection.
 const DESCRIPTOR_FILE: &str = "tidelog.bin";
 
+/// The page for people.
+const PAGE_FILE: &str = "grpc.md";
+
 fn main() -> Result<()> {
     let check = match env::args().nth(1).as_deref() {
         None => false,
@@ -23,20 +28,35 @@ fn main() -> Result<()> {
         Some(other) => bail!("unknown argument `{other}`, only `--check` is known"),
     };
     let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let proto = api
-        .join("../../../proto")
+    let root = api
+        .join("../../..")
         .canonicalize()
-        .context("`proto` is not there")?;
-    let target = api.join("src/gen");
+        .context("the repository is not there")?;
 
     let staging = tempfile::tempdir()?;
-    generate(&proto, staging.path())?;
-    let wanted = read_folder(staging.path())?;
+    generate(&root.join("proto"), staging.path())?;
+    let code = read_folder(staging.path())?;
+    let descriptors = code
+        .get(OsStr::new(DESCRIPTOR_FILE))
+        .context("no descriptors were made")?;
+    let page = BTreeMap::from([(
+        PAGE_FILE.into(),
+        reference::render(descriptors)?.into_bytes(),
+    )]);
+
+    let folder = api.join("src/gen");
+    let docs = root.join("docs/reference");
     if check {
-        compare(&target, &wanted)
-    } else {
-        write(&target, &wanted)
+        let found = fs::read(docs.join(PAGE_FILE)).unwrap_or_default();
+        let same = read_folder(&folder)? == code && page.values().all(|wanted| *wanted == found);
+        if !same {
+            bail!("generated files differ from `proto`: run `cargo xtask codegen` and commit them");
+        }
+        return Ok(());
     }
+    remove_others(&folder, &code)?;
+    write(&folder, &code)?;
+    write(&docs, &page)
 }
 
 /// Runs `protoc` and the generators into `out`.
@@ -57,7 +77,7 @@ fn generate(proto: &Path, out: &Path) -> Result<()> {
 }
 
 /// All files of a folder by name.
-fn read_folder(folder: &Path) -> Result<BTreeMap<OsString, Vec<u8>>> {
+fn read_folder(folder: &Path) -> Result<Files> {
     let mut files = BTreeMap::new();
     for entry in
         fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?
@@ -68,23 +88,25 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<OsString, Vec<u8>>> {
     Ok(files)
 }
 
-fn compare(target: &Path, wanted: &BTreeMap<OsString, Vec<u8>>) -> Result<()> {
-    if read_folder(target)? == *wanted {
-        return Ok(());
-    }
-    bail!("generated code differs from `proto`: run `cargo xtask codegen` and commit the result")
-}
+/// Files of a folder by name.
+type Files = BTreeMap<OsString, Vec<u8>>;
 
-fn write(target: &Path, wanted: &BTreeMap<OsString, Vec<u8>>) -> Result<()> {
-    fs::create_dir_all(target)?;
-    for name in read_folder(target)?
+/// Removes what is no longer generated.
+fn remove_others(folder: &Path, wanted: &Files) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for name in read_folder(folder)?
         .keys()
         .filter(|name| !wanted.contains_key(*name))
     {
-        fs::remove_file(target.join(name))?;
+        fs::remove_file(folder.join(name))?;
     }
+    Ok(())
+}
+
+fn write(folder: &Path, wanted: &Files) -> Result<()> {
+    fs::create_dir_all(folder)?;
     for (name, content) in wanted {
-        fs::write(target.join(name), content)?;
+        fs::write(folder.join(name), content)?;
     }
     Ok(())
 }
