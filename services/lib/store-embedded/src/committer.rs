@@ -1,4 +1,4 @@
-//! The commit queue and the task that empties it: the one writer of the store.
+//! The task that empties the commit queue: the one writer of the store.
 //!
 //! The task takes what waits, checks each transaction for conflicts in the order of arrival, lays the
 //! writes of those that pass over each other, and flushes the one batch. Only then it answers, and only
@@ -8,88 +8,15 @@ use std::sync::Arc;
 
 use slatedb::config::{CloseOptions, FlushOptions, FlushType, WriteOptions};
 use slatedb::{DbStatus, WriteBatch};
-use tidelog_store::buffer::WriteBuffer;
-use tidelog_store::occ::{ConflictWindow, ReadSet, Refusal};
-use tidelog_store::{Cause, CloseReason, CommitError, StoreError, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tidelog_store::occ::{ConflictWindow, Refusal};
+use tidelog_store::{Cause, CloseReason, CommitError, Version};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::batch::BatchBuilder;
 use crate::engine::{Engine, close_reason, is_fenced, version_of};
 use crate::guard::LogPut;
 use crate::maintenance::MaintenanceHandle;
-
-/// Commits that may wait; more wait for a place. Their bytes are bounded apart.
-const QUEUE_LEN_MAX: usize = 4096;
-
-/// What a transaction takes from the queue's memory besides its writes.
-const REQUEST_OVERHEAD_BYTES: usize = 1024;
-
-enum Message {
-    Commit(Request),
-    Close(oneshot::Sender<Result<(), StoreError>>),
-}
-
-struct Request {
-    version: Version,
-    reads: ReadSet,
-    writes: WriteBuffer,
-    bytes: usize,
-    answer: oneshot::Sender<Result<Version, CommitError>>,
-    memory: OwnedSemaphorePermit,
-}
-
-/// The way into the queue. Clones share it; when the last one is dropped the store closes.
-#[derive(Clone)]
-pub(crate) struct CommitQueue {
-    messages: mpsc::Sender<Message>,
-    memory: Arc<Semaphore>,
-    memory_max: u32,
-}
-
-impl CommitQueue {
-    /// Queues the transaction and waits for its end.
-    pub(crate) async fn commit(
-        &self,
-        engine: &Engine,
-        version: Version,
-        reads: ReadSet,
-        writes: WriteBuffer,
-    ) -> Result<Version, CommitError> {
-        let bytes = writes.size_bytes() + REQUEST_OVERHEAD_BYTES;
-        let wanted = u32::try_from(bytes)
-            .unwrap_or(u32::MAX)
-            .min(self.memory_max);
-        let memory = Arc::clone(&self.memory).acquire_many_owned(wanted).await;
-        let Ok(memory) = memory else {
-            return Err(engine.lifecycle.refusal());
-        };
-        let (answer, outcome) = oneshot::channel();
-        let request = Request {
-            version,
-            reads,
-            writes,
-            bytes,
-            answer,
-            memory,
-        };
-        if self.messages.send(Message::Commit(request)).await.is_err() {
-            return Err(engine.lifecycle.refusal());
-        }
-        // The committer answers every request unless it dies in the middle of one.
-        outcome
-            .await
-            .unwrap_or_else(|gone| Err(CommitError::Unknown(Arc::new(gone))))
-    }
-
-    /// Asks the committer to finish what was queued before and to close the store.
-    pub(crate) async fn close(&self) -> Result<(), StoreError> {
-        let (answer, outcome) = oneshot::channel();
-        if self.messages.send(Message::Close(answer)).await.is_err() {
-            return Ok(());
-        }
-        outcome.await.unwrap_or(Ok(()))
-    }
-}
+use crate::queue::{CloseAnswer, CommitQueue, Message, Request};
 
 pub(crate) struct Committer {
     engine: Arc<Engine>,
@@ -114,14 +41,7 @@ enum Phase {
 
 impl Committer {
     pub(crate) fn new(engine: Arc<Engine>, maintenance: MaintenanceHandle) -> (Self, CommitQueue) {
-        let (sender, messages) = mpsc::channel(QUEUE_LEN_MAX);
-        let memory_max = u32::try_from(engine.options.queue_bytes_max()).unwrap_or(u32::MAX / 2);
-        let memory = Arc::new(Semaphore::new(memory_max as usize));
-        let queue = CommitQueue {
-            messages: sender,
-            memory,
-            memory_max,
-        };
+        let (queue, messages) = CommitQueue::new(engine.options.queue_bytes_max());
         let last = version_of(&engine.snapshot());
         let window = ConflictWindow::new(last, engine.options.window_entries_max());
         (
@@ -317,17 +237,21 @@ impl Committer {
             CommitError::Unknown(Arc::clone(&cause))
         };
         let reason = close_reason(&cause, fenced);
-        self.engine.lifecycle.close(reason.clone());
+        self.end(&reason);
         answer_all(accepted, &Err(outcome));
         self.fail(&reason).await;
         Step::Stop
     }
 
-    /// Ends after a failure: who waits is refused, nothing is flushed.
-    async fn fail(&mut self, reason: &CloseReason) {
+    fn end(&self, reason: &CloseReason) {
         if self.engine.lifecycle.close(reason.clone()) {
             tracing::error!(%reason, "store has ended");
         }
+    }
+
+    /// Ends after a failure: who waits is refused, nothing is flushed.
+    async fn fail(&mut self, reason: &CloseReason) {
+        self.end(reason);
         self.refuse_waiting();
         self.maintenance.stop().await;
         let options = CloseOptions { flush_type: None };
@@ -367,7 +291,13 @@ impl Committer {
     }
 }
 
-type CloseAnswer = oneshot::Sender<Result<(), StoreError>>;
+/// Whatever ends the task ends the store: nobody shall wait for a committer that is gone.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        let cause: Cause = Arc::new(BackgroundFailure);
+        self.engine.lifecycle.close(CloseReason::Failed(cause));
+    }
+}
 
 /// A transaction of a group, and its share of the queue's memory until it is answered.
 struct Answer {

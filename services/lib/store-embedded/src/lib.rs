@@ -23,6 +23,7 @@ mod maintenance;
 pub mod metrics;
 mod open;
 mod options;
+mod queue;
 mod snapshot;
 mod store;
 

@@ -2,7 +2,8 @@
 //!
 //! The committer counts flushes and wakes this task when tables wait or when it is time to move rows
 //! from the log to a table. A pass moves the rows, runs the compactor until nothing is left to do, and
-//! then the collector once. Between passes there is no request to the bucket.
+//! then the collector, but not more often than garbage gets old, since it lists all objects. Between
+//! passes there is no request to the bucket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use slatedb::admin::Admin;
 use slatedb::compactor::Compaction;
 use slatedb::config::{FlushOptions, FlushType};
 use slatedb::{CompactorBuilder, GarbageCollectorBuilder};
-use tidelog_env::{CancellationToken, Env};
+use tidelog_env::{BackoffPolicy, CancellationToken, Env, MonoTime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -23,6 +24,13 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// A compactor that has not finished by then is stopped; the next pass continues its work.
 const COMPACTION_TIME_MAX: Duration = Duration::from_mins(10);
+
+/// Waits after failed passes.
+const BACKOFF: BackoffPolicy = BackoffPolicy::new(
+    Duration::from_millis(500),
+    Duration::from_secs(30),
+    u32::MAX,
+);
 
 /// What the committer tells the task.
 #[derive(Debug, Default)]
@@ -50,6 +58,7 @@ impl MaintenanceHandle {
             engine: Arc::clone(&engine),
             wake: Arc::clone(&wake),
             stop: stop.clone(),
+            collected: None,
         };
         let supervisor = engine.env.supervisor.clone();
         let task = supervisor.spawn("store maintenance", maintenance.run());
@@ -94,33 +103,51 @@ struct Maintenance {
     engine: Arc<Engine>,
     wake: Arc<Wake>,
     stop: CancellationToken,
+    /// When the collector ran last.
+    collected: Option<MonoTime>,
 }
 
 impl Maintenance {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
                 () = self.wake.notify.notified() => {}
             }
-            if let Err(error) = self.pass().await {
-                self.engine.metrics.on_maintenance_failure();
-                tracing::warn!(%error, "maintenance of the store failed, later writes try again");
+            self.pass_until_done().await;
+        }
+    }
+
+    /// Runs a pass, again after a wait as long as it fails: writers may be waiting for its work, and then
+    /// no flush would wake this task.
+    async fn pass_until_done(&mut self) {
+        let mut backoff = BACKOFF.start();
+        while let Err(error) = self.pass().await {
+            self.engine.metrics.on_maintenance_failure();
+            let wait = backoff.next_wait(self.engine.env.rng.as_ref());
+            let wait = wait.unwrap_or(BACKOFF.max);
+            tracing::warn!(%error, ?wait, "maintenance of the store failed and will be tried again");
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = self.engine.env.clock.sleep(wait) => {}
             }
         }
     }
 
     /// Tables are compacted before rows are moved: a full first level takes no table.
-    async fn pass(&self) -> Result<(), slatedb::Error> {
+    async fn pass(&mut self) -> Result<(), slatedb::Error> {
         self.compact_if_due().await?;
         if self.wake.rows_due.swap(false, Ordering::Relaxed) {
-            self.move_rows().await?;
+            let moved = self.move_rows().await;
+            self.wake
+                .rows_due
+                .fetch_or(moved.is_err(), Ordering::Relaxed);
+            moved?;
             self.compact_if_due().await?;
         }
-        if !self.stop.is_cancelled() {
-            self.collect().await;
-        }
+        self.collect_if_due().await;
         Ok(())
     }
 
@@ -189,9 +216,15 @@ impl Maintenance {
         }
     }
 
-    /// One run of the collector. It logs its own failures; what it leaves the next run finds.
-    async fn collect(&self) {
+    /// At most one run of the collector. It logs its own failures; what it leaves the next run finds.
+    async fn collect_if_due(&mut self) {
         let engine = &self.engine;
+        let now = engine.env.clock.now();
+        let pause = engine.options.garbage_age_min / 2;
+        if self.stop.is_cancelled() || self.collected.is_some_and(|last| now < last + pause) {
+            return;
+        }
+        self.collected = Some(now);
         let collector = GarbageCollectorBuilder::new(engine.root.clone(), engine.objects())
             .with_options(engine.options.collector_options())
             .with_system_clock(engine.clock())

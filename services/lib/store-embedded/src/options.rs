@@ -42,8 +42,8 @@ pub struct EmbeddedOptions {
     pub transaction_age_max: Duration,
     /// How often one request to the bucket is tried again before the store stops.
     pub request_retries_max: u32,
-    /// After this many flushes the rows go from the log to a table, so that a restart replays at most
-    /// about this many objects, and background work looks whether there is anything to do.
+    /// After this many flushes the rows go from the log to a table, so that a restart replays about this
+    /// many objects at most; it fetches up to 128 of them at once.
     pub flushes_per_table: u64,
     /// Compaction starts at this many tables of the first level.
     pub tables_max: usize,
@@ -74,7 +74,7 @@ impl EmbeddedOptions {
             medium,
             transaction_age_max: Duration::from_secs(5),
             request_retries_max: 8,
-            flushes_per_table: 256,
+            flushes_per_table: 1024,
             tables_max: 4,
             garbage_age_min: Duration::from_mins(1),
             range_delete_keys_max: 100_000,

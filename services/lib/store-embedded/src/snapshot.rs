@@ -13,9 +13,9 @@ use tidelog_store::{
     CommitError, Direction, KeyRange, ScanOptions, ScanPage, Snapshot, StoreError, Version,
 };
 
-use crate::committer::CommitQueue;
 use crate::engine::{Engine, read_error, version_of};
 use crate::keys;
+use crate::queue::CommitQueue;
 
 /// How much a scan asks for in one request when it has to read a table.
 const READ_AHEAD_BYTES: usize = 64 * 1024;

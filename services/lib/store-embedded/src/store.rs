@@ -8,11 +8,11 @@ use object_store::ObjectStore;
 use tidelog_env::Env;
 use tidelog_store::{BufferedTransaction, CloseReason, Limits, Store, StoreError, Transaction};
 
-use crate::committer::CommitQueue;
 use crate::engine::{Engine, close_reason, is_fenced, read_error};
 use crate::metrics::{Metrics, Stats};
 use crate::open::{self, OpenError};
 use crate::options::EmbeddedOptions;
+use crate::queue::CommitQueue;
 use crate::snapshot::EmbeddedSnapshot;
 
 /// The embedded store. Clones share it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidelog_store::{CloseReason, CommitError, Store as _, StoreError};
+use tidelog_store_embedded::Medium;
 
 use crate::objects::{LogFault, TestObjects};
 use crate::support::{open, options, put, read, try_put};
@@ -95,4 +96,25 @@ async fn waiting_commits_of_an_ended_store_did_not_happen() {
         outcomes[1..].iter().all(|error| !error.may_have_happened()),
         "{outcomes:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_folder_the_first_failed_write_ends_the_store() {
+    let objects = TestObjects::in_memory();
+    let mut options = options();
+    options.medium = Medium::Folder;
+    let store = open(Arc::clone(&objects), options).await;
+    let before = objects.counts().0;
+    objects.set_fault(LogFault::Lost(1));
+    let outcome = try_put(&store, "key", "x").await;
+    assert!(
+        matches!(outcome, Err(CommitError::Unknown(_))),
+        "{outcome:?}"
+    );
+    assert_eq!(
+        objects.counts().0 - before,
+        1,
+        "a second fsync proves nothing"
+    );
+    assert!(matches!(store.closed().await, CloseReason::Failed(_)));
 }

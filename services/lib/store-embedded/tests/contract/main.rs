@@ -9,3 +9,4 @@ mod objects;
 mod requests;
 mod restart;
 mod support;
+mod telemetry;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use object_store::local::LocalFileSystem;
 use tidelog_store::{Bytes, ReadMode, Store as _};
+use tidelog_store_embedded::{EmbeddedOptions, Medium};
 
 use crate::objects::{LogFault, TestObjects};
 use crate::support::{open, options, put, read, settle};
 
-#[tokio::test(start_paused = true)]
-async fn a_commit_is_one_put_and_nothing_else() {
-    let objects = TestObjects::in_memory();
-    let store = open(Arc::clone(&objects), options()).await;
+/// Fifty commits, one after the other, each with what it causes in the background.
+async fn assert_one_put_each(objects: Arc<TestObjects>, options: EmbeddedOptions) {
+    let store = open(Arc::clone(&objects), options).await;
     put(&store, "first", "x").await;
     settle().await;
     for number in 0..50 {
@@ -23,6 +24,20 @@ async fn a_commit_is_one_put_and_nothing_else() {
             (1, 0, 0)
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_one_put_and_nothing_else() {
+    assert_one_put_each(TestObjects::in_memory(), options()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_one_file_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let files = LocalFileSystem::new_with_prefix(folder.path()).expect("it exists");
+    let mut options = options();
+    options.medium = Medium::Folder;
+    assert_one_put_each(TestObjects::new(Arc::new(files)), options).await;
 }
 
 #[tokio::test(start_paused = true)]

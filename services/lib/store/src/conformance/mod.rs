@@ -3,7 +3,7 @@
 //! Each case is an async function over a fresh store. [`conformance_tests!`](crate::conformance_tests)
 //! makes one test of each case:
 //!
-//! ```ignore
+//! ```text
 //! fn fresh() -> Ready<(Arc<dyn Store>, ())> {
 //!     ready((Arc::new(MemoryStore::new()), ()))
 //! }

@@ -27,12 +27,14 @@ pub async fn a_closed_store_refuses_everything(store: Arc<dyn Store>) {
     let read_only = begin(store.as_ref()).await;
     let last = put(store.as_ref(), "other", "x").await;
     assert!(last > open.read_version());
+    store.confirm().await.expect("an open store has its role");
     store.close().await.expect("an idle store closes");
     assert!(matches!(store.closed().await, CloseReason::Stopped));
     assert!(matches!(open.commit().await, Err(CommitError::Closed)));
     assert!(matches!(read_only.commit().await, Err(CommitError::Closed)));
     let got = reader.get(b"key", crate::ReadMode::Snapshot).await;
     assert!(got.is_err_and(|error| is_refused(&error)));
+    assert!(store.confirm().await.is_err_and(|error| is_refused(&error)));
     assert!(store.begin().await.is_err_and(|error| is_refused(&error)));
     store.close().await.expect("a second close does nothing");
 }
