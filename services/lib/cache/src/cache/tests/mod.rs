@@ -1,4 +1,5 @@
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
@@ -200,6 +201,36 @@ fn the_least_recently_used_page_goes_first() {
     cache.insert(key(3, 0), page());
     assert!(peek(&cache, key(1, 0), ALL).is_some());
     assert!(peek(&cache, key(2, 0), ALL).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_two_threads_fetch_one_page_at_a_time() {
+    // So small that pages come and go, and are fetched again and again.
+    let cache = cache(8_000, 0);
+    let flying: Arc<[AtomicUsize; 8]> = Arc::default();
+    let tasks = (0..8_u64).map(|task| {
+        let (cache, flying) = (cache.clone(), Arc::clone(&flying));
+        tokio::spawn(async move {
+            for step in 0..2_000 {
+                let page = (task * 31 + step * 7) % 8;
+                let number = usize::try_from(page).unwrap();
+                let flying = Arc::clone(&flying);
+                let fetch = async move {
+                    assert_eq!(flying[number].fetch_add(1, Ordering::SeqCst), 0);
+                    tokio::task::yield_now().await;
+                    flying[number].fetch_sub(1, Ordering::SeqCst);
+                    Ok::<_, io::Error>(Bytes::from(vec![u8::try_from(page).unwrap(); 1_000]))
+                };
+                let read = cache.read(key(page, 0), Pool::Tail, 0..9, || fetch).await;
+                assert_eq!(read.unwrap(), vec![u8::try_from(page).unwrap(); 9]);
+            }
+        })
+    });
+    for task in futures::future::join_all(tasks).await {
+        task.unwrap();
+    }
+    assert_eq!(cache.fetches(), 0);
+    assert!(cache.bytes() <= 8_000);
 }
 
 mod model;
