@@ -1,3 +1,10 @@
-//! The binary tidelog: serve and the command line.
+//! The binary `tidelog`: `serve`, and the command line for everything that one does with a cluster.
 
-fn main() {}
+mod cli;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main().into()
+}

@@ -1,7 +1,6 @@
 //! The HTTP server for operators: `/metrics`, `/healthz`, `/readyz`.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,7 +19,6 @@ use crate::metrics;
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
-    address: SocketAddr,
     state: AdminState,
 }
 
@@ -31,24 +29,12 @@ struct AdminState {
 }
 
 impl AdminServer {
-    /// Binds `address`; port 0 takes a free one, see [`AdminServer::address`].
-    pub async fn bind(
-        address: SocketAddr,
-        registry: Arc<Registry>,
-        health: Health,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Self {
+    /// A server on a socket that is bound already.
+    pub const fn new(listener: TcpListener, registry: Arc<Registry>, health: Health) -> Self {
+        Self {
             listener,
-            address,
             state: AdminState { registry, health },
-        })
-    }
-
-    /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+        }
     }
 
     /// Serves until `end` is cancelled and the requests in flight are answered.
@@ -97,6 +83,8 @@ async fn serve_readiness(State(state): State<AdminState>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
@@ -117,11 +105,9 @@ mod tests {
         metrics::register(&mut registry, "1", "");
         let health = Health::new();
         let store = health.condition("store");
-        let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = AdminServer::bind(local, Arc::new(registry), health.clone())
-            .await
-            .unwrap();
-        let address = server.address();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = AdminServer::new(listener, Arc::new(registry), health.clone());
         let end = CancellationToken::new();
         let serving = tokio::spawn(server.serve(end.clone()));
 

@@ -13,7 +13,9 @@ pub mod settings;
 pub mod signals;
 pub mod telemetry;
 
-pub use access::{AllowAll, Authorizer, Quota};
+pub use access::{
+    AllowAll, Allowance, Authorizer, Caller, Charge, Denied, Operation, Principal, Quota, Resource,
+};
 pub use admin::AdminServer;
 pub use exit::Exit;
 pub use health::{Condition, Health};

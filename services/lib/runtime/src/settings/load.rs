@@ -110,6 +110,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "TIDELOG_TOOLS",
     "TIDELOG_CACHE",
     "TIDELOG_BIN",
+    "TIDELOG_CRASH_POINT",
 ];
 
 /// What a container platform adds for a service named `tidelog`.

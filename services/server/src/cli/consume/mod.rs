@@ -1,0 +1,128 @@
+//! `tidelog consume TOPIC`.
+
+mod format;
+mod start;
+
+use std::io::{self, BufWriter, Write};
+
+use clap::{Args, ValueEnum};
+use tidelog_client::{Chunk, Consumer, ConsumerOptions};
+use tidelog_env::Env;
+use tidelog_runtime::Exit;
+
+use super::{CliError, Global, Output, Result, connect};
+use format::write_record;
+
+/// How much is gathered before it is written out while more is there.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    /// The topic's name.
+    topic: String,
+    /// Where to begin: earliest, latest, an offset, or a time (2026-01-31, 2026-01-31T12:00:00Z, -1h,
+    /// @MILLIS).
+    #[arg(short, long, default_value = "latest", allow_hyphen_values = true)]
+    from: String,
+    /// End when everything has been read that was there at the start.
+    #[arg(long)]
+    until_end: bool,
+    /// End after this many records.
+    #[arg(short, long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// Only this partition; may be repeated.
+    #[arg(short, long)]
+    partition: Vec<u32>,
+    /// How records are written. With `-o json` it is json.
+    #[arg(long, value_enum, default_value_t = RecordFormat::Raw)]
+    format: RecordFormat,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordFormat {
+    /// The value and a new line.
+    Raw,
+    /// One JSON object a line, with everything there is to say of the record.
+    Json,
+    /// Key, tab, value, and a new line.
+    KeyValue,
+}
+
+pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<Exit> {
+    let start = start::parse(&args.from, env.clock.wall())?;
+    let client = connect::client(global, env)?;
+    // The consumer itself would wait for a topic that is not there yet.
+    client.admin().topic(&args.topic).await?;
+    let options = ConsumerOptions {
+        partitions: args.partition.clone(),
+        start,
+        until_end: args.until_end,
+        ..ConsumerOptions::default()
+    };
+    let format = if global.output == Output::Json {
+        RecordFormat::Json
+    } else {
+        args.format
+    };
+    let mut consumer = client.consumer(&args.topic, options);
+    let mut out = Records {
+        out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
+        topic: &args.topic,
+        format,
+        left: args.count.unwrap_or(u64::MAX),
+    };
+    while out.left > 0 {
+        let Some(chunk) = next(&mut consumer).await? else {
+            break;
+        };
+        out.write(&chunk)?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn next(consumer: &mut Consumer) -> Result<Option<Chunk>> {
+    consumer.next().await.map_err(|error| match error.code() {
+        Some(code) => {
+            tidelog_client::ClientError::Api(tidelog_client::ApiError::new(code, error.to_string()))
+                .into()
+        }
+        None => CliError::because(Exit::Error, format!("reading ended: {error}"), error),
+    })
+}
+
+/// Writes records to standard output until there are enough.
+struct Records<'a, W: Write> {
+    out: W,
+    topic: &'a str,
+    format: RecordFormat,
+    left: u64,
+}
+
+impl<W: Write> Records<'_, W> {
+    /// Writes a chunk and everything before it: whoever follows a topic wants to see it at once.
+    fn write(&mut self, chunk: &Chunk) -> Result<()> {
+        for record in chunk.records() {
+            if self.left == 0 {
+                break;
+            }
+            let record = record.map_err(|error| {
+                let message = format!(
+                    "partition {} of `{}` cannot be decoded",
+                    chunk.partition, self.topic
+                );
+                CliError::because(Exit::Error, message, error)
+            })?;
+            write_record(
+                &mut self.out,
+                self.format,
+                self.topic,
+                chunk.partition,
+                &record,
+            )
+            .map_err(CliError::output)?;
+            self.left -= 1;
+        }
+        self.out.flush().map_err(CliError::output)
+    }
+}

@@ -1,0 +1,176 @@
+//! `tidelog produce TOPIC`: records from a file or from standard input.
+
+mod csv_rows;
+mod input;
+mod json_lines;
+mod progress;
+mod text_lines;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tidelog_client::{Compression, Producer, ProducerOptions, SendRecord};
+use tidelog_env::Env;
+use tidelog_runtime::Exit;
+
+use super::output::{grouped, print_json};
+use super::{CliError, Global, Output, Result, connect};
+use input::{Fields, Reader};
+use progress::Progress;
+
+#[derive(Debug, Args)]
+pub(crate) struct ProduceArgs {
+    /// The topic's name.
+    topic: String,
+    /// The file to read; without it, or with `-`, standard input.
+    file: Option<PathBuf>,
+    /// What the input is made of. Without it, the file's ending says it; else it is lines.
+    #[arg(short, long, value_enum)]
+    format: Option<InputFormat>,
+    /// Take the key from this column (CSV) or field (JSON; a.b.c for a field within a field).
+    #[arg(short, long, value_name = "NAME")]
+    key: Option<String>,
+    /// In lines: what parts the key from the value.
+    #[arg(long, value_name = "TEXT", conflicts_with = "key")]
+    key_separator: Option<String>,
+    /// Take only this column (CSV) or field (JSON) as the value, instead of the whole row.
+    #[arg(long, value_name = "NAME")]
+    value: Option<String>,
+    /// A header for every record; may be repeated.
+    #[arg(short = 'H', long, value_name = "KEY=VALUE")]
+    header: Vec<String>,
+    /// Write to this partition, instead of letting the key decide.
+    #[arg(short, long)]
+    partition: Option<u32>,
+    /// How batches are compressed.
+    #[arg(short, long, value_enum, default_value_t = Codec::None)]
+    compression: Codec,
+    /// How long a record may wait for others to share a batch with.
+    #[arg(long, default_value = "5ms", value_name = "DURATION")]
+    linger: tidelog_runtime::settings::Span,
+    /// In CSV: what parts the columns.
+    #[arg(long, default_value_t = ',')]
+    delimiter: char,
+    /// Show no progress.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What the input is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// Each line is a value.
+    Lines,
+    /// Each row is a value, as a JSON object; the first row names the columns.
+    Csv,
+    /// Each line is a JSON value, written as it is.
+    Json,
+}
+
+/// Compression of batches, as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::None => Self::None,
+            Codec::Gzip => Self::Gzip,
+            Codec::Snappy => Self::Snappy,
+            Codec::Lz4 => Self::Lz4,
+            Codec::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// What was done, for programs.
+#[derive(Debug, Serialize)]
+struct Done {
+    records: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+pub(crate) async fn run(args: ProduceArgs, global: &Global, env: Env) -> Result<Exit> {
+    let headers = headers(&args.header)?;
+    let mut reader = input::open(&args)?;
+    let clock = std::sync::Arc::clone(&env.clock);
+    let client = connect::client(global, env)?;
+    let options = ProducerOptions {
+        compression: args.compression.into(),
+        linger: args.linger.get(),
+        ..ProducerOptions::default()
+    };
+    let producer = client.producer(&args.topic, options).await?;
+    let start = clock.now();
+    let mut progress = Progress::new(args.quiet, reader.total_bytes(), clock.as_ref());
+    let sent = send_all(&mut reader, &producer, &args, &headers, &mut progress).await;
+    // What was sent before an error of the input is still written, and said.
+    let flushed = producer.close().await;
+    progress.finish();
+    sent?;
+    flushed?;
+    let done = Done {
+        records: progress.records(),
+        bytes: progress.bytes(),
+        seconds: (clock.now() - start).as_secs_f64(),
+    };
+    if global.output == Output::Json {
+        print_json(&done)?;
+    } else if !args.quiet {
+        eprintln!(
+            "{} records, {} bytes, {:.3} s",
+            grouped(done.records),
+            grouped(done.bytes),
+            done.seconds
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+async fn send_all(
+    reader: &mut Reader,
+    producer: &Producer,
+    args: &ProduceArgs,
+    headers: &[(Vec<u8>, Vec<u8>)],
+    progress: &mut Progress<'_>,
+) -> Result<()> {
+    let headers: Vec<(&[u8], Option<&[u8]>)> = headers
+        .iter()
+        .map(|(key, value)| (key.as_slice(), Some(value.as_slice())))
+        .collect();
+    let mut fields = Fields::default();
+    while reader.next(&mut fields)? {
+        let record = SendRecord {
+            partition: args.partition,
+            key: fields.has_key.then_some(fields.key.as_slice()),
+            value: Some(&fields.value),
+            headers: &headers,
+            timestamp: None,
+        };
+        producer.send(record).await?;
+        progress.sent(fields.key.len() + fields.value.len(), fields.input_bytes);
+    }
+    Ok(())
+}
+
+fn headers(arguments: &[String]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let header = |argument: &String| {
+        argument
+            .split_once('=')
+            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .ok_or_else(|| {
+                CliError::usage(format!(
+                    "the header `{argument}` has no value: write KEY=VALUE"
+                ))
+            })
+    };
+    arguments.iter().map(header).collect()
+}

@@ -1,0 +1,138 @@
+//! From serving to the end: why a process ends, and in which order.
+
+use std::time::Duration;
+
+use tidelog_env::{Env, TaskFailure};
+use tidelog_runtime::{End, Exit, Signals};
+use tidelog_store::CloseReason;
+
+use super::assemble::Running;
+use crate::cli::{CliError, Result};
+
+/// How long callers may take to hear that the process is going, when there is nothing to finish.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why serving ended.
+enum Cause {
+    /// Somebody asked.
+    Asked(&'static str),
+    /// The store is no longer ours or no longer works.
+    Store(CloseReason),
+    /// A task panicked.
+    Task(TaskFailure),
+    /// The gRPC server ended by itself.
+    Grpc(String),
+}
+
+/// Waits for a reason to end and ends as it asks for.
+pub(super) async fn until_end(
+    mut running: Running,
+    signals: &mut Signals,
+    deadline: Duration,
+    env: &Env,
+) -> Result<Exit> {
+    let cause = tokio::select! {
+        biased;
+        reason = running.store.closed() => Cause::Store(reason),
+        end = signals.end(&env.supervisor) => match end {
+            End::Asked(name) => Cause::Asked(name),
+            End::TaskFailed(failure) => Cause::Task(failure),
+        },
+        ended = &mut running.grpc => Cause::Grpc(match ended.ok().flatten() {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) | None => "it stopped without being asked".to_owned(),
+        }),
+    };
+    match cause {
+        Cause::Asked(name) => {
+            tracing::info!(signal = name, "asked to end, draining");
+            running.serving.unmet("draining");
+            let exit = signals
+                .drain(env.clock.as_ref(), deadline, drain(running, env))
+                .await;
+            tracing::info!(code = exit.code(), "ended");
+            Ok(exit)
+        }
+        Cause::Store(reason) => Err(stop(running, env, store_error(&reason)).await),
+        Cause::Task(failure) => {
+            let error = CliError::because(Exit::FailStop, failure.to_string(), failure);
+            Err(stop(running, env, error).await)
+        }
+        Cause::Grpc(reason) => {
+            let message = format!("the gRPC server failed: {reason}");
+            Err(stop(running, env, CliError::other(Exit::FailStop, message)).await)
+        }
+    }
+}
+
+/// Finishes what was begun, in an order in which nothing is cut off: no new calls, every append answered,
+/// readers told to go on elsewhere, the store closed, and only then the tasks and `/metrics`.
+async fn drain(running: Running, env: &Env) -> Exit {
+    running.stop_grpc.cancel();
+    running.engine.drain().await;
+    env.supervisor.token().cancel();
+    // A failure of a server that is going is of no interest any more.
+    let _ = running.grpc.await;
+    let closed = running.store.close().await;
+    running.stop_admin.cancel();
+    let ended = env
+        .supervisor
+        .shutdown(env.clock.as_ref(), LAST_WORDS)
+        .await;
+    if let Err(error) = ended {
+        tracing::warn!(%error, "tasks were left");
+    }
+    match closed {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            // All that was acknowledged is durable; only tidying up is left to the next start.
+            tracing::warn!(%error, "the store did not close cleanly");
+            Exit::Ok
+        }
+    }
+}
+
+/// Ends without finishing anything: what is true is in the bucket, and this process may no longer add to
+/// it. Callers are told, for a moment.
+async fn stop(running: Running, env: &Env, error: CliError) -> CliError {
+    tracing::error!(code = error.exit().code(), %error, "stopping");
+    running.health.fail(error.to_string());
+    running.stop_grpc.cancel();
+    env.supervisor.token().cancel();
+    let told = tidelog_env::clock::timeout(env.clock.as_ref(), LAST_WORDS, async {
+        if !running.grpc.is_finished() {
+            let _ = running.grpc.await;
+        }
+    });
+    if told.await.is_err() {
+        tracing::warn!("connections were cut");
+    }
+    running.stop_admin.cancel();
+    error
+}
+
+fn store_error(reason: &CloseReason) -> CliError {
+    match reason {
+        CloseReason::Fenced => CliError::other(
+            Exit::Fenced,
+            "another process has taken over the bucket: only one may serve it, and it is not this one",
+        ),
+        CloseReason::Stopped | CloseReason::Failed(_) => CliError::other(
+            Exit::FailStop,
+            format!(
+                "the metadata store {reason}: start again, what was acknowledged is in the bucket"
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_process_ends_with_its_own_code() {
+        assert_eq!(store_error(&CloseReason::Fenced).exit(), Exit::Fenced);
+        assert_eq!(store_error(&CloseReason::Stopped).exit(), Exit::FailStop);
+    }
+}

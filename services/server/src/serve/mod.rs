@@ -1,0 +1,101 @@
+//! `tidelog serve`: every role in one process.
+//!
+//! ```text
+//!   settings -> listeners -> bucket: preflight, marker -> store -> metadata -> engine -> gRPC, HTTP
+//! ```
+//!
+//! The ports are bound first: a process that could not serve must not take the bucket from one that does.
+//! Opening the store fences whoever had it.
+
+mod assemble;
+mod drain;
+pub(crate) mod storage;
+
+use clap::Args;
+use prometheus_client::registry::Registry;
+use tidelog_env::Env;
+use tidelog_runtime::settings::{Loaded, Settings};
+use tidelog_runtime::telemetry::{self, Identity};
+use tidelog_runtime::{Exit, Signals};
+use tokio::net::TcpListener;
+
+use crate::cli::{CliError, Result, SettingsArgs};
+
+pub(crate) use assemble::all_metrics;
+
+/// The version of this build, in the log, in telemetry and in answers.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Sockets that are bound before anything else is touched.
+#[derive(Debug)]
+struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+/// Serves until it is asked to end, loses the bucket or fails.
+pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
+    let Loaded {
+        settings, warnings, ..
+    } = args.settings.load()?;
+    let identity = identity(&settings, &env);
+    let telemetry = telemetry::start(&settings.log, &settings.otlp, &identity)
+        .map_err(|error| CliError::because(Exit::Usage, error.to_string(), error))?;
+    for warning in warnings {
+        tracing::warn!(warning, "odd settings");
+    }
+    tracing::info!(version = VERSION, instance = identity.instance, "starting");
+    let exit = serve(&settings, &identity, env).await;
+    // What is left of the telemetry goes out however it ended.
+    telemetry.shutdown();
+    exit
+}
+
+async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exit> {
+    let mut signals = Signals::listen()
+        .map_err(|source| CliError::io("signals cannot be listened to", source))?;
+    let listeners = Listeners {
+        grpc: bind("listen.grpc", settings.listen.grpc).await?,
+        http: bind("listen.http", settings.listen.http).await?,
+    };
+    let starting = assemble::start(settings, identity, listeners, env.clone());
+    let running = tokio::select! {
+        biased;
+        name = signals.next() => {
+            tracing::info!(signal = name, "asked to end while starting");
+            return Ok(Exit::Ok);
+        }
+        running = Box::pin(starting) => running?,
+    };
+    drain::until_end(running, &mut signals, settings.drain.timeout.get(), &env).await
+}
+
+async fn bind(option: &str, address: std::net::SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let message = format!(
+            "cannot listen on `{address}`: end what listens there, or set `{option}` to another address"
+        );
+        CliError::because(Exit::Listen, message, source)
+    })
+}
+
+fn identity(settings: &Settings, env: &Env) -> Identity {
+    Identity {
+        version: VERSION,
+        instance: format!("{:016x}", env.rng.next_u64()),
+        zone: settings.cluster.zone.clone(),
+    }
+}
+
+/// A registry with the metrics that every process has.
+fn registry(zone: &str) -> Registry {
+    let mut registry = Registry::default();
+    tidelog_runtime::metrics::register(&mut registry, VERSION, zone);
+    registry
+}
