@@ -11,8 +11,8 @@ use tidelog_store::{ReadMode, ScanOptions, TransactError, Transaction, transact}
 use tidelog_types::{Timestamp, TopicId, TopicName, TopicNumber};
 
 use super::{
-    BodyError, Catalogue, Change, RETRY, check_new, check_partitions, find, flatten, is_live,
-    read_number, read_topic, to_number,
+    BodyError, Catalogue, Change, RETRY, check_new, check_partitions, damaged, find, flatten,
+    is_live, read_number, read_topic, to_number,
 };
 use crate::keyspace::{Counter, Keyspace, TopicRow};
 
@@ -59,7 +59,10 @@ impl Catalogue {
             )));
         }
         let last = read_counter(transaction, keys.counter(Counter::TopicNumber)).await?;
-        let number = TopicNumber::new(last + 1);
+        let number = last
+            .checked_add(1)
+            .ok_or_else(|| damaged("topic counter"))?;
+        let number = TopicNumber::new(number);
         let count = PartitionCount {
             count: plan.topic.partitions,
             since: plan.now,
@@ -139,8 +142,12 @@ impl Catalogue {
             }
         })
         .await
-        .map_err(flatten)?;
-        let info = Arc::new(row.info());
+        .map_err(flatten);
+        if row == Err(CatalogueError::Unknown) {
+            // It may have happened under any of the topic's selectors.
+            self.cache.invalidate_all();
+        }
+        let info = Arc::new(row?.info());
         self.changed(&info).await;
         Ok(info)
     }
@@ -278,8 +285,11 @@ async fn find_deleted(
 /// A counter's value; 0 before its first use.
 async fn read_counter(transaction: &mut dyn Transaction, key: Bytes) -> Result<u64, BodyError> {
     let value = transaction.get(&key, ReadMode::Serializable).await?;
-    Ok(value
-        .as_deref()
-        .and_then(to_number)
-        .map_or(0, TopicNumber::get))
+    // A damaged counter must not begin again: its numbers are taken.
+    match value.as_deref().map(to_number) {
+        None => Ok(0),
+        Some(number) => number
+            .map(TopicNumber::get)
+            .ok_or_else(|| damaged("topic counter")),
+    }
 }

@@ -213,7 +213,10 @@ async fn read_number(
     let value = transaction
         .get(&key, tidelog_store::ReadMode::Serializable)
         .await?;
-    Ok(value.as_deref().and_then(to_number))
+    // A damaged row must not look like a free name.
+    value
+        .map(|value| to_number(&value).ok_or_else(|| damaged("topic name")))
+        .transpose()
 }
 
 async fn read_topic(
@@ -237,6 +240,14 @@ fn to_number(value: &[u8]) -> Option<TopicNumber> {
         .try_into()
         .ok()
         .map(|bytes| TopicNumber::new(u64::from_be_bytes(bytes)))
+}
+
+/// A row that is to hold a number holds something else.
+fn damaged(kind: &'static str) -> BodyError {
+    TransactError::Abort(corrupt(&RowError {
+        kind,
+        what: "it holds no number",
+    }))
 }
 
 fn corrupt(error: &RowError) -> CatalogueError {

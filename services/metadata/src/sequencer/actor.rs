@@ -69,7 +69,7 @@ impl Actor {
             "took over shard"
         );
         let mut due = CheckpointDue::default();
-        if !state.changed_partitions.is_empty() {
+        if state.has_changes() {
             due.group(0, parts.env.clock.now());
         }
         *view.write() = loaded;
@@ -120,15 +120,22 @@ impl Actor {
 
     // ----- groups ---------------------------------------------------------------------------------
 
-    /// Commits a group and answers its members.
-    async fn run_group(&mut self, group: Vec<Message>) -> Result<(), Ended> {
+    /// Commits a group, in more than one transaction if its rows need that.
+    async fn run_group(&mut self, mut group: Vec<Message>) -> Result<(), Ended> {
+        while !group.is_empty() {
+            group = self.run_transaction(group).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits as many members as one transaction takes, answers them and gives the others back.
+    async fn run_transaction(&mut self, group: Vec<Message>) -> Result<Vec<Message>, Ended> {
         let started = self.parts.env.clock.now();
         let mut backoff = self.parts.settings.retry.start();
         loop {
             let mut sent = None;
             let Err(error) = self.try_group(&group, &mut sent).await else {
-                self.finish(group, sent, true, started);
-                return Ok(());
+                return Ok(self.finish(group, sent, true, started));
             };
             self.parts.metrics.group_failures.inc();
             self.warn("group was not committed", &error);
@@ -139,10 +146,7 @@ impl Actor {
             };
             self.parts.env.clock.sleep(wait).await;
             match self.recover_patiently().await {
-                Ok(true) => {
-                    self.finish(group, sent, false, started);
-                    return Ok(());
-                }
+                Ok(true) => return Ok(self.finish(group, sent, false, started)),
                 Ok(false) => {}
                 Err(error) => return Err(self.end(group, &error)),
             }
@@ -163,9 +167,15 @@ impl Actor {
         let known = read_needed(&mut self.state, shard, transaction.as_mut(), group).await?;
         let now = self.parts.env.clock.wall();
         let mut deciding = Group::new(&self.state, &self.orders, now);
-        let decide_one = |message| decide(&mut deciding, &known, shard, message);
-        let answers = group.iter().map(decide_one).collect();
+        let mut answers = Vec::with_capacity(group.len());
+        for message in group {
+            if deciding.is_full() {
+                break;
+            }
+            answers.push(decide(&mut deciding, &known, shard, message));
+        }
         let decided = deciding.finish();
+        let answered = &group[..answers.len()];
         for (key, value) in &decided.rows {
             transaction.put(key.clone(), value.clone());
         }
@@ -173,22 +183,27 @@ impl Actor {
         *sent = Some(Sent { decided, answers });
         if writes {
             transaction.commit().await?;
-        } else if group
-            .iter()
-            .any(|member| matches!(member, Message::Barrier { .. }))
-        {
+        } else if answered.iter().any(Message::is_linearizable) {
             // There is nothing to write, but only a durable write shows that nobody has taken over.
             self.lease.touch(store.as_ref()).await?;
         }
         Ok(())
     }
 
-    /// Applies a durable group, shows it and answers its members. After a recovery the state has been
-    /// read anew and is not to be changed again.
-    fn finish(&mut self, group: Vec<Message>, sent: Option<Sent>, apply: bool, started: MonoTime) {
+    /// Applies a durable group, shows it, answers its members and gives back those that had no room.
+    /// After a recovery the state has been read anew and is not to be changed again.
+    fn finish(
+        &mut self,
+        mut group: Vec<Message>,
+        sent: Option<Sent>,
+        apply: bool,
+        started: MonoTime,
+    ) -> Vec<Message> {
         let Some(Sent { decided, answers }) = sent else {
-            return;
+            // Nothing of this attempt was sent, so that all is to be decided, against what was read.
+            return group;
         };
+        let rest = group.split_off(answers.len());
         let now = self.parts.env.clock.now();
         self.parts
             .metrics
@@ -211,6 +226,7 @@ impl Actor {
         for (message, answer) in group.into_iter().zip(answers) {
             message.reply(answer, token);
         }
+        rest
     }
 
     fn apply(&mut self, decided: &Decided) {
@@ -354,6 +370,10 @@ impl Actor {
         let (state, view) = load(store.as_ref(), self.parts.keys, self.lease.shard, since).await?;
         self.pass = None;
         self.state = state;
+        if self.state.has_changes() {
+            // The pass that was given up had reset the time of the next one.
+            self.due.group(0, self.parts.env.clock.now());
+        }
         *self.view.write() = view;
         self.shown.send_replace(self.state.group);
         tracing::info!(

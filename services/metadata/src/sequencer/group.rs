@@ -3,21 +3,36 @@
 //! Nothing here does I/O and nothing changes the state: decisions lie over it until the group is
 //! durable, and are dropped if it is not (rules C2, C10).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use tidelog_format::manifest::{BatchEntry, Outcome, Receipt, RefusalDetail, sequence_after};
+use tidelog_format::manifest::{
+    BatchEntry, Manifest, Outcome, Receipt, RefusalDetail, sequence_after,
+};
 use tidelog_metadata_api::{
     BatchCondition, BatchPosition, BrokenOrders, Extent, FencingToken, OrderKey, ShardCommit,
 };
+use tidelog_types::limits::{STORE_TRANSACTION_BYTES_MAX, STORE_VALUE_BYTES_MAX};
 use tidelog_types::{
     ErrorCode, GroupNumber, Offset, ProducerId, SegmentName, ShardId, Timestamp, TopicPartition,
 };
 
+use super::aside::{Aside, Asides};
 use super::extents::extents_of;
 use super::producer::{ProducerState, Verdict, judge};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{LiveBytesRow, ReceiptRow, SentBatch, TailCommand, TailRow};
+
+/// A group takes no further member once its rows have this size. What one member adds at most (a tail
+/// row and a receipt, each one value, and a token for each slice) still fits the store's transaction.
+const GROUP_ROWS_BYTES_MAX: usize = 400_000;
+/// Bytes of an outcome without details at most: its kind and a zigzag varint.
+const OUTCOME_BYTES_MAX: usize = 11;
+/// Bytes of a tail row beside manifest and outcomes at most.
+const TAIL_FIXED_BYTES_MAX: usize = 64;
+
+const _: () =
+    assert!(GROUP_ROWS_BYTES_MAX + 6 * STORE_VALUE_BYTES_MAX <= STORE_TRANSACTION_BYTES_MAX);
 
 /// A group under decision.
 #[derive(Debug)]
@@ -28,7 +43,7 @@ pub(crate) struct Group<'a> {
 }
 
 /// A decided group: rows to write, and what to do once they are durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Decided {
     pub(crate) group: GroupNumber,
     pub(crate) commit_time: Timestamp,
@@ -40,6 +55,7 @@ pub(crate) struct Decided {
     pub(crate) receipts: HashMap<SegmentName, Receipt>,
     pub(crate) manifests: u32,
     tail_index: u32,
+    row_bytes: usize,
 }
 
 /// What a command on the fencing token came to.
@@ -77,6 +93,11 @@ impl<'a> Group<'a> {
         self.decided.group
     }
 
+    /// Whether its rows are as many as one transaction should have.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.decided.row_bytes >= GROUP_ROWS_BYTES_MAX
+    }
+
     /// The result of a manifest that this group has decided already.
     pub(crate) fn receipt_of(&self, segment: SegmentName) -> Option<&Receipt> {
         self.decided.receipts.get(&segment)
@@ -98,79 +119,116 @@ impl<'a> Group<'a> {
             .or_else(|| self.state.producers.get(&key).and_then(Option::as_ref))
     }
 
-    fn push_tail(&mut self, row: &TailRow, shard: ShardId) {
+    fn push_row(&mut self, key: Bytes, value: Bytes) {
+        self.decided.row_bytes += key.len() + value.len();
+        self.decided.rows.push((key, value));
+    }
+
+    fn push_tail(&mut self, value: Bytes, shard: ShardId) {
         let key = self
             .state
             .keys
             .tail(shard, self.decided.group, self.decided.tail_index);
         self.decided.tail_index += 1;
-        self.decided.rows.push((key, row.encode()));
+        self.push_row(key, value);
     }
 
-    /// Decides every batch of a manifest.
-    pub(crate) fn decide(&mut self, commit: &ShardCommit) -> &Receipt {
+    /// Decides every batch of a manifest. `None`, without a trace in the group, if its rows are larger
+    /// than the store takes: committed again and again it would end every owner.
+    pub(crate) fn decide(&mut self, commit: &ShardCommit) -> Option<Receipt> {
+        let manifest = &commit.manifest;
+        let bytes_max = manifest.encoded_len_estimate()
+            + manifest.batch_count() * OUTCOME_BYTES_MAX
+            + TAIL_FIXED_BYTES_MAX;
+        let before = (bytes_max > STORE_VALUE_BYTES_MAX).then(|| self.decided.clone());
+        let (outcomes, tokens) = self.decide_batches(commit);
+        let mut receipt = Receipt { outcomes };
+        let mut tail = self.tail_of(manifest, &receipt);
+        if tail.len() > STORE_VALUE_BYTES_MAX {
+            // The codes stay; the details of refusals are a help, and repeat what others say.
+            receipt.outcomes.iter_mut().for_each(strip_detail);
+            tail = self.tail_of(manifest, &receipt);
+        }
+        if tail.len() > STORE_VALUE_BYTES_MAX {
+            self.decided = before.unwrap_or_default();
+            return None;
+        }
+        self.write_manifest(manifest, tail, &receipt);
+        for (partition, token) in tokens {
+            self.write_token(manifest.shard, partition, token);
+        }
+        let receipts = &mut self.decided.receipts;
+        receipts.insert(manifest.segment, receipt.clone());
+        Some(receipt)
+    }
+
+    /// The outcomes in order, and the token that each partition has after them, if one was set.
+    fn decide_batches(
+        &mut self,
+        commit: &ShardCommit,
+    ) -> (Vec<Outcome>, BTreeMap<TopicPartition, FencingToken>) {
         let manifest = &commit.manifest;
         let mut asides = Asides::new(commit);
         let mut outcomes = Vec::with_capacity(manifest.batch_count());
-        let mut tokens = Vec::new();
-        for (slice_index, slice) in (0_u32..).zip(&manifest.slices) {
-            for (batch_index, batch) in (0_u32..).zip(&slice.batches) {
-                let position = BatchPosition {
-                    slice: slice_index,
-                    batch: batch_index,
-                };
-                let aside = asides.take(position);
-                let outcome = self.decide_batch(slice.partition, batch, &aside);
-                if let (Outcome::Accepted { .. }, Some(token)) = (
-                    &outcome,
-                    aside
-                        .condition
-                        .and_then(|asked| asked.set_fencing_token.clone()),
-                ) {
-                    tokens.push((slice.partition, token));
-                }
-                outcomes.push(outcome);
+        let mut tokens = BTreeMap::new();
+        for (position, (partition, batch)) in positions(manifest).zip(manifest.batches()) {
+            let aside = asides.take(position);
+            let outcome = self.decide_batch(partition, batch, &aside);
+            let asked = aside
+                .condition
+                .and_then(|asked| asked.set_fencing_token.clone());
+            if let (Outcome::Accepted { .. }, Some(token)) = (&outcome, asked) {
+                tokens.insert(partition, token);
             }
+            outcomes.push(outcome);
         }
-        let receipt = Receipt { outcomes };
-        self.write_manifest(commit, &receipt);
-        for (partition, token) in tokens {
-            self.write_token(commit.manifest.shard, partition, token);
-        }
-        self.decided
-            .receipts
-            .entry(manifest.segment)
-            .insert_entry(receipt)
-            .into_mut()
+        (outcomes, tokens)
     }
 
-    /// Rows of a decided manifest: tail, receipt and live bytes, one each per (segment, shard).
-    fn write_manifest(&mut self, commit: &ShardCommit, receipt: &Receipt) {
-        let manifest = &commit.manifest;
-        let (segment, shard) = (manifest.segment, manifest.shard);
-        let extents = extents_of(manifest, &receipt.outcomes);
+    /// Takes note of what failed in a manifest that was decided before: what its callers pipelined
+    /// behind it fails too (rule C8), also when it was another owner who decided.
+    pub(crate) fn break_orders(&mut self, commit: &ShardCommit, receipt: &Receipt) {
+        let partitions = commit.manifest.batches().map(|(partition, _)| partition);
+        let mut asides = Asides::new(commit);
+        for ((position, partition), outcome) in positions(&commit.manifest)
+            .zip(partitions)
+            .zip(&receipt.outcomes)
+        {
+            let order = asides.take(position).order;
+            if let (Outcome::Refused { code, detail }, Some(order)) = (outcome, order) {
+                self.decided
+                    .broken
+                    .insert((order, partition), (*code, detail.clone()));
+            }
+        }
+    }
+
+    fn tail_of(&self, manifest: &Manifest, receipt: &Receipt) -> Bytes {
         let row = TailRow::Manifest {
             commit_time: self.decided.commit_time,
             manifest: manifest.clone(),
             receipt: receipt.clone(),
         };
-        self.push_tail(&row, shard);
+        row.encode()
+    }
+
+    /// Rows of a decided manifest: tail, receipt and live bytes, one each per (segment, shard).
+    fn write_manifest(&mut self, manifest: &Manifest, tail: Bytes, receipt: &Receipt) {
+        let (segment, shard) = (manifest.segment, manifest.shard);
+        let extents = extents_of(manifest, &receipt.outcomes);
+        self.push_tail(tail, shard);
         let proof = ReceiptRow {
             group: self.decided.group,
             receipt: receipt.clone(),
         };
         let keys = self.state.keys;
-        self.decided
-            .rows
-            .push((keys.receipt(segment, shard), proof.encode()));
+        self.push_row(keys.receipt(segment, shard), proof.encode());
         let bytes = extents
             .iter()
             .map(|(_, extent)| u64::from(extent.byte_count()))
             .sum();
         let live = LiveBytesRow { bytes };
-        self.decided
-            .rows
-            .push((keys.live_bytes(segment, shard), live.encode()));
+        self.push_row(keys.live_bytes(segment, shard), live.encode());
         self.decided.extents.extend(extents);
         self.decided.manifests += 1;
     }
@@ -182,7 +240,7 @@ impl<'a> Group<'a> {
             partition,
             command,
         };
-        self.push_tail(&row, shard);
+        self.push_tail(row.encode(), shard);
     }
 
     fn decide_batch(
@@ -323,7 +381,21 @@ impl<'a> Group<'a> {
             partition,
             command,
         };
-        self.push_tail(&row, shard);
+        self.push_tail(row.encode(), shard);
+    }
+}
+
+/// Where each batch of a manifest stands, in the order of outcomes.
+fn positions(manifest: &Manifest) -> impl Iterator<Item = BatchPosition> {
+    (0_u32..).zip(&manifest.slices).flat_map(|(slice, entry)| {
+        let batches = (0_u32..).zip(&entry.batches);
+        batches.map(move |(batch, _)| BatchPosition { slice, batch })
+    })
+}
+
+fn strip_detail(outcome: &mut Outcome) {
+    if let Outcome::Refused { detail, .. } = outcome {
+        *detail = RefusalDetail::None;
     }
 }
 
@@ -368,43 +440,4 @@ fn judge_condition(state: &PartitionState, asked: &BatchCondition) -> Option<Out
 
 const fn refused(code: ErrorCode, detail: RefusalDetail) -> Outcome {
     Outcome::Refused { code, detail }
-}
-
-/// What a commit says about a batch beside the manifest.
-#[derive(Debug, Default)]
-struct Aside<'a> {
-    condition: Option<&'a BatchCondition>,
-    order: Option<OrderKey>,
-    dropped: bool,
-}
-
-/// Walks the three sorted lists of a commit along with its batches.
-struct Asides<'a> {
-    conditions: std::iter::Peekable<std::slice::Iter<'a, (BatchPosition, BatchCondition)>>,
-    orders: std::iter::Peekable<std::slice::Iter<'a, (BatchPosition, OrderKey)>>,
-    dropped: std::iter::Peekable<std::slice::Iter<'a, BatchPosition>>,
-}
-
-impl<'a> Asides<'a> {
-    fn new(commit: &'a ShardCommit) -> Self {
-        Self {
-            conditions: commit.conditions.iter().peekable(),
-            orders: commit.orders.iter().peekable(),
-            dropped: commit.dropped.iter().peekable(),
-        }
-    }
-
-    fn take(&mut self, position: BatchPosition) -> Aside<'a> {
-        Aside {
-            condition: self
-                .conditions
-                .next_if(|(at, _)| *at == position)
-                .map(|(_, condition)| condition),
-            order: self
-                .orders
-                .next_if(|(at, _)| *at == position)
-                .map(|(_, order)| *order),
-            dropped: self.dropped.next_if(|at| **at == position).is_some(),
-        }
-    }
 }

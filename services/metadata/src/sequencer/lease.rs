@@ -5,7 +5,7 @@ use tidelog_store::{ReadMode, Store, Transaction, Version};
 use tidelog_types::{GroupNumber, ShardId};
 
 use super::error::SequencerError;
-use crate::keyspace::{Keyspace, LeaseRow};
+use crate::keyspace::{Keyspace, LeaseRow, RowError};
 
 /// The lease that this process holds on a shard.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,11 @@ impl Lease {
     ) -> Result<(Self, Version), SequencerError> {
         let mut transaction = store.begin().await?;
         let row = read_lease(keys, shard, transaction.as_mut()).await?;
-        let epoch = row.map_or(0, |row| row.epoch) + 1;
+        let epoch = row.map_or(0, |row| row.epoch).checked_add(1);
+        let epoch = epoch.ok_or(RowError {
+            kind: "lease",
+            what: "its epoch has reached its end",
+        })?;
         let lease = Self {
             keys,
             shard,
@@ -80,7 +84,7 @@ impl Lease {
     pub(crate) async fn touch(&self, store: &dyn Store) -> Result<(), SequencerError> {
         let mut transaction = store.begin().await?;
         let row = self.check(transaction.as_mut()).await?;
-        let touched = self.row(row.settled + 1);
+        let touched = self.row(row.settled.wrapping_add(1));
         transaction.put(self.keys.lease(self.shard), touched.encode());
         transaction.commit().await?;
         Ok(())

@@ -49,6 +49,14 @@ pub(crate) async fn load(
             replay.row(transaction.as_mut(), row).await?;
         }
     }
+    if state.group.get() == u64::MAX {
+        // No group could follow; none has ever come near.
+        return Err(RowError {
+            kind: "tail",
+            what: "its group number has reached its end",
+        }
+        .into());
+    }
     view.group = state.group;
     show_loaded_bounds(store, &mut state, &mut view, since).await?;
     Ok((state, view))

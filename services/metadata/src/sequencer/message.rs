@@ -12,6 +12,7 @@ use tidelog_types::{
 };
 use tokio::sync::oneshot;
 
+use super::aside::check_commit;
 use super::error::SequencerError;
 use super::group::{Group, TokenVerdict, producer_of};
 use super::state::ShardState;
@@ -68,6 +69,15 @@ pub(crate) struct Known {
 }
 
 impl Message {
+    /// Whether the answer says what holds now, so that it needs proof of ownership (rule C9). The answer
+    /// to a commit is durable itself.
+    pub(crate) const fn is_linearizable(&self) -> bool {
+        match self {
+            Self::Commit { .. } => false,
+            Self::SetToken { .. } | Self::DeleteRecords { .. } | Self::Barrier { .. } => true,
+        }
+    }
+
     /// About how many bytes of the group it takes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -234,7 +244,12 @@ fn decide_commit(
     if commit.manifest.shard != shard {
         return Answer::Malformed(format!("it is for shard `{}`", commit.manifest.shard));
     }
+    if let Err(reason) = check_commit(commit) {
+        return Answer::Malformed(reason);
+    }
     if let Some(row) = known.receipts.get(&segment) {
+        // The caller may have heard of it from an owner before, who is not here to remember.
+        group.break_orders(commit, &row.receipt);
         return Answer::Receipt(row.receipt.clone(), row.group);
     }
     if let Some(receipt) = group.receipt_of(segment) {
@@ -242,6 +257,9 @@ fn decide_commit(
     }
     match known.floors.get(&segment.incarnation) {
         Some(floor) if segment.sequence < *floor => Answer::BelowFloor(*floor),
-        _ => Answer::Receipt(group.decide(commit).clone(), group.number()),
+        _ => match group.decide(commit) {
+            Some(receipt) => Answer::Receipt(receipt, group.number()),
+            None => Answer::Malformed("its rows are larger than the store takes".to_owned()),
+        },
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod actor;
+mod aside;
 mod checkpoint;
 mod error;
 mod extents;

@@ -60,6 +60,11 @@ impl ShardState {
         }
     }
 
+    /// Whether a checkpoint would write anything.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changed_partitions.is_empty() || !self.changed_producers.is_empty()
+    }
+
     /// Makes sure that a partition is in memory. Only the owner writes its row, so the read need not
     /// conflict: the lease row does.
     pub(crate) async fn load_partition(

@@ -1,0 +1,16 @@
+//! The commit rules C1 to C10, the catalogue and the rows, each shown on the memory store.
+
+mod manifests;
+mod store;
+mod world;
+
+mod c10_unknown;
+mod c1_lease;
+mod c2_c3_settle;
+mod c4_takeover;
+mod c5_receipts;
+mod c6_floors;
+mod c7_producers;
+mod c8_conditions;
+mod c8_orders;
+mod c9_linearizable;
