@@ -38,10 +38,13 @@ use object_store::{
 };
 use thiserror::Error;
 
-use crate::errors::{ErrorKind, classify, generic};
+use crate::errors::{ErrorKind, causes, classify, generic};
 use folders::DurableFolders;
 
 pub use sweep::{SweepReport, sweep};
+
+/// What Linux and the BSDs answer when a disk could not do it; it has no name in the standard library.
+const EIO: i32 = 5;
 
 /// The disk failed to flush; what is on it is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -106,10 +109,12 @@ impl LocalStore {
 
     /// Looks at the error of a write: if the disk failed to flush, this is the end.
     fn judge(&self, error: object_store::Error) -> object_store::Error {
-        // `EIO` has no kind of its own, so it is what is left when the causes that are understood are
-        // taken away.
-        if classify(&error) == ErrorKind::Other && error.to_string().contains("(os error 5)") {
-            tracing::error!(%error, "the disk failed to flush, no more is written or read");
+        let io_errors = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+        let failed = io_errors
+            .filter_map(io::Error::raw_os_error)
+            .any(|code| code == EIO);
+        if failed {
+            tracing::error!(%error, "the disk failed, no more is written or read");
             self.failed.store(true, Ordering::Release);
         }
         error
@@ -212,5 +217,63 @@ impl ObjectStore for LocalStore {
         self.prepare(to).await?;
         let result = self.inner.rename_opts(from, to, options).await;
         result.map_err(|error| self.judge(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt as _;
+
+    use super::*;
+
+    fn create() -> PutOptions {
+        PutOptions::from(PutMode::Create)
+    }
+
+    async fn is_refused(store: &LocalStore) -> bool {
+        let path = Path::from("other");
+        let put = store.put_opts(&path, PutPayload::new(), create()).await;
+        let ends = [put.err(), store.get(&path).await.err()];
+        let errors = ends.iter().flatten();
+        errors.filter(|error| is_disk_failed(error)).count() == ends.len()
+    }
+
+    fn is_disk_failed(error: &object_store::Error) -> bool {
+        let mut causes = causes(error);
+        causes.any(<dyn std::error::Error + 'static>::is::<DiskFailed>)
+    }
+
+    #[tokio::test]
+    async fn after_the_disk_failed_nothing_is_written_or_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).unwrap();
+        // A full disk is no such failure.
+        let full = generic(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(classify(&store.judge(full)), ErrorKind::StorageFull);
+        assert!(!is_refused(&store).await);
+        store.judge(generic(io::Error::from_raw_os_error(EIO)));
+        assert!(is_refused(&store).await);
+        let error = store.alive().unwrap_err();
+        assert!(!classify(&error).is_retriable());
+    }
+
+    #[tokio::test]
+    async fn a_create_that_failed_after_its_link_is_the_end_and_before_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).unwrap();
+        let path = Path::from("seg/x");
+        let fault = || generic(io::Error::from(io::ErrorKind::StorageFull));
+        store.judge_create(&path, fault()).await;
+        store.alive().unwrap();
+        store
+            .put_opts(&path, PutPayload::new(), create())
+            .await
+            .unwrap();
+        // That it exists already is the answer to another question.
+        let again = store.put_opts(&path, PutPayload::new(), create()).await;
+        assert_eq!(classify(&again.unwrap_err()), ErrorKind::AlreadyExists);
+        store.alive().unwrap();
+        store.judge_create(&path, fault()).await;
+        store.alive().unwrap_err();
     }
 }
