@@ -1,1 +1,35 @@
-//! Starts S3 servers, stores and roles as processes, and hurts them.
+//! Starts servers, S3 and clients as real processes, hurts them, and judges what clients saw.
+//!
+//! - [`Tools`]: where programs and downloads are; what is missing is said, never passed over.
+//! - [`Process`]: a child that does not outlive its owner and whose log is shown when a test fails.
+//! - [`Minio`], [`Server`], [`Cli`]: the programs under test and beside it.
+//! - [`Proxy`]: S3 that answers 503, refuses writes, hangs, or is counted.
+//! - [`Bucket`]: the bucket behind the server's back, to look into it and to damage it.
+//! - [`history`]: what clients did and saw, and the checker that is the judge.
+//! - [`load`]: producers and consumers that record such a history.
+//!
+//! Everything listens on the loopback interface and lives in temporary folders.
+
+mod bucket;
+mod cli;
+mod disk;
+pub mod history;
+pub mod load;
+mod minio;
+mod net;
+mod process;
+mod proxy;
+mod server;
+mod tools;
+mod wait;
+
+pub use bucket::{Bucket, Place};
+pub use cli::{Cli, Finished};
+pub use disk::{ReadOnlyFolder, SmallDisk};
+pub use minio::Minio;
+pub use net::{free_port, http_get, metric};
+pub use process::{Ended, Process};
+pub use proxy::{Mode, Proxy};
+pub use server::{CrashPoint, Server, ServerOptions};
+pub use tools::Tools;
+pub use wait::{until, within};
