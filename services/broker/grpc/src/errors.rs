@@ -1,0 +1,134 @@
+//! From the engine's errors to the API's. Each text says what to do where there is something to do.
+
+use std::time::Duration;
+
+use tidelog_api::ApiError;
+use tidelog_broker_engine::{AppendError, FetchError};
+use tidelog_format::batch::BatchError;
+use tidelog_format::manifest::RefusalDetail;
+use tidelog_metadata_api::{CatalogueError, LogError};
+use tidelog_types::{ErrorCode, TopicName};
+
+/// How long a caller waits before it tries again, where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// The text of an error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        // A transparent error says what its cause says.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = source.source();
+    }
+    text
+}
+
+fn retriable(error: ApiError) -> ApiError {
+    if error.is_retriable() {
+        error.with_retry_after(RETRY_AFTER)
+    } else {
+        error
+    }
+}
+
+pub(crate) fn log_error(error: &LogError) -> ApiError {
+    let api = ApiError::new(error.code(), chain(error));
+    retriable(match error {
+        LogError::OffsetOutOfRange { offset, valid } => api
+            .with("offset", offset)
+            .with("log_start_offset", &valid.base)
+            .with("high_watermark", &valid.next),
+        _ => api,
+    })
+}
+
+pub(crate) fn catalogue_error(error: &CatalogueError) -> ApiError {
+    let api = ApiError::new(error.code(), chain(error));
+    retriable(match error {
+        CatalogueError::Unknown => api.with_unknown_outcome(),
+        _ => api,
+    })
+}
+
+pub(crate) fn fetch_error(error: &FetchError) -> ApiError {
+    match error {
+        FetchError::Log(error) => log_error(error),
+        FetchError::Read(_) => retriable(ApiError::new(error.code(), chain(error))),
+    }
+}
+
+pub(crate) fn batch_error(error: &BatchError) -> ApiError {
+    let code = match error {
+        BatchError::TooLarge { .. } => ErrorCode::BatchTooLarge,
+        _ => ErrorCode::CorruptBatch,
+    };
+    ApiError::new(code, chain(error))
+}
+
+pub(crate) fn append_error(error: &AppendError, topic: &TopicName, partition: u32) -> ApiError {
+    match error {
+        AppendError::NoPartition(code) => no_partition(*code, topic, partition),
+        AppendError::Refused { code, detail } => refusal(*code, detail),
+        AppendError::NotStored { .. } | AppendError::ShuttingDown => {
+            retriable(ApiError::new(error.code(), chain(error)))
+        }
+        AppendError::Unknown { .. } => {
+            retriable(ApiError::new(error.code(), chain(error))).with_unknown_outcome()
+        }
+        _ => ApiError::new(ErrorCode::Internal, chain(error)),
+    }
+}
+
+pub(crate) fn no_partition(code: ErrorCode, topic: &TopicName, partition: u32) -> ApiError {
+    let message = match code {
+        ErrorCode::UnknownPartition => format!(
+            "topic `{topic}` has no partition `{partition}`; `tidelog topic describe {topic}` shows \
+             how many it has"
+        ),
+        _ => format!("topic `{topic}` does not exist; `tidelog topic list` shows those that do"),
+    };
+    ApiError::new(code, message)
+}
+
+/// What the sequencer refused, with the values that hold.
+fn refusal(code: ErrorCode, detail: &RefusalDetail) -> ApiError {
+    let message = match code {
+        ErrorCode::OffsetMismatch => {
+            "the expected next offset is not the actual one; read up to the actual one and decide \
+             again"
+        }
+        ErrorCode::FencingTokenMismatch => {
+            "the fencing token is not the partition's: another writer has taken over"
+        }
+        ErrorCode::OutOfOrderSequence => {
+            "the sequence is neither the next one nor that of one of the last five batches"
+        }
+        ErrorCode::ProducerFenced => "a newer epoch of this producer has written here",
+        ErrorCode::UnknownProducer => {
+            "the producer is not known in this partition and its sequence does not start at 0; ask \
+             for a new producer id"
+        }
+        ErrorCode::BatchTooLarge => {
+            "the record batch is larger than the topic's `max.message.bytes`"
+        }
+        ErrorCode::Unavailable => {
+            "a batch that this one depends on was not stored; send both again"
+        }
+        _ => "the record batch was refused",
+    };
+    let api = retriable(ApiError::new(code, message));
+    match detail {
+        RefusalDetail::None => api,
+        RefusalDetail::NextOffset(offset) => api.with("next_offset", offset),
+        RefusalDetail::FencingToken(token) => {
+            api.with("fencing_token", &String::from_utf8_lossy(token))
+        }
+        RefusalDetail::Sequence(expected) => api.with("expected_sequence", expected),
+        RefusalDetail::ProducerEpoch(epoch) => api.with("producer_epoch", epoch),
+    }
+}

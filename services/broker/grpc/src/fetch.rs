@@ -1,0 +1,306 @@
+//! `Fetch`, `ListOffsets`, `DeleteRecords` and `InitProducer`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tidelog_api::{ApiError, v1};
+use tidelog_broker_engine::{FetchPartition, FetchRequest};
+use tidelog_metadata_api::{LogError, OffsetQuery};
+use tidelog_runtime::access::{Caller, Charge, Operation, Resource};
+use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
+
+use crate::data::{Form, failed, partition_data};
+use crate::errors::{fetch_error, log_error, no_partition};
+use crate::front::Front;
+use crate::settings::{FETCH_BYTES_DEFAULT, FETCH_WAIT_MAX, REQUEST_PARTITIONS_MAX};
+
+/// What a request without a size takes from the quota.
+pub(crate) const ONE_REQUEST: Charge = Charge {
+    requests: 1,
+    bytes_in: 0,
+    bytes_out: 0,
+};
+
+fn check_partitions<'a>(
+    partitions: impl ExactSizeIterator<Item = (&'a str, u32)>,
+) -> Result<(), ApiError> {
+    let count = partitions.len();
+    if count == 0 || count > REQUEST_PARTITIONS_MAX {
+        let message = format!("a request has 1 to {REQUEST_PARTITIONS_MAX} partitions");
+        return Err(ApiError::invalid(message));
+    }
+    let mut seen = HashSet::with_capacity(count);
+    for (topic, partition) in partitions {
+        if !seen.insert((topic, partition)) {
+            let message = format!("partition `{partition}` of topic `{topic}` stands there twice");
+            return Err(ApiError::invalid(message));
+        }
+    }
+    Ok(())
+}
+
+/// A duration of a request; negative and absurd ones are nothing and the maximum.
+fn wait(duration: Option<prost_types::Duration>) -> Duration {
+    duration
+        .and_then(|wait| Duration::try_from(wait).ok())
+        .unwrap_or_default()
+        .min(FETCH_WAIT_MAX)
+}
+
+impl Front {
+    /// The partition of a request's item, after asking whether the caller may.
+    pub(crate) async fn partition(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        topic: &str,
+        partition: u32,
+    ) -> Result<TopicPartition, ApiError> {
+        let topic = self.topic(caller, operation, topic, ONE_REQUEST).await?;
+        let found = topic.partition(PartitionIndex::new(partition));
+        found
+            .map(|(at, _)| at)
+            .map_err(|code| no_partition(code, &topic.name, partition))
+    }
+
+    /// What to ask the engine for, and for each item of a request why it is not asked for.
+    async fn wanted(
+        &self,
+        caller: &Caller,
+        items: &[v1::FetchPartition],
+        bytes_max: u32,
+    ) -> (Vec<FetchPartition>, Vec<Option<ApiError>>) {
+        let mut refused = Vec::with_capacity(items.len());
+        let mut wanted = Vec::with_capacity(items.len());
+        for item in items {
+            let at = self
+                .partition(caller, Operation::Read, &item.topic, item.partition)
+                .await;
+            if let Ok(partition) = at {
+                let own_max = if item.max_bytes == 0 {
+                    bytes_max
+                } else {
+                    item.max_bytes
+                };
+                let offset = Offset::new(item.offset);
+                let bytes_max = u64::from(own_max.min(bytes_max));
+                wanted.push(FetchPartition {
+                    partition,
+                    offset,
+                    bytes_max,
+                });
+            }
+            refused.push(at.err());
+        }
+        (wanted, refused)
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        caller: &Caller,
+        request: v1::FetchRequest,
+    ) -> Result<v1::FetchResponse, ApiError> {
+        let names = request.partitions.iter();
+        check_partitions(names.map(|wanted| (wanted.topic.as_str(), wanted.partition)))?;
+        let form = Form::of(request.record_format)?;
+        let tokens = self.catch_up(&request.token).await?;
+        let limit = self.parts.settings.fetch_bytes_max;
+        let bytes_max = match request.max_bytes {
+            0 => FETCH_BYTES_DEFAULT.min(limit),
+            asked => asked.min(limit),
+        };
+        let (wanted, found) = self.wanted(caller, &request.partitions, bytes_max).await;
+        let any_failed = found.iter().any(Option::is_some);
+        let fetched = self
+            .engine()
+            .fetch(FetchRequest {
+                partitions: wanted,
+                bytes_max: u64::from(bytes_max),
+                bytes_min: u64::from(request.min_bytes.max(1).min(bytes_max)),
+                wait_max: if any_failed {
+                    Duration::ZERO
+                } else {
+                    wait(request.max_wait)
+                },
+            })
+            .await;
+        let mut results = fetched.partitions.into_iter();
+        let mut partitions = Vec::with_capacity(found.len());
+        for (asked, error) in request.partitions.into_iter().zip(found) {
+            let from = Offset::new(asked.offset);
+            let data = match (error, results.len()) {
+                (Some(error), _) => failed(asked.topic, asked.partition, from, &error),
+                (None, _) => match results.next() {
+                    Some(result) => {
+                        let result = result.map_err(|(_, error)| error);
+                        let bytes = result
+                            .as_ref()
+                            .map_or(0, |found| found.batches.len() as u64);
+                        self.charge_read(caller, &asked.topic, bytes).await?;
+                        partition_data(asked.topic, asked.partition, from, form, result)
+                    }
+                    None => continue,
+                },
+            };
+            partitions.push(data);
+        }
+        Ok(v1::FetchResponse {
+            partitions,
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn list_offsets(
+        &self,
+        caller: &Caller,
+        request: v1::ListOffsetsRequest,
+    ) -> Result<v1::ListOffsetsResponse, ApiError> {
+        let names = request.partitions.iter();
+        // One partition may be asked about several times, by other queries.
+        if names.len() == 0 || names.len() > REQUEST_PARTITIONS_MAX {
+            let message = format!("a request has 1 to {REQUEST_PARTITIONS_MAX} partitions");
+            return Err(ApiError::invalid(message));
+        }
+        let tokens = self.catch_up(&request.token).await?;
+        let mut results = Vec::with_capacity(request.partitions.len());
+        for asked in request.partitions {
+            let found = self.find_offset(caller, &asked).await;
+            let (found, error) = match found {
+                Ok(found) => (found, None),
+                Err(error) => (None, Some(error.to_proto())),
+            };
+            results.push(v1::ListOffsetsResult {
+                topic: asked.topic,
+                partition: asked.partition,
+                offset: found.map(|found| found.offset.get()),
+                timestamp_ms: found
+                    .and_then(|found| found.timestamp)
+                    .map(Timestamp::as_millis)
+                    .filter(|millis| *millis >= 0),
+                error,
+            });
+        }
+        Ok(v1::ListOffsetsResponse {
+            results,
+            token: self.token(tokens),
+        })
+    }
+
+    async fn find_offset(
+        &self,
+        caller: &Caller,
+        asked: &v1::ListOffsetsPartition,
+    ) -> Result<Option<tidelog_broker_engine::FoundOffset>, ApiError> {
+        let query = match asked.query {
+            Some(v1::list_offsets_partition::Query::Position(number)) => position(number)?,
+            Some(v1::list_offsets_partition::Query::TimestampMs(millis)) => {
+                OffsetQuery::AtTime(Timestamp::from_millis(millis))
+            }
+            None => {
+                return Err(ApiError::invalid(
+                    "`position` or `timestamp_ms` is required",
+                ));
+            }
+        };
+        let at = self
+            .partition(caller, Operation::Describe, &asked.topic, asked.partition)
+            .await?;
+        self.engine()
+            .offset(at, query)
+            .await
+            .map_err(|error| fetch_error(&error))
+    }
+
+    pub(crate) async fn delete_records(
+        &self,
+        caller: &Caller,
+        request: v1::DeleteRecordsRequest,
+    ) -> Result<v1::DeleteRecordsResponse, ApiError> {
+        let names = request.partitions.iter();
+        check_partitions(names.map(|wanted| (wanted.topic.as_str(), wanted.partition)))?;
+        let mut tokens = self.catch_up(&request.token).await?;
+        let mut results = Vec::with_capacity(request.partitions.len());
+        for asked in request.partitions {
+            let (log_start_offset, error) = match self.delete_before(caller, &asked).await {
+                Ok((log_start, token)) => {
+                    tokens.add(token);
+                    (log_start.get(), None)
+                }
+                Err(error) => (0, Some(error.to_proto())),
+            };
+            results.push(v1::DeleteRecordsResult {
+                topic: asked.topic,
+                partition: asked.partition,
+                log_start_offset,
+                error,
+            });
+        }
+        Ok(v1::DeleteRecordsResponse {
+            results,
+            token: self.token(tokens),
+        })
+    }
+
+    async fn delete_before(
+        &self,
+        caller: &Caller,
+        asked: &v1::DeleteRecordsPartition,
+    ) -> Result<(Offset, tidelog_metadata_api::ReadToken), ApiError> {
+        let at = self
+            .partition(caller, Operation::Delete, &asked.topic, asked.partition)
+            .await?;
+        let engine = self.engine();
+        let before = asked.before_offset.map_or(Offset::MAX, Offset::new);
+        let bounds = engine.bounds(at).await.map_err(|error| log_error(&error))?;
+        if asked.before_offset.is_some() && before > bounds.high_watermark {
+            let valid = OffsetRange {
+                base: bounds.log_start,
+                next: bounds.high_watermark,
+            };
+            return Err(log_error(&LogError::OffsetOutOfRange {
+                offset: before,
+                valid,
+            }));
+        }
+        let deleted = engine.delete_records(at, before).await;
+        let (bounds, token) = deleted.map_err(|error| log_error(&error))?;
+        Ok((bounds.log_start, token))
+    }
+
+    pub(crate) async fn init_producer(
+        &self,
+        caller: &Caller,
+        request: v1::InitProducerRequest,
+    ) -> Result<v1::InitProducerResponse, ApiError> {
+        self.allow(
+            caller,
+            Operation::IdempotentWrite,
+            Resource::Cluster,
+            ONE_REQUEST,
+        )
+        .await?;
+        let tokens = self.catch_up(&request.token).await?;
+        let producer = self
+            .engine()
+            .init_producer()
+            .await
+            .map_err(|error| log_error(&error))?;
+        Ok(v1::InitProducerResponse {
+            producer_id: producer.id.get(),
+            producer_epoch: i32::from(producer.epoch.get()),
+            token: self.token(tokens),
+        })
+    }
+}
+
+/// A position of a request.
+pub(crate) fn position(number: i32) -> Result<OffsetQuery, ApiError> {
+    match v1::OffsetPosition::try_from(number) {
+        Ok(v1::OffsetPosition::Earliest) => Ok(OffsetQuery::Earliest),
+        Ok(v1::OffsetPosition::Latest | v1::OffsetPosition::Unspecified) => Ok(OffsetQuery::Latest),
+        Ok(v1::OffsetPosition::MaxTimestamp) => Ok(OffsetQuery::MaxTimestamp),
+        Err(_) => Err(ApiError::invalid(format!(
+            "no position has the number `{number}`"
+        ))),
+    }
+}

@@ -1,0 +1,87 @@
+//! The generated service traits, each method one call of the front.
+
+use tidelog_api::v1;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::front::Front;
+use crate::produce::ProduceAnswers;
+use crate::rpc::{Call, Rpc};
+use crate::tail::TailAnswers;
+
+/// Implements a service. Unary methods hand over to the method of [`Front`] with the same name; the second
+/// braces hold the other methods.
+macro_rules! service {
+    (
+        $service:path
+        { $($method:ident = $rpc:ident($request:ident) -> $response:ident;)* }
+        { $($rest:tt)* }
+    ) => {
+        #[tonic::async_trait]
+        impl $service for Front {
+            $(
+                async fn $method(
+                    &self,
+                    request: Request<v1::$request>,
+                ) -> Result<Response<v1::$response>, Status> {
+                    let call = Call::begin(self, Rpc::$rpc, request.metadata());
+                    let caller = call.caller.clone();
+                    call.run(Self::$method(self, &caller, request.into_inner())).await
+                }
+            )*
+            $($rest)*
+        }
+    };
+}
+
+service! {
+    v1::log_service_server::LogService
+    {
+        produce = Produce(ProduceRequest) -> ProduceResponse;
+        fetch = Fetch(FetchRequest) -> FetchResponse;
+        list_offsets = ListOffsets(ListOffsetsRequest) -> ListOffsetsResponse;
+        delete_records = DeleteRecords(DeleteRecordsRequest) -> DeleteRecordsResponse;
+        init_producer = InitProducer(InitProducerRequest) -> InitProducerResponse;
+    }
+    {
+        type ProduceStreamStream = ProduceAnswers;
+        type TailStream = TailAnswers;
+
+        async fn produce_stream(
+            &self,
+            request: Request<Streaming<v1::ProduceStreamRequest>>,
+        ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+            let call = Call::begin(self, Rpc::ProduceStream, request.metadata());
+            Ok(Response::new(Self::produce_stream(call, request.into_inner())))
+        }
+
+        async fn tail(
+            &self,
+            request: Request<v1::TailRequest>,
+        ) -> Result<Response<Self::TailStream>, Status> {
+            let call = Call::begin(self, Rpc::Tail, request.metadata());
+            Self::tail(call, request.into_inner()).await.map(Response::new)
+        }
+    }
+}
+
+service! {
+    v1::topic_service_server::TopicService
+    {
+        create_topic = CreateTopic(CreateTopicRequest) -> CreateTopicResponse;
+        get_topic = GetTopic(GetTopicRequest) -> GetTopicResponse;
+        list_topics = ListTopics(ListTopicsRequest) -> ListTopicsResponse;
+        alter_topic_config = AlterTopicConfig(AlterTopicConfigRequest) -> AlterTopicConfigResponse;
+        add_partitions = AddPartitions(AddPartitionsRequest) -> AddPartitionsResponse;
+        delete_topic = DeleteTopic(DeleteTopicRequest) -> DeleteTopicResponse;
+        undelete_topic = UndeleteTopic(UndeleteTopicRequest) -> UndeleteTopicResponse;
+    }
+    {}
+}
+
+service! {
+    v1::cluster_service_server::ClusterService
+    {
+        describe_cluster = DescribeCluster(DescribeClusterRequest) -> DescribeClusterResponse;
+    }
+    {}
+}

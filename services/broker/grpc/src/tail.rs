@@ -1,0 +1,395 @@
+//! `Tail`: partitions of one topic as a stream.
+
+use std::collections::{BTreeMap, HashSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tidelog_api::{ApiError, v1};
+use tidelog_broker_engine::{FetchPartition, FetchRequest};
+use tidelog_metadata_api::{OffsetQuery, PartitionBounds, TopicInfo};
+use tidelog_runtime::access::{Caller, Operation};
+use tidelog_types::{ErrorCode, Offset, PartitionIndex, Timestamp, TopicPartition};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::data::{Form, partition_data};
+use crate::errors::{fetch_error, log_error, no_partition};
+use crate::fetch::{ONE_REQUEST, position};
+use crate::front::Front;
+use crate::produce::going_away;
+use crate::rpc::Call;
+use crate::settings::REQUEST_PARTITIONS_MAX;
+use crate::token::TokenSet;
+
+/// Answers that wait for the client to read them: one while the next is being put together.
+const ANSWERS_WAITING_MAX: usize = 1;
+/// Bytes of a message for a client that does not say how many.
+const TAIL_BYTES_DEFAULT: u32 = 1024 * 1024;
+/// Bytes of a message, at most.
+const TAIL_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// How long a read waits for news before it looks whether the topic has grown.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// How long to wait before a failed read is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+pub(crate) type TailAnswers = Pin<Box<dyn Stream<Item = Result<v1::TailResponse, Status>> + Send>>;
+
+/// Where a stream is in one partition.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    at: TopicPartition,
+    next: Offset,
+    /// Where to stop, if anywhere.
+    end: Option<Offset>,
+    /// As it was when the stream began.
+    bounds: PartitionBounds,
+}
+
+/// A stream.
+struct Tail {
+    front: Front,
+    caller: Caller,
+    topic: Arc<TopicInfo>,
+    cursors: BTreeMap<u32, Cursor>,
+    /// Whether partitions that are added later are read too.
+    grows: bool,
+    form: Form,
+    bytes_max: u64,
+}
+
+impl Front {
+    /// Checks a request, resolves where it begins, and starts to read.
+    pub(crate) async fn tail(
+        mut call: Call,
+        request: v1::TailRequest,
+    ) -> Result<TailAnswers, Status> {
+        let front = call.front().clone();
+        let caller = call.caller.clone();
+        let opened = tokio::select! {
+            biased;
+            opened = front.open_tail(caller, request) => opened,
+            () = call.deadline_passed() => Err(call.too_late()),
+        };
+        let (tail, tokens) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                call.count(Some(error.code));
+                return Err(call.refused(&error));
+            }
+        };
+        let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let gauge = front.parts.metrics.streams.clone();
+        gauge.inc();
+        drop(front.parts.env.supervisor.spawn("tail stream", async move {
+            tail.run(call, tokens, answers).await;
+            gauge.dec();
+        }));
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    async fn open_tail(
+        &self,
+        caller: Caller,
+        request: v1::TailRequest,
+    ) -> Result<(Tail, TokenSet), ApiError> {
+        let form = Form::of(request.record_format)?;
+        let mut tokens = self.catch_up(&request.token).await?;
+        let topic = self
+            .topic(&caller, Operation::Read, &request.topic, ONE_REQUEST)
+            .await?;
+        let mut cursors = BTreeMap::new();
+        for index in partitions(&topic, &request)? {
+            let cursor = self.cursor(&topic, &request, index).await?;
+            cursors.insert(index, cursor);
+        }
+        for part in self.engine().seen() {
+            tokens.add(part);
+        }
+        let bytes_max = match request.max_bytes {
+            0 => TAIL_BYTES_DEFAULT,
+            asked => asked.min(TAIL_BYTES_MAX),
+        };
+        let tail = Tail {
+            front: self.clone(),
+            caller,
+            topic,
+            cursors,
+            grows: request.partitions.is_empty() && !request.until_end,
+            form,
+            bytes_max: u64::from(bytes_max),
+        };
+        Ok((tail, tokens))
+    }
+
+    async fn cursor(
+        &self,
+        topic: &TopicInfo,
+        request: &v1::TailRequest,
+        index: u32,
+    ) -> Result<Cursor, ApiError> {
+        let (at, _) = topic
+            .partition(PartitionIndex::new(index))
+            .map_err(|code| no_partition(code, &topic.name, index))?;
+        let named = request
+            .offsets
+            .iter()
+            .find(|named| named.partition == index);
+        let next = match (named, &request.start) {
+            (Some(named), _) => Offset::new(named.offset),
+            (None, Some(v1::tail_request::Start::Offset(offset))) => Offset::new(*offset),
+            (None, Some(v1::tail_request::Start::TimestampMs(millis))) => {
+                let query = OffsetQuery::AtTime(Timestamp::from_millis(*millis));
+                match self.resolve(at, query).await? {
+                    Some(offset) => offset,
+                    None => self
+                        .resolve(at, OffsetQuery::Latest)
+                        .await?
+                        .unwrap_or_default(),
+                }
+            }
+            (None, Some(v1::tail_request::Start::Position(number))) => self
+                .resolve(at, position(*number)?)
+                .await?
+                .unwrap_or_default(),
+            (None, None) => self
+                .resolve(at, OffsetQuery::Latest)
+                .await?
+                .unwrap_or_default(),
+        };
+        let end = if request.until_end {
+            self.resolve(at, OffsetQuery::Latest).await?
+        } else {
+            None
+        };
+        let mut bounds = self
+            .engine()
+            .bounds(at)
+            .await
+            .map_err(|error| log_error(&error))?;
+        // The end that is told is the end that is kept.
+        bounds.high_watermark = end.unwrap_or(bounds.high_watermark);
+        Ok(Cursor {
+            at,
+            next,
+            end,
+            bounds,
+        })
+    }
+
+    async fn resolve(
+        &self,
+        at: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<Option<Offset>, ApiError> {
+        let found = self.engine().offset(at, query).await;
+        Ok(found
+            .map_err(|error| fetch_error(&error))?
+            .map(|found| found.offset))
+    }
+}
+
+/// The partitions of a request, checked.
+fn partitions(topic: &TopicInfo, request: &v1::TailRequest) -> Result<Vec<u32>, ApiError> {
+    if request.partitions.len() > REQUEST_PARTITIONS_MAX {
+        let message = format!("a request has at most {REQUEST_PARTITIONS_MAX} partitions");
+        return Err(ApiError::invalid(message));
+    }
+    let indexes: Vec<u32> = if request.partitions.is_empty() {
+        (0..topic.partition_count()).collect()
+    } else {
+        request.partitions.clone()
+    };
+    let distinct: HashSet<u32> = indexes.iter().copied().collect();
+    if distinct.len() != indexes.len() {
+        return Err(ApiError::invalid(
+            "a partition stands in `partitions` twice",
+        ));
+    }
+    let named = request.offsets.iter().map(|named| named.partition);
+    let named: Vec<u32> = named.collect();
+    let named_once: HashSet<u32> = named.iter().copied().collect();
+    if named_once.len() != named.len() || !named_once.is_subset(&distinct) {
+        let message = "`offsets` names partitions that are read, each once";
+        return Err(ApiError::invalid(message));
+    }
+    Ok(indexes)
+}
+
+/// How a stream ends without an error.
+enum End {
+    /// Everything was sent.
+    Done,
+    /// The caller has gone.
+    Gone,
+}
+
+impl Tail {
+    async fn run(
+        mut self,
+        mut call: Call,
+        tokens: TokenSet,
+        answers: mpsc::Sender<Result<v1::TailResponse, Status>>,
+    ) {
+        match self.read_all(&call, tokens, &answers).await {
+            // The caller has gone, or has everything.
+            Ok(End::Gone) => {}
+            Ok(End::Done) => call.count(None),
+            Err(error) => {
+                call.count(Some(error.code));
+                let _ = answers.send(Err(call.refused(&error))).await;
+            }
+        }
+    }
+
+    async fn read_all(
+        &mut self,
+        call: &Call,
+        tokens: TokenSet,
+        answers: &mpsc::Sender<Result<v1::TailResponse, Status>>,
+    ) -> Result<End, ApiError> {
+        let mut partitions = self.beginning();
+        let stop = self.front.stop.clone();
+        loop {
+            if !partitions.is_empty() {
+                let token = self.front.token(tokens.clone());
+                let answer = v1::TailResponse { partitions, token };
+                tokio::select! {
+                    biased;
+                    sent = answers.send(Ok(answer)) => if sent.is_err() { return Ok(End::Gone) },
+                    () = call.deadline_passed() => return Err(call.too_late()),
+                }
+            }
+            self.cursors
+                .retain(|_, cursor| cursor.end.is_none_or(|end| cursor.next < end));
+            if self.cursors.is_empty() {
+                return Ok(End::Done);
+            }
+            partitions = tokio::select! {
+                biased;
+                () = answers.closed() => return Ok(End::Gone),
+                () = stop.cancelled() => return Err(going_away()),
+                () = call.deadline_passed() => return Err(call.too_late()),
+                read = self.read_once() => read?,
+            };
+        }
+    }
+
+    /// Where reading begins, for every partition.
+    fn beginning(&self) -> Vec<v1::PartitionData> {
+        let cursors = self.cursors.iter();
+        let data = cursors.map(|(partition, cursor)| v1::PartitionData {
+            partition: *partition,
+            next_offset: cursor.next.get(),
+            high_watermark: cursor.bounds.high_watermark.get(),
+            log_start_offset: cursor.bounds.log_start.get(),
+            ..v1::PartitionData::default()
+        });
+        data.collect()
+    }
+
+    /// Reads once. Empty if there was no news for a while.
+    async fn read_once(&mut self) -> Result<Vec<v1::PartitionData>, ApiError> {
+        let wanted: Vec<(u32, Cursor)> = self
+            .cursors
+            .iter()
+            .map(|(index, cursor)| (*index, *cursor))
+            .collect();
+        let bytes_max = self.bytes_max;
+        let request = FetchRequest {
+            partitions: wanted
+                .iter()
+                .map(|(_, cursor)| FetchPartition {
+                    partition: cursor.at,
+                    offset: cursor.next,
+                    bytes_max,
+                })
+                .collect(),
+            bytes_max,
+            bytes_min: 1,
+            wait_max: LOOK_AROUND,
+        };
+        let fetched = self.front.engine().fetch(request).await;
+        self.front
+            .charge_read(&self.caller, self.topic.name.as_str(), fetched.bytes())
+            .await?;
+        let mut data = Vec::new();
+        let mut may_pass = false;
+        for ((index, cursor), result) in wanted.into_iter().zip(fetched.partitions) {
+            let result = result.map_err(|(_, error)| error);
+            if result.as_ref().is_ok_and(|found| found.batches.is_empty()) {
+                continue;
+            }
+            if result
+                .as_ref()
+                .is_err_and(|error| error.code().is_retriable())
+            {
+                may_pass = true;
+                continue;
+            }
+            data.push(self.deliver(index, cursor, result));
+        }
+        if data.is_empty() && may_pass {
+            self.front.parts.env.clock.sleep(RETRY_AFTER).await;
+        }
+        if data.is_empty() {
+            self.look_around().await?;
+        }
+        Ok(data)
+    }
+
+    /// Turns what was found into an answer and moves on. A partition whose error will not pass is told
+    /// of once and read no more.
+    fn deliver(
+        &mut self,
+        index: u32,
+        cursor: Cursor,
+        result: Result<tidelog_broker_engine::FetchedPartition, tidelog_broker_engine::FetchError>,
+    ) -> v1::PartitionData {
+        let mut data = partition_data(String::new(), index, cursor.next, self.form, result);
+        if let (Some(v1::partition_data::Data::Records(records)), Some(end)) =
+            (&mut data.data, cursor.end)
+        {
+            records.records.retain(|record| record.offset < end.get());
+        }
+        if data.error.is_some() {
+            self.cursors.remove(&index);
+        } else if let Some(cursor) = self.cursors.get_mut(&index) {
+            cursor.next = Offset::new(data.next_offset);
+        }
+        data
+    }
+
+    /// Finds out whether the topic is still there and has grown.
+    async fn look_around(&mut self) -> Result<(), ApiError> {
+        let name = self.topic.name.as_str();
+        let topic = self
+            .front
+            .topic(&self.caller, Operation::Read, name, ONE_REQUEST)
+            .await?;
+        if topic.id != self.topic.id {
+            let message = format!("topic `{name}` was deleted and created again");
+            return Err(ApiError::new(ErrorCode::UnknownTopic, message));
+        }
+        if self.grows {
+            for index in self.topic.partition_count()..topic.partition_count() {
+                if let Ok((at, _)) = topic.partition(PartitionIndex::new(index)) {
+                    let (next, bounds) = (Offset::ZERO, PartitionBounds::default());
+                    self.cursors.insert(
+                        index,
+                        Cursor {
+                            at,
+                            next,
+                            end: None,
+                            bounds,
+                        },
+                    );
+                }
+            }
+        }
+        self.topic = topic;
+        Ok(())
+    }
+}

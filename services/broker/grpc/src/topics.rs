@@ -1,0 +1,374 @@
+//! `TopicService` and `ClusterService`.
+
+use std::collections::BTreeMap;
+
+use tidelog_api::{ApiError, v1};
+use tidelog_metadata_api::{ConfigKey, NewTopic, TopicInfo, TopicSelector, TopicState};
+use tidelog_runtime::access::{Caller, Operation, Resource};
+use tidelog_types::limits::{
+    BATCH_BYTES_MAX_DEFAULT, BATCH_BYTES_MAX_LIMIT, FENCING_TOKEN_BYTES_MAX, TOPIC_PARTITIONS_MAX,
+};
+use tidelog_types::{Timestamp, TopicId};
+
+use crate::errors::catalogue_error;
+use crate::fetch::ONE_REQUEST;
+use crate::front::{Front, topic_name};
+use crate::settings::{PRODUCE_ENTRIES_MAX, REQUEST_PARTITIONS_MAX};
+
+/// Topics in a page that does not say how many.
+const PAGE_SIZE_DEFAULT: u32 = 100;
+/// Topics in a page, at most.
+const PAGE_SIZE_MAX: u32 = 1_000;
+
+/// A time as protobuf has it.
+pub(crate) fn to_timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let millis = time.as_millis();
+    prost_types::Timestamp {
+        seconds: millis.div_euclid(1_000),
+        nanos: i32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap_or_default(),
+    }
+}
+
+fn to_proto(topic: &TopicInfo) -> v1::Topic {
+    let set = topic.config.as_set();
+    let known = ConfigKey::all().iter().map(|key| {
+        let value = set.get(key.name);
+        v1::ConfigEntry {
+            key: key.name.to_owned(),
+            value: value.map_or_else(|| key.default.to_owned(), Clone::clone),
+            is_default: value.is_none(),
+        }
+    });
+    let (state, delete_time, purge_time) = match topic.state {
+        TopicState::Live => (v1::TopicState::Active, None, None),
+        TopicState::Deleted { at, purge_after } => (
+            v1::TopicState::Deleted,
+            Some(to_timestamp(at)),
+            Some(to_timestamp(purge_after)),
+        ),
+    };
+    v1::Topic {
+        name: topic.name.to_string(),
+        topic_id: topic.id.to_string(),
+        partition_count: topic.partition_count(),
+        config: known.collect(),
+        create_time: Some(to_timestamp(topic.created_at)),
+        state: state.into(),
+        delete_time,
+        purge_time,
+    }
+}
+
+/// A topic by name or, where an id is given, by that.
+fn selector(name: &str, id: &str) -> Result<TopicSelector, ApiError> {
+    if id.is_empty() {
+        return Ok(TopicSelector::Name(topic_name(name)?));
+    }
+    let id: TopicId = id
+        .parse()
+        .map_err(|_| ApiError::invalid(format!("`{id}` is not a topic id")))?;
+    Ok(TopicSelector::Id(id))
+}
+
+impl Front {
+    pub(crate) async fn create_topic(
+        &self,
+        caller: &Caller,
+        request: v1::CreateTopicRequest,
+    ) -> Result<v1::CreateTopicResponse, ApiError> {
+        self.allow(
+            caller,
+            Operation::Create,
+            Resource::Topic(&request.name),
+            ONE_REQUEST,
+        )
+        .await?;
+        let name = topic_name(&request.name)?;
+        let tokens = self.catch_up(&request.token).await?;
+        let partitions = match request.partition_count {
+            0 => self.parts.settings.default_partitions,
+            count => count,
+        };
+        let config = request.config;
+        let validate_only = request.validate_only;
+        let topic = NewTopic {
+            name,
+            partitions,
+            config,
+            validate_only,
+        };
+        let topic = self.engine().catalogue().create_topic(topic).await;
+        let topic = topic.map_err(|error| catalogue_error(&error))?;
+        Ok(v1::CreateTopicResponse {
+            topic: Some(to_proto(&topic)),
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn get_topic(
+        &self,
+        caller: &Caller,
+        request: v1::GetTopicRequest,
+    ) -> Result<v1::GetTopicResponse, ApiError> {
+        let tokens = self.catch_up(&request.token).await?;
+        let topic = self
+            .topic(
+                caller,
+                Operation::DescribeConfigs,
+                &request.name,
+                ONE_REQUEST,
+            )
+            .await?;
+        Ok(v1::GetTopicResponse {
+            topic: Some(to_proto(&topic)),
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn list_topics(
+        &self,
+        caller: &Caller,
+        request: v1::ListTopicsRequest,
+    ) -> Result<v1::ListTopicsResponse, ApiError> {
+        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
+            .await?;
+        let tokens = self.catch_up(&request.token).await?;
+        let size = match request.page_size {
+            0 => PAGE_SIZE_DEFAULT,
+            size => size.min(PAGE_SIZE_MAX),
+        };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let mut after = page_token(&request.page_token)?;
+        let mut topics = Vec::new();
+        // A prefix may leave out whole pages.
+        loop {
+            let count = size - topics.len();
+            let page = self
+                .engine()
+                .catalogue()
+                .list_topics(&after, count, request.deleted)
+                .await;
+            let page = page.map_err(|error| catalogue_error(&error))?;
+            let wanted = page.topics.iter().filter(|topic| {
+                topic.name.as_str().starts_with(&request.name_prefix)
+                    && self
+                        .parts
+                        .authorizer
+                        .authorize(
+                            caller,
+                            Operation::Describe,
+                            Resource::Topic(topic.name.as_str()),
+                        )
+                        .is_ok()
+            });
+            topics.extend(wanted.map(|topic| to_proto(topic)));
+            after = page.next;
+            if topics.len() >= size || after.is_empty() {
+                break;
+            }
+        }
+        let next_page_token = hex(&after);
+        Ok(v1::ListTopicsResponse {
+            topics,
+            next_page_token,
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn alter_topic_config(
+        &self,
+        caller: &Caller,
+        request: v1::AlterTopicConfigRequest,
+    ) -> Result<v1::AlterTopicConfigResponse, ApiError> {
+        self.allow(
+            caller,
+            Operation::AlterConfigs,
+            Resource::Topic(&request.name),
+            ONE_REQUEST,
+        )
+        .await?;
+        let selector = selector(&request.name, "")?;
+        let tokens = self.catch_up(&request.token).await?;
+        let changes = changes(request.set, request.unset)?;
+        let catalogue = self.engine().catalogue();
+        let topic = catalogue
+            .alter_topic_config(&selector, changes, request.validate_only)
+            .await;
+        let topic = topic.map_err(|error| catalogue_error(&error))?;
+        let token = self.token(tokens);
+        Ok(v1::AlterTopicConfigResponse {
+            topic: Some(to_proto(&topic)),
+            token,
+        })
+    }
+
+    pub(crate) async fn add_partitions(
+        &self,
+        caller: &Caller,
+        request: v1::AddPartitionsRequest,
+    ) -> Result<v1::AddPartitionsResponse, ApiError> {
+        self.allow(
+            caller,
+            Operation::Alter,
+            Resource::Topic(&request.name),
+            ONE_REQUEST,
+        )
+        .await?;
+        let selector = selector(&request.name, "")?;
+        let tokens = self.catch_up(&request.token).await?;
+        let count = request.partition_count;
+        let topic = self
+            .engine()
+            .catalogue()
+            .add_partitions(&selector, count)
+            .await;
+        let topic = topic.map_err(|error| catalogue_error(&error))?;
+        Ok(v1::AddPartitionsResponse {
+            topic: Some(to_proto(&topic)),
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn delete_topic(
+        &self,
+        caller: &Caller,
+        request: v1::DeleteTopicRequest,
+    ) -> Result<v1::DeleteTopicResponse, ApiError> {
+        self.allow(
+            caller,
+            Operation::Delete,
+            Resource::Topic(&request.name),
+            ONE_REQUEST,
+        )
+        .await?;
+        let selector = selector(&request.name, &request.topic_id)?;
+        let tokens = self.catch_up(&request.token).await?;
+        let topic = self.engine().catalogue().delete_topic(&selector).await;
+        let topic = topic.map_err(|error| catalogue_error(&error))?;
+        Ok(v1::DeleteTopicResponse {
+            topic: Some(to_proto(&topic)),
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn undelete_topic(
+        &self,
+        caller: &Caller,
+        request: v1::UndeleteTopicRequest,
+    ) -> Result<v1::UndeleteTopicResponse, ApiError> {
+        self.allow(
+            caller,
+            Operation::Delete,
+            Resource::Topic(&request.name),
+            ONE_REQUEST,
+        )
+        .await?;
+        let selector = selector(&request.name, &request.topic_id)?;
+        let tokens = self.catch_up(&request.token).await?;
+        let topic = self.engine().catalogue().undelete_topic(&selector).await;
+        let topic = topic.map_err(|error| catalogue_error(&error))?;
+        Ok(v1::UndeleteTopicResponse {
+            topic: Some(to_proto(&topic)),
+            token: self.token(tokens),
+        })
+    }
+
+    pub(crate) async fn describe_cluster(
+        &self,
+        caller: &Caller,
+        request: v1::DescribeClusterRequest,
+    ) -> Result<v1::DescribeClusterResponse, ApiError> {
+        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
+            .await?;
+        let tokens = self.catch_up(&request.token).await?;
+        let settings = &self.parts.settings;
+        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        Ok(v1::DescribeClusterResponse {
+            cluster_id: self.engine().cluster().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: Vec::new(),
+            limits: Some(v1::ClusterLimits {
+                max_request_bytes: number(settings.request_bytes_max),
+                default_batch_bytes: BATCH_BYTES_MAX_DEFAULT,
+                max_batch_bytes: BATCH_BYTES_MAX_LIMIT,
+                max_topic_partitions: TOPIC_PARTITIONS_MAX,
+                default_partition_count: settings.default_partitions,
+                max_fencing_token_bytes: number(FENCING_TOKEN_BYTES_MAX),
+                max_produce_entries: number(PRODUCE_ENTRIES_MAX),
+                max_request_partitions: number(REQUEST_PARTITIONS_MAX),
+                max_fetch_bytes: settings.fetch_bytes_max,
+            }),
+            token: self.token(tokens),
+        })
+    }
+}
+
+/// What an alteration sets and unsets; a key is in one of the two.
+fn changes(
+    set: BTreeMap<String, String>,
+    unset: Vec<String>,
+) -> Result<BTreeMap<String, Option<String>>, ApiError> {
+    let mut changes: BTreeMap<String, Option<String>> = set
+        .into_iter()
+        .map(|(key, value)| (key, Some(value)))
+        .collect();
+    for key in unset {
+        if changes.insert(key.clone(), None).is_some() {
+            let message = format!("`{key}` stands in `set` and `unset`, or twice in `unset`");
+            return Err(ApiError::invalid(message));
+        }
+    }
+    if changes.is_empty() {
+        return Err(ApiError::invalid("`set` or `unset` names at least one key"));
+    }
+    Ok(changes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+fn page_token(text: &str) -> Result<Vec<u8>, ApiError> {
+    let foreign = || ApiError::invalid("the page token is not one that this service gave out");
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(foreign());
+    }
+    let byte = |pair: &[u8; 2]| {
+        let text = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    pairs
+        .iter()
+        .map(byte)
+        .collect::<Option<Vec<u8>>>()
+        .ok_or_else(foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_tokens_survive_the_wire_and_foreign_ones_are_refused() {
+        let after = b"orders.v1".to_vec();
+        assert_eq!(page_token(&hex(&after)).unwrap(), after);
+        assert_eq!(page_token("").unwrap(), Vec::<u8>::new());
+        for bad in ["f", "zz", "0g", "\u{e9}"] {
+            assert!(page_token(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_before_1970_keep_their_nanoseconds_positive() {
+        let time = to_timestamp(Timestamp::from_millis(-1));
+        assert_eq!((time.seconds, time.nanos), (-1, 999_000_000));
+    }
+}
