@@ -24,7 +24,7 @@ pub(crate) enum ContextCommand {
     Set {
         /// The context's name.
         name: String,
-        /// Where its cluster is, such as http://127.0.0.1:7070; more than one with commas.
+        /// Where its cluster is, such as `http://127.0.0.1:7070`; more than one with commas.
         #[arg(required = true, value_delimiter = ',')]
         url: Vec<String>,
     },

@@ -88,7 +88,7 @@ pub(crate) async fn run(args: DeleteRecordsArgs, global: &Global, env: Env) -> R
         .collect();
     print(global.output, &rows, || table(&rows))?;
     match failed {
-        Some(error) => Err(ClientError::Api(ApiError::from_proto(&error)).into()),
+        Some(error) => Err(ClientError::Api(ApiError::from_proto(error)).into()),
         None => Ok(Exit::Ok),
     }
 }

@@ -1,7 +1,7 @@
 //! Errors of commands: what happened, what to do, and how the process ends.
 
 use std::error::Error as StdError;
-use std::io::{self, Write as _};
+use std::io;
 
 use thiserror::Error;
 use tidelog_client::{ClientError, ErrorCode, ProduceError, SendError};
@@ -100,8 +100,7 @@ impl CliError {
     /// How the process ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Settings(_) => Exit::Usage,
-            Self::Client(ClientError::Setup(_)) => Exit::Usage,
+            Self::Usage(_) | Self::Settings(_) | Self::Client(ClientError::Setup(_)) => Exit::Usage,
             Self::Client(ClientError::TimedOut { .. }) => Exit::Unavailable,
             Self::Client(error) => error.code().map_or(Exit::Error, exit_of),
             Self::Produce(error) => error.code().map_or(Exit::Error, exit_of),
@@ -123,9 +122,7 @@ impl CliError {
             ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Some(
                 "is the server running? start one with `tidelog serve`, or name it with --address",
             ),
-            ErrorCode::UnknownTopic => {
-                Some("`tidelog topic list` shows the topics, `tidelog topic create` makes one")
-            }
+            ErrorCode::UnknownTopic => Some("`tidelog topic create` makes a topic"),
             ErrorCode::UnknownPartition => {
                 Some("`tidelog topic describe` shows how many partitions there are")
             }
@@ -213,7 +210,7 @@ mod tests {
             text.starts_with("error: topic `x` does not exist\n"),
             "{text}"
         );
-        assert!(text.contains("hint: `tidelog topic list`"), "{text}");
+        assert!(text.contains("hint: `tidelog topic create`"), "{text}");
     }
 
     #[test]

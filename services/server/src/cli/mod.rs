@@ -47,7 +47,7 @@ pub(crate) struct Cli {
 /// What every command that speaks to a cluster takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Where the cluster is, such as http://127.0.0.1:7070; more than one with commas. Wins over the
+    /// Where the cluster is, such as `http://127.0.0.1:7070`; more than one with commas. Wins over the
     /// context.
     #[arg(
         long,

@@ -89,7 +89,7 @@ async fn list(
         .collect();
     let results = log.list_offsets(partitions).await?;
     match results.iter().find_map(|result| result.error.as_ref()) {
-        Some(error) => Err(ClientError::Api(ApiError::from_proto(error)).into()),
+        Some(error) => Err(ClientError::Api(ApiError::from_proto(error.clone())).into()),
         None => Ok(results),
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct SettingsArgs {
     /// The local folder that is the bucket [default: ./tidelog-data].
     #[arg(long, value_name = "DIR", conflicts_with = "bucket")]
     data: Option<PathBuf>,
-    /// The bucket, as s3://NAME or s3://NAME/PREFIX.
+    /// The bucket, as `s3://NAME` or `s3://NAME/PREFIX`.
     #[arg(long, value_name = "URL")]
     bucket: Option<String>,
     /// A TOML file with settings.

@@ -185,16 +185,21 @@ fn pairs(arguments: &[String]) -> Result<Vec<(String, String)>> {
 }
 
 fn shown(topic: v1::Topic) -> Shown {
-    let time = |time: Option<tidelog_client::v1::Timestamp>| time.map(|time| moment(&time));
     let state = match topic.state() {
         v1::TopicState::Deleted => "deleted",
         v1::TopicState::Active | v1::TopicState::Unspecified => "active",
     };
     Shown {
         state,
-        created: time(topic.create_time),
-        deleted: time(topic.delete_time),
-        purged: time(topic.purge_time),
+        created: topic
+            .create_time
+            .map(|time| moment(time.seconds, time.nanos)),
+        deleted: topic
+            .delete_time
+            .map(|time| moment(time.seconds, time.nanos)),
+        purged: topic
+            .purge_time
+            .map(|time| moment(time.seconds, time.nanos)),
         name: topic.name,
         id: topic.topic_id,
         partitions: topic.partition_count,
@@ -212,6 +217,14 @@ fn shown(topic: v1::Topic) -> Shown {
             })
             .collect(),
     }
+}
+
+fn moment(seconds: i64, nanos: i32) -> String {
+    times::format(
+        seconds
+            .saturating_mul(1000)
+            .saturating_add(i64::from(nanos) / 1_000_000),
+    )
 }
 
 fn list_table(topics: &[Shown], deleted: bool) -> Table {

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tidelog_blob::local::sweep;
 use tidelog_blob::{ClusterLayout, Location, OpenedStore, Role};
 use tidelog_broker_engine::{
     AppendMetrics, AppendSettings, CrashPlan, Engine, EngineParts, EngineSettings, FetchMetrics,
     FetchSettings,
 };
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError};
-use tidelog_cache::{CacheSettings, PageCache};
+use tidelog_cache::{CacheMetrics, CacheSettings, PageCache};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_runtime::settings::Settings;
@@ -108,7 +107,7 @@ pub(super) async fn start(
         settings,
         identity,
         listeners,
-        env,
+        &env,
         registry,
         Built {
             grpc,
@@ -117,7 +116,6 @@ pub(super) async fn start(
             serving,
         },
     )
-    .await
 }
 
 /// What is ready to serve.
@@ -128,11 +126,11 @@ struct Built {
     serving: Condition,
 }
 
-async fn serve(
+fn serve(
     settings: &Settings,
     identity: &Identity,
     listeners: Listeners,
-    env: Env,
+    env: &Env,
     registry: Registry,
     built: Built,
 ) -> Result<Running> {
@@ -183,7 +181,7 @@ fn sweep_in_background(opened: &OpenedStore, settings: &Settings, env: &Env) {
     let clock = Arc::clone(&env.clock);
     let stale_after = settings.local.stale_staged_after.get();
     env.supervisor.spawn("sweep", async move {
-        if let Err(error) = sweep::sweep(&folder, stale_after, clock.as_ref()).await {
+        if let Err(error) = tidelog_blob::local::sweep(&folder, stale_after, clock.as_ref()).await {
             tracing::warn!(%error, "stale staged files were not removed");
         }
     });
@@ -267,7 +265,7 @@ fn caches(settings: &Settings, plan: &MemoryPlan, registry: &mut Registry) -> (P
         catch_up_bytes: bytes(pages / 3),
     };
     (
-        PageCache::with_pools(pools, tidelog_cache::Metrics::register(registry)),
+        PageCache::with_pools(pools, CacheMetrics::new(registry)),
         extents,
     )
 }
@@ -338,7 +336,7 @@ pub(crate) fn all_metrics() -> Registry {
     tidelog_blob::Metrics::register(&mut registry);
     tidelog_store_embedded::Metrics::register(&mut registry);
     SequencerMetrics::new(&mut registry);
-    tidelog_cache::Metrics::register(&mut registry);
+    CacheMetrics::new(&mut registry);
     AppendMetrics::new(&mut registry);
     FetchMetrics::new(&mut registry);
     GrpcMetrics::new(&mut registry);

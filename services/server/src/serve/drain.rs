@@ -117,7 +117,7 @@ fn store_error(reason: &CloseReason) -> CliError {
             Exit::Fenced,
             "another process has taken over the bucket: only one may serve it, and it is not this one",
         ),
-        CloseReason::Stopped | CloseReason::Failed(_) => CliError::other(
+        reason => CliError::other(
             Exit::FailStop,
             format!(
                 "the metadata store {reason}: start again, what was acknowledged is in the bucket"

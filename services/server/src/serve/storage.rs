@@ -42,17 +42,15 @@ pub(crate) fn open(settings: &Settings) -> Result<OpenedStore> {
 }
 
 fn location(settings: &Settings) -> Result<Location> {
-    match &settings.bucket {
-        Some(bucket) => bucket
+    if let Some(bucket) = &settings.bucket {
+        return bucket
             .parse()
-            .map_err(|error: tidelog_blob::LocationError| CliError::usage(error.to_string())),
-        None => {
-            let folder = settings.data.clone();
-            Ok(Location::Folder(
-                folder.unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
-            ))
-        }
+            .map_err(|error: tidelog_blob::LocationError| CliError::usage(error.to_string()));
     }
+    let folder = settings.data.clone();
+    Ok(Location::Folder(
+        folder.unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
+    ))
 }
 
 /// The same values under the names of the object-store seam.

@@ -83,10 +83,11 @@ pub fn start(
 
 /// Log lines go to standard error, so that standard output belongs to the command.
 fn log_layer(log: &LogSettings) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|source| TelemetryError::Level {
-        level: log.level.clone(),
-        source,
-    })?;
+    let filter =
+        EnvFilter::try_new(directives(&log.level)).map_err(|source| TelemetryError::Level {
+            level: log.level.clone(),
+            source,
+        })?;
     let terminal = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let as_text = match log.format {
@@ -109,6 +110,16 @@ fn log_layer(log: &LogSettings) -> Result<Box<dyn Layer<Registry> + Send + Sync>
     })
 }
 
+/// A level alone is meant for our own code: that of libraries is quieter. Directives are taken as they are.
+fn directives(level: &str) -> String {
+    match level.trim().to_ascii_lowercase().as_str() {
+        "info" => "warn,tidelog=info".to_owned(),
+        "debug" => "warn,tidelog=debug".to_owned(),
+        "trace" => "info,tidelog=trace".to_owned(),
+        _ => level.to_owned(),
+    }
+}
+
 impl Telemetry {
     /// Exports what is left. Blocks for a few seconds at most.
     pub fn shutdown(self) {
@@ -122,6 +133,14 @@ impl Telemetry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_is_meant_for_our_own_code() {
+        assert_eq!(directives("info"), "warn,tidelog=info");
+        assert_eq!(directives("Trace"), "info,tidelog=trace");
+        assert_eq!(directives("error"), "error");
+        assert_eq!(directives("info,hyper=debug"), "info,hyper=debug");
+    }
 
     #[test]
     fn directives_are_a_level_and_nonsense_is_refused() {

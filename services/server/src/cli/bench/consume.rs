@@ -64,7 +64,7 @@ async fn consume(client: Client, args: ConsumeArgs, partitions: Vec<u32>) -> Res
                 records += 1;
             }
         } else {
-            records += chunk.offsets.len();
+            records += chunk.offsets.count();
         }
     }
 }

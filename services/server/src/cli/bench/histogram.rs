@@ -60,7 +60,8 @@ fn bucket(value: u64) -> usize {
         .checked_ilog2()
         .unwrap_or(0)
         .saturating_sub(STEPS_LOG2);
-    let step = (value >> doublings) as usize;
+    // At most two times the steps, by the choice of the doublings.
+    let step = usize::try_from(value >> doublings).unwrap_or(usize::MAX);
     doublings as usize * STEPS + step
 }
 
