@@ -27,7 +27,10 @@ const GROUP_BYTES_MAX: usize = 320 * 1024;
 
 /// The task must end. The reason was logged.
 #[derive(Clone, Copy, Debug)]
-struct Ended;
+struct Ended {
+    /// Another owns the shard.
+    fenced: bool,
+}
 
 /// A group as it was sent to the store.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Actor {
         shown: watch::Sender<GroupNumber>,
     ) -> Result<Self, SequencerError> {
         let store = parts.store.as_ref();
-        let (lease, since) = Lease::take(store, parts.keys, shard, parts.owner).await?;
+        let (lease, since) = Lease::take(store, &parts.env, parts.keys, shard, parts.owner).await?;
         let (state, loaded) = load(store, parts.keys, shard, since).await?;
         tracing::info!(
             shard = shard.get(),
@@ -91,31 +94,35 @@ impl Actor {
 
     /// Works until the process drains or the shard is lost.
     pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let ended = self.work(&mut messages).await.err();
+        let fenced = ended.is_some_and(|ended| ended.fenced);
+        messages.close();
+        while let Ok(message) = messages.try_recv() {
+            message.give_up(fenced, "the sequencer has ended");
+        }
+    }
+
+    /// Ends well when the process drains, and badly when the shard or the store is lost.
+    async fn work(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<(), Ended> {
         loop {
             let first = tokio::select! {
                 biased;
                 message = messages.recv() => message,
                 () = self.drained.cancelled() => None,
                 () = self.checkpoint_time() => {
-                    if self.checkpoint_step().await.is_err() {
-                        break;
-                    }
+                    self.checkpoint_step().await?;
                     continue;
                 }
             };
             let Some(first) = first else {
-                break;
+                return Ok(());
             };
-            let group = gather(first, &mut messages);
-            if self.run_group(group).await.is_err() {
-                break;
-            }
-            if self.checkpoint_is_due() && self.checkpoint_step().await.is_err() {
-                break;
+            let group = gather(first, messages);
+            self.run_group(group).await?;
+            if self.checkpoint_is_due() {
+                self.checkpoint_step().await?;
             }
         }
-        // Whoever still waits hears of the end by the dropped reply.
-        messages.close();
     }
 
     // ----- groups ---------------------------------------------------------------------------------
@@ -422,7 +429,7 @@ impl Actor {
         for message in group {
             message.give_up(fenced, &reason);
         }
-        Ended
+        Ended { fenced }
     }
 }
 

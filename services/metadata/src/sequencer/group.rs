@@ -198,7 +198,8 @@ impl<'a> Group<'a> {
             if let (Outcome::Refused { code, detail }, Some(order)) = (outcome, order) {
                 self.decided
                     .broken
-                    .insert((order, partition), (*code, detail.clone()));
+                    .entry((order, partition))
+                    .or_insert_with(|| (*code, detail.clone()));
             }
         }
     }
@@ -253,7 +254,8 @@ impl<'a> Group<'a> {
         if let (Outcome::Refused { code, detail }, Some(order)) = (&outcome, aside.order) {
             self.decided
                 .broken
-                .insert((order, partition), (*code, detail.clone()));
+                .entry((order, partition))
+                .or_insert_with(|| (*code, detail.clone()));
         }
         outcome
     }

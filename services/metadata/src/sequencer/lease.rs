@@ -1,10 +1,12 @@
 //! Ownership of a shard: taking it, proving it in every transaction, settling an unknown commit.
 
 use bytes::Bytes;
+use tidelog_env::Env;
 use tidelog_store::{ReadMode, Store, Transaction, Version};
 use tidelog_types::{GroupNumber, ShardId};
 
-use super::error::SequencerError;
+use super::error::{Next, SequencerError};
+use crate::catalogue::RETRY;
 use crate::keyspace::{Keyspace, LeaseRow, RowError};
 
 /// The lease that this process holds on a shard.
@@ -21,7 +23,31 @@ impl Lease {
     /// now on conflicts or finds another name in the row.
     ///
     /// Returns the version of the transaction: what is read for the new owner must not be older (C4).
+    ///
+    /// A conflict, for example with an owner that settles a commit, and an unknown outcome are tried again:
+    /// the next attempt raises the epoch above whatever is there, and what is late then conflicts.
     pub(crate) async fn take(
+        store: &dyn Store,
+        env: &Env,
+        keys: Keyspace,
+        shard: ShardId,
+        owner: [u8; 16],
+    ) -> Result<(Self, Version), SequencerError> {
+        let mut backoff = RETRY.start();
+        loop {
+            let error = match Self::try_take(store, keys, shard, owner).await {
+                Ok(taken) => return Ok(taken),
+                Err(error) => error,
+            };
+            let wait = backoff.next_wait(env.rng.as_ref());
+            let (Next::Recover, Some(wait)) = (error.next(), wait) else {
+                return Err(error);
+            };
+            env.clock.sleep(wait).await;
+        }
+    }
+
+    async fn try_take(
         store: &dyn Store,
         keys: Keyspace,
         shard: ShardId,

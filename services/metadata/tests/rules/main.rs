@@ -1,6 +1,8 @@
 //! The commit rules C1 to C10, the catalogue and the rows, each shown on the memory store.
 
+mod limits;
 mod manifests;
+mod model;
 mod store;
 mod world;
 

@@ -7,7 +7,7 @@ use tidelog_metadata_api::{
 };
 use tidelog_types::{
     BucketId, ErrorCode, Incarnation, Offset, ProducerEpoch, ProducerId, SegmentName,
-    SegmentSequence, Timestamp, TopicPartition,
+    SegmentSequence, ShardId, Timestamp, TopicPartition,
 };
 
 use crate::world::SHARD;
@@ -91,6 +91,17 @@ impl Draft {
             batches: batches.iter().copied().collect(),
         });
         self
+    }
+
+    pub(crate) const fn shard(mut self, shard: ShardId) -> Self {
+        self.0.manifest.shard = shard;
+        self
+    }
+
+    /// The partition of the slice that was added last.
+    pub(crate) fn last_partition(&self) -> TopicPartition {
+        let last = self.0.manifest.slices.last();
+        last.map(|slice| slice.partition).expect("a slice")
     }
 
     pub(crate) fn writer(mut self, writer: Incarnation) -> Self {

@@ -119,6 +119,14 @@ impl World {
         }
     }
 
+    /// A world whose processes draw from their own seeds.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self {
+            seeds: AtomicU64::new(seed),
+            ..Self::new()
+        }
+    }
+
     pub(crate) fn with(settings: SequencerSettings) -> Self {
         Self {
             settings,

@@ -1,0 +1,406 @@
+//! Makes random steps on a real service and on the judge, and compares the two.
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use std::time::Duration;
+use tidelog_env::{Rng as _, SeededRng};
+use tidelog_format::manifest::BatchEntry;
+use tidelog_metadata::keyspace::KeyKind;
+use tidelog_metadata_api::{
+    BatchCondition, Catalogue as _, CommitError, Log as _, ShardCommit, TopicSelector,
+};
+use tidelog_store::memory::{CommitFault, Landing};
+use tidelog_types::{Offset, SegmentSequence, ShardId, TopicPartition};
+
+use super::judge::Judge;
+use crate::manifests::{Draft, WRITER, at_epoch, plain, segment, token};
+use crate::store::TestStore;
+use crate::world::{PARTITIONS, Process, World, partition, settings};
+
+const FAULTS: [CommitFault; 8] = [
+    CommitFault::Conflict,
+    CommitFault::TooOld,
+    CommitFault::Unavailable,
+    CommitFault::Unknown(Landing::Now),
+    CommitFault::Unknown(Landing::Never),
+    CommitFault::Unknown(Landing::Later { after_commits: 0 }),
+    CommitFault::Unknown(Landing::Later { after_commits: 1 }),
+    CommitFault::Unknown(Landing::Later { after_commits: 5 }),
+];
+const FAULTY: [KeyKind; 5] = [
+    KeyKind::Tail,
+    KeyKind::Tail,
+    KeyKind::Lease,
+    KeyKind::Partition,
+    KeyKind::Checkpoint,
+];
+const TOKENS: [&str; 3] = ["", "red", "blue"];
+
+/// What a burst asks for.
+#[derive(Clone, Debug)]
+enum Ask {
+    Commit(ShardCommit),
+    SetToken(TopicPartition, &'static str),
+    DeleteRecords(TopicPartition, u64),
+}
+
+/// What became of it; `None` if it is to be asked again.
+#[derive(Debug)]
+enum Reply {
+    Outcomes(Vec<tidelog_format::manifest::Outcome>),
+    BelowFloor,
+    Done,
+}
+
+pub(crate) struct Driver {
+    seed: u64,
+    rng: SeededRng,
+    world: World,
+    store: TestStore,
+    process: Process,
+    shards: Vec<ShardId>,
+    judge: Judge,
+    sent: Vec<ShardCommit>,
+    sequence: u64,
+    burst: u64,
+}
+
+impl Driver {
+    pub(crate) async fn new(seed: u64) -> Self {
+        let rng = SeededRng::new(seed);
+        let mut world = World::seeded(seed * 1_000 + 1);
+        world.shards = 2;
+        world.settings = settings([1, 3, u32::MAX][pick(&rng, 3)]);
+        world.settings.producers_in_memory = [0, 100_000][pick(&rng, 2)];
+        let store = world.store.clone();
+        let process = world.open().await;
+        let topic = TopicSelector::Number(partition(0).topic);
+        let topic = process.topic(&topic).await.expect("it was created");
+        let shards = topic.partitions.iter().map(|info| info.shard).collect();
+        Self {
+            seed,
+            rng,
+            world,
+            store,
+            process,
+            shards,
+            judge: Judge::default(),
+            sent: Vec::new(),
+            sequence: 0,
+            burst: 0,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> Vec<(Bytes, Bytes)> {
+        self.store.memory.dump()
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        pick(&self.rng, bound)
+    }
+
+    fn chance(&self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(crate) async fn step(&mut self) {
+        match self.below(20) {
+            0..=11 => self.burst().await,
+            12 | 13 => self.resend().await,
+            14 => self.takeover().await,
+            15 => self.restart().await,
+            16 => self.raise_floor().await,
+            17 => tokio::time::sleep(Duration::from_secs(11)).await,
+            18 => drop(self.store.memory.land_delayed()),
+            _ => self.check().await,
+        }
+    }
+
+    /// Lands what is late, which must change nothing, and compares with a process that reads all anew.
+    pub(crate) async fn end(mut self) {
+        self.check().await;
+        self.process.stop().await;
+        let before = self.world.store.memory.dump();
+        for landed in self.world.store.memory.land_delayed() {
+            assert!(landed.is_err(), "seed {}", self.seed);
+        }
+        assert_eq!(self.world.store.memory.dump(), before, "seed {}", self.seed);
+        self.process = self.world.open_on(&self.world.store.sibling()).await;
+        self.check().await;
+        for commit in std::mem::take(&mut self.sent) {
+            self.settle(vec![Ask::Commit(commit)]).await;
+        }
+        self.check().await;
+    }
+
+    // ----- steps ----------------------------------------------------------------------------------
+
+    /// Several requests at once, perhaps into faults, perhaps overtaken by another process.
+    async fn burst(&mut self) {
+        self.burst += 1;
+        for _ in 0..self.below(3) {
+            let (kind, fault) = (self.below(FAULTY.len()), self.below(FAULTS.len()));
+            self.store.fail(FAULTY[kind], FAULTS[fault]);
+        }
+        let asks: Vec<_> = (0..=self.below(4)).map(|_| self.ask()).collect();
+        if !self.chance(15) {
+            return self.settle(asks).await;
+        }
+        let hold = self.store.hold(FAULTY[self.below(FAULTY.len())]);
+        let new = self.store.sibling();
+        let (process, replies) = {
+            let mut pending = Box::pin(join_all(asks.iter().map(|ask| put(&self.process, ask))));
+            let early = futures::poll!(&mut pending);
+            tokio::time::advance(Duration::from_millis(5)).await;
+            let process = self.world.open_on(&new).await;
+            drop(hold);
+            match early {
+                std::task::Poll::Ready(replies) => (process, replies),
+                std::task::Poll::Pending => (process, pending.await),
+            }
+        };
+        (self.store, self.process) = (new, process);
+        self.warm().await;
+        for (ask, reply) in asks.into_iter().zip(replies) {
+            match (&ask, reply) {
+                (Ask::SetToken(..) | Ask::DeleteRecords(..), Some(reply)) => {
+                    self.compare(&ask, &reply);
+                }
+                // Asked again in order, as a broker does, also if it was answered: what was pipelined
+                // behind a failure fails with the new owner too.
+                _ => self.settle(vec![ask]).await,
+            }
+        }
+    }
+
+    /// Asks until everything is answered, and compares.
+    async fn settle(&mut self, asks: Vec<Ask>) {
+        let replies = join_all(asks.iter().map(|ask| put(&self.process, ask))).await;
+        for (ask, reply) in asks.iter().zip(replies) {
+            let seed = self.seed;
+            let reply = reply.unwrap_or_else(|| panic!("seed {seed}: {ask:?} has no answer"));
+            self.compare(ask, &reply);
+        }
+    }
+
+    fn compare(&mut self, ask: &Ask, reply: &Reply) {
+        let seed = self.seed;
+        match (ask, reply) {
+            (Ask::Commit(commit), Reply::Outcomes(got)) => {
+                let expected = self.judge.commit(commit);
+                assert_eq!(Some(got), expected.as_ref(), "seed {seed}: {commit:?}");
+                self.sent.push(commit.clone());
+            }
+            (Ask::Commit(commit), Reply::BelowFloor) => {
+                assert_eq!(self.judge.commit(commit), None, "seed {seed}: {commit:?}");
+            }
+            (Ask::SetToken(partition, text), Reply::Done) => {
+                self.judge.set_token(*partition, token(text));
+            }
+            (Ask::DeleteRecords(partition, before), Reply::Done) => {
+                self.judge.delete_records(*partition, *before);
+            }
+            _ => panic!("seed {seed}: {reply:?} to {ask:?}"),
+        }
+    }
+
+    async fn resend(&mut self) {
+        let some: Vec<_> = (0..3)
+            .filter_map(|_| {
+                let at = self.below(self.sent.len().max(1));
+                self.sent.get(at).cloned().map(Ask::Commit)
+            })
+            .collect();
+        self.settle(some).await;
+    }
+
+    async fn takeover(&mut self) {
+        let new = self.store.sibling();
+        let process = self.world.open_on(&new).await;
+        let late = segment(u64::MAX).slice(self.some_partition(), &[plain(1)]);
+        let late = self.sharded(late).done();
+        let error = self.process.send(late).await.expect_err("it was overtaken");
+        assert_eq!(error, CommitError::NotOwner, "seed {}", self.seed);
+        (self.store, self.process) = (new, process);
+        self.warm().await;
+    }
+
+    async fn restart(&mut self) {
+        let store = self.store.sibling();
+        if self.chance(50) {
+            // In good order; else the process dies with its handles.
+            let process = self.world.open_on(&store).await;
+            let old = std::mem::replace(&mut self.process, process);
+            old.stop().await;
+        }
+        self.process = self.world.open_on(&store).await;
+        self.store = store;
+        self.warm().await;
+    }
+
+    async fn raise_floor(&mut self) {
+        let floor = self.sequence.saturating_sub(self.below(4) as u64);
+        let raised = self
+            .process
+            .raise_floor(WRITER, SegmentSequence::new(floor));
+        raised.await.expect("no fault hits a floor");
+        self.judge.floor = self.judge.floor.max(floor);
+    }
+
+    /// Asked once, a partition's shard is known, so that commands enter the mailbox when first polled.
+    async fn warm(&self) {
+        for index in 0..PARTITIONS {
+            self.process.bounds_of(partition(index)).await;
+        }
+    }
+
+    /// Everything that can be asked is as the judge says.
+    async fn check(&mut self) {
+        for index in 0..PARTITIONS {
+            let seed = self.seed;
+            let expected = self.judge.partitions.entry(partition(index)).or_default();
+            let bounds = self.process.bounds_of(partition(index)).await;
+            assert_eq!(bounds.high_watermark.get(), expected.next, "seed {seed}");
+            assert_eq!(bounds.log_start.get(), expected.log_start, "seed {seed}");
+            let mut runs = expected.runs.clone();
+            runs.retain(|run| run.next > expected.log_start);
+            let log = self.process.log_of(partition(index)).await;
+            assert_eq!(log, runs, "seed {seed}");
+            let latest = self.process.latest(partition(index)).await;
+            assert_eq!(latest, Ok(expected.next), "seed {seed}");
+        }
+    }
+
+    // ----- requests -------------------------------------------------------------------------------
+
+    fn some_partition(&self) -> TopicPartition {
+        partition(u32::try_from(self.below(PARTITIONS as usize)).expect("few"))
+    }
+
+    fn ask(&mut self) -> Ask {
+        match self.below(12) {
+            0 => Ask::SetToken(self.some_partition(), TOKENS[self.below(TOKENS.len())]),
+            1 => {
+                let partition = self.some_partition();
+                let next = self.judge.partitions.entry(partition).or_default().next;
+                let before = self.below(usize::try_from(next).expect("small") + 2);
+                Ask::DeleteRecords(partition, before as u64)
+            }
+            _ => Ask::Commit(self.commit()),
+        }
+    }
+
+    /// A manifest of one to three slices of one shard; sometimes under a name below the floor.
+    fn commit(&mut self) -> ShardCommit {
+        self.sequence += 1;
+        let is_late = self.chance(4) && self.judge.floor > 0;
+        let sequence = if is_late {
+            self.judge.floor - 1
+        } else {
+            self.sequence
+        };
+        if self.judge.receipts.contains_key(&sequence) || self.is_sent(sequence) {
+            return self.commit();
+        }
+        let first = self.some_partition();
+        let shard = self.shards[first.partition.get() as usize];
+        let mut draft = segment(sequence);
+        for slice in 0..=self.below(3) {
+            let mut partition = self.some_partition();
+            if self.shards[partition.partition.get() as usize] != shard {
+                partition = first;
+            }
+            let batches: Vec<_> = (0..=self.below(3)).map(|_| self.batch(partition)).collect();
+            let slice = u32::try_from(slice).expect("few");
+            draft = self.asides(draft.slice(partition, &batches), slice, batches.len());
+        }
+        self.sharded(draft).done()
+    }
+
+    fn is_sent(&self, sequence: u64) -> bool {
+        let names = |commit: &ShardCommit| commit.manifest.segment.sequence.get();
+        self.sent.iter().any(|commit| names(commit) == sequence)
+    }
+
+    fn sharded(&self, draft: Draft) -> Draft {
+        let commit = draft.clone().done();
+        let index = commit.manifest.slices[0].partition.partition.get();
+        draft.shard(self.shards[index as usize])
+    }
+
+    fn asides(&self, mut draft: Draft, slice: u32, batches: usize) -> Draft {
+        for batch in 0..u32::try_from(batches).expect("few") {
+            let at = draft.last_partition();
+            let known = self.judge.partitions.get(&at);
+            if self.chance(15) {
+                let next = known.map_or(0, |partition| partition.next);
+                let condition = BatchCondition {
+                    expected_next: self.chance(50).then(|| Offset::new(next)),
+                    fencing_token: self.chance(50).then(|| token(TOKENS[self.below(3)])),
+                    set_fencing_token: self.chance(50).then(|| token(TOKENS[self.below(3)])),
+                };
+                draft = draft.condition(slice, batch, condition);
+            }
+            if self.chance(40) {
+                // Two callers of this burst; another burst has others, as callers hear of failures.
+                draft = draft.order(slice, batch, self.burst * 2 + self.below(2) as u64);
+            }
+            if self.chance(3) {
+                draft = draft.dropped(slice, batch);
+            }
+        }
+        draft
+    }
+
+    fn batch(&self, partition: TopicPartition) -> BatchEntry {
+        let records = u32::try_from(1 + self.below(4)).expect("few");
+        if self.chance(25) {
+            return plain(records);
+        }
+        let id = i64::try_from(1 + self.below(3)).expect("few");
+        let known = self.judge.partitions.get(&partition);
+        let Some(known) = known.and_then(|known| known.producers.get(&id)) else {
+            return at_epoch(id, 0, i32::from(self.chance(10)), records);
+        };
+        match self.below(10) {
+            0 => at_epoch(id, known.epoch + 1, 0, records),
+            1 => at_epoch(id, known.epoch, known.next() + 1, records),
+            2 if known.epoch > 0 => at_epoch(id, known.epoch - 1, known.next(), records),
+            3 | 4 => {
+                let kept = known.kept[self.below(known.kept.len())];
+                at_epoch(id, known.epoch, kept.sequence, kept.count)
+            }
+            _ => at_epoch(id, known.epoch, known.next(), records),
+        }
+    }
+}
+
+/// Puts a request to the process when first polled.
+fn put<'a>(process: &'a Process, ask: &'a Ask) -> BoxFuture<'a, Option<Reply>> {
+    async move {
+        match ask {
+            Ask::Commit(commit) => match process.send(commit.clone()).await {
+                Ok(answer) => Some(Reply::Outcomes(answer.outcomes)),
+                Err(CommitError::BelowFloor { .. }) => Some(Reply::BelowFloor),
+                Err(error) => {
+                    assert!(error.may_ask_again(), "{error:?} to {ask:?}");
+                    None
+                }
+            },
+            Ask::SetToken(partition, text) => {
+                let set = process.set_fencing_token(*partition, None, token(text));
+                set.await.ok().map(|_| Reply::Done)
+            }
+            Ask::DeleteRecords(partition, before) => {
+                let deleted = process.delete_records(*partition, Offset::new(*before));
+                deleted.await.ok().map(|_| Reply::Done)
+            }
+        }
+    }
+    .boxed()
+}
+
+fn pick(rng: &SeededRng, bound: usize) -> usize {
+    usize::try_from(rng.below(bound as u64)).expect("below the bound")
+}
