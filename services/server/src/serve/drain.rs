@@ -75,11 +75,13 @@ async fn drain(running: Running, env: &Env) -> Exit {
     let _ = running.grpc.await;
     let closed = running.store.close().await;
     running.stop_admin.cancel();
-    let ended = env
+    // Tasks that serve the last handle end with it.
+    drop((running.engine, running.store));
+    if let Err(error) = env
         .supervisor
         .shutdown(env.clock.as_ref(), LAST_WORDS)
-        .await;
-    if let Err(error) = ended {
+        .await
+    {
         tracing::warn!(%error, "tasks were left");
     }
     match closed {
