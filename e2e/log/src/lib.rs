@@ -1,1 +1,14 @@
-//! End-to-end scenarios of the log.
+//! End-to-end scenarios of the log: the real binary, real S3, real clients, real damage.
+//!
+//! The scenarios are in `tests/log/`, one a file:
+//!
+//! | file | what it shows |
+//! | --- | --- |
+//! | `flights.rs` | a real data set comes back complete and in order |
+//! | `kill.rs` | `kill -9` at any moment loses, repeats and reorders nothing |
+//! | `fence.rs` | a second server takes the bucket over and the first does no harm |
+//! | `outage.rs` | S3 that fails, hangs or loses answers delays and does not destroy |
+//! | `drain.rs` | a server that is asked to end finishes its work first |
+//! | `idle.rs` | a server with nothing to do leaves the bucket alone |
+//! | `clients.rs` | clients made from the proto files alone, in three languages |
+//! | `bad_input/` | what is wrong is refused, with a text that says what to do |

@@ -1,0 +1,106 @@
+//! A second server on the same bucket takes it over. The first one answers clear errors, ends with a code
+//! of its own, and what it had acknowledged is all there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tidelog_client::{Client, ClientError, ClientOptions, ErrorCode};
+use tidelog_e2e_harness::history::{Recorder, check};
+use tidelog_e2e_harness::load::{Load, LoadOptions, drain};
+use tidelog_e2e_harness::{Ended, Server, ServerOptions, until};
+use tidelog_env::BackoffPolicy;
+
+use crate::support::{END_LIMIT, LOAD_LIMIT, World, records, refusal};
+
+const TOPIC: &str = "fence";
+/// Written to by no sender.
+const PROBE: &str = "probe";
+/// How a process ends that another one has fenced.
+const FENCED: Ended = Ended::Code(3);
+
+/// A client that gives up soon and tries nothing twice.
+fn impatient(server: &Server) -> Result<Client> {
+    server.client_with(ClientOptions {
+        request_timeout: Duration::from_secs(5),
+        backoff: BackoffPolicy::new(Duration::from_millis(50), Duration::from_millis(50), 1),
+        ..ClientOptions::default()
+    })
+}
+
+/// Writes through a server until it refuses; what it said.
+async fn first_error(server: &Server) -> Result<ErrorCode> {
+    let log = impatient(server)?.log();
+    until(
+        "the fenced server refuses a write",
+        END_LIMIT,
+        async || match log.produce(vec![records(PROBE, 0, ["late"])]).await {
+            Ok(results) => refusal(&results).ok().map(|error| {
+                ensure!(!error.message.is_empty(), "an error without a text");
+                let name = error.code().as_str_name().trim_start_matches("ERROR_CODE_");
+                ErrorCode::from_name(name).ok_or_else(|| anyhow::anyhow!("`{name}` is no code"))
+            }),
+            Err(ClientError::TimedOut { .. }) => Some(Ok(ErrorCode::Unavailable)),
+            Err(error) => Some(error.code().ok_or_else(|| error.into())),
+        },
+    )
+    .await?
+}
+
+async fn taken_over(world: &World) -> Result<()> {
+    let mut first = Server::start(ServerOptions::at(&world.place)).await?;
+    let topics = first.client()?.admin();
+    topics
+        .create_topic(TOPIC, 4, [] as [(&str, &str); 0])
+        .await?;
+    topics
+        .create_topic(PROBE, 1, [] as [(&str, &str); 0])
+        .await?;
+    let recorder = Arc::new(Recorder::default());
+    let options = LoadOptions {
+        delivery_timeout: Duration::from_secs(10),
+        ..LoadOptions::on(TOPIC, 4)
+    };
+    let load = Load::start(|| first.client(), &options, &recorder)?;
+    until("the load goes on", END_LIMIT, async || {
+        (recorder.acked() >= 200).then_some(())
+    })
+    .await?;
+
+    let second = Server::start(ServerOptions::at(&world.place)).await?;
+    let said = first_error(&first).await?;
+    ensure!(
+        matches!(said, ErrorCode::Fenced | ErrorCode::Unavailable),
+        "the fenced server says `{said}`"
+    );
+    assert_eq!(first.process().wait(END_LIMIT).await?, FENCED);
+    let log = first.process().log();
+    ensure!(
+        log.contains("another process has taken over"),
+        "its log does not say why: {log}"
+    );
+
+    // Records that the first one could not acknowledge may be there or not, but only once.
+    load.finish(LOAD_LIMIT).await?;
+    let more = Load::start(|| second.client(), &options, &recorder)?;
+    let goal = recorder.acked() + 200;
+    until("the second one serves", END_LIMIT, async || {
+        (recorder.acked() >= goal).then_some(())
+    })
+    .await?;
+    more.finish(LOAD_LIMIT).await?;
+    drain(&second.client()?, TOPIC, &recorder).await?;
+
+    check(&recorder.history()).ensure_clean()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_server_fences_the_first_in_a_folder() -> Result<()> {
+    taken_over(&World::folder()?).await
+}
+
+#[tokio::test]
+async fn a_second_server_fences_the_first_on_s3() -> Result<()> {
+    taken_over(&World::s3().await?).await
+}

@@ -1,0 +1,11 @@
+//! End-to-end scenarios of the log, see the crate's page for the list.
+
+mod bad_input;
+mod clients;
+mod drain;
+mod fence;
+mod flights;
+mod idle;
+mod kill;
+mod outage;
+mod support;

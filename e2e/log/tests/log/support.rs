@@ -1,0 +1,126 @@
+//! What scenarios share.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tidelog_client::v1;
+use tidelog_client::v1::batch_result::Outcome;
+use tidelog_client::v1::produce_entry::Data;
+use tidelog_e2e_harness::{Minio, Place};
+
+/// Time for a server to end that has something to finish.
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(30);
+/// Time for senders to finish after the last restart.
+pub(crate) const LOAD_LIMIT: Duration = Duration::from_secs(90);
+
+/// A bucket of one's own, in a folder or on S3, which goes with this.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) place: Place,
+    pub(crate) minio: Option<Minio>,
+    _folder: TempDir,
+}
+
+impl World {
+    /// A local folder.
+    pub(crate) fn folder() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        Ok(Self {
+            place: Place::folder(folder.path().join("data")),
+            minio: None,
+            _folder: folder,
+        })
+    }
+
+    /// A bucket of a server that speaks S3.
+    pub(crate) async fn s3() -> Result<Self> {
+        let minio = Minio::start().await?;
+        Ok(Self {
+            place: minio.create_bucket("logs").await?,
+            minio: Some(minio),
+            _folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// The S3 server.
+    pub(crate) fn minio(&self) -> Result<&Minio> {
+        self.minio.as_ref().context("this world has no S3")
+    }
+}
+
+/// An entry with records for one partition.
+pub(crate) fn records<V: AsRef<[u8]>>(
+    topic: &str,
+    partition: u32,
+    values: impl IntoIterator<Item = V>,
+) -> v1::ProduceEntry {
+    let records = values
+        .into_iter()
+        .map(|value| v1::Record {
+            key: Some(b"key".to_vec().into()),
+            value: Some(value.as_ref().to_vec().into()),
+            ..v1::Record::default()
+        })
+        .collect();
+    v1::ProduceEntry {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        data: Some(Data::Records(v1::Records { records })),
+        ..v1::ProduceEntry::default()
+    }
+}
+
+/// An entry with ready batches for one partition.
+pub(crate) fn batches(topic: &str, partition: u32, bytes: Vec<u8>) -> v1::ProduceEntry {
+    v1::ProduceEntry {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        data: Some(Data::Batches(bytes.into())),
+        ..v1::ProduceEntry::default()
+    }
+}
+
+/// What became of the only batch of the only entry.
+pub(crate) fn only(results: &[v1::ProduceResult]) -> Result<&Outcome> {
+    let result = results.first().context("one result")?;
+    let batch = result.batches.first().context("one batch")?;
+    batch.outcome.as_ref().context("an outcome")
+}
+
+/// The offset at which the only batch was appended.
+pub(crate) fn base(results: &[v1::ProduceResult]) -> Result<u64> {
+    match only(results)? {
+        Outcome::Appended(appended) => Ok(appended.base_offset),
+        Outcome::Error(error) => anyhow::bail!("not appended: {error:?}"),
+    }
+}
+
+/// The error of the only batch.
+pub(crate) fn refusal(results: &[v1::ProduceResult]) -> Result<v1::Error> {
+    match only(results)? {
+        Outcome::Error(error) => Ok(error.clone()),
+        Outcome::Appended(appended) => anyhow::bail!("appended: {appended:?}"),
+    }
+}
+
+/// A fetch of one partition from `offset`.
+pub(crate) fn fetch(topic: &str, partition: u32, offset: u64) -> v1::FetchRequest {
+    v1::FetchRequest {
+        partitions: vec![v1::FetchPartition {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+            max_bytes: 0,
+        }],
+        ..v1::FetchRequest::default()
+    }
+}
+
+/// The decoded records of what was fetched.
+pub(crate) fn fetched(data: &v1::PartitionData) -> Vec<v1::Record> {
+    match &data.data {
+        Some(v1::partition_data::Data::Records(records)) => records.records.clone(),
+        _ => Vec::new(),
+    }
+}
