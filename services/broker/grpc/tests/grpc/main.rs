@@ -1,0 +1,10 @@
+//! The gRPC front end over a whole engine in memory, through a real socket.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod produce;
+mod read;
+mod topics;
+mod transport;
+mod world;

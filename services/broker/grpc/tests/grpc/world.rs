@@ -1,0 +1,280 @@
+//! A whole broker in memory behind a real socket.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tidelog_api::v1;
+use tidelog_api::v1::log_service_client::LogServiceClient;
+use tidelog_blob::BucketLayout;
+use tidelog_blob::object_store::memory::InMemory;
+use tidelog_broker_engine::{AppendSettings, CrashPlan, Engine, EngineParts, EngineSettings};
+use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError, serve};
+use tidelog_cache::{CacheMetrics, PageCache};
+use tidelog_client::{Client, ClientOptions};
+use tidelog_env::{CancellationToken, Env};
+use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
+use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_runtime::access::{
+    Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
+};
+use tidelog_store::memory::MemoryStore;
+use tidelog_types::{ClusterId, Timestamp};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// Notes every question and answers as it is told.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    pub(crate) denies: Mutex<bool>,
+    pub(crate) allowance: Mutex<Option<Allowance>>,
+    pub(crate) asked: Mutex<Vec<(Operation, String)>>,
+    pub(crate) charged: Mutex<Vec<(String, Charge)>>,
+}
+
+impl Authorizer for Gate {
+    fn authorize(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> Result<(), Denied> {
+        self.asked.lock().push((operation, resource.to_string()));
+        if *self.denies.lock() {
+            return Err(Denied::new(caller, operation, resource));
+        }
+        Ok(())
+    }
+}
+
+impl Quota for Gate {
+    fn charge(&self, caller: &Caller, _: Resource<'_>, charge: Charge) -> Allowance {
+        self.charged.lock().push((caller.client_id.clone(), charge));
+        self.allowance.lock().unwrap_or(Allowance::Granted)
+    }
+}
+
+/// A broker and a client of it.
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) serving: JoinHandle<Result<(), ServeError>>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(GrpcSettings::default()).await
+    }
+
+    pub(crate) async fn with(settings: GrpcSettings) -> Self {
+        let env = Env::seeded(7);
+        let mut registry = Registry::default();
+        let engine = engine(&env, &mut registry).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gate = Arc::new(Gate::default());
+        let parts = GrpcParts {
+            env,
+            engine,
+            authorizer: Arc::clone(&gate) as Arc<dyn Authorizer>,
+            quota: Arc::clone(&gate) as Arc<dyn Quota>,
+            settings,
+            metrics: GrpcMetrics::new(&mut registry),
+        };
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(parts, listener, stop.clone()));
+        let options = ClientOptions {
+            client_id: "world".to_owned(),
+            ..ClientOptions::default()
+        };
+        let client = Client::connect(&[format!("http://{address}")], options)
+            .await
+            .unwrap();
+        Self {
+            client,
+            address,
+            gate,
+            stop,
+            serving,
+        }
+    }
+
+    /// A world with the topic `t`.
+    pub(crate) async fn with_topic(partitions: u32) -> Self {
+        let world = Self::new().await;
+        world.topic("t", partitions).await;
+        world
+    }
+
+    pub(crate) async fn topic(&self, name: &str, partitions: u32) {
+        let config: [(&str, &str); 0] = [];
+        self.client
+            .admin()
+            .create_topic(name, partitions, config)
+            .await
+            .unwrap();
+    }
+
+    /// A connection without any comfort.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub(crate) async fn raw(&self) -> LogServiceClient<Channel> {
+        LogServiceClient::new(self.channel().await)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
+    }
+
+    /// Produces one entry that has one answer.
+    pub(crate) async fn produce(&self, entry: v1::ProduceEntry) -> Result<v1::Appended, v1::Error> {
+        let results = self.client.log().produce(vec![entry]).await.unwrap();
+        assert_eq!(results.len(), 1);
+        let mut batches = results.into_iter().next().unwrap().batches;
+        assert_eq!(batches.len(), 1, "{batches:?}");
+        match batches.pop().unwrap().outcome.unwrap() {
+            v1::batch_result::Outcome::Appended(appended) => Ok(appended),
+            v1::batch_result::Outcome::Error(error) => Err(error),
+        }
+    }
+
+    /// Reads one partition of `t` from an offset, without waiting.
+    pub(crate) async fn fetch(
+        &self,
+        partition: u32,
+        offset: u64,
+        format: v1::RecordFormat,
+    ) -> v1::PartitionData {
+        let wanted = v1::FetchPartition {
+            topic: "t".to_owned(),
+            partition,
+            offset,
+            max_bytes: 0,
+        };
+        let request = v1::FetchRequest {
+            partitions: vec![wanted],
+            record_format: format.into(),
+            ..v1::FetchRequest::default()
+        };
+        self.client
+            .log()
+            .fetch(request)
+            .await
+            .unwrap()
+            .pop()
+            .unwrap()
+    }
+
+    /// The values of a partition of `t` by offset.
+    pub(crate) async fn values(&self, partition: u32) -> Vec<String> {
+        let data = self.fetch(partition, 0, v1::RecordFormat::Records).await;
+        assert_eq!(data.error, None);
+        records(&data).iter().map(value).collect()
+    }
+}
+
+async fn engine(env: &Env, registry: &mut Registry) -> Engine {
+    let cluster = ClusterId::from_random_bytes([9; 16]);
+    let metadata = MetadataService::open(OpenOptions {
+        env: env.clone(),
+        store: Arc::new(MemoryStore::new()),
+        cluster,
+        shards: 2,
+        sequencer: SequencerSettings::default(),
+        metrics: SequencerMetrics::new(registry),
+    })
+    .await
+    .unwrap();
+    let often = NonZeroU32::new(10_000).unwrap();
+    let append = AppendSettings {
+        linger: Duration::from_millis(2),
+        flush_rate: often,
+        flush_burst: often,
+        ..AppendSettings::default()
+    };
+    let parts = EngineParts {
+        env: env.clone(),
+        store: Arc::new(InMemory::new()),
+        layout: BucketLayout::new("".into()).cluster(cluster),
+        log: Arc::new(metadata.clone()),
+        catalogue: Arc::new(metadata),
+        pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
+        settings: EngineSettings {
+            append,
+            ..EngineSettings::default()
+        },
+        crash: CrashPlan::default(),
+    };
+    Engine::start(parts, registry).await.unwrap()
+}
+
+// ----- words of the wire ----------------------------------------------------------------------------
+
+pub(crate) fn record(key: Option<&str>, value: &str) -> v1::Record {
+    v1::Record {
+        key: key.map(|key| key.to_owned().into()),
+        value: Some(value.to_owned().into()),
+        ..v1::Record::default()
+    }
+}
+
+pub(crate) fn entry_of(records: Vec<v1::Record>) -> v1::ProduceEntry {
+    v1::ProduceEntry {
+        topic: "t".to_owned(),
+        data: Some(v1::produce_entry::Data::Records(v1::Records { records })),
+        ..v1::ProduceEntry::default()
+    }
+}
+
+/// An entry of one record for partition 0 of `t`.
+pub(crate) fn entry(value: &str) -> v1::ProduceEntry {
+    v1::ProduceEntry {
+        partition: Some(0),
+        ..entry_of(vec![record(None, value)])
+    }
+}
+
+/// An entry of ready batches for partition 0 of `t`.
+pub(crate) fn ready(batches: impl Into<bytes::Bytes>) -> v1::ProduceEntry {
+    v1::ProduceEntry {
+        topic: "t".to_owned(),
+        partition: Some(0),
+        data: Some(v1::produce_entry::Data::Batches(batches.into())),
+        ..v1::ProduceEntry::default()
+    }
+}
+
+/// A batch with one record for each value, at times 100, 101 and so on.
+pub(crate) fn batch(values: &[&str], stamp: Option<ProducerStamp>) -> BatchBuf {
+    let mut builder = BatchBuilder::new(Compression::None, 0);
+    for (at, value) in (100..).zip(values) {
+        builder
+            .append(
+                Timestamp::from_millis(at),
+                None,
+                Some(value.as_bytes()),
+                &[],
+            )
+            .unwrap();
+    }
+    builder.finish(stamp).unwrap()
+}
+
+pub(crate) fn value(record: &v1::Record) -> String {
+    String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()
+}
+
+pub(crate) fn records(data: &v1::PartitionData) -> Vec<v1::Record> {
+    match data.data.clone() {
+        Some(v1::partition_data::Data::Records(records)) => records.records,
+        Some(v1::partition_data::Data::Batches(_)) => panic!("batches were not asked for"),
+        None => Vec::new(),
+    }
+}
