@@ -262,9 +262,13 @@ async fn take_numbers(inner: &Inner, counter: Counter, count: u64) -> Result<u64
                         return Err(TransactError::Abort(LogError::Corrupt { reason }));
                     }
                 };
-                let next = last.saturating_add(count);
+                let Some(next) = last.checked_add(count) else {
+                    let reason = "a counter has reached its end".to_owned();
+                    return Err(TransactError::Abort(LogError::Corrupt { reason }));
+                };
                 transaction.put(key, Bytes::copy_from_slice(&next.to_be_bytes()));
-                Ok((transaction, last + 1))
+                // `count` is not 0, so there is a number after the last one.
+                Ok((transaction, last.saturating_add(1)))
             }
         },
     )
@@ -331,6 +335,15 @@ impl Log for MetadataService {
             });
         }
         let extents = partition.extents(request.offset, request.bytes_max, request.extents_max);
+        let first = extents.first().map(|extent| extent.offsets);
+        let is_covered = match first {
+            Some(offsets) => offsets.contains(request.offset),
+            None => request.offset == bounds.high_watermark,
+        };
+        if !is_covered {
+            // The bounds are those of a row that a later owner wrote; what it committed is not here.
+            return Err(LogError::Behind);
+        }
         Ok(LookupAnswer { bounds, extents })
     }
 
@@ -422,6 +435,17 @@ impl Log for MetadataService {
         .map_err(transact_error)
     }
 
+    fn seen(&self) -> Vec<ReadToken> {
+        let generation = self.inner.cluster.generation;
+        let sequencers = self.inner.sequencers.iter();
+        let seen = sequencers.map(|(shard, sequencer)| ReadToken {
+            generation,
+            shard: *shard,
+            group: sequencer.view().read().group,
+        });
+        seen.collect()
+    }
+
     async fn reached(&self, token: ReadToken) -> Result<(), LogError> {
         if token.generation != self.inner.cluster.generation {
             // A token of another life of the cluster promises nothing in this one.
@@ -481,9 +505,10 @@ impl CatalogueApi for MetadataService {
         &self,
         selector: &TopicSelector,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        let topic = self.inner.catalogue.delete(selector).await?;
+        let topic = self.inner.catalogue.delete(selector).await;
+        // Also after an error: the outcome may be unknown.
         self.inner.known_shards.invalidate_all();
-        Ok(topic)
+        topic
     }
 
     async fn undelete_topic(

@@ -170,6 +170,10 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         floor: SegmentSequence,
     ) -> Result<(), LogError>;
 
+    /// What this process has seen of each shard that it knows of. Whoever was answered from it may carry
+    /// these tokens elsewhere.
+    fn seen(&self) -> Vec<ReadToken>;
+
     /// Ends when the state that `token` names has been reached by this process.
     async fn reached(&self, token: ReadToken) -> Result<(), LogError>;
 

@@ -74,12 +74,16 @@ pub struct TopicRow {
 
 /// Spreads partitions over shards: any fixed function does, since each spread keeps its shard count.
 fn shard_of(topic: TopicId, partition: u32, shards: u32) -> ShardId {
-    // FNV-1a over the id and the index; on disk for ever.
+    // FNV-1a over the id and the index, then murmur3's finalizer, since FNV alone leaves the last byte in
+    // a few bits, so that small topics would lie in one shard; on disk for ever.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in topic.to_bytes().into_iter().chain(partition.to_be_bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    let shard = (hash >> 32) % u64::from(shards.max(1));
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    let shard = hash % u64::from(shards.max(1));
     ShardId::new(u32::try_from(shard).unwrap_or_default())
 }
 
@@ -314,6 +318,23 @@ mod tests {
         assert_eq!(grown[..4], before[..]);
         assert_eq!(grown.len(), 6);
         assert!(before.iter().all(|partition| partition.shard.get() < 2));
+    }
+
+    #[test]
+    fn partitions_are_spread_evenly_and_always_in_the_same_way() {
+        for (topic, shards) in [(1, 8), (2, 8), (3, 32), (4, 5)] {
+            let topic = TopicId::from_bytes([topic; 16]);
+            let mut counts = vec![0_u32; shards as usize];
+            for partition in 0..shards * 64 {
+                counts[shard_of(topic, partition, shards).get() as usize] += 1;
+            }
+            let is_even = counts.iter().all(|count| (32..=96).contains(count));
+            assert!(is_even, "{counts:?}");
+        }
+        let first: Vec<_> = (0..12)
+            .map(|partition| shard_of(TopicId::from_bytes([7; 16]), partition, 32).get())
+            .collect();
+        assert_eq!(first, [4, 8, 28, 10, 17, 26, 23, 5, 2, 14, 31, 0]);
     }
 
     #[test]

@@ -16,3 +16,5 @@ mod c7_producers;
 mod c8_conditions;
 mod c8_orders;
 mod c9_linearizable;
+mod catalogue;
+mod restart;

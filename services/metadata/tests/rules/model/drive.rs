@@ -143,10 +143,14 @@ impl Driver {
             let (kind, fault) = (self.below(FAULTY.len()), self.below(FAULTS.len()));
             self.store.fail(FAULTY[kind], FAULTS[fault]);
         }
-        let asks: Vec<_> = (0..=self.below(4)).map(|_| self.ask()).collect();
+        let mut asks: Vec<_> = (0..=self.below(4)).map(|_| self.ask()).collect();
         if !self.chance(15) {
             return self.settle(asks).await;
         }
+        // A command has no receipt: asked again, it must still come last to mean the same.
+        let last = asks.pop();
+        asks.retain(|ask| matches!(ask, Ask::Commit(_)));
+        asks.extend(last);
         let hold = self.store.hold(FAULTY[self.below(FAULTY.len())]);
         let new = self.store.sibling();
         let (process, replies) = {

@@ -9,7 +9,7 @@ mod judge;
 use drive::Driver;
 
 /// Histories in one run; each has its own seed.
-const HISTORIES: u64 = 400;
+const HISTORIES: u64 = 300;
 /// Steps of a history.
 const STEPS: u64 = 25;
 
