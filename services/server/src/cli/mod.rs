@@ -63,7 +63,7 @@ pub(crate) struct Global {
     /// How results are written.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     output: Output,
-    /// How long a request may take, with its retries.
+    /// How long a request may take with its retries, and a record until it is acknowledged.
     #[arg(long, global = true, default_value = "30s", value_name = "DURATION")]
     timeout: tidelog_runtime::settings::Span,
 }

@@ -110,11 +110,12 @@ fn log_layer(log: &LogSettings) -> Result<Box<dyn Layer<Registry> + Send + Sync>
     })
 }
 
-/// A level alone is meant for our own code: that of libraries is quieter. Directives are taken as they are.
+/// A level alone is meant for our own code: libraries only warn, and what the store's engine has to say is
+/// said by our crate around it. Directives are taken as they are.
 fn directives(level: &str) -> String {
     match level.trim().to_ascii_lowercase().as_str() {
-        "info" => "warn,tidelog=info".to_owned(),
-        "debug" => "warn,tidelog=debug".to_owned(),
+        "info" => "warn,slatedb=off,tidelog=info".to_owned(),
+        "debug" => "warn,slatedb=off,tidelog=debug".to_owned(),
         "trace" => "info,tidelog=trace".to_owned(),
         _ => level.to_owned(),
     }
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_level_is_meant_for_our_own_code() {
-        assert_eq!(directives("info"), "warn,tidelog=info");
+        assert_eq!(directives("info"), "warn,slatedb=off,tidelog=info");
         assert_eq!(directives("Trace"), "info,tidelog=trace");
         assert_eq!(directives("error"), "error");
         assert_eq!(directives("info,hyper=debug"), "info,hyper=debug");

@@ -106,6 +106,7 @@ pub(crate) async fn run(args: ProduceArgs, global: &Global, env: Env) -> Result<
     let options = ProducerOptions {
         compression: args.compression.into(),
         linger: args.linger.get(),
+        delivery_timeout: global.timeout.get(),
         ..ProducerOptions::default()
     };
     let producer = client.producer(&args.topic, options).await?;
