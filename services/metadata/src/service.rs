@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use tidelog_env::Env;
@@ -25,7 +24,7 @@ use tokio::sync::broadcast;
 
 use crate::OpenError;
 use crate::catalogue::{Catalogue, RETRY, error_chain};
-use crate::keyspace::{ClusterRow, Counter, FloorRow, Keyspace, PartitionRow};
+use crate::keyspace::{ClusterRow, Counter, FloorRow, Keyspace, NumberRow, PartitionRow};
 use crate::metrics::SequencerMetrics;
 use crate::sequencer::{PartitionView, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
@@ -254,19 +253,18 @@ async fn take_numbers(inner: &Inner, counter: Counter, count: u64) -> Result<u64
             let key = key.clone();
             async move {
                 let value = transaction.get(&key, ReadMode::Serializable).await?;
-                let last = match value.as_deref().map(<[u8; 8]>::try_from) {
-                    None => 0,
-                    Some(Ok(bytes)) => u64::from_be_bytes(bytes),
-                    Some(Err(_)) => {
-                        let reason = "a counter is not 8 bytes long".to_owned();
-                        return Err(TransactError::Abort(LogError::Corrupt { reason }));
-                    }
-                };
+                let last = value.map(NumberRow::decode).transpose();
+                let last = last.map_err(|error| {
+                    TransactError::Abort(LogError::Corrupt {
+                        reason: error.to_string(),
+                    })
+                })?;
+                let last = last.map_or(0, |row| row.0);
                 let Some(next) = last.checked_add(count) else {
                     let reason = "a counter has reached its end".to_owned();
                     return Err(TransactError::Abort(LogError::Corrupt { reason }));
                 };
-                transaction.put(key, Bytes::copy_from_slice(&next.to_be_bytes()));
+                transaction.put(key, NumberRow(next).encode());
                 // `count` is not 0, so there is a number after the last one.
                 Ok((transaction, last.saturating_add(1)))
             }

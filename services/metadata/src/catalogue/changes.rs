@@ -14,7 +14,7 @@ use super::{
     BodyError, Catalogue, Change, RETRY, check_new, check_partitions, damaged, find, flatten,
     is_live, read_number, read_topic, to_number,
 };
-use crate::keyspace::{Counter, Keyspace, TopicRow};
+use crate::keyspace::{Counter, DeletedTopicRow, Keyspace, NumberRow, TopicRow};
 
 impl Catalogue {
     pub(crate) async fn create(&self, topic: NewTopic) -> Result<Arc<TopicInfo>, CatalogueError> {
@@ -76,7 +76,7 @@ impl Catalogue {
             plan.config,
         );
         if !plan.topic.validate_only {
-            let value = Bytes::copy_from_slice(&number.get().to_be_bytes());
+            let value = NumberRow(number.get()).encode();
             transaction.put(keys.counter(Counter::TopicNumber), value.clone());
             transaction.put(keys.topic_name(name), value.clone());
             transaction.put(keys.topic_id(plan.id), value);
@@ -196,7 +196,7 @@ impl Catalogue {
                 transaction.delete(self.keys.topic_name(row.name()));
                 transaction.put(
                     self.keys.deleted_topic(row.name(), row.number()),
-                    Bytes::new(),
+                    DeletedTopicRow.encode(),
                 );
                 Ok(true)
             }
@@ -246,7 +246,7 @@ impl Catalogue {
             return Err(TransactError::Abort(CatalogueError::TopicExists(name)));
         }
         row.set_state(TopicState::Live);
-        let number = Bytes::copy_from_slice(&row.number().get().to_be_bytes());
+        let number = NumberRow(row.number().get()).encode();
         transaction.put(self.keys.topic_name(&name), number);
         transaction.delete(self.keys.deleted_topic(&name, row.number()));
         transaction.put(self.keys.topic(row.number()), row.encode());
@@ -273,8 +273,7 @@ async fn find_deleted(
     let number = page
         .rows
         .first()
-        .and_then(|(key, _)| key.get(key.len().saturating_sub(8)..))
-        .and_then(to_number);
+        .and_then(|(key, _)| Keyspace::deleted_number(key));
     let row = match number {
         Some(number) => read_topic(keys, transaction, number).await?,
         None => None,
@@ -286,10 +285,8 @@ async fn find_deleted(
 async fn read_counter(transaction: &mut dyn Transaction, key: Bytes) -> Result<u64, BodyError> {
     let value = transaction.get(&key, ReadMode::Serializable).await?;
     // A damaged counter must not begin again: its numbers are taken.
-    match value.as_deref().map(to_number) {
+    match value.map(to_number) {
         None => Ok(0),
-        Some(number) => number
-            .map(TopicNumber::get)
-            .ok_or_else(|| damaged("topic counter")),
+        Some(number) => number.map(TopicNumber::get),
     }
 }

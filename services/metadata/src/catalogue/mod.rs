@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use moka::future::Cache;
 use tidelog_env::{BackoffPolicy, Env};
 use tidelog_metadata_api::{
@@ -18,7 +19,7 @@ use tidelog_types::limits::TOPIC_PARTITIONS_MAX;
 use tidelog_types::{TopicName, TopicNumber};
 use tokio::sync::broadcast;
 
-use crate::keyspace::{KeyKind, Keyspace, RowError, TopicRow};
+use crate::keyspace::{KeyKind, Keyspace, NumberRow, RowError, TopicRow};
 
 /// Topics kept in memory.
 const CACHED_TOPICS: u64 = 10_000;
@@ -114,16 +115,11 @@ impl Catalogue {
         let mut topics = Vec::with_capacity(page.rows.len());
         for (key, value) in &page.rows {
             let number = if deleted {
-                key.get(key.len().saturating_sub(8)..).and_then(to_number)
+                Keyspace::deleted_number(key).ok_or_else(|| damaged("deleted topic"))
             } else {
-                to_number(value)
+                to_number(value.clone())
             };
-            let number = number.ok_or_else(|| {
-                corrupt(&RowError {
-                    kind: "topic name",
-                    what: "no number",
-                })
-            })?;
+            let number = number.map_err(flatten)?;
             let row = read_topic(self.keys, transaction.as_mut(), number)
                 .await
                 .map_err(flatten)?;
@@ -208,15 +204,13 @@ async fn find(
 
 async fn read_number(
     transaction: &mut dyn Transaction,
-    key: bytes::Bytes,
+    key: Bytes,
 ) -> Result<Option<TopicNumber>, BodyError> {
     let value = transaction
         .get(&key, tidelog_store::ReadMode::Serializable)
         .await?;
     // A damaged row must not look like a free name.
-    value
-        .map(|value| to_number(&value).ok_or_else(|| damaged("topic name")))
-        .transpose()
+    value.map(to_number).transpose()
 }
 
 async fn read_topic(
@@ -235,11 +229,10 @@ async fn read_topic(
 }
 
 /// The number in a name or id row.
-fn to_number(value: &[u8]) -> Option<TopicNumber> {
-    value
-        .try_into()
-        .ok()
-        .map(|bytes| TopicNumber::new(u64::from_be_bytes(bytes)))
+fn to_number(value: Bytes) -> Result<TopicNumber, BodyError> {
+    NumberRow::decode(value)
+        .map(|row| TopicNumber::new(row.0))
+        .map_err(|error| TransactError::Abort(corrupt(&error)))
 }
 
 /// A row that is to hold a number holds something else.

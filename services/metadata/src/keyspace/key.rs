@@ -195,6 +195,12 @@ impl Keyspace {
         KeyRange::prefix(self.deleted_name(name).finish())
     }
 
+    /// The number at the end of a key of [`Keyspace::deleted_topic`].
+    pub fn deleted_number(key: &[u8]) -> Option<TopicNumber> {
+        let number = key.get(key.len().checked_sub(8)?..)?.try_into().ok()?;
+        Some(TopicNumber::new(u64::from_be_bytes(number)))
+    }
+
     /// All deleted topics after a key of this kind; all for an empty one.
     pub fn deleted_topics_after(self, last: &[u8]) -> KeyRange {
         let all = self.all(KeyKind::DeletedTopic);

@@ -11,4 +11,4 @@ pub use log_rows::{
     CheckpointRow, FloorRow, LeaseRow, LiveBytesRow, PartitionRow, ProducerRow, ReceiptRow,
     SentBatch, TailCommand, TailRow,
 };
-pub use topic_rows::{ClusterRow, TopicRow};
+pub use topic_rows::{ClusterRow, DeletedTopicRow, NumberRow, TopicRow};

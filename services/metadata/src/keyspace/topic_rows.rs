@@ -51,6 +51,36 @@ impl ClusterRow {
     }
 }
 
+/// A number: the value of a counter, or the number of the topic that a name or an id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumberRow(pub u64);
+
+impl NumberRow {
+    /// The row's value.
+    pub fn encode(self) -> Bytes {
+        RowWriter::new(VERSION).u64(self.0).finish()
+    }
+
+    /// Reads a value back.
+    pub fn decode(value: Bytes) -> Result<Self, RowError> {
+        let (mut row, _) = RowReader::new("number", value, VERSION)?;
+        let number = row.u64()?;
+        row.finish()?;
+        Ok(Self(number))
+    }
+}
+
+/// The row of a deleted topic: its key says it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletedTopicRow;
+
+impl DeletedTopicRow {
+    /// The row's value.
+    pub fn encode(self) -> Bytes {
+        RowWriter::new(VERSION).finish()
+    }
+}
+
 /// One partition count of a topic, and over how many shards the partitions that came with it were
 /// spread. It stays when the cluster's number of shards changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,6 +365,20 @@ mod tests {
             .map(|partition| shard_of(TopicId::from_bytes([7; 16]), partition, 32).get())
             .collect();
         assert_eq!(first, [4, 8, 28, 10, 17, 26, 23, 5, 2, 14, 31, 0]);
+    }
+
+    #[test]
+    fn a_number_row_round_trips_and_nothing_else_is_one() {
+        let row = NumberRow(u64::MAX - 1);
+        let value = row.encode();
+        assert_eq!(NumberRow::decode(value.clone()), Ok(row));
+        for cut in 0..value.len() {
+            assert!(
+                NumberRow::decode(value.slice(..cut)).is_err(),
+                "cut at {cut}"
+            );
+        }
+        assert!(NumberRow::decode(Bytes::from_static(&[2; 9])).is_err());
     }
 
     #[test]

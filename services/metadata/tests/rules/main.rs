@@ -1,5 +1,6 @@
 //! The commit rules C1 to C10, the catalogue and the rows, each shown on the memory store.
 
+mod golden;
 mod limits;
 mod manifests;
 mod model;

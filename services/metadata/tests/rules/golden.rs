@@ -1,0 +1,200 @@
+//! The rows of one fixed history, byte for byte as `docs/format/keyspace.md` lays them out. What was
+//! written once must be readable for ever, so the files here change only with a new version of a row.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use tidelog_metadata::keyspace::KeyKind;
+use tidelog_metadata_api::{BatchCondition, Catalogue as _, Log as _, NewTopic, TopicSelector};
+use tidelog_store::memory::{MemoryOptions, MemoryStore};
+use tidelog_types::{Offset, SegmentSequence, TopicName};
+
+use crate::manifests::{
+    WRITER, accepted, at_epoch, duplicate, expect_next, expect_token, one, only, plain, segment,
+    sent, token,
+};
+use crate::world::{Run, World, partition, settings};
+
+fn file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rows.txt")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Bytes {
+    let digits = text.as_bytes().chunks_exact(2);
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("ASCII");
+        u8::from_str_radix(pair, 16).expect("two hex digits")
+    };
+    digits.map(byte).collect::<Vec<_>>().into()
+}
+
+/// One row a line: its kind, its key, its value; `-` for an empty one.
+fn text_of(rows: &[(Bytes, Bytes)]) -> String {
+    let mut text = String::new();
+    for (key, value) in rows {
+        let kind = KeyKind::ALL.iter().find(|kind| **kind as u8 == key[4]);
+        let kind = kind.expect("every key has a known kind");
+        let value = Some(hex(value)).filter(|value| !value.is_empty());
+        let value = value.unwrap_or_else(|| "-".to_owned());
+        let _ = writeln!(text, "{kind:?} {} {value}", hex(key));
+    }
+    text
+}
+
+fn rows_of(text: &str) -> Vec<(Bytes, Bytes)> {
+    let row = |line: &str| {
+        let mut words = line.split(' ').skip(1);
+        let mut next = || words.next().expect("three words");
+        let (key, value) = (from_hex(next()), next());
+        let value = if value == "-" {
+            Bytes::new()
+        } else {
+            from_hex(value)
+        };
+        (key, value)
+    };
+    text.lines().map(row).collect()
+}
+
+/// A history with every kind of row, every outcome and every command.
+async fn history() -> World {
+    let world = World::fixed(settings(4));
+    let process = world.open().await;
+    let config = [("retention.ms".to_owned(), "5000".to_owned())].into();
+    for name in ["gone", "kept"] {
+        let topic = NewTopic {
+            name: TopicName::new(name).expect("a good name"),
+            partitions: 2,
+            config: if name == "kept" {
+                [].into()
+            } else {
+                Clone::clone(&config)
+            },
+            validate_only: false,
+        };
+        process.create_topic(topic).await.expect("new");
+    }
+    let selector = |name| TopicSelector::Name(TopicName::new(name).expect("a good name"));
+    process
+        .add_partitions(&selector("kept"), 5)
+        .await
+        .expect("more");
+    process.delete_topic(&selector("gone")).await.expect("live");
+    process.register_writer().await.expect("the store answers");
+    process.init_producer().await.expect("the store answers");
+    process
+        .raise_floor(WRITER, SegmentSequence::new(2))
+        .await
+        .expect("durable");
+
+    let set = BatchCondition {
+        set_fencing_token: Some(token("first")),
+        ..expect_next(1)
+    };
+    let first = segment(2)
+        .slice(
+            partition(0),
+            &[sent(3, 0, 1), sent(3, 1, 2), at_epoch(3, 0, 9, 1)],
+        )
+        .slice(partition(1), &[plain(5), at_epoch(4, 2, 0, 7), plain(1)])
+        .condition(0, 1, set)
+        .condition(1, 2, expect_next(99));
+    process.send_until_answered(&first.done()).await;
+    let second = segment(300)
+        .slice(
+            partition(0),
+            &[sent(3, 1, 2), plain(1), at_epoch(3, 1, 0, 1)],
+        )
+        .slice(partition(1), &[at_epoch(4, 1, 7, 1), sent(5, 5, 1)])
+        .condition(0, 1, expect_token("second"));
+    process.send_until_answered(&second.done()).await;
+    let deleted = process.delete_records(partition(1), Offset::new(6)).await;
+    deleted.expect("the owner");
+    let renamed = process
+        .set_fencing_token(partition(1), None, token("second"))
+        .await;
+    renamed.expect("the owner");
+    for sequence in 301..304 {
+        world.clock.jump_wall(1_000);
+        let batch = at_epoch(3, 1, i32::try_from(sequence - 300).expect("small"), 1);
+        process
+            .send_until_answered(&one(sequence, partition(0), batch))
+            .await;
+    }
+    process.latest(partition(0)).await.expect("the owner");
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_are_written_as_the_file_says() {
+    let world = history().await;
+    let rows = world.store.memory.dump();
+    for kind in KeyKind::ALL {
+        assert!(
+            !world.store.rows(kind).is_empty(),
+            "no row of kind {kind:?}"
+        );
+    }
+    let text = text_of(&rows);
+    assert_eq!(rows_of(&text), rows);
+    let wanted = std::fs::read_to_string(file()).expect("the file is part of the crate");
+    for (line, (got, wanted)) in text.lines().zip(wanted.lines()).enumerate() {
+        assert_eq!(got, wanted, "line {}", line + 1);
+    }
+    assert_eq!(text.lines().count(), wanted.lines().count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_with_the_rows_of_the_file_serves_them() {
+    let text = std::fs::read_to_string(file()).expect("the file is part of the crate");
+    let store = MemoryStore::with_rows(MemoryOptions::default(), rows_of(&text));
+    let world = World::on(store);
+    let process = world.open().await;
+    let run = |base, next, sequence, position, length| Run {
+        base,
+        next,
+        sequence,
+        position,
+        length,
+    };
+    let expected = [
+        run(0, 3, 2, 64, 143),
+        run(3, 4, 300, 207, 71),
+        run(4, 5, 301, 64, 71),
+        run(5, 6, 302, 64, 71),
+        run(6, 7, 303, 64, 71),
+    ];
+    assert_eq!(process.log_of(partition(0)).await, expected);
+    let bounds = process.bounds_of(partition(1)).await;
+    assert_eq!(
+        (bounds.log_start.get(), bounds.high_watermark.get()),
+        (6, 12)
+    );
+    let commit = segment(400)
+        .slice(partition(0), &[at_epoch(3, 1, 3, 1), at_epoch(3, 1, 4, 1)])
+        .slice(partition(1), &[plain(1)])
+        .condition(1, 0, expect_token("second"))
+        .done();
+    let answer = process.send(commit).await.expect("the owner");
+    assert_eq!(answer.outcomes, [duplicate(6), accepted(7), accepted(12)]);
+    let retried = process.send(one(302, partition(0), plain(1))).await;
+    assert_eq!(only(&retried.expect("a receipt")), accepted(5));
+    let kept = TopicSelector::Name(TopicName::new("kept").expect("a good name"));
+    let topic = process.topic(&kept).await.expect("it is there");
+    assert_eq!(topic.partition_count(), 5);
+    let gone = TopicSelector::Name(TopicName::new("gone").expect("a good name"));
+    let topic = process
+        .undelete_topic(&gone)
+        .await
+        .expect("it was deleted softly");
+    assert_eq!(topic.config.as_set().len(), 1);
+    assert!(process.register_writer().await.expect("ok").get() == 2);
+}
