@@ -9,7 +9,7 @@ use tidelog_format::batch::ProducerStamp;
 use tidelog_types::{ProducerEpoch, ProducerId};
 use tokio_stream::StreamExt as _;
 
-use crate::world::{World, batch, entry, entry_of, ready, record};
+use crate::world::{World, batch, entry, entry_of, ready, record, soon};
 
 fn stamp(id: i64, base_sequence: i32) -> ProducerStamp {
     ProducerStamp {
@@ -279,7 +279,7 @@ async fn a_stream_goes_on_when_far_more_is_sent_than_may_be_in_flight() {
         .unwrap()
         .into_inner();
     let mut offsets = vec![Vec::new(); 4];
-    while let Some(answer) = answers.next().await {
+    while let Some(answer) = soon(answers.next()).await {
         for result in answer.unwrap().results {
             let batch = &result.batches[0];
             assert_eq!(u64::from(batch.partition), result.correlation_id % 4);

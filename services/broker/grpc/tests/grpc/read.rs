@@ -10,7 +10,7 @@ use tidelog_format::batch::{Attributes, BatchBuf, BatchRules};
 use tidelog_types::Timestamp;
 use tokio_stream::StreamExt as _;
 
-use crate::world::{World, batch, entry, ready, records, value};
+use crate::world::{World, batch, entry, ready, records, soon, value};
 
 fn partition(topic: &str, partition: u32, offset: u64) -> v1::FetchPartition {
     v1::FetchPartition {
@@ -181,7 +181,7 @@ async fn a_tail_names_where_it_begins_and_follows_what_comes() {
     for number in 0..3 {
         let sent = number.to_string();
         world.produce(entry(&sent)).await.unwrap();
-        let next = answers.next().await.unwrap().unwrap();
+        let next = soon(answers.next()).await.unwrap().unwrap();
         assert_eq!(
             records(&next.partitions[0])
                 .iter()

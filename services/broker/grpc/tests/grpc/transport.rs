@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use tidelog_api::{ApiError, v1};
 use tidelog_client::ErrorCode;
-use tidelog_env::SystemClock;
-use tidelog_env::clock::timeout;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -16,7 +14,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::world::{World, entry};
+use crate::world::{World, entry, soon};
 
 #[tokio::test]
 async fn a_deadline_ends_a_long_poll_with_the_code_of_a_deadline() {
@@ -34,7 +32,7 @@ async fn a_deadline_ends_a_long_poll_with_the_code_of_a_deadline() {
     request
         .metadata_mut()
         .insert("grpc-timeout", "200m".parse().unwrap());
-    let status = world.raw().await.fetch(request).await.unwrap_err();
+    let status = soon(world.raw().await.fetch(request)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let error = ApiError::from_status(&status);
     assert_eq!(error.code, ErrorCode::DeadlineExceeded);
@@ -53,7 +51,7 @@ async fn a_deadline_ends_a_stream() {
         .insert("grpc-timeout", "200m".parse().unwrap());
     let mut answers = world.raw().await.tail(request).await.unwrap().into_inner();
     assert!(answers.next().await.unwrap().is_ok());
-    let status = answers.next().await.unwrap().unwrap_err();
+    let status = soon(answers.next()).await.unwrap().unwrap_err();
     assert_eq!(
         ApiError::from_status(&status).code,
         ErrorCode::DeadlineExceeded
@@ -177,16 +175,15 @@ async fn a_server_that_stops_answers_what_it_took_and_ends_its_streams() {
     produce.next().await.unwrap().unwrap();
 
     world.stop.cancel();
-    let status = produce.next().await.unwrap().unwrap_err();
+    let status = soon(produce.next()).await.unwrap().unwrap_err();
     assert_eq!(ApiError::from_status(&status).code, ErrorCode::Unavailable);
     let ended = loop {
-        match tail.next().await.unwrap() {
+        match soon(tail.next()).await.unwrap() {
             Ok(_) => {}
             Err(status) => break ApiError::from_status(&status),
         }
     };
     assert!(ended.is_retriable());
     drop((sender, produce, tail, raw, world.client));
-    let served = timeout(&SystemClock::new(), Duration::from_secs(20), world.serving).await;
-    served.expect("the server ends").unwrap().unwrap();
+    soon(world.serving).await.unwrap().unwrap();
 }

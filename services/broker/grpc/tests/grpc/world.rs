@@ -15,7 +15,8 @@ use tidelog_broker_engine::{AppendSettings, CrashPlan, Engine, EngineParts, Engi
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError, serve};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_client::{Client, ClientOptions};
-use tidelog_env::{CancellationToken, Env};
+use tidelog_env::clock::timeout;
+use tidelog_env::{CancellationToken, Env, SystemClock};
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_runtime::access::{
@@ -213,6 +214,13 @@ async fn engine(env: &Env, registry: &mut Registry) -> Engine {
         crash: CrashPlan::default(),
     };
     Engine::start(parts, registry).await.unwrap()
+}
+
+/// Ends with the future, or fails the test: what should end must not hang.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(&SystemClock::new(), Duration::from_secs(20), future)
+        .await
+        .expect("it ends soon")
 }
 
 // ----- words of the wire ----------------------------------------------------------------------------
