@@ -1,7 +1,7 @@
 //! `tidelog bucket`: what is done to a bucket before a cluster lives in it.
 
 use clap::Subcommand;
-use tidelog_blob_admin::{BucketAdmin, Created};
+use tidelog_blob_admin::{AdminError, BucketAdmin, Created};
 use tidelog_runtime::Exit;
 
 use super::output::print_text;
@@ -31,17 +31,22 @@ pub(crate) async fn run(command: BucketCommand) -> Result<Exit> {
     let failed = |error| CliError::because(Exit::Bucket, "the bucket cannot be set up", error);
     let admin = BucketAdmin::connect(access).await.map_err(failed)?;
     let created = admin.create().await.map_err(failed)?;
-    admin
+    let rule = match admin
         .ensure_abandoned_uploads_rule(ABANDONED_UPLOAD_DAYS)
         .await
-        .map_err(failed)?;
+    {
+        Ok(_) => "with a rule that removes abandoned uploads",
+        // The bucket works without; what the owner can do about it is in the error.
+        Err(error @ AdminError::RuleRefused { .. }) => {
+            eprintln!("warning: {error}");
+            "without a rule for abandoned uploads"
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let was = match created {
         Created::Now => "is made",
         Created::Before => "was there",
     };
-    print_text(&format!(
-        "`{}` {was}, with a rule that removes abandoned uploads\n",
-        opened.location
-    ))?;
+    print_text(&format!("`{}` {was}, {rule}\n", opened.location))?;
     Ok(Exit::Ok)
 }

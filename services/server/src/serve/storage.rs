@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidelog_blob::marker::{self, FormatVersions, Marker, Supported};
 use tidelog_blob::metered::Metered;
 use tidelog_blob::object_store::ObjectStore;
-use tidelog_blob::preflight::{PreflightError, preflight};
+use tidelog_blob::preflight::preflight;
 use tidelog_blob::settings::{
     BlobSettings, Checksum, HedgeSettings, LocalSettings, RetrySettings, S3Settings,
 };
@@ -108,13 +108,7 @@ pub(super) async fn enter(
 ) -> Result<(ClusterId, ClusterLayout)> {
     preflight(store, &opened.location, &opened.layout, env.rng.as_ref())
         .await
-        .map_err(|error| {
-            let hint = match &error {
-                PreflightError::NoSuchBucket(_) => ": make it, or run `tidelog bucket create`",
-                _ => "",
-            };
-            CliError::because(Exit::Bucket, format!("{error}{hint}"), error)
-        })?;
+        .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
     let supported = Supported {
         versions: VERSIONS,
         feature_level: FEATURE_LEVEL,

@@ -63,3 +63,83 @@ pub(super) fn layer(provider: &SdkTracerProvider) -> Box<dyn Layer<Registry> + S
         .with_filter(EnvFilter::new(EXPORTED))
         .boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+        TraceService, TraceServiceServer,
+    };
+    use opentelemetry_proto::tonic::collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+    };
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response, Status};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::settings::{Sources, load};
+
+    #[derive(Debug)]
+    struct Collector(mpsc::UnboundedSender<ExportTraceServiceRequest>);
+
+    #[tonic::async_trait]
+    impl TraceService for Collector {
+        async fn export(
+            &self,
+            request: Request<ExportTraceServiceRequest>,
+        ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+            self.0.send(request.into_inner()).unwrap();
+            Ok(Response::new(ExportTraceServiceResponse::default()))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_span_reaches_the_collector_with_its_fields_and_who_sent_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, mut received) = mpsc::unbounded_channel();
+        let service = TraceServiceServer::new(Collector(sender));
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+        let flags = [
+            ("otlp.endpoint", endpoint.as_str()),
+            ("otlp.sample_ratio", "1"),
+        ];
+        let flags = flags
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec();
+        let otlp = load(&Sources {
+            flags,
+            ..Sources::default()
+        })
+        .unwrap()
+        .settings
+        .otlp;
+        let identity = Identity {
+            version: "1",
+            instance: "here".to_owned(),
+            zone: "a".to_owned(),
+        };
+        let provider = provider(&otlp, &identity).unwrap().unwrap();
+        let subscriber = tracing_subscriber::registry().with(layer(&provider));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info_span!("append", partition = 7).in_scope(|| {});
+        });
+        provider.force_flush().unwrap();
+
+        let request = received.recv().await.unwrap();
+        let shown = format!("{request:?}");
+        for part in [
+            "\"append\"",
+            "\"partition\"",
+            "\"service.instance.id\"",
+            "\"here\"",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        provider.shutdown().unwrap();
+    }
+}
