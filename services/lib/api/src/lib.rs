@@ -3,6 +3,7 @@
 //! Wire types stop at the front ends and the client: nothing below them names this crate.
 
 mod code;
+pub mod codec;
 mod error;
 
 pub use error::{ApiError, ERROR_DOMAIN};

@@ -66,13 +66,16 @@ fn generate(proto: &Path, out: &Path) -> Result<()> {
         .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|ext| ext == "proto"));
     files.sort();
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")
+        .codec_path("crate::codec::BoundedCodec")
         .out_dir(out)
         .file_descriptor_set_path(out.join(DESCRIPTOR_FILE))
         .emit_rerun_if_changed(false)
-        .compile_protos(&files, &[proto.to_path_buf()])
+        .compile_with_config(config, &files, &[proto.to_path_buf()])
         .context("`protoc` failed; is it installed?")
 }
 

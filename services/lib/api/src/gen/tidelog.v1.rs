@@ -7,6 +7,16 @@ pub struct DescribeClusterRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for DescribeClusterRequest {
+    const NAME: &'static str = "DescribeClusterRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DescribeClusterRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DescribeClusterRequest".into()
+    }
+}
 /// Response of `DescribeCluster`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -26,6 +36,16 @@ pub struct DescribeClusterResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "5")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DescribeClusterResponse {
+    const NAME: &'static str = "DescribeClusterResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DescribeClusterResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DescribeClusterResponse".into()
+    }
 }
 /// What requests must keep to.
 #[allow(clippy::all)]
@@ -58,6 +78,16 @@ pub struct ClusterLimits {
     /// The most bytes of data in one `Fetch` response.
     #[prost(uint32, tag = "9")]
     pub max_fetch_bytes: u32,
+}
+impl ::prost::Name for ClusterLimits {
+    const NAME: &'static str = "ClusterLimits";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ClusterLimits".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ClusterLimits".into()
+    }
 }
 /// Generated client implementations.
 pub mod cluster_service_client {
@@ -167,7 +197,7 @@ pub mod cluster_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.ClusterService/DescribeCluster",
             );
@@ -308,7 +338,7 @@ pub mod cluster_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeClusterSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -389,6 +419,16 @@ pub struct Error {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+}
+impl ::prost::Name for Error {
+    const NAME: &'static str = "Error";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Error".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Error".into()
+    }
 }
 /// What went wrong, as a caller must tell apart.
 ///
@@ -541,6 +581,16 @@ pub struct Record {
     #[prost(int64, optional, tag = "5")]
     pub timestamp_ms: ::core::option::Option<i64>,
 }
+impl ::prost::Name for Record {
+    const NAME: &'static str = "Record";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Record".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Record".into()
+    }
+}
 /// A header of a record.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -552,13 +602,33 @@ pub struct Header {
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub value: ::core::option::Option<::prost::bytes::Bytes>,
 }
+impl ::prost::Name for Header {
+    const NAME: &'static str = "Header";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Header".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Header".into()
+    }
+}
 /// Records in the order of their offsets.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Records {
-    /// The records. At most 1,000,000 in a write.
+    /// The records. In a write at most 100,000 in all entries of a message, and as many headers.
     #[prost(message, repeated, tag = "1")]
     pub records: ::prost::alloc::vec::Vec<Record>,
+}
+impl ::prost::Name for Records {
+    const NAME: &'static str = "Records";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Records".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Records".into()
+    }
 }
 /// What a read brings from one partition: data, or an error, or neither when there is nothing (yet).
 #[allow(clippy::all)]
@@ -599,6 +669,16 @@ pub mod partition_data {
         /// Whole record batches in Kafka's v2 format, one after the other, for RECORD_FORMAT_BATCHES.
         #[prost(bytes, tag = "4")]
         Batches(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for PartitionData {
+    const NAME: &'static str = "PartitionData";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.PartitionData".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.PartitionData".into()
     }
 }
 /// How a read hands out records.
@@ -774,6 +854,16 @@ pub mod produce_entry {
         Batches(::prost::bytes::Bytes),
     }
 }
+impl ::prost::Name for ProduceEntry {
+    const NAME: &'static str = "ProduceEntry";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProduceEntry".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProduceEntry".into()
+    }
+}
 /// The place of a batch in the work of an idempotent producer.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -789,6 +879,16 @@ pub struct ProducerSequence {
     #[prost(int32, tag = "3")]
     pub base_sequence: i32,
 }
+impl ::prost::Name for ProducerSequence {
+    const NAME: &'static str = "ProducerSequence";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProducerSequence".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProducerSequence".into()
+    }
+}
 /// What became of an entry.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -800,6 +900,16 @@ pub struct ProduceResult {
     /// neither offset nor records, for an entry without data, tells whether the fencing token was set.
     #[prost(message, repeated, tag = "2")]
     pub batches: ::prost::alloc::vec::Vec<BatchResult>,
+}
+impl ::prost::Name for ProduceResult {
+    const NAME: &'static str = "ProduceResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProduceResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProduceResult".into()
+    }
 }
 /// What became of a batch.
 #[allow(clippy::all)]
@@ -830,6 +940,16 @@ pub mod batch_result {
         Error(super::Error),
     }
 }
+impl ::prost::Name for BatchResult {
+    const NAME: &'static str = "BatchResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.BatchResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.BatchResult".into()
+    }
+}
 /// A batch that is durable and in the log.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -847,6 +967,16 @@ pub struct Appended {
     #[prost(message, optional, tag = "4")]
     pub log_append_time: ::core::option::Option<::prost_types::Timestamp>,
 }
+impl ::prost::Name for Appended {
+    const NAME: &'static str = "Appended";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Appended".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Appended".into()
+    }
+}
 /// Request of `Produce`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -857,6 +987,16 @@ pub struct ProduceRequest {
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ProduceRequest {
+    const NAME: &'static str = "ProduceRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProduceRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProduceRequest".into()
+    }
 }
 /// Response of `Produce`.
 #[allow(clippy::all)]
@@ -869,6 +1009,16 @@ pub struct ProduceResponse {
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for ProduceResponse {
+    const NAME: &'static str = "ProduceResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProduceResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProduceResponse".into()
+    }
+}
 /// A message from the client in `ProduceStream`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -880,6 +1030,16 @@ pub struct ProduceStreamRequest {
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for ProduceStreamRequest {
+    const NAME: &'static str = "ProduceStreamRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProduceStreamRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProduceStreamRequest".into()
+    }
+}
 /// A message from the server in `ProduceStream`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -890,6 +1050,16 @@ pub struct ProduceStreamResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ProduceStreamResponse {
+    const NAME: &'static str = "ProduceStreamResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ProduceStreamResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ProduceStreamResponse".into()
+    }
 }
 /// What to read from one partition.
 #[allow(clippy::all)]
@@ -908,6 +1078,16 @@ pub struct FetchPartition {
     /// is larger, it is returned nonetheless, so that reading gets on.
     #[prost(uint32, tag = "4")]
     pub max_bytes: u32,
+}
+impl ::prost::Name for FetchPartition {
+    const NAME: &'static str = "FetchPartition";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.FetchPartition".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.FetchPartition".into()
+    }
 }
 /// Request of `Fetch`.
 #[allow(clippy::all)]
@@ -934,6 +1114,16 @@ pub struct FetchRequest {
     #[prost(bytes = "bytes", tag = "6")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for FetchRequest {
+    const NAME: &'static str = "FetchRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.FetchRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.FetchRequest".into()
+    }
+}
 /// Response of `Fetch`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -945,6 +1135,16 @@ pub struct FetchResponse {
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for FetchResponse {
+    const NAME: &'static str = "FetchResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.FetchResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.FetchResponse".into()
+    }
+}
 /// An offset of a partition.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -955,6 +1155,16 @@ pub struct PartitionOffset {
     /// The offset.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
+}
+impl ::prost::Name for PartitionOffset {
+    const NAME: &'static str = "PartitionOffset";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.PartitionOffset".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.PartitionOffset".into()
+    }
 }
 /// Request of `Tail`.
 #[allow(clippy::all)]
@@ -1003,6 +1213,16 @@ pub mod tail_request {
         Offset(u64),
     }
 }
+impl ::prost::Name for TailRequest {
+    const NAME: &'static str = "TailRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.TailRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.TailRequest".into()
+    }
+}
 /// A message of `Tail`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1015,6 +1235,16 @@ pub struct TailResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for TailResponse {
+    const NAME: &'static str = "TailResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.TailResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.TailResponse".into()
+    }
 }
 /// What to find in one partition.
 #[allow(clippy::all)]
@@ -1044,6 +1274,16 @@ pub mod list_offsets_partition {
         TimestampMs(i64),
     }
 }
+impl ::prost::Name for ListOffsetsPartition {
+    const NAME: &'static str = "ListOffsetsPartition";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListOffsetsPartition".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListOffsetsPartition".into()
+    }
+}
 /// Request of `ListOffsets`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1054,6 +1294,16 @@ pub struct ListOffsetsRequest {
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListOffsetsRequest {
+    const NAME: &'static str = "ListOffsetsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListOffsetsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListOffsetsRequest".into()
+    }
 }
 /// What was found in one partition.
 #[allow(clippy::all)]
@@ -1076,6 +1326,16 @@ pub struct ListOffsetsResult {
     #[prost(message, optional, tag = "5")]
     pub error: ::core::option::Option<Error>,
 }
+impl ::prost::Name for ListOffsetsResult {
+    const NAME: &'static str = "ListOffsetsResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListOffsetsResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListOffsetsResult".into()
+    }
+}
 /// Response of `ListOffsets`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1086,6 +1346,16 @@ pub struct ListOffsetsResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListOffsetsResponse {
+    const NAME: &'static str = "ListOffsetsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListOffsetsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListOffsetsResponse".into()
+    }
 }
 /// What to delete in one partition.
 #[allow(clippy::all)]
@@ -1102,6 +1372,16 @@ pub struct DeleteRecordsPartition {
     #[prost(uint64, optional, tag = "3")]
     pub before_offset: ::core::option::Option<u64>,
 }
+impl ::prost::Name for DeleteRecordsPartition {
+    const NAME: &'static str = "DeleteRecordsPartition";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteRecordsPartition".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteRecordsPartition".into()
+    }
+}
 /// Request of `DeleteRecords`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1112,6 +1392,16 @@ pub struct DeleteRecordsRequest {
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DeleteRecordsRequest {
+    const NAME: &'static str = "DeleteRecordsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteRecordsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteRecordsRequest".into()
+    }
 }
 /// What became of one partition.
 #[allow(clippy::all)]
@@ -1130,6 +1420,16 @@ pub struct DeleteRecordsResult {
     #[prost(message, optional, tag = "4")]
     pub error: ::core::option::Option<Error>,
 }
+impl ::prost::Name for DeleteRecordsResult {
+    const NAME: &'static str = "DeleteRecordsResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteRecordsResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteRecordsResult".into()
+    }
+}
 /// Response of `DeleteRecords`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1141,6 +1441,16 @@ pub struct DeleteRecordsResponse {
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for DeleteRecordsResponse {
+    const NAME: &'static str = "DeleteRecordsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteRecordsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteRecordsResponse".into()
+    }
+}
 /// Request of `InitProducer`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1148,6 +1458,16 @@ pub struct InitProducerRequest {
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "1")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for InitProducerRequest {
+    const NAME: &'static str = "InitProducerRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.InitProducerRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.InitProducerRequest".into()
+    }
 }
 /// Response of `InitProducer`.
 #[allow(clippy::all)]
@@ -1162,6 +1482,16 @@ pub struct InitProducerResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "3")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for InitProducerResponse {
+    const NAME: &'static str = "InitProducerResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.InitProducerResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.InitProducerResponse".into()
+    }
 }
 /// Generated client implementations.
 pub mod log_service_client {
@@ -1179,6 +1509,9 @@ pub mod log_service_client {
     /// Tokens. Every response carries a `token`, opaque bytes of at most 4,096, and every request takes one. A request with a token
     /// sees at least what the response that carried it had seen or done, through whichever broker it goes. Clients keep the last
     /// token of a conversation and may pass it on to others. An empty token asks for nothing.
+    ///
+    /// Metadata. `x-tidelog-client-id` says which application calls, for quotas and logs, and `x-tidelog-zone` in which zone it
+    /// runs; both are optional and at most 128 characters. `grpc-timeout` is honoured.
     ///
     /// Limits. `ClusterService.DescribeCluster` tells them. A message over the limit ends the RPC with the status OUT_OF_RANGE.
     #[derive(Debug, Clone)]
@@ -1278,7 +1611,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/Produce",
             );
@@ -1310,7 +1643,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/ProduceStream",
             );
@@ -1332,7 +1665,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/Fetch",
             );
@@ -1359,7 +1692,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/Tail",
             );
@@ -1384,7 +1717,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/ListOffsets",
             );
@@ -1409,7 +1742,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/DeleteRecords",
             );
@@ -1434,7 +1767,7 @@ pub mod log_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.LogService/InitProducer",
             );
@@ -1531,6 +1864,9 @@ pub mod log_service_server {
     /// Tokens. Every response carries a `token`, opaque bytes of at most 4,096, and every request takes one. A request with a token
     /// sees at least what the response that carried it had seen or done, through whichever broker it goes. Clients keep the last
     /// token of a conversation and may pass it on to others. An empty token asks for nothing.
+    ///
+    /// Metadata. `x-tidelog-client-id` says which application calls, for quotas and logs, and `x-tidelog-zone` in which zone it
+    /// runs; both are optional and at most 128 characters. `grpc-timeout` is honoured.
     ///
     /// Limits. `ClusterService.DescribeCluster` tells them. A message over the limit ends the RPC with the status OUT_OF_RANGE.
     #[derive(Debug)]
@@ -1639,7 +1975,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProduceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1687,7 +2023,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProduceStreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1730,7 +2066,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FetchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1776,7 +2112,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TailSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1821,7 +2157,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListOffsetsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1866,7 +2202,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteRecordsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1911,7 +2247,7 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InitProducerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1995,6 +2331,16 @@ pub struct Topic {
     #[prost(message, optional, tag = "8")]
     pub purge_time: ::core::option::Option<::prost_types::Timestamp>,
 }
+impl ::prost::Name for Topic {
+    const NAME: &'static str = "Topic";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Topic".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Topic".into()
+    }
+}
 /// One setting of a topic.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2008,6 +2354,16 @@ pub struct ConfigEntry {
     /// True if the value is the service's default, false if it was set for this topic.
     #[prost(bool, tag = "3")]
     pub is_default: bool,
+}
+impl ::prost::Name for ConfigEntry {
+    const NAME: &'static str = "ConfigEntry";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ConfigEntry".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ConfigEntry".into()
+    }
 }
 /// Whether a topic is in use.
 #[allow(clippy::all)]
@@ -2066,6 +2422,16 @@ pub struct CreateTopicRequest {
     #[prost(bytes = "bytes", tag = "5")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for CreateTopicRequest {
+    const NAME: &'static str = "CreateTopicRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.CreateTopicRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.CreateTopicRequest".into()
+    }
+}
 /// Response of `CreateTopic`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2076,6 +2442,16 @@ pub struct CreateTopicResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for CreateTopicResponse {
+    const NAME: &'static str = "CreateTopicResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.CreateTopicResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.CreateTopicResponse".into()
+    }
 }
 /// Request of `GetTopic`.
 #[allow(clippy::all)]
@@ -2088,6 +2464,16 @@ pub struct GetTopicRequest {
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for GetTopicRequest {
+    const NAME: &'static str = "GetTopicRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GetTopicRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GetTopicRequest".into()
+    }
+}
 /// Response of `GetTopic`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2098,6 +2484,16 @@ pub struct GetTopicResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for GetTopicResponse {
+    const NAME: &'static str = "GetTopicResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GetTopicResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GetTopicResponse".into()
+    }
 }
 /// Request of `ListTopics`.
 #[allow(clippy::all)]
@@ -2119,6 +2515,16 @@ pub struct ListTopicsRequest {
     #[prost(bytes = "bytes", tag = "5")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for ListTopicsRequest {
+    const NAME: &'static str = "ListTopicsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListTopicsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListTopicsRequest".into()
+    }
+}
 /// Response of `ListTopics`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2132,6 +2538,16 @@ pub struct ListTopicsResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "3")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListTopicsResponse {
+    const NAME: &'static str = "ListTopicsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListTopicsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListTopicsResponse".into()
+    }
 }
 /// Request of `AlterTopicConfig`.
 #[allow(clippy::all)]
@@ -2156,6 +2572,16 @@ pub struct AlterTopicConfigRequest {
     #[prost(bytes = "bytes", tag = "5")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for AlterTopicConfigRequest {
+    const NAME: &'static str = "AlterTopicConfigRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AlterTopicConfigRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AlterTopicConfigRequest".into()
+    }
+}
 /// Response of `AlterTopicConfig`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2166,6 +2592,16 @@ pub struct AlterTopicConfigResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for AlterTopicConfigResponse {
+    const NAME: &'static str = "AlterTopicConfigResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AlterTopicConfigResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AlterTopicConfigResponse".into()
+    }
 }
 /// Request of `AddPartitions`.
 #[allow(clippy::all)]
@@ -2181,6 +2617,16 @@ pub struct AddPartitionsRequest {
     #[prost(bytes = "bytes", tag = "3")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for AddPartitionsRequest {
+    const NAME: &'static str = "AddPartitionsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AddPartitionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AddPartitionsRequest".into()
+    }
+}
 /// Response of `AddPartitions`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2191,6 +2637,16 @@ pub struct AddPartitionsResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for AddPartitionsResponse {
+    const NAME: &'static str = "AddPartitionsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AddPartitionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AddPartitionsResponse".into()
+    }
 }
 /// Request of `DeleteTopic`.
 #[allow(clippy::all)]
@@ -2206,6 +2662,16 @@ pub struct DeleteTopicRequest {
     #[prost(bytes = "bytes", tag = "3")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for DeleteTopicRequest {
+    const NAME: &'static str = "DeleteTopicRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteTopicRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteTopicRequest".into()
+    }
+}
 /// Response of `DeleteTopic`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2216,6 +2682,16 @@ pub struct DeleteTopicResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DeleteTopicResponse {
+    const NAME: &'static str = "DeleteTopicResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteTopicResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteTopicResponse".into()
+    }
 }
 /// Request of `UndeleteTopic`.
 #[allow(clippy::all)]
@@ -2231,6 +2707,16 @@ pub struct UndeleteTopicRequest {
     #[prost(bytes = "bytes", tag = "3")]
     pub token: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for UndeleteTopicRequest {
+    const NAME: &'static str = "UndeleteTopicRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.UndeleteTopicRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.UndeleteTopicRequest".into()
+    }
+}
 /// Response of `UndeleteTopic`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2241,6 +2727,16 @@ pub struct UndeleteTopicResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for UndeleteTopicResponse {
+    const NAME: &'static str = "UndeleteTopicResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.UndeleteTopicResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.UndeleteTopicResponse".into()
+    }
 }
 /// Generated client implementations.
 pub mod topic_service_client {
@@ -2352,7 +2848,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/CreateTopic",
             );
@@ -2377,7 +2873,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/GetTopic",
             );
@@ -2402,7 +2898,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/ListTopics",
             );
@@ -2427,7 +2923,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/AlterTopicConfig",
             );
@@ -2452,7 +2948,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/AddPartitions",
             );
@@ -2477,7 +2973,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/DeleteTopic",
             );
@@ -2502,7 +2998,7 @@ pub mod topic_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/tidelog.v1.TopicService/UndeleteTopic",
             );
@@ -2692,7 +3188,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateTopicSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2737,7 +3233,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTopicSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2782,7 +3278,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListTopicsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2828,7 +3324,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AlterTopicConfigSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2873,7 +3369,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddPartitionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2918,7 +3414,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteTopicSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2963,7 +3459,7 @@ pub mod topic_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UndeleteTopicSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

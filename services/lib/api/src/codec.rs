@@ -1,0 +1,240 @@
+//! Protobuf with a bound on how much a message grows when it is decoded.
+//!
+//! An item of a repeated field takes two bytes on the wire and a hundred in memory, so that the limit on a
+//! message's bytes alone lets it grow fiftyfold. Items are therefore counted before anything is
+//! allocated for them.
+
+use std::marker::PhantomData;
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::{Message, Name};
+use tidelog_types::ErrorCode;
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic_prost::{ProstCodec, ProstEncoder};
+
+use crate::ApiError;
+
+/// The most items that one message has at its top: partitions, entries, topics, settings.
+const ITEMS_MAX: usize = 110_000;
+/// The most records, and the most headers of records, that one message of a write has in all.
+const RECORDS_MAX: usize = 100_000;
+
+/// Encodes as any other; decodes messages of ours within the bounds.
+#[derive(Clone, Debug)]
+pub struct BoundedCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for BoundedCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for BoundedCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Name + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = BoundedDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::default().encoder()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        BoundedDecoder(PhantomData)
+    }
+}
+
+/// Decodes within the bounds.
+#[derive(Clone, Debug)]
+pub struct BoundedDecoder<U>(PhantomData<U>);
+
+impl<U: Message + Default + Name> Decoder for BoundedDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        // The transport hands out each message in one piece.
+        check(U::NAME, bytes::Buf::chunk(buf))?;
+        let item = U::decode(buf).map_err(|error| {
+            // Written by the peer, so it is the peer's to mend.
+            ApiError::invalid(format!("the message is no `{}`: {error}", U::NAME)).to_status()
+        })?;
+        Ok(Some(item))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+/// Counts the items of a message.
+fn check(name: &str, message: &[u8]) -> Result<(), Status> {
+    let mut items = 0;
+    let mut counts = RecordCounts::default();
+    let writes = matches!(name, "ProduceRequest" | "ProduceStreamRequest");
+    for field in Fields(message) {
+        items += 1;
+        if items > ITEMS_MAX {
+            return Err(too_many(ITEMS_MAX, "items"));
+        }
+        // Field 1 of both are the entries.
+        if let (true, (1, Some(entry))) = (writes, field) {
+            counts.add_entry(entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn too_many(limit: usize, what: &str) -> Status {
+    let message = format!("a message has at most `{limit}` {what}; send more messages");
+    ApiError::new(ErrorCode::RequestTooLarge, message).to_status()
+}
+
+/// What the entries of a write have in all.
+#[derive(Default)]
+struct RecordCounts {
+    records: usize,
+    parts: usize,
+}
+
+impl RecordCounts {
+    /// `ProduceEntry.records` is field 4, `Records.records` field 1, `Record.headers` field 4.
+    fn add_entry(&mut self, entry: &[u8]) -> Result<(), Status> {
+        for (_, records) in Fields(entry).filter(|(tag, _)| *tag == 4) {
+            for (_, record) in Fields(records.unwrap_or_default()).filter(|(tag, _)| *tag == 1) {
+                self.records += 1;
+                let headers = Fields(record.unwrap_or_default()).filter(|(tag, _)| *tag == 4);
+                self.parts += headers.count();
+                if self.records > RECORDS_MAX || self.parts > RECORDS_MAX {
+                    return Err(too_many(RECORDS_MAX, "records and as many headers"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fields of a message: their numbers, and the bytes of those that have a length. It ends where the
+/// message makes no sense, which the decoder will find as well.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u32, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (tag, wire_type) = decode_key(&mut self.0).ok()?;
+        let skipped = match wire_type {
+            WireType::Varint => {
+                decode_varint(&mut self.0).ok()?;
+                return Some((tag, None));
+            }
+            WireType::LengthDelimited => {
+                let length = usize::try_from(decode_varint(&mut self.0).ok()?).ok()?;
+                let (payload, rest) = self.0.split_at_checked(length)?;
+                self.0 = rest;
+                return Some((tag, Some(payload)));
+            }
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            // Of another age; the proto files have none, and the decoder skips them without allocating.
+            WireType::StartGroup | WireType::EndGroup => 0,
+        };
+        self.0 = self.0.get(skipped..)?;
+        Some((tag, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+    use crate::v1;
+
+    fn entry(records: Vec<v1::Record>) -> v1::ProduceEntry {
+        v1::ProduceEntry {
+            data: Some(v1::produce_entry::Data::Records(v1::Records { records })),
+            ..v1::ProduceEntry::default()
+        }
+    }
+
+    fn checked(entries: Vec<v1::ProduceEntry>) -> Result<(), Code> {
+        let request = v1::ProduceRequest {
+            entries,
+            token: vec![7; 40].into(),
+        };
+        check(v1::ProduceRequest::NAME, &request.encode_to_vec()).map_err(|status| status.code())
+    }
+
+    #[test]
+    fn records_are_counted_over_all_entries() {
+        let half = || entry(vec![v1::Record::default(); RECORDS_MAX / 2]);
+        assert_eq!(checked(vec![half(), half()]), Ok(()));
+        let one_more = entry(vec![v1::Record::default()]);
+        assert_eq!(
+            checked(vec![half(), one_more, half()]),
+            Err(Code::OutOfRange)
+        );
+    }
+
+    #[test]
+    fn headers_are_counted_over_all_records() {
+        let headers = vec![v1::Header::default(); RECORDS_MAX];
+        let record = v1::Record {
+            headers,
+            ..v1::Record::default()
+        };
+        assert_eq!(checked(vec![entry(vec![record.clone()])]), Ok(()));
+        let one = vec![v1::Header::default()];
+        let one_more = v1::Record {
+            headers: one,
+            ..v1::Record::default()
+        };
+        assert_eq!(
+            checked(vec![entry(vec![record, one_more])]),
+            Err(Code::OutOfRange)
+        );
+    }
+
+    #[test]
+    fn items_of_any_message_are_counted() {
+        let partitions = vec![v1::FetchPartition::default(); ITEMS_MAX];
+        let mut request = v1::FetchRequest {
+            partitions,
+            ..v1::FetchRequest::default()
+        };
+        assert!(check(v1::FetchRequest::NAME, &request.encode_to_vec()).is_ok());
+        request.partitions.push(v1::FetchPartition::default());
+        assert!(check(v1::FetchRequest::NAME, &request.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_end_the_count() {
+        for bytes in [
+            &[0xff][..],
+            &[0x0a, 0x05, 1],
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f],
+            &[0x09, 1],
+        ] {
+            assert!(check("ProduceRequest", bytes).is_ok());
+            assert!(Fields(bytes).count() <= 1);
+        }
+        // Batches are not looked into, whatever they look like.
+        let data = Some(v1::produce_entry::Data::Batches(
+            [0x0a, 0x00].repeat(200_000).into(),
+        ));
+        let ready = v1::ProduceEntry {
+            data,
+            ..v1::ProduceEntry::default()
+        };
+        assert_eq!(checked(vec![ready]), Ok(()));
+    }
+}
