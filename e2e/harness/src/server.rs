@@ -36,7 +36,7 @@ impl CrashPoint {
         Self::AckSent,
     ];
 
-    /// Its name in `TIDELOG_CRASH_AT`.
+    /// Its name in `TIDELOG_CRASH_POINT`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BeforePut => "before_put",
@@ -150,12 +150,18 @@ impl Server {
 
     /// As [`Server::restart`] with other options.
     pub async fn restart_with(&mut self, options: ServerOptions) -> Result<()> {
+        self.respawn(options)?;
+        self.ready().await
+    }
+
+    /// Starts it again, to end by itself; it may never be ready.
+    pub fn respawn(&mut self, options: ServerOptions) -> Result<()> {
         if self.process.ended().is_none() {
             bail!("the server still runs");
         }
         self.options = options;
         self.process = launch(&self.options, self.grpc, self.http, self.folder.path())?;
-        self.ready().await
+        Ok(())
     }
 
     /// Deletes everything that the server could have kept on this machine outside its bucket.
@@ -259,7 +265,7 @@ fn launch(
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("RUST_BACKTRACE", "1");
     if let Some((point, nth)) = options.crash_at {
-        command.env("TIDELOG_CRASH_AT", format!("{}:{nth}", point.as_str()));
+        command.env("TIDELOG_CRASH_POINT", format!("{}:{nth}", point.as_str()));
     }
     Process::spawn("tidelog serve", &mut command, &folder.join("log"))
 }

@@ -128,6 +128,11 @@ impl<'a> View<'a> {
             })
             .collect();
         let last = read.keys().next_back().copied();
+        let watermark = self
+            .reads
+            .iter()
+            .filter_map(|read| read.high_watermark)
+            .max();
         let start = self
             .reads
             .iter()
@@ -140,7 +145,10 @@ impl<'a> View<'a> {
                 if read.contains_key(&offset) {
                     continue;
                 }
-                let detail = format!("offset {offset} was acknowledged and never read");
+                let detail = format!(
+                    "offset {offset} was acknowledged and never read; the last one read is \
+                     {last:?}, the greatest high watermark {watermark:?}"
+                );
                 if last.is_some_and(|last| offset <= last) {
                     report.add(Kind::LostWrite, self.partition, detail);
                 } else if self.drain.is_some() {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tidelog_e2e_harness::history::{Recorder, Report, check};
 use tidelog_e2e_harness::load::{Follower, Load, LoadOptions, drain};
 use tidelog_e2e_harness::{CrashPoint, Ended, Server, ServerOptions, until};
@@ -71,10 +71,15 @@ impl Scenario {
         .await
     }
 
-    async fn restart(&mut self, options: ServerOptions) -> Result<()> {
-        if self.machine == Machine::IsLost {
-            self.server.wipe()?;
+    fn lose_machine(&self) -> Result<()> {
+        match self.machine {
+            Machine::Stays => Ok(()),
+            Machine::IsLost => self.server.wipe(),
         }
+    }
+
+    async fn restart(&mut self, options: ServerOptions) -> Result<()> {
+        self.lose_machine()?;
         self.server.restart_with(options).await
     }
 
@@ -121,8 +126,10 @@ async fn at_each_step(world: &World, machine: Machine, seed: u64) -> Result<()> 
         scenario.server.process().kill();
         // The first ones pass, so that the server dies in the midst of work.
         let crashing = plain.clone().crashing_at(point, 2 + rng.below(10));
-        scenario.restart(crashing).await?;
-        let ended = scenario.server.process().wait(PROGRESS_LIMIT).await?;
+        scenario.lose_machine()?;
+        scenario.server.respawn(crashing)?;
+        let ended = scenario.server.process().wait(PROGRESS_LIMIT).await;
+        let ended = ended.with_context(|| format!("it passes {point:?}"))?;
         ensure!(ended == ABORTED, "at {point:?} it ended with {ended:?}");
         scenario.restart(plain.clone()).await?;
     }

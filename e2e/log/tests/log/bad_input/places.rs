@@ -39,7 +39,7 @@ async fn a_missing_bucket_is_named_with_the_command_that_makes_it() -> Result<()
         options,
         NO_BUCKET,
         &[
-            "`nobody-made-me`",
+            "`s3://nobody-made-me`",
             "does not exist",
             "tidelog bucket create",
         ],
