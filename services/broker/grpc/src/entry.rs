@@ -4,25 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{Append, AppendAnswer, AppendError, Appended, MemoryHold};
-use tidelog_format::batch::{
-    BatchBuf, BatchBuilder, BatchRules, BuilderError, Compression, ProducerStamp,
-};
-use tidelog_metadata_api::{BatchCondition, FencingToken, OrderKey, TopicInfo};
+use tidelog_format::batch::{BatchBuf, Compression};
+use tidelog_metadata_api::{BatchCondition, OrderKey, TopicInfo};
 use tidelog_runtime::access::{Caller, Charge, Operation};
-use tidelog_types::limits::SEGMENT_BYTES_MAX;
-use tidelog_types::{
-    ErrorCode, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicName,
-    partition_for_key,
-};
+use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicName, partition_for_key};
 
-use crate::errors::{append_error, batch_error, log_error, no_partition};
+use crate::errors::{append_error, log_error, no_partition};
 use crate::front::Front;
-use crate::settings::ENTRY_BATCHES_MAX;
+use crate::parse::{build, compression, condition, parse_batches, producer_stamp, record_bytes};
 use crate::token::TokenSet;
 
 /// A batch on its way, or why it is not.
@@ -63,16 +56,6 @@ pub(crate) fn entry_bytes(entry: &v1::ProduceEntry) -> u64 {
         None => 0,
     };
     bytes as u64
-}
-
-fn record_bytes(record: &v1::Record) -> usize {
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|header| header.key.len() + length(&header.value) + 8)
-        .sum();
-    length(&record.key) + length(&record.value) + headers + 32
 }
 
 impl Front {
@@ -204,7 +187,10 @@ impl Front {
         }
         let (at, _) = topic
             .partition(PartitionIndex::new(partition))
-            .map_err(|code| no_partition(code, &topic.name, partition))?;
+            .map_err(|code| {
+                no_partition(code, &topic.name, partition)
+                    .with("partition_count", &topic.partition_count())
+            })?;
         let expected = condition.fencing_token.clone();
         let engine = self.engine().clone();
         let done = async move {
@@ -309,120 +295,6 @@ impl Sending<'_> {
         }
         sent
     }
-}
-
-fn condition(entry: &v1::ProduceEntry) -> Result<BatchCondition, ApiError> {
-    let token = |text: &Option<String>| {
-        let token = text
-            .clone()
-            .map(|text| FencingToken::new(Bytes::from(text)));
-        token
-            .transpose()
-            .map_err(|error| ApiError::invalid(error.to_string()))
-    };
-    Ok(BatchCondition {
-        expected_next: entry.expected_next_offset.map(Offset::new),
-        fencing_token: token(&entry.fencing_token)?,
-        set_fencing_token: token(&entry.set_fencing_token)?,
-    })
-}
-
-fn producer_stamp(producer: &v1::ProducerSequence) -> Result<ProducerStamp, ApiError> {
-    let epoch = i16::try_from(producer.producer_epoch)
-        .ok()
-        .filter(|epoch| *epoch >= 0);
-    let (Some(epoch), 0.., 0..) = (epoch, producer.producer_id, producer.base_sequence) else {
-        return Err(ApiError::invalid(
-            "`producer` has an id and a sequence from 0 and an epoch from 0 to 32767",
-        ));
-    };
-    Ok(ProducerStamp {
-        id: ProducerId::new(producer.producer_id),
-        epoch: ProducerEpoch::new(epoch),
-        base_sequence: producer.base_sequence,
-        transactional: false,
-    })
-}
-
-fn compression(number: i32) -> Result<Compression, ApiError> {
-    Ok(match v1::Compression::try_from(number) {
-        Ok(v1::Compression::Unspecified | v1::Compression::None) => Compression::None,
-        Ok(v1::Compression::Gzip) => Compression::Gzip,
-        Ok(v1::Compression::Snappy) => Compression::Snappy,
-        Ok(v1::Compression::Lz4) => Compression::Lz4,
-        Ok(v1::Compression::Zstd) => Compression::Zstd,
-        Err(_) => {
-            return Err(ApiError::invalid(format!(
-                "no compression has the number `{number}`"
-            )));
-        }
-    })
-}
-
-/// Checks ready batches without decoding their records.
-fn parse_batches(topic: &TopicInfo, bytes: Bytes) -> Result<Vec<BatchBuf>, ApiError> {
-    let rules = BatchRules::client(topic.config.batch_bytes_max());
-    let mut batches = Vec::new();
-    for batch in BatchBuf::parse_all(bytes, rules) {
-        if batches.len() == ENTRY_BATCHES_MAX {
-            let message = format!("`batches` has at most {ENTRY_BATCHES_MAX} record batches");
-            return Err(ApiError::invalid(message));
-        }
-        batches
-            .push(batch.map_err(|error| batch_error(&error).with("batch_index", &batches.len()))?);
-    }
-    if batches.is_empty() {
-        return Err(ApiError::invalid("`batches` has at least one record batch"));
-    }
-    Ok(batches)
-}
-
-fn build(
-    topic: &TopicInfo,
-    compression: Compression,
-    stamp: Option<ProducerStamp>,
-    records: &[v1::Record],
-    now: Timestamp,
-) -> Result<BatchBuf, ApiError> {
-    let capacity: usize = records.iter().map(record_bytes).sum();
-    let mut builder = BatchBuilder::new(compression, capacity.min(SEGMENT_BYTES_MAX as usize));
-    for record in records {
-        let headers: Vec<(&[u8], Option<&[u8]>)> = record
-            .headers
-            .iter()
-            .map(|header| (header.key.as_bytes(), header.value.as_deref()))
-            .collect();
-        let time = record.timestamp_ms.map_or(now, Timestamp::from_millis);
-        builder
-            .append(
-                time,
-                record.key.as_deref(),
-                record.value.as_deref(),
-                &headers,
-            )
-            .map_err(|error| builder_error(&error))?;
-    }
-    let batch = builder
-        .finish(stamp)
-        .map_err(|error| builder_error(&error))?;
-    let limit = topic.config.batch_bytes_max();
-    if batch.size() > limit {
-        let message = format!(
-            "the records make a batch of `{}` bytes, more than the `{limit}` of the topic's \
-             `max.message.bytes`; send fewer at once",
-            batch.size()
-        );
-        return Err(ApiError::new(ErrorCode::BatchTooLarge, message));
-    }
-    Ok(batch)
-}
-
-fn builder_error(error: &BuilderError) -> ApiError {
-    let code = match error {
-        BuilderError::TooLarge => ErrorCode::BatchTooLarge,
-        _ => ErrorCode::InvalidArgument,
-    };
-    ApiError::new(code, crate::errors::chain(error))
 }
 
 impl OpenEntry {

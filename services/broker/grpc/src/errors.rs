@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tidelog_api::ApiError;
-use tidelog_broker_engine::{AppendError, FetchError};
+use tidelog_broker_engine::{AppendError, FetchError, ReadError};
 use tidelog_format::batch::BatchError;
 use tidelog_format::manifest::RefusalDetail;
 use tidelog_metadata_api::{CatalogueError, LogError};
-use tidelog_types::{ErrorCode, TopicName};
+use tidelog_types::{ErrorCode, Offset, TopicName, TopicPartition};
 
 /// How long a caller waits before it tries again, where nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -58,16 +58,44 @@ pub(crate) fn catalogue_error(error: &CatalogueError) -> ApiError {
 pub(crate) fn fetch_error(error: &FetchError) -> ApiError {
     match error {
         FetchError::Log(error) => log_error(error),
-        FetchError::Read(_) => retriable(ApiError::new(error.code(), chain(error))),
+        FetchError::Read(read) => {
+            let api = retriable(ApiError::new(error.code(), chain(error)));
+            match place_of(read) {
+                Some((object, offset, partition)) => api
+                    .with("object", object)
+                    .with("offset", offset)
+                    .with("partition", &partition.partition),
+                None => api,
+            }
+        }
+    }
+}
+
+/// Where the bytes should have been that are missing or damaged.
+const fn place_of(error: &ReadError) -> Option<(&String, &Offset, &TopicPartition)> {
+    match error {
+        ReadError::Missing {
+            object,
+            offset,
+            partition,
+        }
+        | ReadError::Damaged {
+            object,
+            offset,
+            partition,
+            ..
+        } => Some((object, offset, partition)),
+        _ => None,
     }
 }
 
 pub(crate) fn batch_error(error: &BatchError) -> ApiError {
-    let code = match error {
-        BatchError::TooLarge { .. } => ErrorCode::BatchTooLarge,
-        _ => ErrorCode::CorruptBatch,
-    };
-    ApiError::new(code, chain(error))
+    match error {
+        BatchError::TooLarge { limit, .. } => {
+            ApiError::new(ErrorCode::BatchTooLarge, chain(error)).with("max_bytes", limit)
+        }
+        _ => ApiError::new(ErrorCode::CorruptBatch, chain(error)),
+    }
 }
 
 pub(crate) fn append_error(error: &AppendError, topic: &TopicName, partition: u32) -> ApiError {
@@ -128,7 +156,7 @@ fn refusal(code: ErrorCode, detail: &RefusalDetail) -> ApiError {
         RefusalDetail::FencingToken(token) => {
             api.with("fencing_token", &String::from_utf8_lossy(token))
         }
-        RefusalDetail::Sequence(expected) => api.with("expected_sequence", expected),
+        RefusalDetail::Sequence(expected) => api.with("next_sequence", expected),
         RefusalDetail::ProducerEpoch(epoch) => api.with("producer_epoch", epoch),
     }
 }

@@ -58,9 +58,10 @@ impl Front {
     ) -> Result<TopicPartition, ApiError> {
         let topic = self.topic(caller, operation, topic, ONE_REQUEST).await?;
         let found = topic.partition(PartitionIndex::new(partition));
-        found
-            .map(|(at, _)| at)
-            .map_err(|code| no_partition(code, &topic.name, partition))
+        found.map(|(at, _)| at).map_err(|code| {
+            no_partition(code, &topic.name, partition)
+                .with("partition_count", &topic.partition_count())
+        })
     }
 
     /// What to ask the engine for, and for each item of a request why it is not asked for.

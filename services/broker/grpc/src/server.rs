@@ -1,5 +1,6 @@
 //! The gRPC server: services, health, reflection, limits of the transport.
 
+use http::Request;
 use thiserror::Error;
 use tidelog_api::FILE_DESCRIPTOR_SET;
 use tidelog_api::v1::cluster_service_server::ClusterServiceServer;
@@ -8,11 +9,14 @@ use tidelog_api::v1::topic_service_server::TopicServiceServer;
 use tidelog_env::CancellationToken;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::util::MapRequestLayer;
 
 use crate::front::{Front, GrpcParts};
+use crate::intake::Intake;
 
 /// Why the server ended.
 #[derive(Debug, Error)]
@@ -38,6 +42,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let settings = parts.settings;
+    let intake = Intake::new(&parts);
     let front = Front::new(parts, stop.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health).await;
@@ -53,7 +58,11 @@ pub async fn serve(
         .max_encoding_message_size(usize::MAX);
     let topics = TopicServiceServer::new(front.clone()).max_decoding_message_size(limit);
     let cluster = ClusterServiceServer::new(front).max_decoding_message_size(limit);
+    let metered = MapRequestLayer::new(move |request: Request<Body>| {
+        request.map(|body| Body::new(intake.meter(body)))
+    });
     Server::builder()
+        .layer(metered)
         .initial_stream_window_size(settings.stream_window_bytes)
         .initial_connection_window_size(settings.connection_window_bytes)
         .max_concurrent_streams(settings.connection_streams_max)

@@ -9,6 +9,11 @@ pub struct GrpcSettings {
     pub request_bytes_max: usize,
     /// The most bytes of data in one answer to a fetch.
     pub fetch_bytes_max: u32,
+    /// Bytes of messages that are being received, over all connections. Large messages wait for their turn
+    /// before more than their beginning is read.
+    pub intake_bytes: u64,
+    /// How long a large message may take from its beginning to its end.
+    pub intake_timeout: Duration,
     /// Bytes of one stream that may await their answers before nothing more is read from it.
     pub stream_bytes_in_flight: u64,
     /// The HTTP/2 window of a stream.
@@ -28,6 +33,8 @@ impl Default for GrpcSettings {
         Self {
             request_bytes_max: 16 * 1024 * 1024,
             fetch_bytes_max: 16 * 1024 * 1024,
+            intake_bytes: 64 * 1024 * 1024,
+            intake_timeout: Duration::from_mins(1),
             stream_bytes_in_flight: 32 * 1024 * 1024,
             stream_window_bytes: 4 * 1024 * 1024,
             connection_window_bytes: 16 * 1024 * 1024,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::Stream;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{FetchPartition, FetchRequest};
-use tidelog_metadata_api::{OffsetQuery, PartitionBounds, TopicInfo};
+use tidelog_metadata_api::{LogError, OffsetQuery, PartitionBounds, TopicInfo};
 use tidelog_runtime::access::{Caller, Operation};
-use tidelog_types::{ErrorCode, Offset, PartitionIndex, Timestamp, TopicPartition};
+use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -46,6 +46,21 @@ struct Cursor {
     end: Option<Offset>,
     /// As it was when the stream began.
     bounds: PartitionBounds,
+}
+
+impl Cursor {
+    /// Why there is nothing to read up to the end: it is behind the place where reading shall begin.
+    fn beyond_end(&self) -> Option<v1::Error> {
+        let end = self.end.filter(|end| *end < self.next)?;
+        let error = LogError::OffsetOutOfRange {
+            offset: self.next,
+            valid: OffsetRange {
+                base: self.bounds.log_start,
+                next: end,
+            },
+        };
+        Some(log_error(&error).to_proto())
+    }
 }
 
 /// A stream.
@@ -132,7 +147,10 @@ impl Front {
     ) -> Result<Cursor, ApiError> {
         let (at, _) = topic
             .partition(PartitionIndex::new(index))
-            .map_err(|code| no_partition(code, &topic.name, index))?;
+            .map_err(|code| {
+                no_partition(code, &topic.name, index)
+                    .with("partition_count", &topic.partition_count())
+            })?;
         let named = request
             .offsets
             .iter()
@@ -282,6 +300,7 @@ impl Tail {
         let cursors = self.cursors.iter();
         let data = cursors.map(|(partition, cursor)| v1::PartitionData {
             partition: *partition,
+            error: cursor.beyond_end(),
             next_offset: cursor.next.get(),
             high_watermark: cursor.bounds.high_watermark.get(),
             log_start_offset: cursor.bounds.log_start.get(),
