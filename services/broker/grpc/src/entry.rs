@@ -11,7 +11,7 @@ use tidelog_broker_engine::{Append, AppendAnswer, AppendError, Appended, MemoryH
 use tidelog_format::batch::{BatchBuf, Compression};
 use tidelog_metadata_api::{BatchCondition, OrderKey, TopicInfo};
 use tidelog_runtime::access::{Caller, Charge, Operation};
-use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicName, partition_for_key};
+use tidelog_types::{ErrorCode, Offset, PartitionIndex, Timestamp, TopicName, partition_for_key};
 
 use crate::errors::{append_error, log_error, no_partition};
 use crate::front::Front;
@@ -269,7 +269,15 @@ impl Sending<'_> {
         self.front
             .engine()
             .append(append, Arc::clone(self.hold))
-            .map_err(|error| append_error(&error, &self.topic.name, partition))
+            .map_err(|error| {
+                let api = append_error(&error, &self.topic.name, partition);
+                match api.code {
+                    ErrorCode::UnknownPartition => {
+                        api.with("partition_count", &self.topic.partition_count())
+                    }
+                    _ => api,
+                }
+            })
     }
 
     /// The batches of one entry: the condition on the offset holds for each at its place, the others
