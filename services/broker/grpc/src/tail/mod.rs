@@ -1,6 +1,8 @@
 //! `Tail`: partitions of one topic as a stream.
 
-use std::collections::{BTreeMap, HashSet};
+mod start;
+
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +10,21 @@ use std::time::Duration;
 use futures::Stream;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{FetchPartition, FetchRequest};
-use tidelog_metadata_api::{LogError, OffsetQuery, PartitionBounds, TopicInfo};
+use tidelog_metadata_api::{LogError, PartitionBounds, TopicInfo};
 use tidelog_runtime::access::{Caller, Operation};
-use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
+use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, TopicPartition};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::data::{Form, partition_data};
-use crate::errors::{fetch_error, log_error, no_partition};
-use crate::fetch::{ONE_REQUEST, position};
+use crate::errors::log_error;
+use crate::fetch::ONE_REQUEST;
 use crate::front::Front;
 use crate::produce::going_away;
 use crate::rpc::Call;
-use crate::settings::REQUEST_PARTITIONS_MAX;
 use crate::token::TokenSet;
+use start::partitions;
 
 /// Answers that wait for the client to read them: one while the next is being put together.
 const ANSWERS_WAITING_MAX: usize = 1;
@@ -138,102 +140,6 @@ impl Front {
         };
         Ok((tail, tokens))
     }
-
-    async fn cursor(
-        &self,
-        topic: &TopicInfo,
-        request: &v1::TailRequest,
-        index: u32,
-    ) -> Result<Cursor, ApiError> {
-        let (at, _) = topic
-            .partition(PartitionIndex::new(index))
-            .map_err(|code| {
-                no_partition(code, &topic.name, index)
-                    .with("partition_count", &topic.partition_count())
-            })?;
-        let named = request
-            .offsets
-            .iter()
-            .find(|named| named.partition == index);
-        let next = match (named, &request.start) {
-            (Some(named), _) => Offset::new(named.offset),
-            (None, Some(v1::tail_request::Start::Offset(offset))) => Offset::new(*offset),
-            (None, Some(v1::tail_request::Start::TimestampMs(millis))) => {
-                let query = OffsetQuery::AtTime(Timestamp::from_millis(*millis));
-                match self.resolve(at, query).await? {
-                    Some(offset) => offset,
-                    None => self
-                        .resolve(at, OffsetQuery::Latest)
-                        .await?
-                        .unwrap_or_default(),
-                }
-            }
-            (None, Some(v1::tail_request::Start::Position(number))) => self
-                .resolve(at, position(*number)?)
-                .await?
-                .unwrap_or_default(),
-            (None, None) => self
-                .resolve(at, OffsetQuery::Latest)
-                .await?
-                .unwrap_or_default(),
-        };
-        let end = if request.until_end {
-            self.resolve(at, OffsetQuery::Latest).await?
-        } else {
-            None
-        };
-        let mut bounds = self
-            .engine()
-            .bounds(at)
-            .await
-            .map_err(|error| log_error(&error))?;
-        // The end that is told is the end that is kept.
-        bounds.high_watermark = end.unwrap_or(bounds.high_watermark);
-        Ok(Cursor {
-            at,
-            next,
-            end,
-            bounds,
-        })
-    }
-
-    async fn resolve(
-        &self,
-        at: TopicPartition,
-        query: OffsetQuery,
-    ) -> Result<Option<Offset>, ApiError> {
-        let found = self.engine().offset(at, query).await;
-        Ok(found
-            .map_err(|error| fetch_error(&error))?
-            .map(|found| found.offset))
-    }
-}
-
-/// The partitions of a request, checked.
-fn partitions(topic: &TopicInfo, request: &v1::TailRequest) -> Result<Vec<u32>, ApiError> {
-    if request.partitions.len() > REQUEST_PARTITIONS_MAX {
-        let message = format!("a request has at most {REQUEST_PARTITIONS_MAX} partitions");
-        return Err(ApiError::invalid(message));
-    }
-    let indexes: Vec<u32> = if request.partitions.is_empty() {
-        (0..topic.partition_count()).collect()
-    } else {
-        request.partitions.clone()
-    };
-    let distinct: HashSet<u32> = indexes.iter().copied().collect();
-    if distinct.len() != indexes.len() {
-        return Err(ApiError::invalid(
-            "a partition stands in `partitions` twice",
-        ));
-    }
-    let named = request.offsets.iter().map(|named| named.partition);
-    let named: Vec<u32> = named.collect();
-    let named_once: HashSet<u32> = named.iter().copied().collect();
-    if named_once.len() != named.len() || !named_once.is_subset(&distinct) {
-        let message = "`offsets` names partitions that are read, each once";
-        return Err(ApiError::invalid(message));
-    }
-    Ok(indexes)
 }
 
 /// How a stream ends without an error.
