@@ -104,6 +104,52 @@ async fn of_concurrent_creations_of_one_name_exactly_one_wins() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_creation_and_an_undeletion_of_one_name_exactly_one_wins() {
+    let (world, process) = World::opened().await;
+    process
+        .create_topic(new_topic("orders", 1))
+        .await
+        .expect("new");
+    process
+        .delete_topic(&by_name("orders"))
+        .await
+        .expect("live");
+    let hold = world.store.hold(KeyKind::TopicName);
+    let release = async {
+        hold.reached().await;
+        drop(hold);
+    };
+    let undeleted = by_name("orders");
+    let (undeleted, created, ()) = tokio::join!(
+        process.undelete_topic(&undeleted),
+        process.create_topic(new_topic("orders", 7)),
+        release
+    );
+    let exists = CatalogueError::TopicExists(named("orders"));
+    let (won, lost) = match (undeleted, created) {
+        (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+        both => panic!("one of the two wins: {both:?}"),
+    };
+    assert_eq!(lost, exists);
+    assert_eq!(process.topic(&by_name("orders")).await, Ok(won));
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_changes_of_one_topic_lose_none_of_each_other() {
+    let (_, process) = World::opened().await;
+    let log = by_name("log");
+    let (first, second, third) = tokio::join!(
+        process.alter_topic_config(&log, set("retention.ms", Some("5")), false),
+        process.alter_topic_config(&log, set("retention.bytes", Some("6")), false),
+        process.add_partitions(&log, 9)
+    );
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    let topic = process.topic(&log).await.expect("there");
+    assert_eq!(topic.config.as_set().len(), 2);
+    assert_eq!(topic.partition_count(), 9);
+}
+
+#[tokio::test(start_paused = true)]
 async fn concurrent_creations_of_many_names_get_numbers_of_their_own() {
     let (_, process) = World::opened().await;
     let creations = (0..10).map(|n| process.create_topic(new_topic(&format!("t{n}"), 1)));

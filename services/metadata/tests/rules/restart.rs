@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_metadata::keyspace::{KeyKind, Keyspace, PartitionRow};
+use tidelog_format::manifest::RefusalDetail;
+use tidelog_metadata::keyspace::{KeyKind, Keyspace, PartitionRow, ProducerRow};
 use tidelog_metadata::{OpenError, SequencerSettings};
 use tidelog_metadata_api::{Log as _, OffsetAnswer, OffsetQuery, PartitionBounds};
 use tidelog_store::memory::{CommitFault, Landing, MemoryOptions, MemoryStore};
-use tidelog_types::{Offset, Timestamp};
+use tidelog_types::{ErrorCode, GroupNumber, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::manifests::{
-    accepted, duplicate, expect_token, one, only, out_of_order, plain, segment, sent, token,
+    accepted, at_epoch, duplicate, expect_token, one, only, out_of_order, plain, refused, segment,
+    sent, token,
 };
 use crate::world::{PARTITIONS, Process, Run, World, partition, settings};
 
@@ -189,6 +191,80 @@ async fn the_tail_changes_only_rows_that_are_older() {
         .await;
     for (answer, offset) in answers.iter().zip([1_000, 1_000, 0]) {
         assert_eq!(only(answer.as_ref().expect("the owner")), accepted(offset));
+    }
+}
+
+/// The same for what a replay could change: a row that is newer than the tail's groups, of a checkpoint
+/// that was cut off, keeps its token and its producers.
+#[tokio::test(start_paused = true)]
+async fn rows_newer_than_the_tail_are_left_as_they_are() {
+    let world = World::new();
+    let process = world.open().await;
+    process
+        .send_until_answered(&one(1, partition(0), sent(5, 0, 1)))
+        .await;
+    let set = process.set_fencing_token(partition(0), None, token("tail"));
+    set.await.expect("the owner");
+    let keys = Keyspace::default();
+    let producer = ProducerId::new(5);
+    let partition_row = PartitionRow {
+        as_of: GroupNumber::new(2),
+        next: Offset::new(1),
+        log_start: Offset::ZERO,
+        fencing_token: token("row"),
+    };
+    let producer_row = ProducerRow {
+        as_of: GroupNumber::new(2),
+        epoch: ProducerEpoch::new(3),
+        last_used: Timestamp::from_millis(1),
+        batches: Vec::new(),
+    };
+    let mut rows = world.store.memory.dump();
+    rows.push((keys.partition(partition(0)), partition_row.encode()));
+    rows.push((keys.producer(partition(0), producer), producer_row.encode()));
+    let other = World::on(MemoryStore::with_rows(MemoryOptions::default(), rows));
+    let process = other.open().await;
+    let commit = segment(9)
+        .slice(
+            partition(0),
+            &[plain(1), sent(5, 1, 1), at_epoch(5, 3, 0, 1)],
+        )
+        .condition(0, 0, expect_token("row"))
+        .done();
+    let outcomes = process.send_until_answered(&commit).await.outcomes;
+    let current = RefusalDetail::ProducerEpoch(ProducerEpoch::new(3));
+    let fenced = refused(ErrorCode::ProducerFenced, current);
+    assert_eq!(outcomes, [accepted(1), fenced, accepted(2)]);
+}
+
+/// What has changed since a pass began is in no row yet, so it stays in memory when the pass ends.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_changed_during_a_checkpoint_stays_in_memory() {
+    let world = World::with(SequencerSettings {
+        producers_in_memory: 0,
+        ..settings(u32::MAX)
+    });
+    let process = world.open().await;
+    send_many(&process, 1, 0).await;
+    let hold = world.store.hold(KeyKind::Producer);
+    tokio::time::advance(Duration::from_secs(11)).await;
+    hold.reached().await;
+    let batches: Vec<_> = (1..=CHUNK).map(|producer| sent(producer, 1, 1)).collect();
+    let between = segment(70).slice(partition(0), &batches).done();
+    let answer = process.commit(vec![between]);
+    drop(hold);
+    assert!(answer.await[0].is_ok());
+    // A step goes between two groups, so the pass has ended after some.
+    for sequence in 71..80 {
+        process
+            .send_until_answered(&one(sequence, partition(1), plain(1)))
+            .await;
+    }
+    assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
+    let again = segment(90).slice(partition(0), &batches).done();
+    let outcomes = process.send_until_answered(&again).await.outcomes;
+    for (offset, outcome) in (MANY.unsigned_abs()..).zip(outcomes) {
+        assert_eq!(outcome, duplicate(offset));
     }
 }
 

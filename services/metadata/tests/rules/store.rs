@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -89,7 +90,10 @@ impl Hold {
     /// Waits until a commit is held back.
     pub(crate) async fn reached(&self) {
         let mut waiting = self.plan.waiting.subscribe();
-        let _ = waiting.wait_for(|waiting| *waiting > 0).await;
+        let reached = waiting.wait_for(|waiting| *waiting > 0);
+        // Paused time passes only when nothing else can happen: a failure instead of a hang.
+        let reached = tokio::time::timeout(Duration::from_hours(1), reached).await;
+        assert!(reached.is_ok(), "no commit of the kind came");
     }
 }
 
