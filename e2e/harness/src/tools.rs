@@ -49,7 +49,7 @@ impl Tools {
             .into_iter()
             .map(|folder| folder.join(name))
             .find(|file| file.is_file())
-            .with_context(|| format!("`{name}` is missing: `cargo xtask test` installs it"))
+            .with_context(|| format!("`{name}` is missing: `cargo xtask test` installs what it can, the rest is for your package manager"))
     }
 
     /// The binary `tidelog`: the one of `TIDELOG_BIN`, or it is built, once in a process.

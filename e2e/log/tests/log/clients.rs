@@ -10,7 +10,10 @@ use crate::support::World;
 /// Time for a client; the first run on a machine fetches libraries and builds.
 const LIMIT: Duration = Duration::from_mins(8);
 
-async fn speaks(language: &str) -> Result<()> {
+async fn speaks(language: &str, programs: &[&str]) -> Result<()> {
+    for program in programs {
+        Tools::program(program)?;
+    }
     let world = World::folder()?;
     let server = Server::start(ServerOptions::at(&world.place)).await?;
     let run = Tools::repository()?
@@ -27,15 +30,15 @@ async fn speaks(language: &str) -> Result<()> {
 
 #[tokio::test]
 async fn python_speaks_to_a_server() -> Result<()> {
-    speaks("python").await
+    speaks("python", &["python3"]).await
 }
 
 #[tokio::test]
 async fn go_speaks_to_a_server() -> Result<()> {
-    speaks("go").await
+    speaks("go", &["go", "protoc"]).await
 }
 
 #[tokio::test]
 async fn typescript_speaks_to_a_server() -> Result<()> {
-    speaks("typescript").await
+    speaks("typescript", &["node", "npm"]).await
 }

@@ -62,10 +62,7 @@ async fn taken_over(world: &World) -> Result<()> {
         ..LoadOptions::on(TOPIC, 4)
     };
     let load = Load::start(|| first.client(), &options, &recorder)?;
-    until("the load goes on", END_LIMIT, async || {
-        (recorder.acked() >= 200).then_some(())
-    })
-    .await?;
+    acked(&recorder, 200).await?;
 
     let second = Server::start(ServerOptions::at(&world.place)).await?;
     let said = first_error(&first).await?;
@@ -83,16 +80,59 @@ async fn taken_over(world: &World) -> Result<()> {
     // Records that the first one could not acknowledge may be there or not, but only once.
     load.finish(LOAD_LIMIT).await?;
     let more = Load::start(|| second.client(), &options, &recorder)?;
-    let goal = recorder.acked() + 200;
-    until("the second one serves", END_LIMIT, async || {
-        (recorder.acked() >= goal).then_some(())
-    })
-    .await?;
+    acked(&recorder, 200).await?;
     more.finish(LOAD_LIMIT).await?;
     drain(&second.client()?, TOPIC, &recorder).await?;
 
     check(&recorder.history()).ensure_clean()?;
     Ok(())
+}
+
+/// A server is frozen, as a machine is that swaps or migrates; another one takes over; the first one wakes
+/// with requests under way and must not complete any of them.
+async fn frozen(world: &World) -> Result<()> {
+    let mut first = Server::start(ServerOptions::at(&world.place)).await?;
+    let none = [] as [(&str, &str); 0];
+    first.client()?.admin().create_topic(TOPIC, 4, none).await?;
+    let recorder = Arc::new(Recorder::default());
+    let options = LoadOptions {
+        delivery_timeout: Duration::from_secs(10),
+        ..LoadOptions::on(TOPIC, 4)
+    };
+    let load = Load::start(|| first.client(), &options, &recorder)?;
+    acked(&recorder, 200).await?;
+    first.process().pause()?;
+
+    let second = Server::start(ServerOptions::at(&world.place)).await?;
+    let more = Load::start(|| second.client(), &options, &recorder)?;
+    acked(&recorder, 200).await?;
+    first.process().resume()?;
+    assert_eq!(first.process().wait(END_LIMIT).await?, FENCED);
+    load.finish(LOAD_LIMIT).await?;
+    acked(&recorder, 200).await?;
+    more.finish(LOAD_LIMIT).await?;
+    drain(&second.client()?, TOPIC, &recorder).await?;
+    check(&recorder.history()).ensure_clean()
+}
+
+/// Waits until `count` more records are acknowledged.
+async fn acked(recorder: &Recorder, count: usize) -> Result<()> {
+    let goal = recorder.acked() + count;
+    let what = format!("{goal} records are acknowledged");
+    until(what, END_LIMIT, async || {
+        (recorder.acked() >= goal).then_some(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_frozen_server_that_wakes_after_a_takeover_harms_nothing_in_a_folder() -> Result<()> {
+    frozen(&World::folder()?).await
+}
+
+#[tokio::test]
+async fn a_frozen_server_that_wakes_after_a_takeover_harms_nothing_on_s3() -> Result<()> {
+    frozen(&World::s3().await?).await
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use crate::support::{END_LIMIT, LOAD_LIMIT, World, records};
 const TOPIC: &str = "outage";
 /// How long S3 is in trouble.
 const TROUBLE: Duration = Duration::from_secs(3);
+/// How often the server dies while answers are lost.
+const KILLS: usize = 3;
 /// A server that does not know what is durable stops itself with this code.
 const FAIL_STOP: Ended = Ended::Code(9);
 
@@ -75,6 +77,10 @@ impl Scenario {
         } else {
             progress?;
         }
+        self.judge(load).await
+    }
+
+    async fn judge(&self, load: Load) -> Result<()> {
         load.finish(LOAD_LIMIT).await?;
         drain(&self.server.client()?, TOPIC, &self.recorder).await?;
         let report = check(&self.recorder.history());
@@ -112,6 +118,25 @@ async fn writers_live_through_answers_that_are_lost() -> Result<()> {
         .await?
         .through(Mode::LoseWriteAnswers)
         .await
+}
+
+/// What the bucket took without saying so is an orphan or a record, never both, also after a kill.
+#[tokio::test]
+async fn a_kill_while_answers_are_lost_harms_nothing() -> Result<()> {
+    let mut scenario = Scenario::start().await?;
+    let options = LoadOptions::on(TOPIC, 4);
+    let load = Load::start(|| scenario.server.client(), &options, &scenario.recorder)?;
+    for _ in 0..KILLS {
+        scenario.progress(100).await?;
+        scenario.proxy.set(Mode::LoseWriteAnswers);
+        tokio::time::sleep(TROUBLE / 5).await;
+        scenario.server.process().kill();
+        scenario.proxy.set(Mode::Pass);
+        scenario.server.wipe()?;
+        scenario.server.restart().await?;
+    }
+    scenario.progress(100).await?;
+    scenario.judge(load).await
 }
 
 #[tokio::test]
