@@ -8,6 +8,7 @@
 mod catalogue;
 pub mod keyspace;
 mod metrics;
+mod numbers;
 mod open_error;
 mod sequencer;
 mod service;

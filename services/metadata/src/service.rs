@@ -13,9 +13,7 @@ use tidelog_metadata_api::{
     LogError, LookupAnswer, LookupRequest, NewTopic, NoticeStream, OffsetAnswer, OffsetQuery,
     PartitionBounds, ProducerIdentity, ReadToken, ShardCommit, TopicInfo, TopicPage, TopicSelector,
 };
-use tidelog_store::{
-    CommitError as StoreCommitError, ReadMode, Store, StoreError, TransactError, transact,
-};
+use tidelog_store::{ReadMode, Store, TransactError, transact};
 use tidelog_types::{
     ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, ProducerId,
     SegmentSequence, ShardId, Tenant, TopicPartition,
@@ -23,9 +21,10 @@ use tidelog_types::{
 use tokio::sync::broadcast;
 
 use crate::OpenError;
-use crate::catalogue::{Catalogue, RETRY, error_chain};
-use crate::keyspace::{ClusterRow, Counter, FloorRow, Keyspace, NumberRow, PartitionRow};
+use crate::catalogue::{Catalogue, RETRY};
+use crate::keyspace::{ClusterRow, Counter, FloorRow, Keyspace, PartitionRow};
 use crate::metrics::SequencerMetrics;
+use crate::numbers::{log_error, take_numbers, transact_error};
 use crate::sequencer::{PartitionView, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
 
@@ -189,6 +188,10 @@ impl Inner {
         Ok(info.shard)
     }
 
+    async fn take_numbers(&self, counter: Counter, count: u64) -> Result<u64, LogError> {
+        take_numbers(self.store.as_ref(), &self.env, self.keys, counter, count).await
+    }
+
     /// Bounds as the view shows them. A partition that nothing has touched since the start is read from
     /// its row.
     async fn bounds(
@@ -222,58 +225,6 @@ impl Inner {
     }
 }
 
-fn log_error(error: StoreError) -> LogError {
-    match error {
-        StoreError::Fenced => LogError::NotOwner,
-        other => LogError::Unavailable {
-            reason: error_chain(&other),
-        },
-    }
-}
-
-fn transact_error(error: TransactError<LogError>) -> LogError {
-    match error {
-        TransactError::Abort(error) => error,
-        TransactError::Read(error) => log_error(error),
-        TransactError::Commit(StoreCommitError::Fenced) => LogError::NotOwner,
-        TransactError::Commit(error) => LogError::Unavailable {
-            reason: error_chain(&error),
-        },
-    }
-}
-
-/// Takes `count` numbers from a counter; returns the first. An unknown outcome only wastes numbers.
-async fn take_numbers(inner: &Inner, counter: Counter, count: u64) -> Result<u64, LogError> {
-    let key = inner.keys.counter(counter);
-    transact(
-        inner.store.as_ref(),
-        &inner.env,
-        RETRY,
-        |mut transaction| {
-            let key = key.clone();
-            async move {
-                let value = transaction.get(&key, ReadMode::Serializable).await?;
-                let last = value.map(NumberRow::decode).transpose();
-                let last = last.map_err(|error| {
-                    TransactError::Abort(LogError::Corrupt {
-                        reason: error.to_string(),
-                    })
-                })?;
-                let last = last.map_or(0, |row| row.0);
-                let Some(next) = last.checked_add(count) else {
-                    let reason = "a counter has reached its end".to_owned();
-                    return Err(TransactError::Abort(LogError::Corrupt { reason }));
-                };
-                transaction.put(key, NumberRow(next).encode());
-                // `count` is not 0, so there is a number after the last one.
-                Ok((transaction, last.saturating_add(1)))
-            }
-        },
-    )
-    .await
-    .map_err(transact_error)
-}
-
 #[async_trait]
 impl Log for MetadataService {
     fn cluster(&self) -> (ClusterId, ClusterGeneration) {
@@ -281,7 +232,8 @@ impl Log for MetadataService {
     }
 
     async fn register_writer(&self) -> Result<Incarnation, LogError> {
-        take_numbers(&self.inner, Counter::Incarnation, 1)
+        self.inner
+            .take_numbers(Counter::Incarnation, 1)
             .await
             .map(Incarnation::new)
     }
@@ -388,7 +340,10 @@ impl Log for MetadataService {
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
         let mut free = self.inner.producer_ids.lock().await;
         if free.is_empty() {
-            let first = take_numbers(&self.inner, Counter::ProducerId, PRODUCER_IDS_TAKEN).await?;
+            let first = self
+                .inner
+                .take_numbers(Counter::ProducerId, PRODUCER_IDS_TAKEN)
+                .await?;
             *free = first..first.saturating_add(PRODUCER_IDS_TAKEN);
         }
         let id = free

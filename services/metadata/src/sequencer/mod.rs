@@ -3,9 +3,9 @@
 //! One task owns a shard's state and works through its mailbox group by group:
 //!
 //! ```text
-//!   mailbox ──▶ drain ──▶ load what is needed ──▶ decide ──▶ commit ──▶ apply, show, answer
-//!      ▲                                                       │
-//!      └── the next group gathers meanwhile ◀──────────────────┘ error: settle, reread, decide again
+//!   mailbox --> drain --> load what is needed --> decide --> commit --> apply, show, answer
+//!      ^                                                       |
+//!      +-- the next group gathers meanwhile <------------------+ error: settle, reread, decide again
 //! ```
 
 mod actor;
