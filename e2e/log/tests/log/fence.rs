@@ -58,10 +58,10 @@ async fn taken_over(world: &World) -> Result<()> {
         .await?;
     let recorder = Arc::new(Recorder::default());
     let options = LoadOptions {
-        delivery_timeout: Duration::from_secs(10),
+        delivery_timeout: Duration::from_secs(3),
         ..LoadOptions::on(TOPIC, 4)
     };
-    let load = Load::start(|| first.client(), &options, &recorder)?;
+    let load = Load::start(|| impatient(&first), &options, &recorder)?;
     acked(&recorder, 200).await?;
 
     let second = Server::start(ServerOptions::at(&world.place)).await?;
@@ -96,10 +96,10 @@ async fn frozen(world: &World) -> Result<()> {
     first.client()?.admin().create_topic(TOPIC, 4, none).await?;
     let recorder = Arc::new(Recorder::default());
     let options = LoadOptions {
-        delivery_timeout: Duration::from_secs(10),
+        delivery_timeout: Duration::from_secs(3),
         ..LoadOptions::on(TOPIC, 4)
     };
-    let load = Load::start(|| first.client(), &options, &recorder)?;
+    let load = Load::start(|| impatient(&first), &options, &recorder)?;
     acked(&recorder, 200).await?;
     first.process().pause()?;
 
