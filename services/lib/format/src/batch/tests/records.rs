@@ -135,3 +135,24 @@ fn snappy_is_framed_as_javas_reader_takes_it() {
     let first = &framed[20..20 + size];
     assert_eq!(snap::raw::decompress_len(first).unwrap(), 32 * 1024);
 }
+
+#[test]
+fn a_zstd_window_past_the_limit_is_refused() {
+    // A frame that states a window of so many bytes as a power of two, and one raw block of one byte.
+    let frame = |log: u8| {
+        let head = [0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3];
+        Bytes::from([&head[..], &[9, 0, 0, b'x']].concat())
+    };
+    let read = |log, limit| decompress(Compression::Zstd, frame(log), DecodeLimit::bytes(limit));
+    assert_eq!(read(23, 1).unwrap(), b"x"[..]);
+    assert!(matches!(read(24, 1), Err(RecordError::Decompress { .. })));
+    assert_eq!(read(26, 64 << 20).unwrap(), b"x"[..]);
+    assert!(matches!(
+        read(27, 64 << 20),
+        Err(RecordError::Decompress { .. })
+    ));
+    assert!(matches!(
+        read(28, usize::MAX),
+        Err(RecordError::Decompress { .. })
+    ));
+}
