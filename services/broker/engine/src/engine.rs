@@ -193,6 +193,11 @@ impl Engine {
         self.log.init_producer().await
     }
 
+    /// What this process has seen, shard by shard.
+    pub fn seen(&self) -> Vec<ReadToken> {
+        self.log.seen()
+    }
+
     /// Ends when this process has seen what a token names.
     pub async fn reached(&self, token: ReadToken) -> Result<(), LogError> {
         self.log.reached(token).await

@@ -4,10 +4,10 @@
 //! client does. Whoever holds a handle cannot tell which.
 //!
 //! ```text
-//!  broker engine ── commit(manifest) ──▶ sequencer of the shard ──▶ store
-//!               ◀── accepted at base / duplicate / refused ──
-//!               ── lookup(partition, offset) ──▶ extents ──▶ bytes in the bucket
-//!               ◀── notices: (partition, high watermark, extent) ──
+//!  broker engine -- commit(manifest) --> sequencer of the shard --> store
+//!               <-- accepted at base / duplicate / refused --
+//!               -- lookup(partition, offset) --> extents --> bytes in the bucket
+//!               <-- notices: (partition, high watermark, extent) --
 //! ```
 
 mod catalogue;

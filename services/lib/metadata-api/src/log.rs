@@ -41,8 +41,8 @@ impl Extent {
 ///
 /// ```text
 ///   log start          last stable      high watermark
-///       ▼                   ▼                 ▼
-///  ─────█████████████████████░░░░░░░░░░░░░░░░░┊
+///       v                   v                 v
+///  -----#####################:::::::::::::::::|
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionBounds {

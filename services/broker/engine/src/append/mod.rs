@@ -1,7 +1,7 @@
 //! The write path: batches of all partitions become segments, segments become offsets.
 //!
 //! ```text
-//!  append ─▶ open segment ─▶ closed ─▶ uploading ─▶ stored ─▶ committing ─▶ answered
+//!  append -> open segment -> closed -> uploading -> stored -> committing -> answered
 //!              (batcher)                 (several at once)     (in order per sender)
 //! ```
 
