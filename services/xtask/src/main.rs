@@ -62,6 +62,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
+    workspace.claim_target()?;
     let done = match cli.command {
         Command::Test(options) => return test::run(&workspace, &options),
         Command::Tidy => tidy::run(&workspace),

@@ -2,8 +2,10 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -56,6 +58,32 @@ impl Workspace {
         let mut command = self.command(cargo);
         command.args(args);
         command
+    }
+
+    /// Makes this checkout the one whose code the target folder holds.
+    ///
+    /// Cargo takes an artefact for fresh when it is newer than its sources, and does not tell two
+    /// checkouts of one workspace apart. So when another one has built here since, every source of this
+    /// one is marked as changed: what depends only on the registry stays.
+    pub(crate) fn claim_target(&self) -> Result<()> {
+        let owner = self.target.join(".checkout");
+        let this = self.root.to_string_lossy();
+        if fs::read_to_string(&owner).is_ok_and(|other| other == this) {
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        for name in self.files()? {
+            if matches!(
+                name.extension().and_then(OsStr::to_str),
+                Some("rs" | "toml" | "bin")
+            ) {
+                let file = fs::File::options().append(true).open(self.root.join(&name));
+                let file = file.with_context(|| format!("cannot open `{}`", name.display()))?;
+                file.set_modified(now)?;
+            }
+        }
+        fs::create_dir_all(&self.target)?;
+        fs::write(&owner, this.as_bytes()).context("cannot write into the target folder")
     }
 
     /// Every file that git knows or would add, relative to the root and sorted.
