@@ -1,7 +1,9 @@
 //! Puts one segment into the bucket, under one name that is known to be stored.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -93,9 +95,15 @@ impl Uploader {
         let payload: PutPayload = sealed.chunks.iter().cloned().collect();
         let path = self.layout.segment(name);
         let options = PutOptions::from(PutMode::Create);
-        let put = self.store.put_opts(&path, payload, options);
+        let mut put = pin!(self.store.put_opts(&path, payload, options));
+        // A future that nobody has polled has sent nothing.
+        let begun = futures::poll!(put.as_mut());
         self.crash.pass(CrashPoint::PutSent);
-        match put.await {
+        let put = match begun {
+            Poll::Ready(put) => put,
+            Poll::Pending => put.await,
+        };
+        match put {
             Ok(_) => {}
             Err(error) if classify(&error) == ErrorKind::AlreadyExists => {
                 self.settle(&sealed, error).await?;
