@@ -1,0 +1,88 @@
+//! A segment that cannot be stored takes with it what its senders sent behind it, and nothing else.
+
+use std::time::Duration;
+
+use tidelog_blob::faulty::Fault;
+use tidelog_broker_engine::AppendError;
+use tidelog_types::ErrorCode;
+
+use crate::world::{LINGER, World, stamped};
+
+/// The first upload fails at this time.
+const FAILS_AT: Duration = Duration::from_secs(1);
+
+/// A world whose first segment is refused, late.
+async fn failing() -> World {
+    let world = World::new().await;
+    world.slow(1, FAILS_AT);
+    world.fail(1, Fault::DENIED);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_same_sender_sent_behind_a_lost_segment_fails_and_nothing_else() {
+    let world = failing().await;
+    let start = world.env.clock.now();
+    let first = world.send_ordered(0, "first", 1);
+    world.pass(LINGER * 2).await;
+    let behind = world.send_ordered(0, "behind", 1);
+    let beside = world.send_ordered(0, "beside", 2);
+    world.pass(LINGER * 2).await;
+    let free = world.send(0, "free");
+    assert_eq!(free.offset().await, 0);
+    let just_before = FAILS_AT.checked_sub(LINGER / 2).expect("later");
+    world.pass(start + just_before - world.env.clock.now()).await;
+    let in_open = world.send_ordered(0, "in the open segment", 1);
+    let in_open_beside = world.send_ordered(0, "beside in the open segment", 2);
+    world.pass(LINGER).await;
+    for lost in [first, behind, in_open] {
+        let error = lost.result().await.expect_err("it was not stored");
+        assert!(matches!(error, AppendError::NotStored { .. }), "{error}");
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert!(!error.may_have_happened());
+    }
+    assert_eq!(beside.offset().await, 1);
+    assert_eq!(in_open_beside.offset().await, 2);
+    let after = world.send_ordered(0, "after", 1).result().await;
+    let error = after.expect_err("the key is broken until its caller takes a new one");
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    let elsewhere = world.send_ordered(1, "elsewhere", 1);
+    assert_eq!(elsewhere.offset().await, 0);
+    let expected = ["free@0", "beside@1", "beside in the open segment@2"];
+    assert_eq!(world.values(0).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_whose_segment_was_lost_sends_the_same_again_and_nothing_is_doubled() {
+    let world = failing().await;
+    let first = world.send_batch(0, stamped("a", 5, 0), None);
+    world.pass(LINGER * 2).await;
+    let behind = world.send_batch(0, stamped("b", 5, 1), None);
+    assert!(first.is_not_stored().await);
+    assert!(behind.is_not_stored().await);
+    let again = [
+        world.send_batch(0, stamped("a", 5, 0), None),
+        world.send_batch(0, stamped("b", 5, 1), None),
+    ];
+    for (expected, answer) in (0..).zip(again) {
+        let appended = answer.result().await.expect("it is appended");
+        assert!(!appended.duplicate);
+        assert_eq!(appended.base_offset.get(), expected);
+    }
+    assert_eq!(world.values(0).await, ["a@0", "b@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_goes_on_to_the_senders_of_what_fails() {
+    let world = failing().await;
+    let first = world.send_ordered(0, "a1", 1);
+    world.pass(LINGER * 2).await;
+    // One batch with two senders ties them together.
+    let both = world.send_batch(0, stamped("a2", 5, 0), Some(1));
+    world.pass(LINGER * 2).await;
+    let third = world.send_batch(0, stamped("b2", 5, 1), None);
+    for lost in [first, both, third] {
+        assert!(lost.is_not_stored().await);
+    }
+    assert_eq!(world.values(0).await, Vec::<String>::new());
+}

@@ -1,0 +1,344 @@
+//! A broker engine, its metadata service and its bucket, all in memory.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use prometheus_client::registry::Registry;
+use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
+use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
+use tidelog_broker_engine::{
+    Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, FetchedPartition,
+};
+use tidelog_cache::{CacheMetrics, PageCache};
+use tidelog_env::Env;
+use tidelog_env::clock::timeout;
+use tidelog_format::batch::{
+    BatchBuf, BatchBuilder, BatchView, Compression, DecodeLimit, ProducerStamp,
+};
+use tidelog_format::location::Location;
+use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata_api::{
+    BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, OrderKey, TopicInfo,
+};
+use tidelog_store::memory::MemoryStore;
+use tidelog_types::{
+    ClusterId, Offset, PartitionIndex, ProducerEpoch, ProducerId, SegmentName, SegmentSequence,
+    Timestamp, TopicName, TopicPartition,
+};
+
+/// The linger of most worlds.
+pub(crate) const LINGER: Duration = Duration::from_millis(10);
+
+/// An engine and what is around it.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) env: Env,
+    /// Where the engine's requests arrive first: delays are injected here.
+    pub(crate) way: FaultyStore,
+    /// The bucket behind the way: what it says and does is injected here.
+    pub(crate) bucket: FaultyStore,
+    pub(crate) objects: Arc<InMemory>,
+    pub(crate) layout: ClusterLayout,
+    pub(crate) metadata: MetadataService,
+    pub(crate) topic: Arc<TopicInfo>,
+    pub(crate) engine: Engine,
+}
+
+/// No hedge, no limit that a scenario meets by chance.
+pub(crate) fn settings() -> EngineSettings {
+    let often = NonZeroU32::MIN.saturating_add(9_999);
+    EngineSettings {
+        append: AppendSettings {
+            linger: LINGER,
+            flush_rate: often,
+            flush_burst: often,
+            hedge_after: Duration::from_hours(24),
+            ..AppendSettings::default()
+        },
+        ..EngineSettings::default()
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub(crate) async fn with(settings: EngineSettings) -> Self {
+        let env = Env::seeded(7);
+        let mut registry = Registry::default();
+        let cluster = ClusterId::from_random_bytes([9; 16]);
+        let metadata = MetadataService::open(OpenOptions {
+            env: env.clone(),
+            store: Arc::new(MemoryStore::new()),
+            cluster,
+            shards: 1,
+            sequencer: SequencerSettings::default(),
+            metrics: SequencerMetrics::new(&mut registry),
+        })
+        .await
+        .expect("the store answers");
+        let topic = NewTopic {
+            name: TopicName::new("log").expect("a good name"),
+            partitions: 4,
+            config: BTreeMap::new(),
+            validate_only: false,
+        };
+        let topic = metadata.create_topic(topic).await.expect("a new topic");
+        let objects = Arc::new(InMemory::new());
+        let inner = Arc::clone(&objects);
+        let bucket = FaultyStore::new(inner, Arc::clone(&env.clock));
+        let way = FaultyStore::new(Arc::new(bucket.clone()), Arc::clone(&env.clock));
+        let layout = BucketLayout::new("".into()).cluster(cluster);
+        let parts = EngineParts {
+            env: env.clone(),
+            store: Arc::new(way.clone()),
+            layout: layout.clone(),
+            log: Arc::new(metadata.clone()),
+            catalogue: Arc::new(metadata.clone()),
+            pages: PageCache::new(64 << 20, CacheMetrics::new(&mut registry)),
+            settings,
+            crash: CrashPlan::default(),
+        };
+        let engine = Engine::start(parts, &mut registry)
+            .await
+            .expect("the metadata service answers");
+        Self {
+            env,
+            way,
+            bucket,
+            objects,
+            layout,
+            metadata,
+            topic,
+            engine,
+        }
+    }
+
+    // ----- time and faults --------------------------------------------------------------------------
+
+    /// Lets paused time go on; every task that can run has run before it does.
+    pub(crate) async fn pass(&self, time: Duration) {
+        self.env.clock.sleep(time).await;
+    }
+
+    /// The path of this engine's segment with a sequence.
+    pub(crate) fn path(&self, sequence: u64) -> object_store::path::Path {
+        let sequence = SegmentSequence::new(sequence);
+        self.layout
+            .segment(SegmentName::new(self.engine.incarnation(), sequence))
+    }
+
+    /// The upload of a segment takes so long.
+    pub(crate) fn slow(&self, sequence: u64, time: Duration) {
+        self.way.inject(self.put(sequence, Fault::Delay(time)));
+    }
+
+    /// The upload of a segment meets a fault.
+    pub(crate) fn fail(&self, sequence: u64, fault: Fault) {
+        self.bucket.inject(self.put(sequence, fault));
+    }
+
+    fn put(&self, sequence: u64, fault: Fault) -> FaultRule {
+        FaultRule::new(fault)
+            .on(Operation::Put)
+            .at(self.path(sequence).as_ref())
+    }
+
+    /// How many uploads were begun.
+    pub(crate) fn puts(&self) -> u64 {
+        self.way.seen(Operation::Put)
+    }
+
+    // ----- appends ----------------------------------------------------------------------------------
+
+    pub(crate) fn try_append(
+        &self,
+        partition: u32,
+        batch: BatchBuf,
+        order: Option<u64>,
+    ) -> Result<AppendAnswer, AppendError> {
+        let size = u64::try_from(batch.size()).expect("a small batch");
+        let hold = self.engine.try_reserve(size).expect("there is memory");
+        let append = Append {
+            topic: Arc::clone(&self.topic),
+            partition: PartitionIndex::new(partition),
+            batch,
+            condition: BatchCondition::default(),
+            order: order.map(OrderKey),
+        };
+        self.engine.append(append, Arc::new(hold))
+    }
+
+    /// Sends a record without a sender.
+    pub(crate) fn send(&self, partition: u32, value: &str) -> Answer {
+        self.send_batch(partition, batch(&[value]), None)
+    }
+
+    /// Sends a record under an order key.
+    pub(crate) fn send_ordered(&self, partition: u32, value: &str, order: u64) -> Answer {
+        self.send_batch(partition, batch(&[value]), Some(order))
+    }
+
+    pub(crate) fn send_batch(&self, partition: u32, batch: BatchBuf, order: Option<u64>) -> Answer {
+        let answer = self.try_append(partition, batch, order);
+        Answer {
+            receiver: answer.expect("the batch is taken"),
+            env: self.env.clone(),
+        }
+    }
+
+    // ----- reads ------------------------------------------------------------------------------------
+
+    pub(crate) const fn partition(&self, index: u32) -> TopicPartition {
+        TopicPartition::new(self.topic_number(), PartitionIndex::new(index))
+    }
+
+    const fn topic_number(&self) -> tidelog_types::TopicNumber {
+        // The first topic of a cluster.
+        tidelog_types::TopicNumber::new(1)
+    }
+
+    pub(crate) fn want(&self, index: u32, offset: u64, bytes_max: u64) -> FetchPartition {
+        FetchPartition {
+            partition: self.partition(index),
+            offset: Offset::new(offset),
+            bytes_max,
+        }
+    }
+
+    /// Fetches without waiting.
+    pub(crate) async fn fetch(&self, partitions: Vec<FetchPartition>, bytes_max: u64) -> Fetched {
+        let request = FetchRequest {
+            partitions,
+            bytes_max,
+            bytes_min: 0,
+            wait_max: Duration::ZERO,
+        };
+        soon(&self.env, self.engine.fetch(request)).await
+    }
+
+    /// The records of a partition, as `value@offset`.
+    pub(crate) async fn values(&self, index: u32) -> Vec<String> {
+        let wanted = vec![self.want(index, 0, u64::MAX)];
+        let fetched = self.fetch(wanted, u64::MAX).await;
+        match fetched.partitions.into_iter().next() {
+            Some(Ok(found)) => values_in(&found),
+            other => panic!("partition {index} cannot be read: {other:?}"),
+        }
+    }
+
+    /// The sequences of the segments that hold a partition, extent after extent.
+    pub(crate) async fn sequences(&self, index: u32) -> Vec<u64> {
+        let request = LookupRequest {
+            partition: self.partition(index),
+            offset: Offset::ZERO,
+            bytes_max: u64::MAX,
+            extents_max: 1_000,
+        };
+        let answer = self.metadata.lookup(request).await.expect("in bounds");
+        let sequence = |location: &Location| match location {
+            Location::Segment { segment, .. } => segment.sequence.get(),
+            other => panic!("{other:?} is not in a segment"),
+        };
+        let extents = answer.extents.iter();
+        extents.map(|extent| sequence(&extent.location)).collect()
+    }
+}
+
+/// The records of an answer, as `value@offset`.
+pub(crate) fn values_in(found: &FetchedPartition) -> Vec<String> {
+    let mut values = Vec::new();
+    for batch in BatchView::all(found.batches.clone()) {
+        let batch = batch.expect("whole batches");
+        batch.check_crc().expect("a batch as it was written");
+        let base = Offset::new(u64::try_from(batch.header().base_offset).expect("an offset"));
+        let records = batch.records(base, DecodeLimit::default());
+        for record in records.expect("records") {
+            let record = record.expect("a record");
+            let value: Bytes = record.value.expect("a value");
+            let value = String::from_utf8(value.to_vec()).expect("text");
+            values.push(format!("{value}@{}", record.offset.get()));
+        }
+    }
+    values
+}
+
+/// Ends with the future, or fails the test after an hour of paused time, which is no time at all.
+pub(crate) async fn soon<F: Future>(env: &Env, future: F) -> F::Output {
+    timeout(env.clock.as_ref(), Duration::from_hours(1), future)
+        .await
+        .expect("it ends")
+}
+
+/// The answer to an append.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    receiver: AppendAnswer,
+    env: Env,
+}
+
+impl Answer {
+    /// Whether nothing was answered yet.
+    pub(crate) fn is_pending(&mut self) -> bool {
+        use tokio::sync::oneshot::error::TryRecvError;
+        match self.receiver.try_recv() {
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Closed) => false,
+            Ok(answer) => panic!("it was answered: {answer:?}"),
+        }
+    }
+
+    pub(crate) async fn result(self) -> Result<Appended, AppendError> {
+        let answer = soon(&self.env, self.receiver).await;
+        answer.expect("every batch that was taken is answered")
+    }
+
+    /// The offset that the batch got.
+    pub(crate) async fn offset(self) -> u64 {
+        let appended = self.result().await.expect("it is appended");
+        appended.base_offset.get()
+    }
+
+    /// Whether the batch was not stored, for sure.
+    pub(crate) async fn is_not_stored(self) -> bool {
+        matches!(self.result().await, Err(AppendError::NotStored { .. }))
+    }
+}
+
+/// A batch with one record a value, at times 100, 101 and so on.
+pub(crate) fn batch(values: &[&str]) -> BatchBuf {
+    let at: Vec<(i64, &str)> = (100..).zip(values.iter().copied()).collect();
+    batch_at(&at, Compression::None, None)
+}
+
+/// One record of an idempotent producer.
+pub(crate) fn stamped(value: &str, producer: i64, sequence: i32) -> BatchBuf {
+    let stamp = ProducerStamp {
+        id: ProducerId::new(producer),
+        epoch: ProducerEpoch::new(0),
+        base_sequence: sequence,
+        transactional: false,
+    };
+    batch_at(&[(100, value)], Compression::None, Some(stamp))
+}
+
+pub(crate) fn batch_at(
+    records: &[(i64, &str)],
+    compression: Compression,
+    stamp: Option<ProducerStamp>,
+) -> BatchBuf {
+    let mut builder = BatchBuilder::new(compression, 0);
+    for (millis, value) in records {
+        let time = Timestamp::from_millis(*millis);
+        builder
+            .append(time, None, Some(value.as_bytes()), &[])
+            .expect("a small record");
+    }
+    builder.finish(stamp).expect("a small batch")
+}
