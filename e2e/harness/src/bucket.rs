@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use object_store::{ObjectStore, ObjectStoreExt as _};
 use tidelog_blob::settings::{S3Settings, Secret};
 use tidelog_blob::{BlobSettings, Location, OpenedStore};
 use tidelog_blob_admin::BucketAdmin;
@@ -96,6 +97,11 @@ impl Bucket {
         };
         let opened = tidelog_blob::open(&location, &settings, [])?;
         Ok(Self { opened })
+    }
+
+    /// The store itself, without wrappers: a request is what is sent.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.opened.store)
     }
 
     /// Makes the bucket.

@@ -68,6 +68,11 @@ impl Minio {
         })
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address

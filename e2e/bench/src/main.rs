@@ -1,0 +1,59 @@
+//! How fast the log is, beside what it stands on and beside its peers, all in one run.
+//!
+//! A figure of one machine says little about another, so each is set beside a raw one that was measured
+//! seconds before on the same cores and the same disk, and what counts is the ratio. Rounds are repeated;
+//! the report gives the least, the median and the greatest of each figure.
+//!
+//! | section | what runs |
+//! | --- | --- |
+//! | `s3` | raw PUT and GET against an S3 server, then produce and catch-up consume through the log |
+//! | `folder` | raw fsynced writes to a disk, then produce to a folder on it, then Apache Kafka if given |
+//! | `lone` | single records on an idle log, each beside one raw PUT |
+//! | `small` | records of 100 bytes |
+
+mod folder;
+mod kafka;
+mod load;
+mod lone;
+mod object;
+mod options;
+mod process;
+mod raw;
+mod report;
+mod small;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use tidelog_e2e_harness::Minio;
+
+use options::{Options, Section};
+use report::Report;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse().settled()?;
+    let mut report = Report::new(&options)?;
+    for round in 1..=options.rounds {
+        for section in options.sections() {
+            eprintln!(
+                "round {round} of {}: {}",
+                options.rounds,
+                section.describe()
+            );
+            run(section, &options, &mut report)
+                .await
+                .with_context(|| format!("section `{}`", section.as_str()))?;
+        }
+    }
+    report.print(options.json.as_deref())
+}
+
+/// One round of one section, with an S3 server of its own where it needs one.
+async fn run(section: Section, options: &Options, report: &mut Report) -> Result<()> {
+    match section {
+        Section::S3 => object::round(options, &Minio::start().await?, report).await,
+        Section::Folder => folder::round(options, report).await,
+        Section::Lone => lone::round(options, &Minio::start().await?, report).await,
+        Section::Small => small::round(options, &Minio::start().await?, report).await,
+    }
+}
