@@ -31,7 +31,9 @@ async fn what_the_same_sender_sent_behind_a_lost_segment_fails_and_nothing_else(
     let free = world.send(0, "free");
     assert_eq!(free.offset().await, 0);
     let just_before = FAILS_AT.checked_sub(LINGER / 2).expect("later");
-    world.pass(start + just_before - world.env.clock.now()).await;
+    world
+        .pass(start + just_before - world.env.clock.now())
+        .await;
     let in_open = world.send_ordered(0, "in the open segment", 1);
     let in_open_beside = world.send_ordered(0, "beside in the open segment", 2);
     world.pass(LINGER).await;

@@ -3,5 +3,14 @@
 
 mod world;
 
+mod damage;
+mod drain;
 mod failure;
+mod fetch;
+mod floor;
+mod flush;
+mod hedge;
+mod memory;
 mod order;
+mod settle;
+mod times;

@@ -12,11 +12,11 @@ use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
 use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
 use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
-    EngineSettings, FetchPartition, FetchRequest, Fetched, FetchedPartition,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, FetchedPartition, MemoryHold,
 };
 use tidelog_cache::{CacheMetrics, PageCache};
-use tidelog_env::Env;
 use tidelog_env::clock::timeout;
+use tidelog_env::{Clock, Env, Supervisor, SystemClock};
 use tidelog_format::batch::{
     BatchBuf, BatchBuilder, BatchView, Compression, DecodeLimit, ProducerStamp,
 };
@@ -47,6 +47,16 @@ pub(crate) struct World {
     pub(crate) metadata: MetadataService,
     pub(crate) topic: Arc<TopicInfo>,
     pub(crate) engine: Engine,
+    /// The owner of the engine's tasks.
+    pub(crate) supervisor: Supervisor,
+}
+
+/// Where the bytes of an extent are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) position: u32,
+    pub(crate) length: u32,
 }
 
 /// No hedge, no limit that a scenario meets by chance.
@@ -70,7 +80,13 @@ impl World {
     }
 
     pub(crate) async fn with(settings: EngineSettings) -> Self {
+        Self::at(settings, Arc::new(SystemClock::new())).await
+    }
+
+    /// A world whose engine has its own clock.
+    pub(crate) async fn at(settings: EngineSettings, clock: Arc<dyn Clock>) -> Self {
         let env = Env::seeded(7);
+        let supervisor = Supervisor::new();
         let mut registry = Registry::default();
         let cluster = ClusterId::from_random_bytes([9; 16]);
         let metadata = MetadataService::open(OpenOptions {
@@ -96,7 +112,11 @@ impl World {
         let way = FaultyStore::new(Arc::new(bucket.clone()), Arc::clone(&env.clock));
         let layout = BucketLayout::new("".into()).cluster(cluster);
         let parts = EngineParts {
-            env: env.clone(),
+            env: Env {
+                clock,
+                rng: Arc::clone(&env.rng),
+                supervisor: supervisor.clone(),
+            },
             store: Arc::new(way.clone()),
             layout: layout.clone(),
             log: Arc::new(metadata.clone()),
@@ -117,6 +137,7 @@ impl World {
             metadata,
             topic,
             engine,
+            supervisor,
         }
     }
 
@@ -163,16 +184,30 @@ impl World {
         batch: BatchBuf,
         order: Option<u64>,
     ) -> Result<AppendAnswer, AppendError> {
-        let size = u64::try_from(batch.size()).expect("a small batch");
+        let size = u64::from(batch.size());
         let hold = self.engine.try_reserve(size).expect("there is memory");
-        let append = Append {
+        let append = self.to_append(partition, batch, order);
+        self.engine.append(append, Arc::new(hold))
+    }
+
+    fn to_append(&self, partition: u32, batch: BatchBuf, order: Option<u64>) -> Append {
+        Append {
             topic: Arc::clone(&self.topic),
             partition: PartitionIndex::new(partition),
             batch,
             condition: BatchCondition::default(),
             order: order.map(OrderKey),
-        };
-        self.engine.append(append, Arc::new(hold))
+        }
+    }
+
+    /// Sends a batch whose memory is held already.
+    pub(crate) fn send_held(&self, partition: u32, batch: BatchBuf, hold: MemoryHold) -> Answer {
+        let append = self.to_append(partition, batch, None);
+        let answer = self.engine.append(append, Arc::new(hold));
+        Answer {
+            receiver: answer.expect("the batch is taken"),
+            env: self.env.clone(),
+        }
     }
 
     /// Sends a record without a sender.
@@ -235,6 +270,12 @@ impl World {
 
     /// The sequences of the segments that hold a partition, extent after extent.
     pub(crate) async fn sequences(&self, index: u32) -> Vec<u64> {
+        let places = self.places(index).await;
+        places.iter().map(|place| place.sequence).collect()
+    }
+
+    /// Where a partition's bytes are, as the metadata service says: nothing is read into memory.
+    pub(crate) async fn places(&self, index: u32) -> Vec<Place> {
         let request = LookupRequest {
             partition: self.partition(index),
             offset: Offset::ZERO,
@@ -242,12 +283,21 @@ impl World {
             extents_max: 1_000,
         };
         let answer = self.metadata.lookup(request).await.expect("in bounds");
-        let sequence = |location: &Location| match location {
-            Location::Segment { segment, .. } => segment.sequence.get(),
+        let place = |location: &Location| match location {
+            Location::Segment {
+                segment,
+                position,
+                length,
+                ..
+            } => Place {
+                sequence: segment.sequence.get(),
+                position: *position,
+                length: *length,
+            },
             other => panic!("{other:?} is not in a segment"),
         };
         let extents = answer.extents.iter();
-        extents.map(|extent| sequence(&extent.location)).collect()
+        extents.map(|extent| place(&extent.location)).collect()
     }
 }
 
@@ -292,6 +342,16 @@ impl Answer {
             Err(TryRecvError::Closed) => false,
             Ok(answer) => panic!("it was answered: {answer:?}"),
         }
+    }
+
+    /// Whether the batch is known to be appended, without any waiting.
+    pub(crate) fn is_appended_now(mut self) -> bool {
+        matches!(self.receiver.try_recv(), Ok(Ok(_)))
+    }
+
+    /// Whether it will never be answered.
+    pub(crate) async fn is_lost(self) -> bool {
+        soon(&self.env, self.receiver).await.is_err()
     }
 
     pub(crate) async fn result(self) -> Result<Appended, AppendError> {
