@@ -1,119 +1,200 @@
-//! Spends the byte budget of a fetch in rotation over its partitions, so that none starves.
+//! Spends the byte budget of a fetch over its partitions.
+//!
+//! Half of it in rotation, so that none starves. The rest goes to whatever lies in the oldest segments:
+//! a segment holds many partitions, and partitions that are read side by side need each page once.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use tidelog_format::location::Location;
+use tidelog_types::SegmentName;
 
 use super::{Plan, Planned};
 
-/// Cuts each plan down to its share of `bytes_max`: partition after partition takes one extent, round
-/// after round, from the one whose turn it is. Returns the bytes planned in all.
+/// What a partition has got so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    extents: usize,
+    bytes: u64,
+}
+
+/// The plans and their shares.
+struct Spending<'a> {
+    plans: Vec<&'a mut Plan>,
+    shares: Vec<Share>,
+    total: u64,
+    bytes_max: u64,
+}
+
+/// Cuts each plan down to its share of `bytes_max`. In the half that rotates, the partition whose turn
+/// it is comes first, and each takes one extent. Returns the bytes planned in all.
 ///
 /// Whoever comes first gets at least one extent, so that a reader always gets on.
 pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turn: usize) -> u64 {
-    let mut plans: Vec<&mut Plan> = plans.iter_mut().flatten().collect();
-    if plans.is_empty() {
-        return 0;
+    let plans: Vec<&mut Plan> = plans.iter_mut().flatten().collect();
+    let shares = vec![Share::default(); plans.len()];
+    let mut spending = Spending {
+        plans,
+        shares,
+        total: 0,
+        bytes_max,
+    };
+    spending.in_rotation(turn);
+    spending.oldest_first();
+    spending.cut()
+}
+
+impl Spending<'_> {
+    /// Where the next extent of a partition lies; `None` if it may have no more.
+    fn next_segment(&self, at: usize) -> Option<SegmentName> {
+        let share = self.shares[at];
+        let plan = &self.plans[at];
+        let next = plan.extents.get(share.extents);
+        let extent = next.filter(|_| share.bytes < plan.bytes_max)?;
+        Some(match extent.location {
+            Location::Segment { segment, .. } => segment,
+            // What lies in the store needs no page, so it need not wait for others.
+            Location::Inline { .. } | Location::Marker { .. } => SegmentName::default(),
+        })
     }
-    let count = plans.len();
-    let mut taken = vec![(0_usize, 0_u64); count];
-    let mut total = 0_u64;
-    let mut round_took = true;
-    while round_took && total < bytes_max {
-        round_took = false;
+
+    /// Gives a partition its next extent, or what fits of it: batches of it are taken while they fit.
+    fn take(&mut self, at: usize) {
+        let plan = &self.plans[at];
+        let share = &mut self.shares[at];
+        let Some(extent) = plan.extents.get(share.extents) else {
+            return;
+        };
+        let bytes = u64::from(extent.byte_count())
+            .min(self.bytes_max - self.total)
+            .min(plan.bytes_max - share.bytes);
+        share.extents += 1;
+        share.bytes += bytes;
+        self.total += bytes;
+    }
+
+    fn in_rotation(&mut self, turn: usize) {
+        let count = self.plans.len();
         for step in 0..count {
-            let at = (turn.wrapping_add(step)) % count;
-            let (extents, bytes) = taken[at];
-            let plan = &plans[at];
-            let Some(extent) = plan.extents.get(extents).filter(|_| bytes < plan.bytes_max) else {
-                continue;
-            };
-            if total >= bytes_max {
-                break;
+            if self.total >= self.bytes_max.div_ceil(2) {
+                return;
             }
-            // The last one taken may not fit whole: batches of it are taken while they fit.
-            let share = u64::from(extent.byte_count())
-                .min(bytes_max - total)
-                .min(plan.bytes_max - bytes);
-            taken[at] = (extents + 1, bytes + share);
-            total += share;
-            round_took = true;
+            let at = turn.wrapping_add(step) % count;
+            if self.next_segment(at).is_some() {
+                self.take(at);
+            }
         }
     }
-    for (plan, (extents, bytes)) in plans.iter_mut().zip(taken) {
-        plan.extents.truncate(extents);
-        plan.bytes_max = bytes;
+
+    fn oldest_first(&mut self) {
+        let nexts = (0..self.plans.len())
+            .filter_map(|at| self.next_segment(at).map(|segment| Reverse((segment, at))));
+        let mut nexts: BinaryHeap<Reverse<(SegmentName, usize)>> = nexts.collect();
+        while self.total < self.bytes_max {
+            let Some(Reverse((_, at))) = nexts.pop() else {
+                return;
+            };
+            self.take(at);
+            nexts.extend(self.next_segment(at).map(|segment| Reverse((segment, at))));
+        }
     }
-    total
+
+    fn cut(self) -> u64 {
+        for (plan, share) in self.plans.into_iter().zip(self.shares) {
+            plan.extents.truncate(share.extents);
+            plan.bytes_max = share.bytes;
+        }
+        self.total
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidelog_format::location::Location;
     use tidelog_metadata_api::{Extent, PartitionBounds};
     use tidelog_types::{
-        BucketId, Offset, OffsetRange, PartitionIndex, SegmentName, Timestamp, TopicNumber,
-        TopicPartition,
+        BucketId, Incarnation, Offset, OffsetRange, PartitionIndex, SegmentSequence, Timestamp,
+        TopicNumber, TopicPartition,
     };
 
     use super::*;
     use crate::fetch::FetchPartition;
 
+    /// Extents by (sequence of their segment, length).
     #[expect(
         clippy::unnecessary_wraps,
         reason = "plans are results where they are spent"
     )]
-    fn plan(index: u32, lengths: &[u32]) -> Planned {
+    fn plan(index: u32, extents: &[(u64, u32)]) -> Planned {
         let partition = TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(index));
-        let extents = lengths.iter().map(|length| Extent {
+        let extents = extents.iter().map(|(sequence, length)| Extent {
             offsets: OffsetRange::default(),
             location: Location::Segment {
                 bucket: BucketId::default(),
-                segment: SegmentName::default(),
+                segment: SegmentName::new(Incarnation::new(1), SegmentSequence::new(*sequence)),
                 position: 0,
                 length: *length,
             },
             crc32c: None,
             max_timestamp: Timestamp::NONE,
         });
+        let offset = Offset::ZERO;
+        let bytes_max = 1_000;
         Ok(Plan {
             wanted: FetchPartition {
                 partition,
-                offset: Offset::ZERO,
-                bytes_max: 1_000,
+                offset,
+                bytes_max,
             },
             bounds: PartitionBounds::default(),
             extents: extents.collect(),
-            bytes_max: 1_000,
+            bytes_max,
         })
     }
 
     fn shares(plans: &[Planned]) -> Vec<(usize, u64)> {
+        let plans = plans.iter().flatten();
         plans
-            .iter()
-            .flatten()
             .map(|plan| (plan.extents.len(), plan.bytes_max))
             .collect()
     }
 
     #[test]
-    fn every_partition_gets_an_extent_before_one_gets_two() {
-        let mut plans = vec![plan(0, &[100; 50]), plan(1, &[100; 50]), plan(2, &[100])];
-        assert_eq!(spend(&mut plans, 500, 0), 500);
-        assert_eq!(shares(&plans), [(2, 200), (2, 200), (1, 100)]);
+    fn each_gets_an_extent_in_turn_and_the_rest_goes_to_the_oldest_segments() {
+        let near = [(9, 100); 8];
+        let far = [(1, 100), (1, 100), (2, 100), (9, 100)];
+        let mut plans = vec![plan(0, &near), plan(1, &far), plan(2, &[(5, 100)])];
+        assert_eq!(spend(&mut plans, 600, 0), 600);
+        assert_eq!(shares(&plans), [(2, 200), (3, 300), (1, 100)]);
+    }
+
+    #[test]
+    fn a_partition_far_behind_leaves_the_others_their_turn() {
+        let mut served = [0; 3];
+        for turn in 0..3 {
+            let far = [(1, 100); 50];
+            let mut plans = vec![plan(0, &far), plan(1, &[(9, 100)]), plan(2, &[(9, 100)])];
+            spend(&mut plans, 200, turn);
+            for (served, (extents, _)) in served.iter_mut().zip(shares(&plans)) {
+                *served += extents;
+            }
+        }
+        assert!(served[1] > 0 && served[2] > 0, "{served:?}");
     }
 
     #[test]
     fn the_turn_decides_who_comes_first_when_there_is_too_little() {
         for turn in 0..3 {
-            let mut plans = vec![plan(0, &[100]), plan(1, &[100]), plan(2, &[100])];
+            let one = [(1, 100)];
+            let mut plans = vec![plan(0, &one), plan(1, &one), plan(2, &one)];
             spend(&mut plans, 50, turn);
             let got: Vec<usize> = shares(&plans).iter().map(|(extents, _)| *extents).collect();
-            let mut expected = vec![0; 3];
-            expected[turn] = 1;
-            assert_eq!(got, expected);
+            assert_eq!(got[turn], 1);
         }
     }
 
     #[test]
     fn a_partition_takes_no_more_than_its_own_limit() {
-        let mut plans = vec![plan(0, &[600, 600, 600])];
+        let mut plans = vec![plan(0, &[(1, 600); 3])];
         assert_eq!(spend(&mut plans, 10_000, 0), 1_000);
         assert_eq!(shares(&plans), [(2, 1_000)]);
     }

@@ -7,7 +7,8 @@ use tidelog_blob::faulty::{Fault, FaultRule};
 use tidelog_broker_engine::{FetchError, ReadError};
 use tidelog_types::{ErrorCode, Offset};
 
-use crate::world::{World, values_in};
+use crate::batches::values_in;
+use crate::world::World;
 
 /// A first segment with batches for two partitions, and a second one for the first of them.
 async fn written() -> World {

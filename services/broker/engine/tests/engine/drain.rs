@@ -6,7 +6,8 @@ use std::time::Duration;
 use tidelog_blob::faulty::Fault;
 use tidelog_broker_engine::AppendError;
 
-use crate::world::{World, batch, settings, soon};
+use crate::batches::batch;
+use crate::world::{World, settings, soon};
 
 const LONG: Duration = Duration::from_secs(1);
 
@@ -33,8 +34,8 @@ async fn a_drain_closes_the_open_segment_and_ends_when_all_is_answered() {
         soon(&world.env, drained).await;
         assert!(world.env.clock.now() - start < LONG * 2);
     }
-    for answer in answers {
-        assert!(answer.is_appended_now(), "a drain ends after the answers");
+    for answer in &mut answers {
+        assert!(answer.has_offset_now(), "a drain ends after the answers");
     }
     assert_eq!(world.values(0).await, ["uploading@0", "open@1"]);
     let refused = world.try_append(0, batch(&["later"]), None);
@@ -50,8 +51,8 @@ async fn a_drain_ends_when_what_is_on_its_way_fails() {
     world.pass(LONG / 10).await;
     let behind = world.send_ordered(0, "b", 1);
     soon(&world.env, world.engine.drain()).await;
-    assert!(answer.is_not_stored().await);
-    assert!(behind.is_not_stored().await);
+    assert!(answer.fails_unstored().await);
+    assert!(behind.fails_unstored().await);
 }
 
 #[tokio::test(start_paused = true)]

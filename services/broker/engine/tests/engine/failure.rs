@@ -6,7 +6,8 @@ use tidelog_blob::faulty::Fault;
 use tidelog_broker_engine::AppendError;
 use tidelog_types::ErrorCode;
 
-use crate::world::{LINGER, World, stamped};
+use crate::batches::stamped;
+use crate::world::{LINGER, World};
 
 /// The first upload fails at this time.
 const FAILS_AT: Duration = Duration::from_secs(1);
@@ -60,8 +61,8 @@ async fn a_producer_whose_segment_was_lost_sends_the_same_again_and_nothing_is_d
     let first = world.send_batch(0, stamped("a", 5, 0), None);
     world.pass(LINGER * 2).await;
     let behind = world.send_batch(0, stamped("b", 5, 1), None);
-    assert!(first.is_not_stored().await);
-    assert!(behind.is_not_stored().await);
+    assert!(first.fails_unstored().await);
+    assert!(behind.fails_unstored().await);
     let again = [
         world.send_batch(0, stamped("a", 5, 0), None),
         world.send_batch(0, stamped("b", 5, 1), None),
@@ -84,7 +85,7 @@ async fn failing_goes_on_to_the_senders_of_what_fails() {
     world.pass(LINGER * 2).await;
     let third = world.send_batch(0, stamped("b2", 5, 1), None);
     for lost in [first, both, third] {
-        assert!(lost.is_not_stored().await);
+        assert!(lost.fails_unstored().await);
     }
     assert_eq!(world.values(0).await, Vec::<String>::new());
 }

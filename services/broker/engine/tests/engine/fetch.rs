@@ -6,7 +6,8 @@ use tidelog_broker_engine::{FetchError, FetchRequest, Fetched};
 use tidelog_metadata_api::LogError;
 use tidelog_types::{ErrorCode, Offset, OffsetRange};
 
-use crate::world::{World, batch, soon, values_in};
+use crate::batches::{batch, values_in};
+use crate::world::{World, soon};
 
 const WAIT: Duration = Duration::from_secs(20);
 

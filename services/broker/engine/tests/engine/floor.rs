@@ -5,7 +5,8 @@ use std::time::Duration;
 use tidelog_metadata_api::Log as _;
 use tidelog_types::SegmentSequence;
 
-use crate::world::{LINGER, World, stamped};
+use crate::batches::stamped;
+use crate::world::{LINGER, World};
 
 const LONG: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tidelog_broker_engine::{AppendSettings, EngineSettings};
 use tidelog_env::ManualClock;
 
-use crate::world::{Answer, LINGER, World, batch, settings};
+use crate::batches::batch;
+use crate::world::{Answer, LINGER, World, settings};
 
 const LONG: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_micros(1);

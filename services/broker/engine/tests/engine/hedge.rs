@@ -63,7 +63,7 @@ async fn a_hedge_goes_on_when_the_first_upload_fails_and_the_other_way_round() {
 async fn a_definite_failure_before_the_hedge_is_not_hedged() {
     let world = World::with(hedging()).await;
     world.fail(1, Fault::DENIED);
-    assert!(world.send(0, "a").is_not_stored().await);
+    assert!(world.send(0, "a").fails_unstored().await);
     world.pass(HEDGE_AFTER * 2).await;
     assert_eq!(world.puts(), 1);
 }

@@ -7,7 +7,8 @@ use tidelog_blob::Operation;
 use tidelog_blob::faulty::{Fault, FaultRule};
 use tidelog_broker_engine::EngineSettings;
 
-use crate::world::{Answer, World, batch, settings, soon};
+use crate::batches::batch;
+use crate::world::{Answer, World, settings, soon};
 
 const SHARE: u64 = 64 * 1024;
 const HANGS: Duration = Duration::from_mins(1);

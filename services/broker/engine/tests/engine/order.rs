@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::world::{Answer, LINGER, World, stamped};
+use crate::batches::stamped;
+use crate::world::{Answer, LINGER, World};
 
 const LONG: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,8 @@ use tidelog_blob::faulty::Fault;
 use tidelog_format::segment::{Nonce, SegmentIdentity, SegmentWriter};
 use tidelog_types::{BucketId, PartitionIndex, SegmentName, SegmentSequence};
 
-use crate::world::{World, batch, soon};
+use crate::batches::batch;
+use crate::world::{World, soon};
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_landed_unseen_is_ours_and_its_batches_are_appended_once() {
@@ -59,7 +60,7 @@ async fn a_segment_of_somebody_else_under_our_name_ends_the_process_unacknowledg
     let failure = soon(&world.env, failed).await;
     assert_eq!(failure.task, "batcher");
     assert!(failure.message.contains("I3"), "{}", failure.message);
-    assert!(answer.is_lost().await, "nothing was acknowledged");
+    assert!(answer.stays_unanswered().await, "nothing was acknowledged");
     assert!(world.places(0).await.is_empty(), "nothing was committed");
 }
 
@@ -73,7 +74,7 @@ async fn a_name_taken_by_what_is_no_segment_fails_its_batches_and_the_next_segme
         .put(&path, junk)
         .await
         .expect("memory takes it");
-    assert!(world.send(0, "lost").is_not_stored().await);
+    assert!(world.send(0, "lost").fails_unstored().await);
     let failed = pin!(world.supervisor.failed());
     match select(failed, pin!(world.send(0, "next").offset())).await {
         Either::Left((failure, _)) => panic!("{failure:?}"),

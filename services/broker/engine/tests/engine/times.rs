@@ -4,7 +4,8 @@ use tidelog_format::batch::Compression;
 use tidelog_metadata_api::OffsetQuery;
 use tidelog_types::{Offset, Timestamp};
 
-use crate::world::{World, batch_at, soon};
+use crate::batches::batch_at;
+use crate::world::{World, soon};
 
 const CODECS: [Compression; 5] = [
     Compression::None,

@@ -5,21 +5,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
 use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
 use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
 use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
-    EngineSettings, FetchPartition, FetchRequest, Fetched, FetchedPartition, MemoryHold,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, MemoryHold,
 };
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Clock, Env, Supervisor, SystemClock};
-use tidelog_format::batch::{
-    BatchBuf, BatchBuilder, BatchView, Compression, DecodeLimit, ProducerStamp,
-};
+use tidelog_format::batch::BatchBuf;
 use tidelog_format::location::Location;
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_metadata_api::{
@@ -27,9 +24,10 @@ use tidelog_metadata_api::{
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::{
-    ClusterId, Offset, PartitionIndex, ProducerEpoch, ProducerId, SegmentName, SegmentSequence,
-    Timestamp, TopicName, TopicPartition,
+    ClusterId, Offset, PartitionIndex, SegmentName, SegmentSequence, TopicName, TopicPartition,
 };
+
+use crate::batches::{batch, values_in};
 
 /// The linger of most worlds.
 pub(crate) const LINGER: Duration = Duration::from_millis(10);
@@ -230,13 +228,8 @@ impl World {
 
     // ----- reads ------------------------------------------------------------------------------------
 
-    pub(crate) const fn partition(&self, index: u32) -> TopicPartition {
-        TopicPartition::new(self.topic_number(), PartitionIndex::new(index))
-    }
-
-    const fn topic_number(&self) -> tidelog_types::TopicNumber {
-        // The first topic of a cluster.
-        tidelog_types::TopicNumber::new(1)
+    pub(crate) fn partition(&self, index: u32) -> TopicPartition {
+        TopicPartition::new(self.topic.number, PartitionIndex::new(index))
     }
 
     pub(crate) fn want(&self, index: u32, offset: u64, bytes_max: u64) -> FetchPartition {
@@ -301,24 +294,6 @@ impl World {
     }
 }
 
-/// The records of an answer, as `value@offset`.
-pub(crate) fn values_in(found: &FetchedPartition) -> Vec<String> {
-    let mut values = Vec::new();
-    for batch in BatchView::all(found.batches.clone()) {
-        let batch = batch.expect("whole batches");
-        batch.check_crc().expect("a batch as it was written");
-        let base = Offset::new(u64::try_from(batch.header().base_offset).expect("an offset"));
-        let records = batch.records(base, DecodeLimit::default());
-        for record in records.expect("records") {
-            let record = record.expect("a record");
-            let value: Bytes = record.value.expect("a value");
-            let value = String::from_utf8(value.to_vec()).expect("text");
-            values.push(format!("{value}@{}", record.offset.get()));
-        }
-    }
-    values
-}
-
 /// Ends with the future, or fails the test after an hour of paused time, which is no time at all.
 pub(crate) async fn soon<F: Future>(env: &Env, future: F) -> F::Output {
     timeout(env.clock.as_ref(), Duration::from_hours(1), future)
@@ -345,12 +320,12 @@ impl Answer {
     }
 
     /// Whether the batch is known to be appended, without any waiting.
-    pub(crate) fn is_appended_now(mut self) -> bool {
+    pub(crate) fn has_offset_now(&mut self) -> bool {
         matches!(self.receiver.try_recv(), Ok(Ok(_)))
     }
 
     /// Whether it will never be answered.
-    pub(crate) async fn is_lost(self) -> bool {
+    pub(crate) async fn stays_unanswered(self) -> bool {
         soon(&self.env, self.receiver).await.is_err()
     }
 
@@ -366,39 +341,7 @@ impl Answer {
     }
 
     /// Whether the batch was not stored, for sure.
-    pub(crate) async fn is_not_stored(self) -> bool {
+    pub(crate) async fn fails_unstored(self) -> bool {
         matches!(self.result().await, Err(AppendError::NotStored { .. }))
     }
-}
-
-/// A batch with one record a value, at times 100, 101 and so on.
-pub(crate) fn batch(values: &[&str]) -> BatchBuf {
-    let at: Vec<(i64, &str)> = (100..).zip(values.iter().copied()).collect();
-    batch_at(&at, Compression::None, None)
-}
-
-/// One record of an idempotent producer.
-pub(crate) fn stamped(value: &str, producer: i64, sequence: i32) -> BatchBuf {
-    let stamp = ProducerStamp {
-        id: ProducerId::new(producer),
-        epoch: ProducerEpoch::new(0),
-        base_sequence: sequence,
-        transactional: false,
-    };
-    batch_at(&[(100, value)], Compression::None, Some(stamp))
-}
-
-pub(crate) fn batch_at(
-    records: &[(i64, &str)],
-    compression: Compression,
-    stamp: Option<ProducerStamp>,
-) -> BatchBuf {
-    let mut builder = BatchBuilder::new(compression, 0);
-    for (millis, value) in records {
-        let time = Timestamp::from_millis(*millis);
-        builder
-            .append(time, None, Some(value.as_bytes()), &[])
-            .expect("a small record");
-    }
-    builder.finish(stamp).expect("a small batch")
 }
