@@ -89,3 +89,18 @@ async fn failing_goes_on_to_the_senders_of_what_fails() {
     }
     assert_eq!(world.values(0).await, Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_only_batch_was_lost_stays_broken_in_that_partition() {
+    let world = failing().await;
+    assert!(world.send_ordered(0, "lost", 1).fails_unstored().await);
+    for _ in 0..2 {
+        let after = world.send_ordered(0, "after", 1).result().await;
+        let error = after.expect_err("the key is broken");
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert!(!error.may_have_happened());
+    }
+    assert_eq!(world.puts(), 1, "what is refused is not stored");
+    assert_eq!(world.send_ordered(0, "new key", 2).offset().await, 0);
+    assert_eq!(world.send_ordered(1, "elsewhere", 1).offset().await, 0);
+}
