@@ -84,6 +84,5 @@ async fn log(options: &Options, report: &mut Report) -> Result<Moved> {
     report.add(SECTION, "log", "MB/s", moved.rate() / MB);
     report.cost(SECTION, &cost, Aim::AtMost(0.8));
     report.memory(SECTION, id)?;
-    report.note(SECTION, &format!("bound by {}", cost.bound(report.cores())));
     Ok(moved)
 }

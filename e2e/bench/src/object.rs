@@ -20,11 +20,11 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
 
     let meter = Meter::start(&raw_roles)?;
     let put = raw::puts(options, &store).await?;
-    let put_cost = meter.cost(put.bytes)?.total;
+    let put_cost = meter.cost(put.bytes)?;
     raw::sync(&temporary)?;
     let meter = Meter::start(&raw_roles)?;
     let get = raw::gets(options, &store, put.count).await?;
-    let get_cost = meter.cost(get.bytes)?.total;
+    let get_cost = meter.cost(get.bytes)?;
 
     let place = minio.create_bucket("log").await?;
     let mut server = Server::start(options.server(&place)).await?;
@@ -42,7 +42,7 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     let cost = meter.cost(produced.bytes)?;
     let section = "s3 produce";
     report.add(section, "raw PUT", "MB/s", put.rate() / MB);
-    report.add(section, "raw PUT, CPU per GB", "s/GB", put_cost);
+    report.raw_cost(section, "raw PUT", &put_cost);
     speed(
         report,
         section,
@@ -52,7 +52,6 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     );
     report.cost(section, &cost, Aim::AtMost(0.8));
     report.memory(section, id)?;
-    report.note(section, &format!("bound by {}", cost.bound(report.cores())));
 
     // What was just written is still in the server's memory: another process reads it from the bucket.
     server.stop(std::time::Duration::from_secs(30)).await?;
@@ -64,7 +63,7 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     let cost = meter.cost(consumed.bytes)?;
     let section = "s3 catch-up consume";
     report.add(section, "raw GET", "MB/s", get.rate() / MB);
-    report.add(section, "raw GET, CPU per GB", "s/GB", get_cost);
+    report.raw_cost(section, "raw GET", &get_cost);
     speed(
         report,
         section,
@@ -74,7 +73,6 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     );
     report.cost(section, &cost, Aim::AtMost(0.3));
     report.memory(section, id)?;
-    report.note(section, &format!("bound by {}", cost.bound(report.cores())));
     Ok(())
 }
 

@@ -12,6 +12,9 @@ const GB: f64 = 1e9;
 /// Above this share of all cores, it is the cores that are the bound.
 const CORES_BOUND: f64 = 0.9;
 
+/// When others take more than this share of all cores, what was measured is not ours alone.
+const OTHERS_MAX: f64 = 0.15;
+
 /// Cores that all processes share.
 pub(crate) fn cores() -> Result<f64> {
     Ok(float(std::thread::available_parallelism()?.get() as u64))
@@ -21,6 +24,7 @@ pub(crate) fn cores() -> Result<f64> {
 #[derive(Debug)]
 pub(crate) struct Meter {
     processes: Vec<(&'static str, u32, f64)>,
+    machine: f64,
     start: Instant,
 }
 
@@ -33,6 +37,7 @@ impl Meter {
             .collect::<Result<_>>()?;
         Ok(Self {
             processes,
+            machine: machine_seconds()?,
             start: Instant::now(),
         })
     }
@@ -46,8 +51,11 @@ impl Meter {
             roles.push((*role, (cpu_seconds(*id)? - before) / gigabytes));
         }
         let total: f64 = roles.iter().map(|(_, cost)| cost).sum();
+        let busy = total * gigabytes / seconds;
+        let machine = (machine_seconds()? - self.machine) / seconds;
         Ok(Cost {
-            busy: total * gigabytes / seconds,
+            busy,
+            others: (machine - busy).max(0.0),
             roles,
             total,
         })
@@ -63,6 +71,8 @@ pub(crate) struct Cost {
     pub(crate) total: f64,
     /// Cores that were busy with it.
     pub(crate) busy: f64,
+    /// Cores that were busy with anything else, the kernel's own work for the disk included.
+    pub(crate) others: f64,
 }
 
 impl Cost {
@@ -73,11 +83,13 @@ impl Cost {
 
     /// What kept it from being faster.
     pub(crate) fn bound(&self, cores: f64) -> String {
-        if self.busy < CORES_BOUND * cores {
-            return format!(
-                "waiting ({:.0} % of the cores were busy)",
-                100.0 * self.busy / cores
-            );
+        let share = |busy: f64| 100.0 * busy / cores;
+        if self.busy + self.others < CORES_BOUND * cores {
+            return format!("waiting ({:.0} % of the cores were busy)", share(self.busy));
+        }
+        if self.others > OTHERS_MAX * cores {
+            let others = share(self.others);
+            return format!("the cores, of which strangers took {others:.0} %: do not trust this");
         }
         let most = self.roles.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         most.map_or_else(String::new, |(role, cost)| {
@@ -101,6 +113,25 @@ fn ticks(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
+}
+
+/// CPU time that the whole machine has used since it was started, waiting left out.
+fn machine_seconds() -> Result<f64> {
+    let text = fs::read_to_string("/proc/stat").context("the kernel tells no times")?;
+    let ticks = machine_ticks(&text).context("the kernel's line about the machine has no times")?;
+    Ok(float(ticks) / float(rustix::param::clock_ticks_per_second()))
+}
+
+/// User, nice, system, and after idle and waiting for disks the two kinds of interrupts.
+fn machine_ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<u64> = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("cpu "))?
+        .split_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let busy = fields.get(..3)?.iter().chain(fields.get(5..7)?);
+    Some(busy.sum())
 }
 
 /// The most memory that a process has had resident, in bytes.
@@ -140,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn the_machine_is_busy_but_for_idle_and_waiting() {
+        assert_eq!(
+            machine_ticks("cpu  1 2 4 100 100 8 16 0 0 0\ncpu0 9"),
+            Some(31)
+        );
+        assert_eq!(machine_ticks("cpu  1 2"), None);
+        assert!(machine_seconds().unwrap() > 0.0);
+    }
+
+    #[test]
     fn memory_is_told_in_bytes() {
         assert_eq!(
             kib("VmPeak: 9 kB\nVmHWM:\t   12 kB\n", "VmHWM:"),
@@ -154,11 +195,17 @@ mod tests {
             roles: vec![("server", 1.0), ("client", 3.0)],
             total: 4.0,
             busy: 2.0,
+            others: 0.0,
         };
         let near = |a: f64, b: f64| (a - b).abs() < 1.0;
         assert!(near(cost.ceiling(4e8, 2.0), 4e8));
         assert!(near(cost.ceiling(9e8, 2.0), 5e8));
         assert!(cost.bound(2.0).contains("client took 75 %"));
         assert!(cost.bound(4.0).starts_with("waiting"));
+        let disturbed = Cost {
+            others: 1.9,
+            ..cost
+        };
+        assert!(disturbed.bound(4.0).contains("do not trust"));
     }
 }

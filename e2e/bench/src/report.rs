@@ -121,7 +121,26 @@ impl Report {
             }
         }
         self.add(section, "CPU per GB, total", "s/GB", cost.total);
+        self.busy(section, cost);
+    }
+
+    /// Adds how many cores were busy, with the measurement and with anything else.
+    pub(crate) fn busy(&mut self, section: &str, cost: &Cost) {
         self.add(section, "cores busy", "", cost.busy);
+        self.add(section, "cores busy with others", "", cost.others);
+        self.note(section, &format!("bound by {}", cost.bound(self.cores)));
+    }
+
+    /// Adds what the raw requests cost each process: what the client pays here, the server must pay too.
+    pub(crate) fn raw_cost(&mut self, section: &str, name: &str, cost: &Cost) {
+        for (role, value) in &cost.roles {
+            self.add(
+                section,
+                &format!("{name}, CPU per GB, {role}"),
+                "s/GB",
+                *value,
+            );
+        }
     }
 
     /// Adds the peak of the server's memory beside what it was given.

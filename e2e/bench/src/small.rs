@@ -37,11 +37,7 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
             per_million,
         );
     }
-    report.add(&section, "cores busy", "", cost.busy);
+    report.busy(&section, &cost);
     report.memory(&section, id)?;
-    report.note(
-        &section,
-        &format!("bound by {}", cost.bound(report.cores())),
-    );
     Ok(())
 }
