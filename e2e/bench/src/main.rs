@@ -43,9 +43,12 @@ async fn main() -> Result<()> {
             run(section, &options, &mut report)
                 .await
                 .with_context(|| format!("section `{}`", section.as_str()))?;
+            // Again after each section: a long run that is stopped leaves what it has measured.
+            report.save(options.json.as_deref())?;
         }
     }
-    report.print(options.json.as_deref())
+    report.print();
+    Ok(())
 }
 
 /// One round of one section, with an S3 server of its own where it needs one.

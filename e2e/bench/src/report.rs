@@ -176,15 +176,16 @@ impl Report {
         self.rows.insert(place, row);
     }
 
-    /// Prints the table, and writes JSON to a file if one is named.
-    pub(crate) fn print(&self, json: Option<&Path>) -> Result<()> {
+    /// Prints the table.
+    pub(crate) fn print(&self) {
         println!("{}", self.table());
-        if let Some(path) = json {
-            let text = serde_json::to_string_pretty(self)?;
-            fs::write(path, text + "\n")
-                .with_context(|| format!("cannot write `{}`", path.display()))?;
-        }
-        Ok(())
+    }
+
+    /// Writes what is known so far as JSON to a file, if one is named.
+    pub(crate) fn save(&self, json: Option<&Path>) -> Result<()> {
+        let Some(path) = json else { return Ok(()) };
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))
     }
 
     fn table(&self) -> String {
