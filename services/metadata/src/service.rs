@@ -223,6 +223,41 @@ impl Inner {
             .write()
             .raise(partition, row.log_start, row.next))
     }
+
+    async fn locate(&self, request: &LookupRequest) -> Result<LookupAnswer, LogError> {
+        let sequencer = self.sequencer(request.partition).await?;
+        self.bounds(sequencer, request.partition).await?;
+        let view = sequencer.view().read();
+        let Some(partition) = view.partition(request.partition) else {
+            return Err(LogError::Behind);
+        };
+        let bounds = partition.bounds();
+        if request.extents_max == 0 {
+            let extents = Vec::new();
+            return Ok(LookupAnswer { bounds, extents });
+        }
+        if request.offset < bounds.log_start || request.offset > bounds.high_watermark {
+            let valid = OffsetRange {
+                base: bounds.log_start,
+                next: bounds.high_watermark,
+            };
+            return Err(LogError::OffsetOutOfRange {
+                offset: request.offset,
+                valid,
+            });
+        }
+        let extents = partition.extents(request.offset, request.bytes_max, request.extents_max);
+        let first = extents.first().map(|extent| extent.offsets);
+        let is_covered = match first {
+            Some(offsets) => offsets.contains(request.offset),
+            None => request.offset == bounds.high_watermark,
+        };
+        if !is_covered {
+            // The bounds are those of a row that a later owner wrote; what it committed is not here.
+            return Err(LogError::Behind);
+        }
+        Ok(LookupAnswer { bounds, extents })
+    }
 }
 
 #[async_trait]
@@ -265,36 +300,14 @@ impl Log for MetadataService {
             .await
     }
 
-    async fn lookup(&self, request: LookupRequest) -> Result<LookupAnswer, LogError> {
-        self.inner.lookups.fetch_add(1, Ordering::Relaxed);
-        let sequencer = self.inner.sequencer(request.partition).await?;
-        self.inner.bounds(sequencer, request.partition).await?;
-        let view = sequencer.view().read();
-        let Some(partition) = view.partition(request.partition) else {
-            return Err(LogError::Behind);
-        };
-        let bounds = partition.bounds();
-        if request.offset < bounds.log_start || request.offset > bounds.high_watermark {
-            let valid = OffsetRange {
-                base: bounds.log_start,
-                next: bounds.high_watermark,
-            };
-            return Err(LogError::OffsetOutOfRange {
-                offset: request.offset,
-                valid,
-            });
+    async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>> {
+        let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
+        self.inner.lookups.fetch_add(count, Ordering::Relaxed);
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(self.inner.locate(request).await);
         }
-        let extents = partition.extents(request.offset, request.bytes_max, request.extents_max);
-        let first = extents.first().map(|extent| extent.offsets);
-        let is_covered = match first {
-            Some(offsets) => offsets.contains(request.offset),
-            None => request.offset == bounds.high_watermark,
-        };
-        if !is_covered {
-            // The bounds are those of a row that a later owner wrote; what it committed is not here.
-            return Err(LogError::Behind);
-        }
-        Ok(LookupAnswer { bounds, extents })
+        answers
     }
 
     async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {

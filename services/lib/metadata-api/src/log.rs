@@ -63,7 +63,7 @@ pub struct LookupRequest {
     pub offset: Offset,
     /// Enough extents for about this many bytes; always at least one when there is one.
     pub bytes_max: u64,
-    /// No more extents than this.
+    /// No more extents than this. 0 asks for the bounds alone, and then any offset will do.
     pub extents_max: usize,
 }
 
@@ -138,8 +138,18 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         token: FencingToken,
     ) -> Result<ReadToken, LogError>;
 
-    /// Where the bytes from an offset on are.
-    async fn lookup(&self, request: LookupRequest) -> Result<LookupAnswer, LogError>;
+    /// Bounds and extents of many partitions at once, one answer for each request and in their order.
+    ///
+    /// What is recent is answered from memory and waits for nobody; what is older is read from the
+    /// store. Bounds are as those of [`bounds`](Self::bounds), and an error of one partition is that
+    /// one's only.
+    async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>>;
+
+    /// Where the bytes from an offset on are: [`locate`](Self::locate) for one partition.
+    async fn lookup(&self, request: LookupRequest) -> Result<LookupAnswer, LogError> {
+        let answer = self.locate(&[request]).await.pop();
+        answer.unwrap_or(Err(LogError::Behind))
+    }
 
     /// The bounds of a partition as this process knows them: never newer than durable, never older than
     /// ones it has shown.
