@@ -117,6 +117,7 @@ async fn commit(
         conditions: Vec::new(),
         orders: Vec::new(),
         dropped: Vec::new(),
+        after: Vec::new(),
     };
     for answer in service.commit(vec![commit]).await {
         answer?;

@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use thiserror::Error;
 use tidelog_format::manifest::{Manifest, Outcome};
-use tidelog_types::Offset;
 use tidelog_types::limits::FENCING_TOKEN_BYTES_MAX;
+use tidelog_types::{Offset, SegmentName};
 
 use crate::ReadToken;
 
@@ -89,6 +89,12 @@ pub struct ShardCommit {
     /// Batches that the broker itself has given up since they depend on one that failed. They are
     /// refused without being looked at.
     pub dropped: Vec<BatchPosition>,
+    /// Segments of the same broker whose batches of the same senders come first, each with a manifest for
+    /// this shard. Unless all of them are committed the answer is [`CommitError::Early`], so that what was
+    /// sent in order is never committed out of it, also when an earlier segment has to be stored again.
+    ///
+    /// [`CommitError::Early`]: crate::CommitError::Early
+    pub after: Vec<SegmentName>,
 }
 
 /// The durable result of a [`ShardCommit`].

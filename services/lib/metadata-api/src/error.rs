@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 use tidelog_types::{
-    ErrorCode, Offset, OffsetRange, SegmentSequence, TopicId, TopicName, TopicNameError,
-    TopicPartition,
+    ErrorCode, Offset, OffsetRange, SegmentName, SegmentSequence, TopicId, TopicName,
+    TopicNameError, TopicPartition,
 };
 
 use crate::ConfigError;
@@ -18,6 +18,13 @@ pub enum CommitError {
     BelowFloor {
         /// The lowest sequence that is still taken.
         floor: SegmentSequence,
+    },
+    /// Definite for now: nothing was committed, since a segment that comes first is not. Ask again once it
+    /// is, under the same name.
+    #[error("segment `{after}` is to be committed first")]
+    Early {
+        /// The first such segment.
+        after: SegmentName,
     },
     /// This process does not own the shard any more. What becomes of the commit, the new owner knows.
     #[error("this process no longer owns the shard")]
@@ -44,16 +51,17 @@ impl CommitError {
     pub const fn may_ask_again(&self) -> bool {
         matches!(
             self,
-            Self::NotOwner | Self::Unknown | Self::Unavailable { .. }
+            Self::Early { .. } | Self::NotOwner | Self::Unknown | Self::Unavailable { .. }
         )
     }
 
     /// The code for callers.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::BelowFloor { .. } | Self::Unknown | Self::Unavailable { .. } => {
-                ErrorCode::Unavailable
-            }
+            Self::BelowFloor { .. }
+            | Self::Early { .. }
+            | Self::Unknown
+            | Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::NotOwner => ErrorCode::Fenced,
             Self::Malformed { .. } => ErrorCode::Internal,
         }

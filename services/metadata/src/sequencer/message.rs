@@ -53,6 +53,8 @@ pub(crate) enum Answer {
     Receipt(Receipt, GroupNumber),
     /// The segment's name is dead.
     BelowFloor(SegmentSequence),
+    /// A segment that comes first is not committed.
+    Early(SegmentName),
     /// The manifest makes no sense.
     Malformed(String),
     /// Done.
@@ -135,6 +137,7 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
             token: ReadToken { group, ..token },
         }),
         Answer::BelowFloor(floor) => Err(CommitError::BelowFloor { floor }),
+        Answer::Early(after) => Err(CommitError::Early { after }),
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
         Answer::Done | Answer::TokenMismatch => Err(CommitError::Unknown),
     }
@@ -153,9 +156,9 @@ pub(crate) async fn read_needed(
         match message {
             Message::Commit { commit, .. } => {
                 let manifest = &commit.manifest;
-                known
-                    .read(state, shard, transaction, manifest.segment)
-                    .await?;
+                for segment in commit.after.iter().chain([&manifest.segment]) {
+                    known.read(state, shard, transaction, *segment).await?;
+                }
                 for slice in &manifest.slices {
                     state.load_partition(transaction, slice.partition).await?;
                     for producer in slice.batches.iter().filter_map(producer_of) {
@@ -183,6 +186,9 @@ impl Known {
         segment: SegmentName,
     ) -> Result<(), SequencerError> {
         let keys = state.keys;
+        if self.receipts.contains_key(&segment) {
+            return Ok(());
+        }
         // Only owners write receipts, and the lease row is read serializably.
         let receipt = transaction
             .get(&keys.receipt(segment, shard), ReadMode::Snapshot)
@@ -255,11 +261,19 @@ fn decide_commit(
     if let Some(receipt) = group.receipt_of(segment) {
         return Answer::Receipt(receipt.clone(), group.number());
     }
-    match known.floors.get(&segment.incarnation) {
-        Some(floor) if segment.sequence < *floor => Answer::BelowFloor(*floor),
-        _ => match group.decide(commit) {
-            Some(receipt) => Answer::Receipt(receipt, group.number()),
-            None => Answer::Malformed("its rows are larger than the store takes".to_owned()),
-        },
+    if let Some(floor) = known.floors.get(&segment.incarnation)
+        && segment.sequence < *floor
+    {
+        return Answer::BelowFloor(*floor);
+    }
+    let is_committed = |segment: &SegmentName| {
+        known.receipts.contains_key(segment) || group.receipt_of(*segment).is_some()
+    };
+    if let Some(missing) = commit.after.iter().find(|segment| !is_committed(segment)) {
+        return Answer::Early(*missing);
+    }
+    match group.decide(commit) {
+        Some(receipt) => Answer::Receipt(receipt, group.number()),
+        None => Answer::Malformed("its rows are larger than the store takes".to_owned()),
     }
 }

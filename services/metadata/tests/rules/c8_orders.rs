@@ -1,13 +1,15 @@
 //! C8: what a caller pipelined behind a failed batch fails too, for the same reason.
 
 use tidelog_format::manifest::RefusalDetail;
-use tidelog_metadata_api::Log as _;
+use tidelog_metadata_api::{CommitError, Log as _};
 use tidelog_store::memory::{CommitFault, Landing};
-use tidelog_types::ErrorCode;
+use tidelog_types::{ErrorCode, SegmentSequence};
 
 use tidelog_metadata::keyspace::KeyKind;
 
-use crate::manifests::{accepted, expect_next, only, plain, refused, segment, sent, wrong_offset};
+use crate::manifests::{
+    WRITER, accepted, expect_next, name, only, plain, refused, segment, sent, wrong_offset,
+};
 use crate::world::{World, partition};
 
 const CALLER: u64 = 11;
@@ -101,5 +103,55 @@ async fn what_was_pipelined_behind_fails_after_a_takeover_too() {
     let answers = new.commit(vec![fails, behind]).await;
     for answer in answers {
         assert_eq!(only(&answer.expect("the owner")), wrong_offset(0));
+    }
+}
+
+/// A segment whose predecessor was refused or never came would otherwise overtake it.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_a_segment_waits_until_that_one_is_committed() {
+    let (_, process) = World::opened().await;
+    let second = pipelined(2, CALLER).after(1).done();
+    let early = process.send(second.clone()).await.expect_err("too early");
+    let expected = CommitError::Early { after: name(1) };
+    assert_eq!(early, expected);
+    assert!(early.may_ask_again());
+    let third = pipelined(3, CALLER).after(2).done();
+    let group = vec![pipelined(1, CALLER).done(), second, third];
+    let answers = process.commit(group).await;
+    let outcomes: Vec<_> = answers
+        .iter()
+        .map(|answer| only(answer.as_ref().expect("in order")))
+        .collect();
+    assert_eq!(outcomes, [accepted(0), accepted(1), accepted(2)]);
+    let durable_before = pipelined(4, CALLER).after(3).done();
+    let answer = process.send(durable_before).await.expect("in order");
+    assert_eq!(only(&answer), accepted(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_a_segment_below_the_floor_waits_for_its_next_name() {
+    let (_, process) = World::opened().await;
+    let floor = SegmentSequence::new(2);
+    process.raise_floor(WRITER, floor).await.expect("durable");
+    let group = vec![
+        pipelined(1, CALLER).done(),
+        pipelined(2, CALLER).after(1).done(),
+    ];
+    let answers = process.commit(group).await;
+    let [
+        Err(CommitError::BelowFloor { .. }),
+        Err(CommitError::Early { after }),
+    ] = &answers[..]
+    else {
+        panic!("neither is committed: {answers:?}");
+    };
+    assert_eq!(*after, name(1));
+    let again = vec![
+        pipelined(3, CALLER).done(),
+        pipelined(2, CALLER).after(3).done(),
+    ];
+    let answers = process.commit(again).await;
+    for (expected, answer) in (0..).zip(&answers) {
+        assert_eq!(only(answer.as_ref().expect("in order")), accepted(expected));
     }
 }

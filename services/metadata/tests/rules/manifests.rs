@@ -69,6 +69,7 @@ pub(crate) fn segment(sequence: u64) -> Draft {
         conditions: Vec::new(),
         orders: Vec::new(),
         dropped: Vec::new(),
+        after: Vec::new(),
     })
 }
 
@@ -123,6 +124,12 @@ impl Draft {
 
     pub(crate) fn dropped(mut self, slice: u32, batch: u32) -> Self {
         self.0.dropped.push(BatchPosition { slice, batch });
+        self
+    }
+
+    /// To be committed after the segment with this sequence.
+    pub(crate) fn after(mut self, sequence: u64) -> Self {
+        self.0.after.push(name(sequence));
         self
     }
 

@@ -6,9 +6,12 @@
 //! ```
 
 mod batcher;
+mod passage;
 mod pipeline;
 mod request;
+mod retries;
 mod segment;
+mod senders;
 mod upload;
 
 use std::fmt;
@@ -23,7 +26,7 @@ use tidelog_metadata_api::{Log, TimestampType};
 use tidelog_types::{ClusterId, ErrorCode, Incarnation};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use batcher::chain;
+pub(crate) use passage::chain;
 pub use request::{Append, AppendError, Appended};
 
 use crate::crash::CrashPlan;
@@ -131,9 +134,7 @@ impl Appender {
             .partition(append.partition)
             .map_err(AppendError::NoPartition)?;
         if append.batch.size() > append.topic.config.batch_bytes_max() {
-            let code = ErrorCode::BatchTooLarge;
-            let detail = tidelog_format::manifest::RefusalDetail::None;
-            return Err(AppendError::Refused { code, detail });
+            return Err(AppendError::refused(ErrorCode::BatchTooLarge));
         }
         let mut log_append_time = None;
         if append.topic.config.timestamp_type() == TimestampType::LogAppendTime {

@@ -74,6 +74,12 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// A refusal without details.
+    pub(super) const fn refused(code: ErrorCode) -> Self {
+        let detail = RefusalDetail::None;
+        Self::Refused { code, detail }
+    }
+
     /// The code for callers.
     pub const fn code(&self) -> ErrorCode {
         match self {

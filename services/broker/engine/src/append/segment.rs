@@ -47,13 +47,40 @@ impl OpenSegment {
         }
     }
 
+    /// A segment of the batches that were not answered, if there are any.
+    fn of_unanswered(entries: Vec<Entry>, opened_at: MonoTime) -> Option<Self> {
+        let mut open = Self::new(opened_at);
+        for entry in entries {
+            if !entry.is_answered() {
+                // They fitted into one segment before.
+                let _ = open.push(entry);
+            }
+        }
+        (!open.entries.is_empty()).then_some(open)
+    }
+
+    /// Fails what depends on `senders`, see [`ClosedSegment::fail_dependants`]; those batches are not
+    /// stored any more. Nothing may be left.
+    pub(super) fn fail_dependants(
+        mut self,
+        senders: &mut HashSet<OrderedBy>,
+        error: &AppendError,
+    ) -> Option<Self> {
+        if fail_dependants(&mut self.entries, senders, error) {
+            Self::of_unanswered(self.entries, self.opened_at)
+        } else {
+            Some(self)
+        }
+    }
+
     pub(super) fn close(self) -> ClosedSegment {
-        let senders = self.entries.iter().flat_map(Entry::senders).collect();
-        ClosedSegment {
+        let mut closed = ClosedSegment {
             writer: Arc::new(self.writer),
             entries: self.entries,
-            senders,
-        }
+            senders: HashSet::new(),
+        };
+        closed.find_senders();
+        closed
     }
 }
 
@@ -62,7 +89,8 @@ impl OpenSegment {
 pub(super) struct ClosedSegment {
     pub(super) writer: Arc<SegmentWriter>,
     pub(super) entries: Vec<Entry>,
-    pub(super) senders: HashSet<OrderedBy>,
+    /// Of the batches that are not answered.
+    senders: HashSet<OrderedBy>,
 }
 
 /// What is known of a stored segment: its one name, and where its batches are.
@@ -74,25 +102,50 @@ pub(super) struct StoredSegment {
 }
 
 impl ClosedSegment {
-    /// Fails every unanswered batch.
-    pub(super) fn fail_all(&mut self, error: &AppendError) {
+    /// The senders of the batches that are not answered.
+    pub(super) const fn senders(&self) -> &HashSet<OrderedBy> {
+        &self.senders
+    }
+
+    /// Whether nobody waits for this segment any more.
+    pub(super) fn is_answered(&self) -> bool {
+        self.entries.iter().all(Entry::is_answered)
+    }
+
+    /// To be called whenever batches were answered.
+    fn find_senders(&mut self) {
+        let unanswered = self.entries.iter().filter(|entry| !entry.is_answered());
+        self.senders = unanswered.flat_map(Entry::senders).collect();
+    }
+
+    /// Fails every unanswered batch; tells whose they were.
+    pub(super) fn fail_all(&mut self, error: &AppendError) -> HashSet<OrderedBy> {
         for entry in &mut self.entries {
             entry.answer(Err(error.clone()));
         }
+        std::mem::take(&mut self.senders)
     }
 
-    /// Fails the unanswered batches that come from one of `senders`; tells which senders those batches
-    /// have besides, since what is behind them fails too.
+    /// Fails the unanswered batches that come from one of `senders`, and adds the senders that those
+    /// batches have besides, since what is behind them fails too.
     pub(super) fn fail_dependants(
         &mut self,
-        senders: &HashSet<OrderedBy>,
+        senders: &mut HashSet<OrderedBy>,
         error: &AppendError,
-    ) -> Vec<OrderedBy> {
-        fail_dependants(&mut self.entries, senders, error)
+    ) {
+        if fail_dependants(&mut self.entries, senders, error) {
+            self.find_senders();
+        }
     }
 
-    /// The commits of some manifests of the stored segment.
-    pub(super) fn commits(&self, stored: &StoredSegment, wanted: &[usize]) -> Vec<ShardCommit> {
+    /// The commits of some manifests of the stored segment. `earlier` are the segments that are with the
+    /// metadata service already, and whose batches are not answered: the last one first.
+    pub(super) fn commits(
+        &self,
+        stored: &StoredSegment,
+        wanted: &[usize],
+        earlier: &[(SegmentName, &HashSet<OrderedBy>)],
+    ) -> Vec<ShardCommit> {
         let mut commits: Vec<Option<ShardCommit>> = stored
             .manifests
             .iter()
@@ -103,6 +156,7 @@ impl ClosedSegment {
                     conditions: Vec::new(),
                     orders: Vec::new(),
                     dropped: Vec::new(),
+                    after: self.after(stored, index, earlier),
                 })
             })
             .collect();
@@ -139,6 +193,36 @@ impl ClosedSegment {
         commits
     }
 
+    /// The segments that must be committed before a manifest of this one: for each sender of its batches
+    /// the last one, since that one in turn comes after those before it.
+    fn after(
+        &self,
+        stored: &StoredSegment,
+        manifest: usize,
+        earlier: &[(SegmentName, &HashSet<OrderedBy>)],
+    ) -> Vec<SegmentName> {
+        if earlier.is_empty() {
+            return Vec::new();
+        }
+        let entries = self.entries.iter().zip(&stored.places);
+        let mut senders: HashSet<OrderedBy> = entries
+            .filter(|(entry, place)| index(place.manifest) == manifest && !entry.is_answered())
+            .flat_map(|(entry, _)| entry.senders())
+            .collect();
+        let mut after = Vec::new();
+        for (name, theirs) in earlier {
+            let before = senders.len();
+            senders.retain(|sender| !theirs.contains(sender));
+            if senders.len() < before {
+                after.push(*name);
+            }
+            if senders.is_empty() {
+                break;
+            }
+        }
+        after
+    }
+
     /// Answers the batches of one manifest. Returns the orders that a refusal breaks, with the reason.
     pub(super) fn answer_manifest(
         &mut self,
@@ -160,50 +244,50 @@ impl ClosedSegment {
             }
             entry.answer(result);
         }
+        self.find_senders();
         refused
     }
 
-    /// Fails the batches of one manifest.
+    /// Fails the unanswered batches of one manifest; tells whose they were.
     pub(super) fn fail_manifest(
         &mut self,
         stored: &StoredSegment,
         manifest: usize,
         error: &AppendError,
-    ) {
+    ) -> HashSet<OrderedBy> {
+        let mut senders = HashSet::new();
         for (entry, place) in self.entries.iter_mut().zip(&stored.places) {
-            if index(place.manifest) == manifest {
+            if index(place.manifest) == manifest && !entry.is_answered() {
+                senders.extend(entry.senders());
                 entry.answer(Err(error.clone()));
             }
         }
+        self.find_senders();
+        senders
     }
 
     /// The same batches, those that were answered left out, to be stored again under another name.
     pub(super) fn again(self, opened_at: MonoTime) -> Option<Self> {
-        let mut open = OpenSegment::new(opened_at);
-        for entry in self.entries {
-            if !entry.is_answered() {
-                // They fitted before, so they fit now.
-                let _ = open.push(entry);
-            }
-        }
-        (!open.entries.is_empty()).then(|| open.close())
+        OpenSegment::of_unanswered(self.entries, opened_at).map(OpenSegment::close)
     }
 }
 
-/// See [`ClosedSegment::fail_dependants`].
-pub(super) fn fail_dependants(
+/// See [`ClosedSegment::fail_dependants`]. Says whether any failed. Entries are in the order in which they
+/// came, so that one pass finds all.
+fn fail_dependants(
     entries: &mut [Entry],
-    senders: &HashSet<OrderedBy>,
+    senders: &mut HashSet<OrderedBy>,
     error: &AppendError,
-) -> Vec<OrderedBy> {
-    let mut more = Vec::new();
+) -> bool {
+    let mut any = false;
     for entry in entries.iter_mut().filter(|entry| !entry.is_answered()) {
         if entry.senders().any(|sender| senders.contains(&sender)) {
-            more.extend(entry.senders());
+            senders.extend(entry.senders());
             entry.answer(Err(error.clone()));
+            any = true;
         }
     }
-    more
+    any
 }
 
 fn index(number: u32) -> usize {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use object_store::ObjectStoreExt as _;
 use tidelog_blob::faulty::Fault;
 use tidelog_broker_engine::AppendError;
 use tidelog_types::ErrorCode;
 
 use crate::batches::stamped;
-use crate::world::{LINGER, World};
+use crate::world::{LINGER, World, settings};
 
 /// The first upload fails at this time.
 const FAILS_AT: Duration = Duration::from_secs(1);
@@ -103,4 +104,34 @@ async fn a_key_whose_only_batch_was_lost_stays_broken_in_that_partition() {
     assert_eq!(world.puts(), 1, "what is refused is not stored");
     assert_eq!(world.send_ordered(0, "new key", 2).offset().await, 0);
     assert_eq!(world.send_ordered(1, "elsewhere", 1).offset().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_whose_batches_have_all_failed_is_not_stored_and_others_leave_them_out() {
+    let mut settings = settings();
+    settings.append.uploads_max = 1;
+    let world = World::with(settings).await;
+    world.slow(1, FAILS_AT);
+    world.fail(1, Fault::DENIED);
+    let first = world.send_ordered(0, "first", 1);
+    world.pass(LINGER).await;
+    // No second upload may begin: these wait in the open segment, past its linger.
+    let behind = world.send_ordered(0, "behind", 1);
+    assert!(first.fails_unstored().await);
+    assert!(behind.fails_unstored().await);
+    world.pass(LINGER * 2).await;
+    assert_eq!(world.puts(), 1);
+    world.slow(2, FAILS_AT);
+    world.fail(2, Fault::DENIED);
+    let second = world.send_ordered(0, "second", 2);
+    world.pass(LINGER).await;
+    let large = "x".repeat(10_000);
+    let behind = world.send_ordered(0, &large, 2);
+    let beside = world.send_ordered(1, "beside", 2);
+    assert!(second.fails_unstored().await);
+    assert!(behind.fails_unstored().await);
+    assert_eq!(beside.offset().await, 0);
+    assert_eq!(world.puts(), 3);
+    let stored = world.objects.head(&world.path(3)).await.expect("stored");
+    assert!(stored.size < 10_000, "{} bytes", stored.size);
 }

@@ -1,0 +1,309 @@
+//! The way of a closed segment: upload, commit, answers; and what happens when one of them fails.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelog_format::segment::{SealedSegment, SegmentWriter};
+use tidelog_metadata_api::{CommitAnswer, CommitError};
+use tidelog_types::ErrorCode;
+
+use super::batcher::Batcher;
+use super::pipeline::{Pending, Stage, Ticket, Uncommitted};
+use super::request::{AppendError, OrderedBy};
+use super::segment::StoredSegment;
+use super::upload::UploadError;
+use crate::crash::CrashPoint;
+use crate::metrics::CloseReason;
+
+/// What the metadata service said of each manifest that it was asked about.
+type Answers = Vec<(usize, Result<CommitAnswer, CommitError>)>;
+
+/// What the tasks of a segment report.
+#[derive(Debug)]
+pub(super) enum Event {
+    Uploaded(Ticket, Result<StoredSegment, UploadError>),
+    Answered(Ticket, Answers),
+    Rested(Ticket),
+}
+
+/// What the answers leave to be done.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Manifests to be asked about again.
+    open: Vec<usize>,
+    /// Manifests whose name is dead, definitely.
+    below_floor: Vec<usize>,
+    /// Whose batches are lost.
+    lost: HashSet<OrderedBy>,
+}
+
+impl Batcher {
+    pub(super) fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Uploaded(ticket, Ok(stored)) => self.on_uploaded(ticket, stored),
+            Event::Uploaded(ticket, Err(error)) => self.on_upload_failed(ticket, &error),
+            Event::Answered(ticket, answers) => self.on_answered(ticket, answers),
+            Event::Rested(ticket) => self.pipeline.on_rested(ticket),
+        }
+        self.commit_ready();
+    }
+
+    // ----- upload ---------------------------------------------------------------------------------
+
+    /// Closes the open segment and sends it on its way.
+    pub(super) fn close_open(&mut self, reason: CloseReason) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        self.parts.metrics.close(reason);
+        let segment = open.close();
+        let writer = Arc::clone(&segment.writer);
+        let backoff = self.parts.settings.commit_retry.start();
+        let now = self.parts.env.clock.now();
+        let ticket = self.pipeline.push(segment, now, backoff);
+        self.parts.metrics.unanswered.inc();
+        self.upload(ticket, writer);
+    }
+
+    fn upload(&self, ticket: Ticket, writer: Arc<SegmentWriter>) {
+        let uploader = self.parts.uploader.clone();
+        let tail = Arc::clone(&self.parts.tail);
+        let events = self.events.clone();
+        drop(self.parts.env.supervisor.spawn("upload", async move {
+            let stored = uploader.store(&writer).await;
+            let stored = stored.map(|sealed| {
+                tail.insert(&sealed);
+                stored_segment(sealed)
+            });
+            // The task that receives lives as long as the process.
+            let _ = events.send(Event::Uploaded(ticket, stored));
+        }));
+    }
+
+    fn on_uploaded(&mut self, ticket: Ticket, stored: StoredSegment) {
+        self.pipeline.on_stored(ticket, stored);
+        // All its batches may have failed meanwhile: then no commit names the object, and it is an orphan.
+        if let Some(pending) = self.pipeline.remove(ticket) {
+            if pending.segment.is_answered() {
+                self.parts.metrics.unanswered.dec();
+            } else {
+                self.pipeline.put_back(ticket, pending);
+            }
+        }
+    }
+
+    fn on_upload_failed(&mut self, ticket: Ticket, error: &UploadError) {
+        self.parts.metrics.uploads_failed.inc();
+        let cause = error as &dyn std::error::Error;
+        tracing::warn!(error = cause, "segment was not stored");
+        tidelog_env::invariant!(
+            I3,
+            !matches!(error, UploadError::Foreign(_)),
+            "another process writes under the incarnation of this one: {error}"
+        );
+        let reason = AppendError::NotStored {
+            reason: chain(cause),
+        };
+        if let Some(mut pending) = self.pipeline.remove(ticket) {
+            self.parts.metrics.unanswered.dec();
+            let senders = pending.segment.fail_all(&reason);
+            self.fail_behind(ticket, senders, &reason);
+        }
+    }
+
+    /// Fails what the same senders have sent after batches that are lost.
+    fn fail_behind(
+        &mut self,
+        ticket: Ticket,
+        mut senders: HashSet<OrderedBy>,
+        error: &AppendError,
+    ) {
+        if senders.is_empty() {
+            return;
+        }
+        for _ in 0..self.pipeline.fail_behind(ticket, &mut senders, error) {
+            self.parts.metrics.unanswered.dec();
+        }
+        let open = self.open.take();
+        self.open = open.and_then(|open| open.fail_dependants(&mut senders, error));
+        self.broken.on_failed(senders, error);
+    }
+
+    /// The segment's name is dead, definitely: what was not answered is stored under another one.
+    fn upload_again(&mut self, ticket: Ticket, pending: Pending) {
+        let Pending {
+            segment,
+            closed_at,
+            backoff,
+            ..
+        } = pending;
+        let Some(segment) = segment.again(self.parts.env.clock.now()) else {
+            self.parts.metrics.unanswered.dec();
+            return;
+        };
+        tracing::info!("segment is below its floor, storing its batches again");
+        let writer = Arc::clone(&segment.writer);
+        let pending = Pending {
+            segment,
+            stage: Stage::Uploading,
+            closed_at,
+            backoff,
+        };
+        self.pipeline.put_back(ticket, pending);
+        self.upload(ticket, writer);
+    }
+
+    // ----- commit ---------------------------------------------------------------------------------
+
+    /// Hands what is stored and in its turn to the metadata service, oldest first. It is in that one's
+    /// queue when this returns.
+    fn commit_ready(&mut self) {
+        for ticket in self.pipeline.ready() {
+            let Some((open, commits)) = self.pipeline.commit(ticket) else {
+                continue;
+            };
+            let answers = self.parts.log.commit(commits);
+            self.parts.crash.pass(CrashPoint::CommitSent);
+            let events = self.events.clone();
+            drop(self.parts.env.supervisor.spawn("commit", async move {
+                let answers = open.into_iter().zip(answers.await).collect();
+                let _ = events.send(Event::Answered(ticket, answers));
+            }));
+        }
+    }
+
+    fn on_answered(&mut self, ticket: Ticket, answers: Answers) {
+        let Some(mut pending) = self.pipeline.remove(ticket) else {
+            return;
+        };
+        let stage = std::mem::replace(&mut pending.stage, Stage::Uploading);
+        let Stage::Committing(Uncommitted { stored, .. }) = stage else {
+            self.pipeline.put_back(ticket, Pending { stage, ..pending });
+            return;
+        };
+        let Rest {
+            mut open,
+            below_floor,
+            lost,
+        } = self.take_answers(&mut pending, &stored, answers);
+        if pending.segment.is_answered() {
+            self.retries.on_answer();
+            self.finish(&pending);
+        } else if open.is_empty() {
+            self.upload_again(ticket, pending);
+        } else {
+            // A manifest below the floor stays refused: it is asked about again with the others.
+            open.extend(below_floor);
+            let wait = self
+                .retries
+                .next_wait(&mut pending.backoff, &self.parts.env);
+            pending.stage = Stage::Resting(Uncommitted { stored, open });
+            self.pipeline.put_back(ticket, pending);
+            self.rest(ticket, wait);
+        }
+        self.fail_behind(ticket, lost, &AppendError::refused(ErrorCode::Unavailable));
+    }
+
+    /// Hands out what was answered; says what was not.
+    fn take_answers(
+        &mut self,
+        pending: &mut Pending,
+        stored: &StoredSegment,
+        answers: Answers,
+    ) -> Rest {
+        let mut rest = Rest::default();
+        for (manifest, answer) in answers {
+            match answer {
+                Ok(answer) => self.on_committed(pending, stored, manifest, &answer),
+                Err(error) if error.may_ask_again() => {
+                    self.parts.metrics.commit_retries.inc();
+                    self.retries.on_error(&error);
+                    rest.open.push(manifest);
+                }
+                Err(CommitError::BelowFloor { .. }) => rest.below_floor.push(manifest),
+                Err(error) => {
+                    let reason = chain(&error);
+                    tracing::error!(segment = %stored.name, reason, "manifest was refused");
+                    let error = AppendError::refused(error.code());
+                    let lost = pending.segment.fail_manifest(stored, manifest, &error);
+                    rest.lost.extend(lost);
+                }
+            }
+        }
+        rest
+    }
+
+    fn on_committed(
+        &mut self,
+        pending: &mut Pending,
+        stored: &StoredSegment,
+        manifest: usize,
+        answer: &CommitAnswer,
+    ) {
+        self.parts.crash.pass(CrashPoint::CommitApplied);
+        let refused = pending.segment.answer_manifest(stored, manifest, answer);
+        self.broken.on_refused(refused);
+        self.parts.crash.pass(CrashPoint::AckSent);
+    }
+
+    /// Asks again after a wait.
+    fn rest(&self, ticket: Ticket, wait: Duration) {
+        let clock = Arc::clone(&self.parts.env.clock);
+        let events = self.events.clone();
+        drop(self.parts.env.supervisor.spawn("commit again", async move {
+            clock.sleep(wait).await;
+            let _ = events.send(Event::Rested(ticket));
+        }));
+    }
+
+    fn finish(&self, pending: &Pending) {
+        let metrics = &self.parts.metrics;
+        metrics.unanswered.dec();
+        let now = self.parts.env.clock.now();
+        let took = now.saturating_since(pending.closed_at);
+        metrics.answer_seconds.observe(took.as_secs_f64());
+        metrics.bytes.inc_by(pending.segment.writer.batch_bytes());
+        for entry in &pending.segment.entries {
+            metrics.batches.inc();
+            metrics
+                .records
+                .inc_by(u64::from(entry.append.batch.record_count()));
+        }
+    }
+}
+
+fn stored_segment(sealed: SealedSegment) -> StoredSegment {
+    let places = sealed.places().to_vec();
+    StoredSegment {
+        name: sealed.name,
+        manifests: sealed.manifests,
+        places,
+    }
+}
+
+/// An error with its causes, for a reason that is only text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_names_every_cause() {
+        let error = UploadError::Foreign(tidelog_types::SegmentName::default());
+        assert_eq!(
+            chain(&error),
+            "an object named `0-0` exists that is not ours"
+        );
+    }
+}
