@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -245,23 +246,25 @@ impl Accumulator {
 
     // ---- Worker ----
 
-    /// Takes the batches that are to be sent at `now`; answers also when the next one will be.
-    pub(super) fn take_closed(&self, now: MonoTime) -> (VecDeque<Closed>, Option<MonoTime>) {
+    /// Takes the batches that are to be sent at `now`, those that have gathered for `linger` among them;
+    /// answers also when the next one will be.
+    pub(super) fn take_closed(
+        &self,
+        now: MonoTime,
+        linger: Duration,
+    ) -> (VecDeque<Closed>, Option<MonoTime>) {
         let mut state = self.state.lock();
         while let Some(&(opened, partition, id)) = state.lingering.front() {
             let closed = state.open[partition as usize]
                 .as_ref()
                 .is_none_or(|batch| batch.id != id);
-            if !closed && opened + self.options.linger > now {
+            if !closed && opened + linger > now {
                 break;
             }
             state.lingering.pop_front();
             state.close_if(partition, id);
         }
-        let next = state
-            .lingering
-            .front()
-            .map(|(opened, ..)| *opened + self.options.linger);
+        let next = state.lingering.front().map(|(opened, ..)| *opened + linger);
         (std::mem::take(&mut state.closed), next)
     }
 

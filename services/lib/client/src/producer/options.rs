@@ -12,7 +12,8 @@ pub struct ProducerOptions {
     /// A batch is sent when it has this many bytes before compression. Default: 512 KiB. No more than the
     /// topic's `max.message.bytes`; a single larger record makes a batch of its own.
     pub batch_bytes: usize,
-    /// A batch is sent when its first record has waited this long. Default: 5 ms.
+    /// A batch is sent when its first record has waited this long, and at once when nothing else is on its
+    /// way. Default: 5 ms.
     pub linger: Duration,
     /// How many bytes of records may wait for their acknowledgement; past it [`Producer::send`] waits.
     /// Default: 64 MiB.

@@ -17,6 +17,7 @@ use super::{Delivery, ProduceError, ProducerOptions, SendError, SendRecord};
 const POLICY: BackoffPolicy =
     BackoffPolicy::new(Duration::from_millis(10), Duration::from_millis(100), 3);
 const TIMEOUT: Duration = Duration::from_mins(2);
+const LINGER: Duration = Duration::from_millis(5);
 const NOW: MonoTime = MonoTime::START;
 
 /// Senders on one side, one lane on the other.
@@ -51,7 +52,7 @@ impl Bench {
     fn batch(&mut self, value: &[u8]) -> Delivery {
         let delivery = self.append(&SendRecord::value(value)).unwrap().unwrap();
         self.shared.close_all();
-        let (closed, _) = self.shared.take_closed(NOW);
+        let (closed, _) = self.shared.take_closed(NOW, LINGER);
         for closed in closed {
             self.lane.push(closed);
         }
@@ -277,18 +278,11 @@ fn memory_is_bounded_and_comes_back_with_the_answer() {
 
 #[test]
 fn a_batch_waits_for_company_no_longer_than_linger() {
-    let options = ProducerOptions {
-        linger: Duration::from_millis(5),
-        ..ProducerOptions::default()
-    };
-    let bench = Bench::new(options);
+    let bench = Bench::new(ProducerOptions::default());
     bench.append(&SendRecord::value(b"x")).unwrap().unwrap();
-    let (closed, next) = bench.shared.take_closed(NOW);
-    assert_eq!(
-        (closed.len(), next),
-        (0, Some(NOW + Duration::from_millis(5)))
-    );
-    let (closed, next) = bench.shared.take_closed(NOW + Duration::from_millis(5));
+    let (closed, next) = bench.shared.take_closed(NOW, LINGER);
+    assert_eq!((closed.len(), next), (0, Some(NOW + LINGER)));
+    let (closed, next) = bench.shared.take_closed(NOW + LINGER, LINGER);
     assert_eq!((closed.len(), next), (1, None));
 }
 
@@ -303,7 +297,12 @@ fn records_go_by_partition_by_key_or_batch_by_batch_in_turn() {
     let partition_of = |record: &SendRecord<'_>| {
         append(&shared, &clock, record).unwrap().unwrap();
         shared.close_all();
-        shared.take_closed(NOW).0.pop_front().unwrap().partition
+        shared
+            .take_closed(NOW, LINGER)
+            .0
+            .pop_front()
+            .unwrap()
+            .partition
     };
     let keyed = partition_of(&SendRecord::keyed(b"21", b"v"));
     assert_eq!(keyed, crate::partition_for_key(b"21", 12));

@@ -5,9 +5,11 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tidelog_api::{ApiError, v1};
 use tidelog_env::{Backoff, Env, MonoTime};
-use tidelog_types::ErrorCode;
+use tidelog_types::{ErrorCode, ProducerEpoch, ProducerId};
 use tokio_util::sync::CancellationToken;
 
 use super::accumulator::Accumulator;
@@ -30,6 +32,8 @@ pub(super) struct Worker {
     /// Where to look for batches first: the lane after the one served last.
     turn: u32,
     link: Option<Link>,
+    /// What sending waits for and the service is asked for. Meanwhile batches gather and expire.
+    preparing: Option<BoxFuture<'static, Prepared>>,
     backoff: Backoff,
     retry_at: Option<MonoTime>,
     linger_at: Option<MonoTime>,
@@ -37,9 +41,16 @@ pub(super) struct Worker {
     resolutions: Vec<Resolution>,
 }
 
+/// What sending needs.
+enum Prepared {
+    Writer(Result<(ProducerId, ProducerEpoch), ClientError>),
+    Link(Result<Box<Link>, ApiError>),
+}
+
 /// What woke the worker.
 enum Event {
     Dropped,
+    Prepared(Prepared),
     Link(LinkEvent),
     Work,
 }
@@ -61,6 +72,7 @@ impl Worker {
             lanes: BTreeMap::new(),
             turn: 0,
             link: None,
+            preparing: None,
             backoff,
             retry_at: None,
             linger_at: None,
@@ -77,13 +89,16 @@ impl Worker {
             if self.shared.is_finished() {
                 return;
             }
-            self.prepare().await;
+            self.prepare();
             self.fill_message();
             self.publish();
             match self.next_event().await {
                 Event::Dropped => return self.abandon(),
+                Event::Prepared(Prepared::Writer(answer)) => self.on_writer(answer),
+                Event::Prepared(Prepared::Link(Ok(link))) => self.link = Some(*link),
                 Event::Link(LinkEvent::Answers(answers)) => self.on_answers(answers),
-                Event::Link(LinkEvent::Lost(error)) => self.on_link_lost(&error),
+                Event::Prepared(Prepared::Link(Err(error)))
+                | Event::Link(LinkEvent::Lost(error)) => self.on_link_lost(&error),
                 Event::Link(LinkEvent::Room) | Event::Work => {}
             }
         }
@@ -94,9 +109,15 @@ impl Worker {
     /// Takes new batches, and gives up those whose time is up.
     fn take_work(&mut self) {
         let now = self.env.clock.now();
-        let (closed, linger_at) = self.shared.take_closed(now);
-        self.linger_at = linger_at;
         let options = self.shared.options();
+        // Who has nothing on its way gains nothing by waiting: company comes while this is on its way.
+        let linger = if self.is_idle() {
+            Duration::ZERO
+        } else {
+            options.linger
+        };
+        let (closed, linger_at) = self.shared.take_closed(now, linger);
+        self.linger_at = linger_at;
         for closed in closed {
             let lane = self.lanes.entry(closed.partition).or_insert_with(|| {
                 let in_flight = options.in_flight_batches.clamp(1, IN_FLIGHT_BATCHES_MAX);
@@ -141,59 +162,26 @@ impl Worker {
         }
     }
 
-    /// Gets what sending needs: a producer id for lanes without, and a stream. Failures set a time for
-    /// the next attempt.
-    async fn prepare(&mut self) {
-        if self.retry_at.is_some_and(|at| self.env.clock.now() < at) {
+    /// Whether no batch is on its way.
+    fn is_idle(&self) -> bool {
+        self.lanes.values().all(Lane::is_idle)
+    }
+
+    /// Asks for what sending needs: a producer id for lanes without, and a stream.
+    fn prepare(&mut self) {
+        let is_early = self.retry_at.is_some_and(|at| self.env.clock.now() < at);
+        if is_early || self.preparing.is_some() {
             return;
         }
         self.retry_at = None;
+        let client = self.client.clone();
         if self.lanes.values().any(Lane::needs_writer) {
-            self.give_writers().await;
-        }
-        let idle = self.linger_at.is_none() && self.lanes.values().all(Lane::is_idle);
-        if self.link.is_none() && !idle && self.retry_at.is_none() {
-            self.open_link().await;
-        }
-    }
-
-    async fn give_writers(&mut self) {
-        let log = self.client.log();
-        let answer = tokio::select! {
-            biased;
-            () = self.dropped.cancelled() => return,
-            answer = log.init_producer() => answer,
-        };
-        match answer {
-            Ok((id, epoch)) => {
-                // One id serves all lanes that need one: state is kept per partition.
-                for lane in self.lanes.values_mut().filter(|lane| lane.needs_writer()) {
-                    lane.set_writer(id, epoch);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(topic = self.topic, %error, "cannot get a producer id");
-                if let ClientError::Api(error) = &error
-                    && !error.is_retriable()
-                {
-                    for lane in self.lanes.values_mut().filter(|lane| lane.needs_writer()) {
-                        lane.refuse(error, &mut self.resolutions);
-                    }
-                }
-                self.wait_before_retry(Duration::ZERO);
-            }
-        }
-    }
-
-    async fn open_link(&mut self) {
-        let opened = tokio::select! {
-            biased;
-            () = self.dropped.cancelled() => return,
-            opened = Link::open(&self.client) => opened,
-        };
-        match opened {
-            Ok(link) => self.link = Some(link),
-            Err(error) => self.on_link_lost(&error),
+            let log = client.log();
+            let asking = async move { Prepared::Writer(log.init_producer().await) };
+            self.preparing = Some(asking.boxed());
+        } else if self.link.is_none() && !(self.linger_at.is_none() && self.is_idle()) {
+            let opening = async move { Prepared::Link(Link::open(&client).await.map(Box::new)) };
+            self.preparing = Some(opening.boxed());
         }
     }
 
@@ -262,6 +250,12 @@ impl Worker {
             .flatten()
             .min();
         let clock = &self.env.clock;
+        let prepared = async {
+            match &mut self.preparing {
+                Some(preparing) => preparing.await,
+                None => pending().await,
+            }
+        };
         let wake = async {
             match wake_at {
                 Some(at) => clock.sleep_until(at).await,
@@ -277,6 +271,10 @@ impl Worker {
         tokio::select! {
             biased;
             () = self.dropped.cancelled() => Event::Dropped,
+            prepared = prepared => {
+                self.preparing = None;
+                Event::Prepared(prepared)
+            }
             event = link => Event::Link(event),
             () = self.shared.work.notified() => Event::Work,
             () = wake => Event::Work,
@@ -284,6 +282,24 @@ impl Worker {
     }
 
     // ---- Events ----
+
+    /// One id serves all lanes that need one: state is kept per partition. A failure sets a time for the
+    /// next attempt.
+    fn on_writer(&mut self, answer: Result<(ProducerId, ProducerEpoch), ClientError>) {
+        let lanes = self.lanes.values_mut().filter(|lane| lane.needs_writer());
+        match answer {
+            Ok((id, epoch)) => lanes.for_each(|lane| lane.set_writer(id, epoch)),
+            Err(error) => {
+                tracing::debug!(topic = self.topic, %error, "cannot get a producer id");
+                if let ClientError::Api(error) = &error
+                    && !error.is_retriable()
+                {
+                    lanes.for_each(|lane| lane.refuse(error, &mut self.resolutions));
+                }
+                self.wait_before_retry(Duration::ZERO);
+            }
+        }
+    }
 
     fn on_answers(&mut self, answers: v1::ProduceStreamResponse) {
         self.client.token().set(answers.token);

@@ -43,6 +43,7 @@ struct State {
     faults: VecDeque<Fault>,
     streams: usize,
     duplicates: usize,
+    keeps_producer_ids: bool,
 }
 
 /// The service. Clones share the state.
@@ -66,6 +67,11 @@ impl Fake {
 
     pub(crate) fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.lock().faults.extend(faults);
+    }
+
+    /// Never answers who asks for a producer id.
+    pub(crate) fn keep_producer_ids(&self) {
+        self.0.lock().keeps_producer_ids = true;
     }
 
     pub(crate) fn streams(&self) -> usize {
@@ -276,9 +282,14 @@ impl LogService for Fake {
         &self,
         _: Request<v1::InitProducerRequest>,
     ) -> Result<Response<v1::InitProducerResponse>, Status> {
-        let mut state = self.0.lock();
-        let producer_id = state.producers_given;
-        state.producers_given += 1;
+        let producer_id = {
+            let mut state = self.0.lock();
+            state.producers_given += 1;
+            (!state.keeps_producer_ids).then(|| state.producers_given - 1)
+        };
+        let Some(producer_id) = producer_id else {
+            return std::future::pending().await;
+        };
         Ok(Response::new(v1::InitProducerResponse {
             producer_id,
             ..v1::InitProducerResponse::default()

@@ -12,6 +12,7 @@ use tidelog_client::{
     Producer, ProducerOptions, SendRecord,
 };
 use tidelog_env::BackoffPolicy;
+use tokio::time::{Instant, timeout};
 
 const QUICK: BackoffPolicy =
     BackoffPolicy::new(Duration::from_millis(1), Duration::from_millis(5), 20);
@@ -145,6 +146,53 @@ async fn records_gather_in_batches_and_spread_over_partitions() {
         assert_eq!(fake.values(partition).len(), sent[partition as usize]);
     }
     assert_eq!(fake.streams(), 1);
+}
+
+#[tokio::test]
+async fn a_lone_record_is_sent_at_once() {
+    let fake = Fake::default();
+    let options = ProducerOptions {
+        linger: Duration::from_hours(1),
+        ..ProducerOptions::default()
+    };
+    let producer = producer(&fake, options).await;
+    for offset in 0..2 {
+        let lone = send(&producer, 0, &["a"]).await;
+        let acknowledged = timeout(Duration::from_secs(10), lone[0].wait()).await;
+        let at = acknowledged.expect("it waits for nobody").unwrap().offset;
+        assert_eq!(at, offset);
+    }
+    assert_eq!(fake.streams(), 1);
+}
+
+/// The service keeps the producer waiting for longer than a record may be on its way.
+#[tokio::test]
+async fn a_record_is_given_up_in_time_while_a_producer_id_is_asked_for() {
+    const NEVER: Duration = Duration::from_hours(1);
+    const TIMEOUT: Duration = Duration::from_mins(1);
+    let fake = Fake::default();
+    fake.keep_producer_ids();
+    let endpoint = format!("http://{}", fake.start().await);
+    let options = ClientOptions {
+        request_timeout: NEVER,
+        keep_alive_interval: NEVER,
+        ..ClientOptions::default()
+    };
+    let client = Client::connect_lazy(&[endpoint], options).unwrap();
+    let options = ProducerOptions {
+        delivery_timeout: TIMEOUT,
+        ..ProducerOptions::default()
+    };
+    let producer = client.producer("orders", options).await.unwrap();
+    // Connected: from here on only the clock goes on.
+    tokio::time::pause();
+    let start = Instant::now();
+    let deliveries = send(&producer, 0, &["a"]).await;
+    let error = deliveries[0].wait().await.unwrap_err();
+    assert!(matches!(error, ProduceError::TimedOut { .. }), "{error}");
+    assert!(!error.may_have_happened());
+    let took = start.elapsed();
+    assert!((TIMEOUT..TIMEOUT * 11 / 10).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
