@@ -114,6 +114,26 @@ impl ClusterLayout {
     }
 }
 
+/// Where the next segment of the same writer will lie, if `path` is that of a segment of any cluster.
+pub(crate) fn next_segment(path: &Path) -> Option<Path> {
+    let mut parts = path.as_ref().rsplitn(5, '/');
+    let sequence = parse_number(parts.next()?)?;
+    let incarnation = Incarnation::new(parse_number(parts.next()?)?);
+    let (_spread, _segments) = (parts.next()?, parts.next()?);
+    let root = Path::parse(parts.next()?).ok()?;
+    let layout = ClusterLayout { root };
+    let at = |sequence| {
+        layout.segment(SegmentName::new(
+            incarnation,
+            SegmentSequence::new(sequence),
+        ))
+    };
+    if at(sequence) != *path {
+        return None;
+    }
+    sequence.checked_add(1).map(at)
+}
+
 fn number(raw: u64) -> String {
     format!("{raw:0NUMBER_DIGITS$x}")
 }
@@ -151,6 +171,24 @@ mod tests {
             Incarnation::new(incarnation),
             SegmentSequence::new(sequence),
         )
+    }
+
+    #[test]
+    fn the_next_segment_follows_from_a_path_and_from_nothing_else() {
+        for prefix in ["", "a", "a/b"] {
+            let layout = cluster(prefix);
+            let last = name(3, u64::MAX);
+            assert_eq!(
+                next_segment(&layout.segment(name(3, 9))),
+                Some(layout.segment(name(3, 10)))
+            );
+            assert_eq!(next_segment(&layout.segment(last)), None);
+            assert_eq!(next_segment(&layout.store_root().join("wal")), None);
+        }
+        let right = cluster("").segment(name(3, 9));
+        let wrong = right.as_ref().replace("/seg/", "/gas/");
+        assert_eq!(next_segment(&Path::from(wrong)), None);
+        assert_eq!(next_segment(&Path::from("tidelog.json")), None);
     }
 
     #[test]

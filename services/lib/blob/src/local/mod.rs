@@ -8,6 +8,8 @@
 //!   new folder, the second finds the folder there and does not wait for the first one's fsync of the
 //!   parent; and a folder left by a process that was killed may never have been fsynced at all. So before
 //!   the first write into a folder, this process makes sure itself that the way to it is on the disk.
+//!   That takes longer than the write. A writer's segments go round 256 folders, so the folder of the
+//!   next one is made ready behind the answer to the one before.
 //! - **A failed flush is the end.** After the disk failed to flush, nobody knows what is on it; a retry
 //!   could read its own object back from memory and take it for durable. So the store refuses everything
 //!   from then on, until the process is started again.
@@ -37,8 +39,10 @@ use object_store::{
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use thiserror::Error;
+use tokio::task::JoinHandle;
 
 use crate::errors::{ErrorKind, causes, classify, generic};
+use crate::names::next_segment;
 use folders::DurableFolders;
 
 pub use sweep::{SweepReport, sweep};
@@ -107,6 +111,23 @@ impl LocalStore {
             .map_err(|error| self.judge(generic(error)))
     }
 
+    /// Begins to make the folder of the segment ready that comes after the one at `location`.
+    fn prepare_next(&self, location: &Path) -> Option<JoinHandle<()>> {
+        let next = next_segment(location)?;
+        let file = self.inner.path_to_filesystem(&next).ok()?;
+        let folder = file.parent()?.to_owned();
+        if self.folders.contains(&folder) {
+            return None;
+        }
+        let store = self.clone();
+        Some(tokio::task::spawn_blocking(move || {
+            // What failed is tried again, and then told, by the segment itself.
+            if let Err(error) = store.folders.make_durable(&folder) {
+                store.judge(generic(error));
+            }
+        }))
+    }
+
     /// Looks at the error of a write: if the disk failed to flush, this is the end.
     fn judge(&self, error: object_store::Error) -> object_store::Error {
         let io_errors = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -157,8 +178,12 @@ impl ObjectStore for LocalStore {
         self.prepare(location).await?;
         let creates = options.mode == PutMode::Create;
         match self.inner.put_opts(location, payload, options).await {
+            Ok(result) => {
+                drop(self.prepare_next(location));
+                Ok(result)
+            }
             Err(error) if creates => Err(self.judge_create(location, error).await),
-            result => result.map_err(|error| self.judge(error)),
+            Err(error) => Err(self.judge(error)),
         }
     }
 
@@ -223,8 +248,10 @@ impl ObjectStore for LocalStore {
 #[cfg(test)]
 mod tests {
     use object_store::ObjectStoreExt as _;
+    use tidelog_types::{ClusterId, Incarnation, SegmentName, SegmentSequence};
 
     use super::*;
+    use crate::BucketLayout;
 
     fn create() -> PutOptions {
         PutOptions::from(PutMode::Create)
@@ -255,6 +282,29 @@ mod tests {
         assert!(is_refused(&store).await);
         let error = store.alive().unwrap_err();
         assert!(!classify(&error).is_retriable());
+    }
+
+    #[tokio::test]
+    async fn the_folder_of_the_next_segment_is_ready_before_that_segment_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).unwrap();
+        let layout =
+            BucketLayout::new(Path::default()).cluster(ClusterId::from_random_bytes([9; 16]));
+        let segment = |sequence| {
+            let sequence = SegmentSequence::new(sequence);
+            layout.segment(SegmentName::new(Incarnation::new(1), sequence))
+        };
+        let folder = |path: &Path| {
+            let file = store.inner.path_to_filesystem(path).unwrap();
+            file.parent().unwrap().to_owned()
+        };
+        let prepared = store.prepare_next(&segment(1)).unwrap();
+        prepared.await.unwrap();
+        assert!(store.folders.contains(&folder(&segment(2))));
+        assert!(folder(&segment(2)).is_dir());
+        assert!(!store.folders.contains(&folder(&segment(1))));
+        assert!(store.prepare_next(&segment(1)).is_none());
+        assert!(store.prepare_next(&Path::from("wal/1")).is_none());
     }
 
     #[tokio::test]
