@@ -10,6 +10,7 @@ pub mod keyspace;
 mod metrics;
 mod numbers;
 mod open_error;
+mod read;
 mod sequencer;
 mod service;
 mod settings;

@@ -1,13 +1,18 @@
 //! Names, units and help of this crate's metrics.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tidelog_format::manifest::Outcome;
+use tidelog_types::ShardId;
 
-use crate::sequencer::{Answer, Decided};
+use crate::sequencer::{Answer, Decided, ShardState, ShardView};
 
 /// What sequencers report. Clones share the numbers.
 #[derive(Clone, Debug)]
@@ -21,6 +26,73 @@ pub struct SequencerMetrics {
     batches_accepted: Counter,
     batches_duplicate: Counter,
     batches_refused: Counter,
+    pub(crate) checkpoints_forced: Counter,
+    pub(crate) rows_deleted: Counter,
+    pub(crate) history_reads: Counter,
+    pub(crate) held: Held,
+}
+
+/// What the sequencers of the process hold in memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    extents: Gauge,
+    extent_bytes: Gauge,
+    partitions: Gauge,
+    producers: Gauge,
+    /// What each shard has reported last.
+    reported: Arc<Mutex<HashMap<ShardId, [i64; 4]>>>,
+}
+
+impl Held {
+    /// Replaces what was reported of a shard.
+    pub(crate) fn report(&self, shard: ShardId, view: &ShardView, state: &ShardState) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let now = [
+            number(view.extent_count()),
+            number(view.extent_bytes()),
+            number(view.partition_count()),
+            number(state.producers.len()),
+        ];
+        let before = self.reported.lock().insert(shard, now).unwrap_or_default();
+        let gauges = [
+            &self.extents,
+            &self.extent_bytes,
+            &self.partitions,
+            &self.producers,
+        ];
+        for ((gauge, now), before) in gauges.into_iter().zip(now).zip(before) {
+            gauge.inc_by(now - before);
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let gauges = [
+            (
+                "extents_held",
+                "recent extents that are kept in memory",
+                &self.extents,
+            ),
+            (
+                "partitions_held",
+                "partitions whose bounds are kept in memory",
+                &self.partitions,
+            ),
+            (
+                "producers_held",
+                "idempotent producers whose state is kept in memory",
+                &self.producers,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register_with_unit(
+            "extent_memory",
+            "memory of the recent extents",
+            Unit::Bytes,
+            self.extent_bytes.clone(),
+        );
+    }
 }
 
 impl SequencerMetrics {
@@ -37,55 +109,79 @@ impl SequencerMetrics {
             batches_accepted: Counter::default(),
             batches_duplicate: Counter::default(),
             batches_refused: Counter::default(),
+            checkpoints_forced: Counter::default(),
+            rows_deleted: Counter::default(),
+            history_reads: Counter::default(),
+            held: Held::default(),
         };
-        let counters = [
-            (
-                "groups",
-                "group transactions that became durable",
-                &metrics.groups,
-            ),
-            (
-                "group_failures",
-                "group transactions that failed and were settled and tried again",
-                &metrics.group_failures,
-            ),
-            (
-                "ended",
-                "sequencers that ended since they lost their shard or store",
-                &metrics.ended,
-            ),
-            ("manifests", "manifests committed", &metrics.manifests),
-            (
-                "batches_accepted",
-                "record batches that got offsets",
-                &metrics.batches_accepted,
-            ),
-            (
-                "batches_duplicate",
-                "record batches that had been accepted before",
-                &metrics.batches_duplicate,
-            ),
-            (
-                "batches_refused",
-                "record batches refused for their sequence, epoch or condition",
-                &metrics.batches_refused,
-            ),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
+        metrics.register_counters(registry);
         registry.register_with_unit(
             "group_duration",
             "time from the first member of a group to its durable commit",
             Unit::Seconds,
             metrics.group_seconds.clone(),
         );
+        metrics.held.register(registry);
         registry.register(
             "group_members",
             "requests that shared one group transaction",
             metrics.group_members.clone(),
         );
         metrics
+    }
+
+    fn register_counters(&self, registry: &mut Registry) {
+        let counters = [
+            (
+                "groups",
+                "group transactions that became durable",
+                &self.groups,
+            ),
+            (
+                "group_failures",
+                "group transactions that failed and were settled and tried again",
+                &self.group_failures,
+            ),
+            (
+                "ended",
+                "sequencers that ended since they lost their shard or store",
+                &self.ended,
+            ),
+            ("manifests", "manifests committed", &self.manifests),
+            (
+                "batches_accepted",
+                "record batches that got offsets",
+                &self.batches_accepted,
+            ),
+            (
+                "batches_duplicate",
+                "record batches that had been accepted before",
+                &self.batches_duplicate,
+            ),
+            (
+                "batches_refused",
+                "record batches refused for their sequence, epoch or condition",
+                &self.batches_refused,
+            ),
+            (
+                "checkpoints_forced",
+                "steps of checkpoints that commits waited for since memory was full",
+                &self.checkpoints_forced,
+            ),
+            (
+                "rows_deleted",
+                "receipts, floors and producers deleted since nobody needs them",
+                &self.rows_deleted,
+            ),
+            (
+                "history_reads",
+                "questions answered from pages of the store since they were about old extents",
+                &self.history_reads,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
     }
 
     pub(crate) fn observe_group(

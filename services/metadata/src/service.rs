@@ -15,17 +15,17 @@ use tidelog_metadata_api::{
 };
 use tidelog_store::{ReadMode, Store, TransactError, transact};
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, ProducerId,
-    SegmentSequence, ShardId, Tenant, TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, ProducerEpoch, ProducerId, SegmentSequence,
+    ShardId, Tenant, TopicPartition,
 };
 use tokio::sync::broadcast;
 
 use crate::OpenError;
 use crate::catalogue::{Catalogue, RETRY};
-use crate::keyspace::{ClusterRow, Counter, FloorRow, Keyspace, PartitionRow};
+use crate::keyspace::{ClusterRow, Counter, FloorRow, Keyspace, NumberRow};
 use crate::metrics::SequencerMetrics;
-use crate::numbers::{log_error, take_numbers, transact_error};
-use crate::sequencer::{PartitionView, Sequencer, SequencerParts};
+use crate::numbers::{take_numbers, transact_error};
+use crate::sequencer::{History, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
 
 /// News that a slow listener may fall behind before it is told that it missed some.
@@ -57,7 +57,7 @@ pub struct MetadataService {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     env: Env,
     store: Arc<dyn Store>,
     keys: Keyspace,
@@ -65,6 +65,9 @@ struct Inner {
     catalogue: Catalogue,
     sequencers: HashMap<ShardId, Sequencer>,
     notices: broadcast::Sender<tidelog_metadata_api::Notice>,
+    pub(crate) history: History,
+    pub(crate) partitions_in_memory: usize,
+    pub(crate) metrics: SequencerMetrics,
     producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
     /// Where the shard of a partition is kept once it is known; it never changes while we own all.
     known_shards: moka::sync::Cache<TopicPartition, ShardId>,
@@ -76,6 +79,9 @@ impl MetadataService {
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let keys = Keyspace::new(Tenant::default());
         let cluster = found(&options, keys).await?;
+        if options.sequencer.is_only_process {
+            end_writers(&options, keys).await?;
+        }
         let (notices, _) = broadcast::channel(NOTICES_KEPT);
         let catalogue = Catalogue::new(
             Arc::clone(&options.store),
@@ -92,7 +98,7 @@ impl MetadataService {
             owner: options.env.rng.bytes_16(),
             settings: options.sequencer,
             notices: notices.clone(),
-            metrics: options.metrics,
+            metrics: options.metrics.clone(),
         };
         let mut sequencers = HashMap::new();
         for shard in (0..cluster.shards).map(ShardId::new) {
@@ -102,6 +108,9 @@ impl MetadataService {
             sequencers.insert(shard, sequencer);
         }
         let inner = Inner {
+            history: History::new(Arc::clone(&options.store), keys),
+            partitions_in_memory: options.sequencer.partitions_in_memory,
+            metrics: options.metrics,
             env: options.env,
             store: options.store,
             keys,
@@ -160,9 +169,47 @@ async fn found(options: &OpenOptions, keys: Keyspace) -> Result<ClusterRow, Open
     Ok(row)
 }
 
+/// Takes note that every writer that was registered so far has ended with its process (rule C6).
+async fn end_writers(options: &OpenOptions, keys: Keyspace) -> Result<(), OpenError> {
+    transact(
+        options.store.as_ref(),
+        &options.env,
+        RETRY,
+        |mut transaction| async move {
+            let mut numbers = [0; 2];
+            let counters = [Counter::Incarnation, Counter::OldestLiveIncarnation];
+            for (counter, number) in counters.into_iter().zip(&mut numbers) {
+                let key = keys.counter(counter);
+                let value = transaction.get(&key, ReadMode::Serializable).await?;
+                let row = value
+                    .map(NumberRow::decode)
+                    .transpose()
+                    .map_err(|error| TransactError::Abort(OpenError::Row(error)))?;
+                *number = row.map_or(0, |row| row.0);
+            }
+            let [last, oldest_live] = numbers;
+            if last > 0 && oldest_live <= last {
+                let key = keys.counter(Counter::OldestLiveIncarnation);
+                transaction.put(key, NumberRow(last.saturating_add(1)).encode());
+            }
+            Ok((transaction, ()))
+        },
+    )
+    .await
+    .map_err(OpenError::from)
+}
+
 impl Inner {
+    /// The sequencer of a partition that was asked about before.
+    pub(crate) fn known_sequencer(&self, partition: TopicPartition) -> Option<&Sequencer> {
+        self.sequencers.get(&self.known_shards.get(&partition)?)
+    }
+
     /// The sequencer of a partition, if the partition exists.
-    async fn sequencer(&self, partition: TopicPartition) -> Result<&Sequencer, LogError> {
+    pub(crate) async fn sequencer(
+        &self,
+        partition: TopicPartition,
+    ) -> Result<&Sequencer, LogError> {
         let shard = match self.known_shards.get(&partition) {
             Some(shard) => shard,
             None => self.find_shard(partition).await?,
@@ -190,73 +237,6 @@ impl Inner {
 
     async fn take_numbers(&self, counter: Counter, count: u64) -> Result<u64, LogError> {
         take_numbers(self.store.as_ref(), &self.env, self.keys, counter, count).await
-    }
-
-    /// Bounds as the view shows them. A partition that nothing has touched since the start is read from
-    /// its row.
-    async fn bounds(
-        &self,
-        sequencer: &Sequencer,
-        partition: TopicPartition,
-    ) -> Result<PartitionBounds, LogError> {
-        let shown = sequencer
-            .view()
-            .read()
-            .partition(partition)
-            .map(PartitionView::bounds);
-        if let Some(bounds) = shown {
-            return Ok(bounds);
-        }
-        let mut transaction = self.store.begin().await.map_err(log_error)?;
-        let key = self.keys.partition(partition);
-        let value = transaction
-            .get(&key, ReadMode::Snapshot)
-            .await
-            .map_err(log_error)?;
-        let row = value.map(PartitionRow::decode).transpose();
-        let row = row.map_err(|error| LogError::Corrupt {
-            reason: error.to_string(),
-        })?;
-        let row = row.unwrap_or_default();
-        Ok(sequencer
-            .view()
-            .write()
-            .raise(partition, row.log_start, row.next))
-    }
-
-    async fn locate(&self, request: &LookupRequest) -> Result<LookupAnswer, LogError> {
-        let sequencer = self.sequencer(request.partition).await?;
-        self.bounds(sequencer, request.partition).await?;
-        let view = sequencer.view().read();
-        let Some(partition) = view.partition(request.partition) else {
-            return Err(LogError::Behind);
-        };
-        let bounds = partition.bounds();
-        if request.extents_max == 0 {
-            let extents = Vec::new();
-            return Ok(LookupAnswer { bounds, extents });
-        }
-        if request.offset < bounds.log_start || request.offset > bounds.high_watermark {
-            let valid = OffsetRange {
-                base: bounds.log_start,
-                next: bounds.high_watermark,
-            };
-            return Err(LogError::OffsetOutOfRange {
-                offset: request.offset,
-                valid,
-            });
-        }
-        let extents = partition.extents(request.offset, request.bytes_max, request.extents_max);
-        let first = extents.first().map(|extent| extent.offsets);
-        let is_covered = match first {
-            Some(offsets) => offsets.contains(request.offset),
-            None => request.offset == bounds.high_watermark,
-        };
-        if !is_covered {
-            // The bounds are those of a row that a later owner wrote; what it committed is not here.
-            return Err(LogError::Behind);
-        }
-        Ok(LookupAnswer { bounds, extents })
     }
 }
 
@@ -303,16 +283,12 @@ impl Log for MetadataService {
     async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>> {
         let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
         self.inner.lookups.fetch_add(count, Ordering::Relaxed);
-        let mut answers = Vec::with_capacity(requests.len());
-        for request in requests {
-            answers.push(self.inner.locate(request).await);
-        }
-        answers
+        self.inner.locate(requests).await
     }
 
     async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {
         let sequencer = self.inner.sequencer(partition).await?;
-        self.inner.bounds(sequencer, partition).await
+        Ok(self.inner.shown(sequencer, partition).await?.bounds)
     }
 
     async fn offset(
@@ -320,23 +296,7 @@ impl Log for MetadataService {
         partition: TopicPartition,
         query: OffsetQuery,
     ) -> Result<OffsetAnswer, LogError> {
-        let sequencer = self.inner.sequencer(partition).await?;
-        if query == OffsetQuery::Latest {
-            sequencer.barrier().await?;
-        }
-        let bounds = self.inner.bounds(sequencer, partition).await?;
-        let view = sequencer.view().read();
-        let partition = view.partition(partition);
-        Ok(match query {
-            OffsetQuery::Earliest => OffsetAnswer::Offset(bounds.log_start),
-            OffsetQuery::Latest => OffsetAnswer::Offset(bounds.high_watermark),
-            OffsetQuery::AtTime(time) => {
-                partition.map_or(OffsetAnswer::None, |partition| partition.at_time(time))
-            }
-            OffsetQuery::MaxTimestamp => {
-                partition.map_or(OffsetAnswer::None, PartitionView::at_max_timestamp)
-            }
-        })
+        self.inner.offset(partition, query).await
     }
 
     async fn delete_records(
@@ -346,8 +306,8 @@ impl Log for MetadataService {
     ) -> Result<(PartitionBounds, ReadToken), LogError> {
         let sequencer = self.inner.sequencer(partition).await?;
         let token = sequencer.delete_records(partition, before).await?;
-        let bounds = self.inner.bounds(sequencer, partition).await?;
-        Ok((bounds, token))
+        let shown = self.inner.shown(sequencer, partition).await?;
+        Ok((shown.bounds, token))
     }
 
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {

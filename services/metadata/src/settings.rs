@@ -13,6 +13,21 @@ pub struct SequencerSettings {
     pub checkpoint_manifests: u32,
     /// Producers that are kept in memory over a checkpoint; more are read again when they come back.
     pub producers_in_memory: usize,
+    /// The same for partitions.
+    pub partitions_in_memory: usize,
+    /// Bytes of memory for recent extents, of each shard. Older ones are read from the store. When what
+    /// no checkpoint has reached takes half of it, a checkpoint is written; when it takes all, commits
+    /// wait for that.
+    pub extent_bytes: usize,
+    /// Bytes of memory of the manifests that wait for the sequencer or its answer, of each shard.
+    pub mailbox_bytes: usize,
+    /// A producer is forgotten this long after its last batch, as by Kafka's
+    /// `producer.id.expiration.ms`: its retries are no duplicates any more, and it may go on with any
+    /// sequence.
+    pub producer_expiry: Duration,
+    /// Whether every writer lives in the process that opens the service, so that all incarnations from
+    /// before have ended with their processes. Not so where brokers are processes of their own.
+    pub is_only_process: bool,
     /// Waits between attempts while the store does not answer. It has no end by default: what was
     /// accepted waits, and its callers have deadlines of their own.
     pub retry: BackoffPolicy,
@@ -24,6 +39,11 @@ impl Default for SequencerSettings {
             checkpoint_interval: Duration::from_secs(10),
             checkpoint_manifests: 2_000,
             producers_in_memory: 100_000,
+            partitions_in_memory: 100_000,
+            extent_bytes: 16 * 1024 * 1024,
+            mailbox_bytes: 16 * 1024 * 1024,
+            producer_expiry: Duration::from_hours(24),
+            is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),
         }
     }

@@ -26,6 +26,10 @@ pub enum CommitError {
         /// The first such segment.
         after: SegmentName,
     },
+    /// Definite: nothing is known under this name, and nothing ever will be. The writer's incarnation has
+    /// ended: its process must register anew.
+    #[error("the incarnation of the segment's writer has ended")]
+    WriterEnded,
     /// This process does not own the shard any more. What becomes of the commit, the new owner knows.
     #[error("this process no longer owns the shard")]
     NotOwner,
@@ -62,7 +66,7 @@ impl CommitError {
             | Self::Early { .. }
             | Self::Unknown
             | Self::Unavailable { .. } => ErrorCode::Unavailable,
-            Self::NotOwner => ErrorCode::Fenced,
+            Self::NotOwner | Self::WriterEnded => ErrorCode::Fenced,
             Self::Malformed { .. } => ErrorCode::Internal,
         }
     }

@@ -53,6 +53,21 @@ impl RowWriter {
         self
     }
 
+    /// Writes seven bits a byte, lowest first; the high bit says that more follow.
+    pub(crate) fn varint(mut self, mut value: u64) -> Self {
+        while value >= 0x80 {
+            self.0.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value.to_le_bytes()[0]);
+        self
+    }
+
+    /// Writes a signed number as a varint, small ones of either sign in few bytes.
+    pub(crate) fn zigzag(self, value: i64) -> Self {
+        self.varint(((value << 1) ^ (value >> 63)).cast_unsigned())
+    }
+
     /// Writes a length and the bytes. Longer ones than 4 GiB cannot come up: values are below 100 kB.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -124,6 +139,32 @@ impl RowReader {
 
     pub(crate) fn i64(&mut self) -> Result<i64, RowError> {
         self.array().map(i64::from_be_bytes)
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, RowError> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if (bits << shift) >> shift != bits || (byte == 0 && shift > 0) {
+                return Err(self.error("a varint is too long"));
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(self.error("a varint is too long"))
+    }
+
+    pub(crate) fn zigzag(&mut self) -> Result<i64, RowError> {
+        let raw = self.varint()?;
+        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    pub(crate) fn short_bytes(&mut self) -> Result<Bytes, RowError> {
+        let length = self.u8()?;
+        self.take(usize::from(length))
     }
 
     pub(crate) fn bytes(&mut self) -> Result<Bytes, RowError> {

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use tidelog_store::KeyRange;
 use tidelog_types::{
-    GroupNumber, Incarnation, ProducerId, SegmentName, SegmentSequence, ShardId, Tenant, TopicId,
-    TopicName, TopicNumber, TopicPartition,
+    GroupNumber, Incarnation, Offset, PartitionIndex, ProducerId, SegmentName, SegmentSequence,
+    ShardId, Tenant, TopicId, TopicName, TopicNumber, TopicPartition,
 };
 
 /// The kinds of keys. On disk for ever: a number is never reused, also not for a kind that has gone.
@@ -36,15 +36,19 @@ pub enum KeyKind {
     Floor = 0x24,
     /// The live bytes of a segment in a shard.
     LiveBytes = 0x25,
+    /// What is kept of a writer that has ended.
+    EndedWriter = 0x26,
     /// A partition as of a group.
     Partition = 0x30,
     /// A producer in a partition as of a group.
     Producer = 0x31,
+    /// Extents of a partition, by the offset at which they begin.
+    Page = 0x32,
 }
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Cluster,
         Self::Counter,
         Self::Topic,
@@ -57,8 +61,10 @@ impl KeyKind {
         Self::Receipt,
         Self::Floor,
         Self::LiveBytes,
+        Self::EndedWriter,
         Self::Partition,
         Self::Producer,
+        Self::Page,
     ];
 }
 
@@ -72,6 +78,8 @@ pub enum Counter {
     Incarnation = 2,
     /// The end of the last block of producer ids given out.
     ProducerId = 3,
+    /// The oldest incarnation whose process may still live: those below it have ended.
+    OldestLiveIncarnation = 4,
 }
 
 /// The version of every key kind. A kind that changes its keys takes the next number.
@@ -245,6 +253,16 @@ impl Keyspace {
         KeyRange::prefix(self.key(KeyKind::Tail).u32(shard.get()).finish())
     }
 
+    /// A shard's tail after a group.
+    pub fn tail_after(self, shard: ShardId, group: GroupNumber) -> KeyRange {
+        let all = self.tail_of(shard);
+        let last = self.tail(shard, group, u32::MAX);
+        KeyRange {
+            start: KeyRange::successor(&last),
+            end: all.end,
+        }
+    }
+
     /// The group of a key of [`Keyspace::tail`].
     pub fn tail_group(key: &[u8]) -> Option<GroupNumber> {
         let group: [u8; 8] = key.get(10..18)?.try_into().ok()?;
@@ -264,14 +282,34 @@ impl Keyspace {
         self.key(KeyKind::Floor).u64(incarnation.get()).finish()
     }
 
-    /// Receipts of an incarnation below a sequence.
-    pub fn receipts_below(self, incarnation: Incarnation, floor: SegmentSequence) -> KeyRange {
+    /// The segment in a key of [`Keyspace::receipt`].
+    pub fn receipt_segment(key: &[u8]) -> Option<SegmentName> {
+        let number = |bytes: Option<&[u8]>| Some(u64::from_be_bytes(bytes?.try_into().ok()?));
+        Some(SegmentName::new(
+            Incarnation::new(number(key.get(6..14))?),
+            SegmentSequence::new(number(key.get(14..22))?),
+        ))
+    }
+
+    /// Receipts of an incarnation and of those after it.
+    pub fn receipts_from(self, incarnation: Incarnation) -> KeyRange {
         let start = self.key(KeyKind::Receipt).u64(incarnation.get());
-        let end = self
-            .key(KeyKind::Receipt)
+        KeyRange {
+            start: start.finish(),
+            end: self.all(KeyKind::Receipt).end,
+        }
+    }
+
+    /// The floors of incarnations below one.
+    pub fn floors_below(self, incarnation: Incarnation) -> KeyRange {
+        KeyRange::new(self.all(KeyKind::Floor).start, self.floor(incarnation))
+    }
+
+    /// What is kept of a writer that has ended.
+    pub fn ended_writer(self, incarnation: Incarnation) -> Bytes {
+        self.key(KeyKind::EndedWriter)
             .u64(incarnation.get())
-            .u64(floor.get());
-        KeyRange::new(start.finish(), end.finish())
+            .finish()
     }
 
     /// The live bytes of a segment in a shard.
@@ -294,6 +332,49 @@ impl Keyspace {
             .partition(partition)
             .u64(producer.get().cast_unsigned())
             .finish()
+    }
+}
+
+impl Keyspace {
+    /// The partition and the producer in a key of [`Keyspace::producer`].
+    pub fn producer_of(key: &[u8]) -> Option<(TopicPartition, ProducerId)> {
+        let topic = u64::from_be_bytes(key.get(6..14)?.try_into().ok()?);
+        let index = u32::from_be_bytes(key.get(14..18)?.try_into().ok()?);
+        let producer = i64::from_be_bytes(key.get(18..26)?.try_into().ok()?);
+        let partition = TopicPartition::new(TopicNumber::new(topic), PartitionIndex::new(index));
+        Some((partition, ProducerId::new(producer)))
+    }
+
+    /// A page of a partition's extents, which begins at `base`.
+    pub fn page(self, partition: TopicPartition, base: Offset) -> Bytes {
+        self.key(KeyKind::Page)
+            .partition(partition)
+            .u64(base.get())
+            .finish()
+    }
+
+    /// The pages of a partition that begin at or before `offset`.
+    pub fn pages_until(self, partition: TopicPartition, offset: Offset) -> KeyRange {
+        let last = self.page(partition, offset);
+        KeyRange::new(
+            self.page(partition, Offset::ZERO),
+            KeyRange::successor(&last),
+        )
+    }
+
+    /// The pages of a partition that begin after `offset`.
+    pub fn pages_after(self, partition: TopicPartition, offset: Offset) -> KeyRange {
+        let all = KeyRange::prefix(self.key(KeyKind::Page).partition(partition).finish());
+        KeyRange {
+            start: KeyRange::successor(&self.page(partition, offset)),
+            end: all.end,
+        }
+    }
+
+    /// The offset in a key of [`Keyspace::page`].
+    pub fn page_base(key: &[u8]) -> Option<Offset> {
+        let base: [u8; 8] = key.get(18..26)?.try_into().ok()?;
+        Some(Offset::new(u64::from_be_bytes(base)))
     }
 }
 

@@ -13,6 +13,8 @@ use super::codec::{RowError, RowReader, RowWriter};
 
 /// The newest version of these rows. On disk for ever.
 const VERSION: u8 = 1;
+/// The newest version of checkpoints and partitions. In version 1 there were no pages.
+const PAGED_VERSION: u8 = 2;
 
 /// Who owns a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +58,19 @@ pub struct CheckpointRow {
     pub group: GroupNumber,
     /// The commit time of that group.
     pub commit_time: Timestamp,
+    /// Whether the extents up to the group are in pages, too. Not so in rows of version 1.
+    pub is_paged: bool,
 }
 
 impl CheckpointRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        RowWriter::new(VERSION)
+        let version = if self.is_paged {
+            PAGED_VERSION
+        } else {
+            VERSION
+        };
+        RowWriter::new(version)
             .u64(self.group.get())
             .i64(self.commit_time.as_millis())
             .finish()
@@ -69,10 +78,11 @@ impl CheckpointRow {
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("checkpoint", value, VERSION)?;
+        let (mut row, version) = RowReader::new("checkpoint", value, PAGED_VERSION)?;
         let decoded = Self {
             group: GroupNumber::new(row.u64()?),
             commit_time: Timestamp::from_millis(row.i64()?),
+            is_paged: version >= PAGED_VERSION,
         };
         row.finish()?;
         Ok(decoded)
@@ -248,6 +258,29 @@ impl FloorRow {
     }
 }
 
+/// What is kept of a writer that has ended, once its receipts have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedWriterRow {
+    /// The highest sequence that it had committed in any shard. Segments that it put and never
+    /// committed may lie below and above it.
+    pub highest: SegmentSequence,
+}
+
+impl EndedWriterRow {
+    /// The row's value.
+    pub fn encode(&self) -> Bytes {
+        RowWriter::new(VERSION).u64(self.highest.get()).finish()
+    }
+
+    /// Reads a value back.
+    pub fn decode(value: Bytes) -> Result<Self, RowError> {
+        let (mut row, _) = RowReader::new("ended writer", value, VERSION)?;
+        let highest = SegmentSequence::new(row.u64()?);
+        row.finish()?;
+        Ok(Self { highest })
+    }
+}
+
 /// The live bytes of a segment in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveBytesRow {
@@ -271,7 +304,7 @@ impl LiveBytesRow {
 }
 
 /// A partition as of a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionRow {
     /// The last group whose effects are in the row.
     pub as_of: GroupNumber,
@@ -281,28 +314,55 @@ pub struct PartitionRow {
     pub log_start: Offset,
     /// The fencing token.
     pub fencing_token: FencingToken,
+    /// The largest timestamp of all its extents, also of those that are deleted.
+    pub max_timestamp: Timestamp,
+    /// Commit time of its first change; [`Timestamp::NONE`] before it.
+    pub since: Timestamp,
+}
+
+impl Default for PartitionRow {
+    /// A partition that nothing has touched: what a missing row stands for.
+    fn default() -> Self {
+        Self {
+            as_of: GroupNumber::default(),
+            next: Offset::ZERO,
+            log_start: Offset::ZERO,
+            fencing_token: FencingToken::default(),
+            max_timestamp: Timestamp::NONE,
+            since: Timestamp::NONE,
+        }
+    }
 }
 
 impl PartitionRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        RowWriter::new(VERSION)
+        RowWriter::new(PAGED_VERSION)
             .u64(self.as_of.get())
             .u64(self.next.get())
             .u64(self.log_start.get())
             .bytes(self.fencing_token.as_bytes())
+            .i64(self.max_timestamp.as_millis())
+            .i64(self.since.as_millis())
             .finish()
     }
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("partition", value, VERSION)?;
-        let decoded = Self {
+        let (mut row, version) = RowReader::new("partition", value, PAGED_VERSION)?;
+        let mut decoded = Self {
             as_of: GroupNumber::new(row.u64()?),
             next: Offset::new(row.u64()?),
             log_start: Offset::new(row.u64()?),
             fencing_token: token(&mut row)?,
+            max_timestamp: Timestamp::NONE,
+            // Version 1 did not say: it may be old.
+            since: Timestamp::from_millis(0),
         };
+        if version >= PAGED_VERSION {
+            decoded.max_timestamp = Timestamp::from_millis(row.i64()?);
+            decoded.since = Timestamp::from_millis(row.i64()?);
+        }
         if decoded.log_start > decoded.next {
             return Err(row.error("its log starts after its end"));
         }
@@ -417,6 +477,7 @@ mod tests {
         let checkpoint = CheckpointRow {
             group: GroupNumber::new(9),
             commit_time: Timestamp::from_millis(-1),
+            is_paged: true,
         };
         round_trip(&checkpoint, &checkpoint.encode(), CheckpointRow::decode);
         let floor = FloorRow {
@@ -431,6 +492,8 @@ mod tests {
             next: Offset::new(10),
             log_start: Offset::new(4),
             fencing_token: token.clone(),
+            max_timestamp: Timestamp::from_millis(70),
+            since: Timestamp::from_millis(60),
         };
         round_trip(&partition, &partition.encode(), PartitionRow::decode);
         let batch = SentBatch {

@@ -11,19 +11,25 @@ use tidelog_types::{GroupNumber, ShardId, TopicPartition};
 use tokio::sync::{mpsc, watch};
 
 use super::SequencerParts;
-use super::checkpoint::{CheckpointDue, CheckpointPass};
+use super::checkpoint::{CheckpointDue, CheckpointPass, CheckpointStep};
 use super::error::{Next, SequencerError};
 use super::group::{Decided, Group};
 use super::lease::Lease;
 use super::load::load;
 use super::message::{Answer, Message, decide, read_needed};
 use super::state::{PartitionState, ShardState};
+use super::tidy::Tidy;
 use super::view::ShardView;
+use super::window::PartitionView;
 
 /// Members of one group.
 const GROUP_MEMBERS_MAX: usize = 256;
 /// Bytes of manifests in one group. Their rows and receipts together stay below the store's 1 MB.
 const GROUP_BYTES_MAX: usize = 320 * 1024;
+
+/// Changed partitions or producers that wait for a checkpoint, beyond which commits wait for it too, if
+/// the settings keep fewer in memory.
+const CHANGED_MIN: usize = 16_384;
 
 /// The task must end. The reason was logged.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +56,7 @@ pub(crate) struct Actor {
     shown: watch::Sender<GroupNumber>,
     due: CheckpointDue,
     pass: Option<CheckpointPass>,
+    tidy: Tidy,
     drained: CancellationToken,
 }
 
@@ -63,7 +70,8 @@ impl Actor {
     ) -> Result<Self, SequencerError> {
         let store = parts.store.as_ref();
         let (lease, since) = Lease::take(store, &parts.env, parts.keys, shard, parts.owner).await?;
-        let (state, loaded) = load(store, parts.keys, shard, since).await?;
+        let state = ShardState::new(parts.keys, parts.settings.producer_expiry);
+        let (state, loaded) = load(store, state, shard, since).await?;
         tracing::info!(
             shard = shard.get(),
             epoch = lease.epoch,
@@ -75,6 +83,7 @@ impl Actor {
         if state.has_changes() {
             due.group(0, parts.env.clock.now());
         }
+        parts.metrics.held.report(shard, &loaded, &state);
         *view.write() = loaded;
         shown.send_replace(state.group);
         let drained = parts.env.supervisor.token();
@@ -88,6 +97,7 @@ impl Actor {
             shown,
             due,
             pass: None,
+            tidy: Tidy::default(),
             drained,
         })
     }
@@ -111,6 +121,7 @@ impl Actor {
                 () = self.drained.cancelled() => None,
                 () = self.checkpoint_time() => {
                     self.checkpoint_step().await?;
+                    self.report();
                     continue;
                 }
             };
@@ -121,8 +132,44 @@ impl Actor {
             self.run_group(group).await?;
             if self.checkpoint_is_due() {
                 self.checkpoint_step().await?;
+            } else {
+                self.tidy_step().await?;
+            }
+            self.make_room().await?;
+            self.report();
+        }
+    }
+
+    /// Lets commits wait for checkpoints while memory holds more than it may (invariant I7).
+    async fn make_room(&mut self) -> Result<(), Ended> {
+        while self.is_over_memory() {
+            self.parts.metrics.checkpoints_forced.inc();
+            if !self.checkpoint_step().await? {
+                // It is tried again after the next group.
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    fn is_over_memory(&self) -> bool {
+        let settings = &self.parts.settings;
+        let is_over = |changed: usize, max: usize| changed > max.max(CHANGED_MIN);
+        self.view.read().unpaged_bytes() > settings.extent_bytes
+            || is_over(
+                self.state.changed_partitions.len(),
+                settings.partitions_in_memory,
+            )
+            || is_over(
+                self.state.changed_producers.len(),
+                settings.producers_in_memory,
+            )
+    }
+
+    fn report(&self) {
+        let shard = self.lease.shard;
+        let view = self.view.read();
+        self.parts.metrics.held.report(shard, &view, &self.state);
     }
 
     // ----- groups ---------------------------------------------------------------------------------
@@ -220,10 +267,11 @@ impl Actor {
         }
         if !decided.rows.is_empty() {
             self.due.group(decided.manifests, now);
+            let advances = self.show(&decided, apply);
             if apply {
                 self.apply(&decided);
             }
-            self.show(decided, apply);
+            self.tell(decided.group, advances);
         }
         let token = ReadToken {
             generation: self.parts.generation,
@@ -257,19 +305,27 @@ impl Actor {
         }
     }
 
-    /// Puts a durable group into the view and tells brokers. After a recovery the view has it already.
-    fn show(&self, decided: Decided, append: bool) {
+    /// Puts a durable group into the view. After a recovery the view has it already.
+    fn show(&self, decided: &Decided, append: bool) -> Vec<PartitionAdvance> {
         let mut by_partition: std::collections::BTreeMap<TopicPartition, Vec<Extent>> = decided
             .partitions
             .keys()
             .map(|partition| (*partition, Vec::new()))
             .collect();
         let mut view = self.view.write();
-        for (partition, extent) in decided.extents {
+        for partition in by_partition.keys() {
+            // As it was before the group, or as it is if it was loaded with it.
+            let state = self.state.partitions.get(partition);
+            view.open(*partition, || {
+                PartitionView::new(&state.cloned().unwrap_or_default())
+            });
+        }
+        for (partition, extent) in &decided.extents {
             if append {
-                view.append(partition, &extent);
+                view.append(*partition, extent);
             }
-            by_partition.entry(partition).or_default().push(extent);
+            let extents = by_partition.entry(*partition).or_default();
+            extents.push(extent.clone());
         }
         let mut advances = Vec::with_capacity(by_partition.len());
         for (partition, extents) in by_partition {
@@ -284,11 +340,16 @@ impl Actor {
             });
         }
         view.group = decided.group;
-        drop(view);
-        self.shown.send_replace(decided.group);
+        view.evict_extents(self.parts.settings.extent_bytes);
+        advances
+    }
+
+    /// Tells brokers of a group that is shown.
+    fn tell(&self, group: GroupNumber, advances: Vec<PartitionAdvance>) {
+        self.shown.send_replace(group);
         let notice = CommitNotice {
             shard: self.lease.shard,
-            group: decided.group,
+            group,
             advances,
         };
         // Nobody may be listening, which is no error.
@@ -299,7 +360,8 @@ impl Actor {
 
     fn checkpoint_deadline(&self) -> Option<MonoTime> {
         let settings = &self.parts.settings;
-        if self.pass.is_some() || self.due.manifests >= settings.checkpoint_manifests {
+        let is_much = || self.view.read().unpaged_bytes() > settings.extent_bytes / 2;
+        if self.pass.is_some() || self.due.manifests >= settings.checkpoint_manifests || is_much() {
             return Some(MonoTime::START);
         }
         self.due
@@ -321,49 +383,90 @@ impl Actor {
         }
     }
 
-    /// Writes some rows of the pass under way, or begins one.
-    async fn checkpoint_step(&mut self) -> Result<(), Ended> {
+    /// Writes some rows of the pass under way, or begins one. Returns whether they are durable.
+    async fn checkpoint_step(&mut self) -> Result<bool, Ended> {
         let mut pass = self.pass.take().unwrap_or_else(|| {
             self.due = CheckpointDue::default();
             CheckpointPass::begin(&mut self.state)
         });
         let key = self.parts.keys.checkpoint(self.lease.shard);
-        let (step, last) = pass.step(&self.state, key);
-        match self.write_rows(&step.rows).await {
-            Ok(()) if last => {
-                self.state
-                    .evict_producers(self.parts.settings.producers_in_memory);
-                tracing::debug!(
-                    shard = self.lease.shard.get(),
-                    group = pass.reached().get(),
-                    "checkpoint written"
-                );
+        let (step, last) = pass.step(&self.state, &self.view.read(), key);
+        if let Err(error) = self.write_step(&step).await {
+            self.warn("checkpoint was not written", &error);
+            pass.give_up(&mut self.state, step);
+            self.due.group(0, self.parts.env.clock.now());
+            // A checkpoint that lands late would put old rows over new ones: settle it first.
+            if let Err(error) = self.recover_patiently().await {
+                return Err(self.end(Vec::new(), &error));
             }
-            Ok(()) => self.pass = Some(pass),
-            Err(error) => {
-                self.warn("checkpoint was not written", &error);
-                pass.give_up(&mut self.state, step);
-                self.due.group(0, self.parts.env.clock.now());
-                // A checkpoint that lands late would put old rows over new ones: settle it first.
-                if let Err(error) = self.recover_patiently().await {
-                    return Err(self.end(Vec::new(), &error));
-                }
-            }
+            return Ok(false);
         }
-        Ok(())
+        let shared = Arc::clone(&self.view);
+        let mut view = shared.write();
+        for (partition, last_base, next) in step.paged {
+            view.set_paged(partition, last_base, next);
+        }
+        view.evict_extents(self.parts.settings.extent_bytes);
+        if last {
+            self.forget(&mut view, pass.reached());
+        } else {
+            self.pass = Some(pass);
+        }
+        Ok(true)
     }
 
-    async fn write_rows(
-        &self,
-        rows: &[(bytes::Bytes, bytes::Bytes)],
-    ) -> Result<(), SequencerError> {
+    /// Drops from memory what a finished checkpoint has made safe, beyond what is kept.
+    fn forget(&mut self, view: &mut ShardView, reached: GroupNumber) {
+        let settings = &self.parts.settings;
+        view.evict_partitions(
+            settings.partitions_in_memory,
+            &self.state.changed_partitions,
+        );
+        self.state.evict_partitions(settings.partitions_in_memory);
+        self.state.evict_producers(settings.producers_in_memory);
+        self.tidy.begin();
+        tracing::debug!(
+            shard = self.lease.shard.get(),
+            group = reached.get(),
+            "checkpoint written"
+        );
+    }
+
+    async fn write_step(&self, step: &CheckpointStep) -> Result<(), SequencerError> {
         let mut transaction = self.parts.store.begin().await?;
         self.lease.check(transaction.as_mut()).await?;
-        for (key, value) in rows {
+        for range in &step.clears {
+            transaction.delete_range(range.clone());
+        }
+        for (key, value) in &step.rows {
             transaction.put(key.clone(), value.clone());
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Deletes some rows that nobody needs any more, if a checkpoint was finished not long ago. It comes
+    /// only after a group, so that an idle shard does nothing (invariant I8).
+    async fn tidy_step(&mut self) -> Result<(), Ended> {
+        let store = Arc::clone(&self.parts.store);
+        let deleted = self
+            .tidy
+            .step(store.as_ref(), &self.lease, &self.state)
+            .await;
+        match deleted {
+            Ok(deleted) => {
+                self.parts.metrics.rows_deleted.inc_by(deleted);
+                Ok(())
+            }
+            Err(error) => {
+                self.warn("old rows were not deleted", &error);
+                // As for a checkpoint: what lands late would delete rows that are new by then.
+                match self.recover_patiently().await {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(self.end(Vec::new(), &error)),
+                }
+            }
+        }
     }
 
     // ----- errors ---------------------------------------------------------------------------------
@@ -374,14 +477,18 @@ impl Actor {
         let group = GroupNumber::new(self.state.group.get() + 1);
         let landed = self.lease.settle(store.as_ref(), group).await?;
         let since = store.begin().await?.read_version();
-        let (state, view) = load(store.as_ref(), self.parts.keys, self.lease.shard, since).await?;
+        let state = ShardState::new(self.parts.keys, self.parts.settings.producer_expiry);
+        let (state, mut view) = load(store.as_ref(), state, self.lease.shard, since).await?;
         self.pass = None;
         self.state = state;
         if self.state.has_changes() {
             // The pass that was given up had reset the time of the next one.
             self.due.group(0, self.parts.env.clock.now());
         }
-        *self.view.write() = view;
+        let mut shown = self.view.write();
+        view.generation = shown.generation + 1;
+        *shown = view;
+        drop(shown);
         self.shown.send_replace(self.state.group);
         tracing::info!(
             shard = self.lease.shard.get(),

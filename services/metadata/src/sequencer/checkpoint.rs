@@ -3,14 +3,23 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tidelog_types::{GroupNumber, TopicPartition};
+use tidelog_store::KeyRange;
+use tidelog_types::{GroupNumber, Offset, TopicPartition};
 
 use super::producer::ProducerState;
 use super::state::{PartitionState, ProducerKey, ShardState};
-use crate::keyspace::{CheckpointRow, PartitionRow, ProducerRow};
+use super::view::ShardView;
+use crate::keyspace::{CheckpointRow, PAGE_BYTES_MAX, PartitionRow, ProducerRow};
 
 /// Bytes of rows in one step. A step is a transaction between two groups, so it must not be long.
 const STEP_BYTES: usize = 256 * 1024;
+/// Pages of one partition in one step.
+const STEP_PAGES: usize = 24;
+
+const _: () = assert!(
+    STEP_BYTES + (STEP_PAGES + 1) * (PAGE_BYTES_MAX + 64)
+        <= tidelog_types::limits::STORE_TRANSACTION_BYTES_MAX
+);
 
 /// A row that has yet to be written.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +40,10 @@ pub(crate) struct CheckpointPass {
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointStep {
     pub(crate) rows: Vec<(Bytes, Bytes)>,
+    /// Ranges to clear before the rows are written.
+    pub(crate) clears: Vec<KeyRange>,
+    /// Where the last page of a partition begins, and up to where extents are in pages.
+    pub(crate) paged: Vec<(TopicPartition, Offset, Offset)>,
     taken: Vec<Changed>,
 }
 
@@ -43,6 +56,7 @@ impl CheckpointPass {
             reached: CheckpointRow {
                 group: state.group,
                 commit_time: state.commit_time,
+                is_paged: true,
             },
             rest: partitions.chain(producers).collect(),
         }
@@ -57,6 +71,7 @@ impl CheckpointPass {
     pub(crate) fn step(
         &mut self,
         state: &ShardState,
+        view: &ShardView,
         checkpoint_key: Bytes,
     ) -> (CheckpointStep, bool) {
         let mut step = CheckpointStep::default();
@@ -66,6 +81,15 @@ impl CheckpointPass {
                 step.rows.push((checkpoint_key, self.reached.encode()));
                 return (step, true);
             };
+            if let Changed::Partition(partition) = changed {
+                let (taken, is_all) = step.pages(state, view, partition);
+                bytes += taken;
+                if !is_all {
+                    // The row says that pages are written up to its group, so it comes after them.
+                    self.rest.push_front(changed);
+                    break;
+                }
+            }
             step.taken.push(changed);
             if let Some((key, value)) = row_of(state, changed) {
                 bytes += key.len() + value.len();
@@ -90,6 +114,35 @@ impl CheckpointPass {
     }
 }
 
+impl CheckpointStep {
+    /// Takes pages of a partition. Returns their bytes and whether none remains.
+    fn pages(
+        &mut self,
+        state: &ShardState,
+        view: &ShardView,
+        partition: TopicPartition,
+    ) -> (usize, bool) {
+        let pages = view.partition(partition).map(|view| view.pages(STEP_PAGES));
+        let Some(pages) = pages else {
+            return (0, true);
+        };
+        if let Some(base) = pages.clear_after {
+            self.clears.push(state.keys.pages_after(partition, base));
+        }
+        let mut bytes = 0;
+        for (base, page) in &pages.rows {
+            let (key, value) = (state.keys.page(partition, *base), page.encode());
+            bytes += key.len() + value.len();
+            self.rows.push((key, value));
+        }
+        let last = pages.rows.last();
+        if let Some((base, offsets)) = last.and_then(|(base, page)| Some((base, page.offsets()?))) {
+            self.paged.push((partition, *base, offsets.next));
+        }
+        (bytes, pages.is_all)
+    }
+}
+
 fn row_of(state: &ShardState, changed: Changed) -> Option<(Bytes, Bytes)> {
     match changed {
         Changed::Partition(partition) => {
@@ -111,6 +164,8 @@ fn partition_row(state: &PartitionState, as_of: GroupNumber) -> PartitionRow {
         next: state.next,
         log_start: state.log_start,
         fencing_token: state.fencing_token.clone(),
+        max_timestamp: state.max_timestamp,
+        since: state.since,
     }
 }
 

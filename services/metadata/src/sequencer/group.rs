@@ -19,7 +19,7 @@ use tidelog_types::{
 
 use super::aside::{Aside, Asides};
 use super::extents::extents_of;
-use super::producer::{ProducerState, Verdict, judge};
+use super::producer::{Known, ProducerState, Verdict, is_past, judge};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{LiveBytesRow, ReceiptRow, SentBatch, TailCommand, TailRow};
 
@@ -112,11 +112,36 @@ impl<'a> Group<'a> {
             .unwrap_or_default()
     }
 
+    /// The partition's state becomes this one.
+    fn put_partition(&mut self, partition: TopicPartition, mut state: PartitionState) {
+        if state.since == Timestamp::NONE {
+            state.since = self.decided.commit_time;
+        }
+        self.decided.partitions.insert(partition, state);
+    }
+
+    /// What is known of a producer and has not expired.
     fn producer(&self, key: ProducerKey) -> Option<&ProducerState> {
+        let (now, expiry) = (self.decided.commit_time, self.state.producer_expiry);
         self.decided
             .producers
             .get(&key)
             .or_else(|| self.state.producers.get(&key).and_then(Option::as_ref))
+            .filter(|known| !known.is_expired(now, expiry))
+    }
+
+    /// The same, or whether there may have been something.
+    fn known(&self, key: ProducerKey) -> Known<'_> {
+        if let Some(state) = self.producer(key) {
+            return Known::State(state);
+        }
+        let since = self.partition(key.0).since;
+        let (now, expiry) = (self.decided.commit_time, self.state.producer_expiry);
+        if since != Timestamp::NONE && is_past(since, now, expiry) {
+            Known::Expired
+        } else {
+            Known::Never
+        }
     }
 
     fn push_row(&mut self, key: Bytes, value: Bytes) {
@@ -287,13 +312,14 @@ impl<'a> Group<'a> {
             return refused(ErrorCode::OffsetOutOfRange, RefusalDetail::None);
         };
         state.next = next;
+        state.max_timestamp = state.max_timestamp.max(batch.max_timestamp);
         if let Some(token) = aside
             .condition
             .and_then(|asked| asked.set_fencing_token.clone())
         {
             state.fencing_token = token;
         }
-        self.decided.partitions.insert(partition, state);
+        self.put_partition(partition, state);
         self.accept_producer(partition, batch, base_offset);
         Outcome::Accepted { base_offset }
     }
@@ -313,7 +339,7 @@ impl<'a> Group<'a> {
 
     fn judge_producer(&self, partition: TopicPartition, batch: &BatchEntry) -> Option<Outcome> {
         let (first, last) = sequences(batch)?;
-        let known = self.producer((partition, batch.producer_id));
+        let known = self.known((partition, batch.producer_id));
         match judge(known, batch.producer_epoch, first, last) {
             Verdict::Next => None,
             Verdict::Duplicate(first_offset) => Some(Outcome::Duplicate { first_offset }),
@@ -358,7 +384,7 @@ impl<'a> Group<'a> {
             return TokenVerdict::Mismatch;
         }
         state.fencing_token = token.clone();
-        self.decided.partitions.insert(partition, state);
+        self.put_partition(partition, state);
         self.write_token(shard, partition, token.clone());
         TokenVerdict::Set
     }
@@ -376,7 +402,7 @@ impl<'a> Group<'a> {
             return;
         }
         state.log_start = log_start;
-        self.decided.partitions.insert(partition, state);
+        self.put_partition(partition, state);
         let command = TailCommand::SetLogStart(log_start);
         let row = TailRow::Command {
             commit_time: self.decided.commit_time,

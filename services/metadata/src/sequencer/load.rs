@@ -2,7 +2,7 @@
 
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_store::{ReadMode, ScanOptions, Store, Transaction, Version};
-use tidelog_types::{GroupNumber, ShardId, Timestamp, TopicPartition};
+use tidelog_types::{GroupNumber, Offset, ShardId, Timestamp, TopicPartition};
 
 use super::error::SequencerError;
 use super::extents::extents_of;
@@ -10,24 +10,33 @@ use super::group::{producer_of, sequences};
 use super::producer::ProducerState;
 use super::state::{ProducerKey, ShardState, read_partition, read_producer};
 use super::view::ShardView;
+use super::window::PartitionView;
 use crate::keyspace::{CheckpointRow, Keyspace, RowError, SentBatch, TailCommand, TailRow};
 
 /// How many tail rows are read in one transaction, so that none grows old.
 const PAGE_ROWS: usize = 1_000;
 
 /// The state and the view of a shard, read from the store at a version not older than `since` (C4).
+///
+/// What the checkpoint has reached is in rows and pages, and is read when it is asked for: so a takeover
+/// costs what is later, however long the log is.
 pub(crate) async fn load(
     store: &dyn Store,
-    keys: Keyspace,
+    mut state: ShardState,
     shard: ShardId,
     since: Version,
 ) -> Result<(ShardState, ShardView), SequencerError> {
-    let mut state = ShardState::new(keys);
+    let keys = state.keys;
     let mut view = ShardView::default();
     let checkpoint = read_checkpoint(store, keys, shard, since).await?;
     state.group = checkpoint.group;
     state.commit_time = checkpoint.commit_time;
-    let mut rest = Some(keys.tail_of(shard));
+    // Where there are no pages yet, the whole tail is read, and the next checkpoint writes them.
+    let mut rest = Some(if checkpoint.is_paged {
+        keys.tail_after(shard, checkpoint.group)
+    } else {
+        keys.tail_of(shard)
+    });
     while let Some(range) = rest.take() {
         let mut transaction = begin_since(store, since).await?;
         let page = transaction
@@ -45,6 +54,7 @@ pub(crate) async fn load(
                 view: &mut view,
                 group,
                 replayed: group > checkpoint.group,
+                is_paged: checkpoint.is_paged,
             };
             replay.row(transaction.as_mut(), row).await?;
         }
@@ -58,6 +68,9 @@ pub(crate) async fn load(
         .into());
     }
     view.group = state.group;
+    if !checkpoint.is_paged {
+        state.changed_partitions.extend(view.partitions());
+    }
     show_loaded_bounds(store, &mut state, &mut view, since).await?;
     Ok((state, view))
 }
@@ -102,6 +115,8 @@ async fn show_loaded_bounds(
 ) -> Result<(), SequencerError> {
     let mut partitions: Vec<TopicPartition> = view.partitions().collect();
     partitions.extend(state.partitions.keys());
+    partitions.sort_unstable();
+    partitions.dedup();
     for some in partitions.chunks(PAGE_ROWS) {
         let mut transaction = begin_since(store, since).await?;
         for partition in some {
@@ -109,7 +124,8 @@ async fn show_loaded_bounds(
                 .load_partition(transaction.as_mut(), *partition)
                 .await?;
             if let Some(loaded) = state.partitions.get(partition) {
-                view.raise(*partition, loaded.log_start, loaded.next);
+                view.open(*partition, || PartitionView::new(loaded))
+                    .raise(loaded.log_start, loaded.next);
             }
         }
     }
@@ -123,6 +139,8 @@ struct Replay<'a> {
     group: GroupNumber,
     /// Whether the row is later than the checkpoint, so that it may change state.
     replayed: bool,
+    /// Whether extents that rows know of are in pages.
+    is_paged: bool,
 }
 
 impl Replay<'_> {
@@ -139,8 +157,14 @@ impl Replay<'_> {
                 manifest,
                 receipt,
             } => {
+                for slice in &manifest.slices {
+                    self.open_view(transaction, slice.partition).await?;
+                }
                 for (partition, extent) in extents_of(&manifest, &receipt.outcomes) {
                     self.view.append(partition, &extent);
+                    if let Some(state) = self.state.partitions.get_mut(&partition) {
+                        state.max_timestamp = state.max_timestamp.max(extent.max_timestamp);
+                    }
                 }
                 if self.replayed {
                     self.manifest(transaction, &manifest, &receipt.outcomes, commit_time)
@@ -148,12 +172,39 @@ impl Replay<'_> {
                 }
             }
             TailRow::Command {
-                partition, command, ..
+                partition,
+                command,
+                commit_time,
             } if self.replayed => {
-                self.command(transaction, partition, command).await?;
+                if self.applies_to(transaction, partition, commit_time).await? {
+                    self.command(partition, command);
+                }
             }
             TailRow::Command { .. } => {}
         }
+        Ok(())
+    }
+
+    /// Begins the partition in the view where its row ends: what lies before is in pages.
+    async fn open_view(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+    ) -> Result<(), SequencerError> {
+        self.state.load_partition(transaction, partition).await?;
+        let mut state = self
+            .state
+            .partitions
+            .get(&partition)
+            .cloned()
+            .unwrap_or_default();
+        if !self.is_paged {
+            state.next = Offset::ZERO;
+            state.log_start = Offset::ZERO;
+            state.max_timestamp = Timestamp::NONE;
+        }
+        self.view
+            .open(partition, || PartitionView::replayed(&state));
         Ok(())
     }
 
@@ -166,7 +217,9 @@ impl Replay<'_> {
     ) -> Result<(), SequencerError> {
         let mut outcomes = outcomes.iter();
         for slice in &manifest.slices {
-            let applies = self.applies_to(transaction, slice.partition).await?;
+            let applies = self
+                .applies_to(transaction, slice.partition, commit_time)
+                .await?;
             for batch in &slice.batches {
                 let Some(Outcome::Accepted { base_offset }) = outcomes.next() else {
                     continue;
@@ -189,7 +242,9 @@ impl Replay<'_> {
                     last_sequence,
                     base_offset: *base_offset,
                 };
+                let expiry = self.state.producer_expiry;
                 let known = self.state.producers.get(&key).cloned().flatten();
+                let known = known.filter(|known| !known.is_expired(commit_time, expiry));
                 let state = ProducerState::accept(known, batch.producer_epoch, sent, commit_time);
                 self.state.producers.insert(key, Some(state));
             }
@@ -197,15 +252,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    async fn command(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        partition: TopicPartition,
-        command: TailCommand,
-    ) -> Result<(), SequencerError> {
-        if !self.applies_to(transaction, partition).await? {
-            return Ok(());
-        }
+    fn command(&mut self, partition: TopicPartition, command: TailCommand) {
         if let Some(state) = self.state.partitions.get_mut(&partition) {
             match command {
                 TailCommand::SetFencingToken(token) => state.fencing_token = token,
@@ -214,7 +261,6 @@ impl Replay<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// The same for a producer's row.
@@ -242,6 +288,7 @@ impl Replay<'_> {
         &mut self,
         transaction: &mut dyn Transaction,
         partition: TopicPartition,
+        commit_time: Timestamp,
     ) -> Result<bool, SequencerError> {
         if self.state.changed_partitions.contains(&partition) {
             return Ok(true);
@@ -251,6 +298,11 @@ impl Replay<'_> {
         let applies = row.is_none_or(|row| row.as_of < self.group);
         if applies {
             self.state.changed_partitions.insert(partition);
+            if let Some(state) = self.state.partitions.get_mut(&partition)
+                && state.since == Timestamp::NONE
+            {
+                state.since = commit_time;
+            }
         }
         Ok(applies)
     }

@@ -2,21 +2,22 @@
 
 use std::collections::HashMap;
 
-use tidelog_format::manifest::Receipt;
+use tidelog_format::manifest::{BatchEntry, Receipt, SliceEntry};
 use tidelog_metadata_api::{
-    CommitAnswer, CommitError, FencingToken, LogError, ReadToken, ShardCommit,
+    BatchCondition, BatchPosition, CommitAnswer, CommitError, FencingToken, LogError, OrderKey,
+    ReadToken, ShardCommit,
 };
 use tidelog_store::{ReadMode, Transaction};
 use tidelog_types::{
     GroupNumber, Incarnation, Offset, SegmentName, SegmentSequence, ShardId, TopicPartition,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::aside::check_commit;
 use super::error::SequencerError;
 use super::group::{Group, TokenVerdict, producer_of};
 use super::state::ShardState;
-use crate::keyspace::{FloorRow, ReceiptRow};
+use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
 
 /// Where an answer that is only a token goes.
 pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
@@ -28,6 +29,8 @@ pub(crate) enum Message {
     Commit {
         commit: ShardCommit,
         reply: oneshot::Sender<Result<CommitAnswer, CommitError>>,
+        /// Its part of the memory of the mailbox, until it is answered.
+        room: OwnedSemaphorePermit,
     },
     /// Set a fencing token.
     SetToken {
@@ -53,6 +56,8 @@ pub(crate) enum Answer {
     Receipt(Receipt, GroupNumber),
     /// The segment's name is dead.
     BelowFloor(SegmentSequence),
+    /// The segment's writer has ended.
+    WriterEnded,
     /// A segment that comes first is not committed.
     Early(SegmentName),
     /// The manifest makes no sense.
@@ -68,6 +73,7 @@ pub(crate) enum Answer {
 pub(crate) struct Known {
     receipts: HashMap<SegmentName, ReceiptRow>,
     floors: HashMap<Incarnation, SegmentSequence>,
+    oldest_live: Option<Incarnation>,
 }
 
 impl Message {
@@ -91,7 +97,8 @@ impl Message {
     /// Sends the answer. Who does not wait for it any more does not matter.
     pub(crate) fn reply(self, answer: Answer, token: ReadToken) {
         match self {
-            Self::Commit { reply, .. } => {
+            Self::Commit { reply, room, .. } => {
+                drop(room);
                 let _ = reply.send(commit_answer(answer, token));
             }
             Self::SetToken { reply, .. }
@@ -137,6 +144,7 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
             token: ReadToken { group, ..token },
         }),
         Answer::BelowFloor(floor) => Err(CommitError::BelowFloor { floor }),
+        Answer::WriterEnded => Err(CommitError::WriterEnded),
         Answer::Early(after) => Err(CommitError::Early { after }),
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
         Answer::Done | Answer::TokenMismatch => Err(CommitError::Unknown),
@@ -202,6 +210,9 @@ impl Known {
             return Ok(());
         }
         // Rule C6: a floor that rises meanwhile makes the group conflict.
+        if self.oldest_live.is_none() {
+            self.oldest_live = Some(read_oldest_live(keys, transaction).await?);
+        }
         let floor = transaction
             .get(&keys.floor(incarnation), ReadMode::Serializable)
             .await?;
@@ -210,6 +221,29 @@ impl Known {
             .insert(incarnation, floor.map(|row| row.floor).unwrap_or_default());
         Ok(())
     }
+}
+
+/// The oldest incarnation whose process may still live. A later rise makes the transaction conflict.
+pub(crate) async fn read_oldest_live(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+) -> Result<Incarnation, SequencerError> {
+    let key = keys.counter(Counter::OldestLiveIncarnation);
+    let value = transaction.get(&key, ReadMode::Serializable).await?;
+    let row = value.map(NumberRow::decode).transpose()?;
+    Ok(Incarnation::new(row.map_or(0, |row| row.0)))
+}
+
+/// About how many bytes of memory a commit takes.
+pub(crate) fn commit_bytes(commit: &ShardCommit) -> usize {
+    let manifest = &commit.manifest;
+    size_of::<Message>()
+        + manifest.slices.len() * size_of::<SliceEntry>()
+        + manifest.batch_count() * size_of::<BatchEntry>()
+        + commit.conditions.len() * size_of::<(BatchPosition, BatchCondition)>()
+        + commit.orders.len() * size_of::<(BatchPosition, OrderKey)>()
+        + commit.dropped.len() * size_of::<BatchPosition>()
+        + commit.after.len() * size_of::<SegmentName>()
 }
 
 /// Decides one member of a group.
@@ -260,6 +294,10 @@ fn decide_commit(
     }
     if let Some(receipt) = group.receipt_of(segment) {
         return Answer::Receipt(receipt.clone(), group.number());
+    }
+    let oldest_live = known.oldest_live;
+    if oldest_live.is_some_and(|oldest| segment.incarnation < oldest) {
+        return Answer::WriterEnded;
     }
     if let Some(floor) = known.floors.get(&segment.incarnation)
         && segment.sequence < *floor

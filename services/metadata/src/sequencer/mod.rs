@@ -14,12 +14,15 @@ mod checkpoint;
 mod error;
 mod extents;
 mod group;
+mod history;
 mod lease;
 mod load;
 mod message;
 mod producer;
 mod state;
+mod tidy;
 mod view;
+mod window;
 
 use std::sync::Arc;
 
@@ -32,18 +35,21 @@ use tidelog_metadata_api::{
 };
 use tidelog_store::Store;
 use tidelog_types::{ClusterGeneration, GroupNumber, Offset, ShardId, TopicPartition};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
 pub(crate) use error::SequencerError;
 pub(crate) use group::Decided;
+pub(crate) use history::History;
 pub(crate) use message::{Answer, Message};
-pub(crate) use view::{PartitionView, ShardView};
+pub(crate) use state::ShardState;
+pub(crate) use view::ShardView;
+pub(crate) use window::{PartitionView, Shown};
 
 use crate::keyspace::Keyspace;
 use crate::metrics::SequencerMetrics;
 use crate::settings::SequencerSettings;
 
-/// Requests that may wait for a sequencer. Each holds a manifest of at most 64 KiB.
+/// Requests that may wait for a sequencer; their bytes are bounded by the settings.
 const MAILBOX_MAX: usize = 1_024;
 
 /// What a sequencer works with.
@@ -65,6 +71,8 @@ pub(crate) struct Sequencer {
     mailbox: mpsc::Sender<Message>,
     view: Arc<RwLock<ShardView>>,
     shown: watch::Receiver<GroupNumber>,
+    room: Arc<Semaphore>,
+    room_bytes: usize,
 }
 
 /// Why a request was not taken into the mailbox.
@@ -83,6 +91,7 @@ impl Sequencer {
         let view = Arc::new(RwLock::new(ShardView::default()));
         let (shown_sender, shown) = watch::channel(GroupNumber::default());
         let supervisor = parts.env.supervisor.clone();
+        let room_bytes = parts.settings.mailbox_bytes.min(Semaphore::MAX_PERMITS);
         let actor = actor::Actor::start(parts, shard, Arc::clone(&view), shown_sender).await?;
         // A panic is recorded by the supervisor, so the handle is of no use.
         drop(supervisor.spawn("sequencer", actor.run(messages)));
@@ -90,6 +99,8 @@ impl Sequencer {
             mailbox,
             view,
             shown,
+            room: Arc::new(Semaphore::new(room_bytes)),
+            room_bytes,
         })
     }
 
@@ -110,16 +121,30 @@ impl Sequencer {
         &self,
         commit: ShardCommit,
     ) -> BoxFuture<'static, Result<CommitAnswer, CommitError>> {
+        let Some(room) = self.room_for(&commit) else {
+            return futures::future::ready(Err(queue_is_full())).boxed();
+        };
         let (reply, answer) = oneshot::channel();
-        match self.take(Message::Commit { commit, reply }) {
+        let message = Message::Commit {
+            commit,
+            reply,
+            room,
+        };
+        match self.take(message) {
             // A dropped reply means that the task has ended without knowing what became of the commit.
             Ok(()) => answer.unwrap_or_else(|_| Err(CommitError::Unknown)).boxed(),
-            Err(NotTaken::Full) => futures::future::ready(Err(CommitError::Unavailable {
-                reason: "the sequencer's queue is full".to_owned(),
-            }))
-            .boxed(),
+            Err(NotTaken::Full) => futures::future::ready(Err(queue_is_full())).boxed(),
             Err(NotTaken::Ended) => futures::future::ready(Err(CommitError::NotOwner)).boxed(),
         }
+    }
+
+    /// Room for a commit's bytes, which it holds until it is answered. One that is larger than all room
+    /// is taken when there is nothing else.
+    fn room_for(&self, commit: &ShardCommit) -> Option<OwnedSemaphorePermit> {
+        let bytes = message::commit_bytes(commit).min(self.room_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        room.ok()
     }
 
     /// Sets a fencing token, in order with commits.
@@ -184,5 +209,12 @@ impl Sequencer {
             .await
             .map(|_| ())
             .map_err(|_| LogError::NotOwner)
+    }
+}
+
+/// Nothing happened: the same commit may be asked for again.
+fn queue_is_full() -> CommitError {
+    CommitError::Unavailable {
+        reason: "the sequencer's queue is full".to_owned(),
     }
 }

@@ -1,5 +1,7 @@
 //! What a partition knows of an idempotent producer (rule C7), and the verdict over a batch.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 use tidelog_format::manifest::sequence_after;
 use tidelog_types::limits::PRODUCER_BATCHES_KEPT;
@@ -18,7 +20,7 @@ pub(crate) enum Verdict {
     OutOfOrder { expected: i32 },
     /// A newer epoch has been seen.
     Fenced { current: ProducerEpoch },
-    /// Nothing is known of the producer, and this is not its first batch.
+    /// Nothing was ever known of the producer, and this is not its first batch.
     Unknown,
 }
 
@@ -30,19 +32,31 @@ pub(crate) struct ProducerState {
     pub(crate) batches: SmallVec<[SentBatch; PRODUCER_BATCHES_KEPT]>,
 }
 
-/// Judges a batch against what is known of its producer, which may be nothing.
+/// What there is to know of a batch's producer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known<'a> {
+    /// Its state.
+    State(&'a ProducerState),
+    /// It has none, since it never had or since it has expired.
+    Expired,
+    /// It has none, and no state in the partition can have expired yet.
+    Never,
+}
+
+/// Judges a batch against what is known of its producer.
+///
+/// A producer that comes back after its state has expired goes on with whatever sequence it is at, as in
+/// Kafka. One that the partition cannot have forgotten must begin at 0: its first batch is on its way.
 pub(crate) fn judge(
-    known: Option<&ProducerState>,
+    known: Known<'_>,
     epoch: ProducerEpoch,
     first_sequence: i32,
     last_sequence: i32,
 ) -> Verdict {
-    let Some(known) = known else {
-        return if first_sequence == 0 {
-            Verdict::Next
-        } else {
-            Verdict::Unknown
-        };
+    let known = match known {
+        Known::State(state) => state,
+        Known::Never if first_sequence != 0 => return Verdict::Unknown,
+        Known::Never | Known::Expired => return Verdict::Next,
     };
     if epoch < known.epoch {
         return Verdict::Fenced {
@@ -96,6 +110,11 @@ impl ProducerState {
         }
     }
 
+    /// Whether it is to be forgotten at `now`.
+    pub(crate) fn is_expired(&self, now: Timestamp, expiry: Duration) -> bool {
+        is_past(self.last_used, now, expiry)
+    }
+
     pub(crate) fn from_row(row: &ProducerRow) -> Self {
         Self {
             epoch: row.epoch,
@@ -103,6 +122,12 @@ impl ProducerState {
             batches: SmallVec::from_slice(&row.batches),
         }
     }
+}
+
+/// Whether a time is `expiry` or more before `now`.
+pub(crate) fn is_past(time: Timestamp, now: Timestamp, expiry: Duration) -> bool {
+    let expiry = i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX);
+    now.as_millis().saturating_sub(time.as_millis()) >= expiry
 }
 
 #[cfg(test)]
@@ -117,6 +142,15 @@ mod tests {
             last_sequence: last,
             base_offset: Offset::new(base),
         }
+    }
+
+    fn judge(
+        known: Option<&ProducerState>,
+        epoch: ProducerEpoch,
+        first: i32,
+        last: i32,
+    ) -> Verdict {
+        super::judge(known.map_or(Known::Never, Known::State), epoch, first, last)
     }
 
     fn after(batches: &[SentBatch]) -> Option<ProducerState> {
@@ -199,9 +233,21 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_producer_must_start_at_zero() {
-        assert_eq!(judge(None, EPOCH, 0, 9), Verdict::Next);
-        assert_eq!(judge(None, EPOCH, 1, 9), Verdict::Unknown);
+    fn a_producer_that_was_never_known_starts_at_zero_and_an_expired_one_anywhere() {
+        assert_eq!(super::judge(Known::Never, EPOCH, 0, 9), Verdict::Next);
+        assert_eq!(super::judge(Known::Never, EPOCH, 1, 9), Verdict::Unknown);
+        assert_eq!(super::judge(Known::Expired, EPOCH, 0, 9), Verdict::Next);
+        assert_eq!(super::judge(Known::Expired, EPOCH, 77, 79), Verdict::Next);
+    }
+
+    #[test]
+    fn a_producer_expires_at_the_time_and_not_a_moment_before() {
+        let state = after(&[sent(0, 4, 0)]).unwrap();
+        let expired = |now, expiry| {
+            state.is_expired(Timestamp::from_millis(now), Duration::from_millis(expiry))
+        };
+        assert!(expired(7, 7) && !expired(6, 7));
+        assert!(!expired(i64::MAX - 1, u64::MAX));
     }
 
     #[test]

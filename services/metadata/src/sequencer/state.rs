@@ -1,6 +1,7 @@
 //! What a sequencer assigns from: the partitions and producers of its shard, as of the last group.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use tidelog_metadata_api::FencingToken;
 use tidelog_store::{ReadMode, Transaction};
@@ -14,19 +15,31 @@ use crate::sequencer::error::SequencerError;
 pub(crate) type ProducerKey = (TopicPartition, ProducerId);
 
 /// A partition as a sequencer works on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionState {
     pub(crate) next: Offset,
     pub(crate) log_start: Offset,
     pub(crate) fencing_token: FencingToken,
+    /// The largest timestamp of all its extents so far.
+    pub(crate) max_timestamp: Timestamp,
+    /// Commit time of its first change; none before it.
+    pub(crate) since: Timestamp,
+}
+
+impl Default for PartitionState {
+    fn default() -> Self {
+        Self::from_row(PartitionRow::default())
+    }
 }
 
 impl PartitionState {
-    fn from_row(row: PartitionRow) -> Self {
+    pub(crate) fn from_row(row: PartitionRow) -> Self {
         Self {
             next: row.next,
             log_start: row.log_start,
             fencing_token: row.fencing_token,
+            max_timestamp: row.max_timestamp,
+            since: row.since,
         }
     }
 }
@@ -35,6 +48,8 @@ impl PartitionState {
 #[derive(Debug)]
 pub(crate) struct ShardState {
     pub(crate) keys: Keyspace,
+    /// How long a producer is remembered after its last batch.
+    pub(crate) producer_expiry: Duration,
     /// The last group that is in this state.
     pub(crate) group: GroupNumber,
     /// The commit time of that group; the next one's is not earlier.
@@ -48,9 +63,10 @@ pub(crate) struct ShardState {
 }
 
 impl ShardState {
-    pub(crate) fn new(keys: Keyspace) -> Self {
+    pub(crate) fn new(keys: Keyspace, producer_expiry: Duration) -> Self {
         Self {
             keys,
+            producer_expiry,
             group: GroupNumber::default(),
             commit_time: Timestamp::default(),
             partitions: HashMap::new(),
@@ -94,12 +110,35 @@ impl ShardState {
         Ok(())
     }
 
-    /// Forgets producers that are safe in their rows, when there are more than `limit`. They are loaded
-    /// again when they come back.
+    /// Forgets producers that are safe in their rows, when there are more than `limit`: down to the
+    /// half of it that was used last. They are loaded again when they come back.
     pub(crate) fn evict_producers(&mut self, limit: usize) {
-        if self.producers.len() > limit {
-            let changed = &self.changed_producers;
-            self.producers.retain(|key, _| changed.contains(key));
+        if self.producers.len() <= limit {
+            return;
+        }
+        let used = |state: &Option<ProducerState>| {
+            state
+                .as_ref()
+                .map_or(i64::MIN, |state| state.last_used.as_millis())
+        };
+        let mut times: Vec<i64> = self.producers.values().map(used).collect();
+        let keep = limit / 2;
+        let newer_than = match times.len().checked_sub(keep + 1) {
+            Some(at) => *times.select_nth_unstable(at).1,
+            None => i64::MIN,
+        };
+        let changed = &self.changed_producers;
+        self.producers
+            .retain(|key, state| changed.contains(key) || used(state) > newer_than);
+    }
+
+    /// Forgets partitions that are safe in their rows, when there are more than `limit`: all that have
+    /// not changed during the checkpoint. They are loaded again when they come back.
+    pub(crate) fn evict_partitions(&mut self, limit: usize) {
+        if self.partitions.len() > limit {
+            let changed = &self.changed_partitions;
+            self.partitions
+                .retain(|partition, _| changed.contains(partition));
         }
     }
 }

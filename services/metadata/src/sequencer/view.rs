@@ -1,155 +1,31 @@
-//! What is durable of a shard, for readers: bounds and extents of each partition.
+//! What is durable of a shard, for readers: bounds and recent extents of each partition, within bounds
+//! of memory (invariant I7).
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use tidelog_format::location::Location;
-use tidelog_metadata_api::{Extent, OffsetAnswer, PartitionBounds};
-use tidelog_types::{
-    BucketId, GroupNumber, Offset, OffsetRange, SegmentName, Timestamp, TopicPartition,
-};
+use tidelog_metadata_api::{Extent, PartitionBounds};
+use tidelog_types::{GroupNumber, Offset, TopicPartition};
 
-/// An extent as it is kept in memory.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    base: u64,
-    next: u64,
-    segment: SegmentName,
-    bucket: BucketId,
-    position: u32,
-    length: u32,
-    crc32c: Option<u32>,
-    max_timestamp: Timestamp,
-    /// The largest timestamp up to and with this entry, so that a search by time can halve.
-    max_timestamp_so_far: Timestamp,
-}
+use super::state::PartitionState;
+use super::window::{ENTRY_BYTES, Evicted, PartitionView};
 
-impl Entry {
-    fn to_extent(self) -> Extent {
-        Extent {
-            offsets: OffsetRange {
-                base: Offset::new(self.base),
-                next: Offset::new(self.next),
-            },
-            location: Location::Segment {
-                bucket: self.bucket,
-                segment: self.segment,
-                position: self.position,
-                length: self.length,
-            },
-            crc32c: self.crc32c,
-            max_timestamp: self.max_timestamp,
-        }
-    }
-}
-
-/// One partition.
-#[derive(Debug, Default)]
-pub(crate) struct PartitionView {
-    log_start: Offset,
-    high_watermark: Offset,
-    entries: Vec<Entry>,
-}
-
-impl PartitionView {
-    /// The bounds. Without open transactions the last stable offset is the high watermark.
-    pub(crate) const fn bounds(&self) -> PartitionBounds {
-        PartitionBounds {
-            log_start: self.log_start,
-            last_stable: self.high_watermark,
-            high_watermark: self.high_watermark,
-        }
-    }
-
-    /// The extents from `offset` on, about `bytes_max` of them, at least one if there is one.
-    pub(crate) fn extents(
-        &self,
-        offset: Offset,
-        bytes_max: u64,
-        extents_max: usize,
-    ) -> Vec<Extent> {
-        let first = self
-            .entries
-            .partition_point(|entry| entry.next <= offset.get());
-        let mut bytes = 0_u64;
-        let mut extents = Vec::new();
-        for entry in &self.entries[first..] {
-            if !extents.is_empty() && (bytes >= bytes_max || extents.len() >= extents_max) {
-                break;
-            }
-            bytes += u64::from(entry.length);
-            extents.push(entry.to_extent());
-        }
-        extents
-    }
-
-    /// The first extent in which a record of `time` or later can be.
-    pub(crate) fn at_time(&self, time: Timestamp) -> OffsetAnswer {
-        let live = self.live();
-        let first = live.partition_point(|entry| entry.max_timestamp_so_far < time);
-        live[first..]
-            .iter()
-            .find(|entry| entry.max_timestamp >= time)
-            .map_or(OffsetAnswer::None, |entry| {
-                OffsetAnswer::Within(entry.to_extent())
-            })
-    }
-
-    /// The first extent with the largest timestamp.
-    pub(crate) fn at_max_timestamp(&self) -> OffsetAnswer {
-        let live = self.live();
-        let Some(largest) = live.iter().map(|entry| entry.max_timestamp).max() else {
-            return OffsetAnswer::None;
-        };
-        live.iter()
-            .find(|entry| entry.max_timestamp == largest)
-            .map_or(OffsetAnswer::None, |entry| {
-                OffsetAnswer::Within(entry.to_extent())
-            })
-    }
-
-    /// Entries that are not wholly below the log start.
-    fn live(&self) -> &[Entry] {
-        let first = self
-            .entries
-            .partition_point(|entry| entry.next <= self.log_start.get());
-        &self.entries[first..]
-    }
-
-    fn append(&mut self, extent: &Extent) {
-        let Location::Segment {
-            bucket,
-            segment,
-            position,
-            length,
-        } = extent.location
-        else {
-            return;
-        };
-        let so_far = self
-            .entries
-            .last()
-            .map_or(Timestamp::NONE, |last| last.max_timestamp_so_far);
-        self.entries.push(Entry {
-            base: extent.offsets.base.get(),
-            next: extent.offsets.next.get(),
-            segment,
-            bucket,
-            position,
-            length,
-            crc32c: extent.crc32c,
-            max_timestamp: extent.max_timestamp,
-            max_timestamp_so_far: so_far.max(extent.max_timestamp),
-        });
-        self.high_watermark = self.high_watermark.max(extent.offsets.next);
-    }
-}
+/// Bytes of memory for the place of an extent in the order of commits.
+const ORDER_BYTES: usize = size_of::<(TopicPartition, u64)>();
 
 /// One shard.
 #[derive(Debug, Default)]
 pub(crate) struct ShardView {
     /// The last group whose effects are in the view.
     pub(crate) group: GroupNumber,
+    /// Changes when partitions are dropped: what was read from rows before is not to be put in after.
+    pub(crate) generation: u64,
     partitions: HashMap<TopicPartition, PartitionView>,
+    /// The extents in memory in the order of their commits; some of them may be gone.
+    order: VecDeque<(TopicPartition, u64)>,
+    extents: usize,
+    unpaged: usize,
+    bytes: usize,
 }
 
 impl ShardView {
@@ -157,34 +33,134 @@ impl ShardView {
         self.partitions.get(&partition)
     }
 
-    /// Adds an extent of a committed manifest.
-    pub(crate) fn append(&mut self, partition: TopicPartition, extent: &Extent) {
-        self.partitions.entry(partition).or_default().append(extent);
+    /// The partition, begun with `new` if it is not there.
+    pub(crate) fn open(
+        &mut self,
+        partition: TopicPartition,
+        new: impl FnOnce() -> PartitionView,
+    ) -> &mut PartitionView {
+        self.partitions.entry(partition).or_insert_with(new)
     }
 
-    /// Sets bounds, which never go back.
+    /// Adds an extent of a committed manifest to a partition that was opened.
+    pub(crate) fn append(&mut self, partition: TopicPartition, extent: &Extent) {
+        let Some(view) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        if let Some(bytes) = view.append(extent) {
+            self.bytes += bytes;
+            self.extents += 1;
+            self.unpaged += 1;
+            self.order.push_back((partition, extent.offsets.base.get()));
+        }
+    }
+
+    /// Shows what a row says of a partition that is not here, unless that would be one too many.
+    pub(crate) fn show_row(
+        &mut self,
+        partition: TopicPartition,
+        row: &PartitionState,
+        partitions_max: usize,
+    ) {
+        let has_room = self.partitions.len() < partitions_max;
+        if let (Entry::Vacant(vacant), true) = (self.partitions.entry(partition), has_room) {
+            vacant.insert(PartitionView::new(row));
+        }
+    }
+
+    /// Sets bounds of a partition that was opened; they never go back.
     pub(crate) fn raise(
         &mut self,
         partition: TopicPartition,
         log_start: Offset,
         high_watermark: Offset,
     ) -> PartitionBounds {
-        let view = self.partitions.entry(partition).or_default();
-        view.log_start = view.log_start.max(log_start);
-        view.high_watermark = view.high_watermark.max(high_watermark);
-        view.bounds()
+        let view = self.partitions.get_mut(&partition);
+        view.map_or_else(PartitionBounds::default, |view| {
+            view.raise(log_start, high_watermark)
+        })
+    }
+
+    /// Takes note of durable pages.
+    pub(crate) fn set_paged(&mut self, partition: TopicPartition, last_base: Offset, next: Offset) {
+        if let Some(view) = self.partitions.get_mut(&partition) {
+            let (_, before) = view.counts();
+            view.set_paged(last_base, next);
+            let (_, after) = view.counts();
+            self.unpaged -= before - after;
+        }
+    }
+
+    /// The partitions that are held.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.partitions.keys().copied()
     }
 
     /// How many extents are held.
-    pub(crate) fn extent_count(&self) -> usize {
-        self.partitions
-            .values()
-            .map(|view| view.entries.len())
-            .sum()
+    pub(crate) const fn extent_count(&self) -> usize {
+        self.extents
     }
 
-    /// The partitions that have extents.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
-        self.partitions.keys().copied()
+    /// How many partitions are held.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Bytes of memory of extents.
+    pub(crate) fn extent_bytes(&self) -> usize {
+        self.bytes + self.order.capacity() * ORDER_BYTES
+    }
+
+    /// About how many of those bytes are of extents that are in no page.
+    pub(crate) const fn unpaged_bytes(&self) -> usize {
+        self.unpaged * (ENTRY_BYTES + ORDER_BYTES)
+    }
+
+    /// Drops the oldest extents that are in pages until at most `bytes_max` are held.
+    pub(crate) fn evict_extents(&mut self, bytes_max: usize) {
+        while self.extent_bytes() > bytes_max {
+            let Some((partition, base)) = self.order.front().copied() else {
+                break;
+            };
+            if let Some(view) = self.partitions.get_mut(&partition) {
+                let before = view.bytes();
+                match view.evict(base) {
+                    Evicted::NotInPage => break,
+                    Evicted::Dropped => self.extents -= 1,
+                    Evicted::Absent => {}
+                }
+                self.bytes -= before - view.bytes();
+            }
+            self.order.pop_front();
+            if self.order.capacity() > 4 * self.order.len().max(1_024) {
+                self.order.shrink_to(2 * self.order.len());
+            }
+        }
+    }
+
+    /// Drops partitions whose rows and pages say all that is known of them, when there are more than
+    /// `partitions_max`: first those without recent extents.
+    pub(crate) fn evict_partitions(
+        &mut self,
+        partitions_max: usize,
+        changed: &HashSet<TopicPartition>,
+    ) {
+        for also_recent in [false, true] {
+            if self.partitions.len() <= partitions_max {
+                return;
+            }
+            let (extents, bytes) = (&mut self.extents, &mut self.bytes);
+            self.partitions.retain(|partition, view| {
+                let (held, unpaged) = view.counts();
+                let stays =
+                    changed.contains(partition) || unpaged > 0 || (held > 0 && !also_recent);
+                if !stays {
+                    *extents -= held;
+                    *bytes -= view.bytes();
+                }
+                stays
+            });
+            self.generation += 1;
+        }
     }
 }

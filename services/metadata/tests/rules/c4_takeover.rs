@@ -34,8 +34,8 @@ async fn a_store_that_reads_older_than_the_lease_is_not_trusted() {
     let stale = taking.begin().await.expect("the store answers");
     old.send_until_answered(&one(1, partition(0), plain(5)))
         .await;
-    // The row of the cluster and the lease are read first, then comes the load.
-    taking.give_at_begin(2, stale);
+    // The row of the cluster, the writers' and the lease are read first, then comes the load.
+    taking.give_at_begin(3, stale);
     let _ = world.try_open_on(&taking).await;
 }
 

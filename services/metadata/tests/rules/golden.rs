@@ -14,10 +14,16 @@ use crate::manifests::{
     WRITER, accepted, at_epoch, duplicate, expect_next, expect_token, one, only, plain, segment,
     sent, token,
 };
-use crate::world::{Run, World, partition, settings};
+use crate::world::{Process, Run, World, partition, settings};
 
-fn file() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rows.txt")
+/// What this version of the program writes.
+const ROWS: &str = "rows.txt";
+/// What was written before there were pages: partitions and checkpoints of version 1.
+const ROWS_WITHOUT_PAGES: &str = "rows-1.txt";
+
+fn file(name: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    std::fs::read_to_string(folder.join(name)).expect("the file is part of the crate")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -67,6 +73,13 @@ fn rows_of(text: &str) -> Vec<(Bytes, Bytes)> {
 /// A history with every kind of row, every outcome and every command.
 async fn history() -> World {
     let world = World::fixed(settings(4));
+    let ended = world.open().await;
+    let writer = ended.register_writer().await.expect("the store answers");
+    for sequence in [4, 9] {
+        let commit = segment(sequence).writer(writer);
+        let commit = commit.slice(partition(2), &[plain(2)]).done();
+        ended.send_until_answered(&commit).await;
+    }
     let process = world.open().await;
     let config = [("retention.ms".to_owned(), "5000".to_owned())].into();
     for name in ["gone", "kept"] {
@@ -145,7 +158,7 @@ async fn rows_are_written_as_the_file_says() {
     }
     let text = text_of(&rows);
     assert_eq!(rows_of(&text), rows);
-    let wanted = std::fs::read_to_string(file()).expect("the file is part of the crate");
+    let wanted = file(ROWS);
     for (line, (got, wanted)) in text.lines().zip(wanted.lines()).enumerate() {
         assert_eq!(got, wanted, "line {}", line + 1);
     }
@@ -154,10 +167,39 @@ async fn rows_are_written_as_the_file_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_with_the_rows_of_the_file_serves_them() {
-    let text = std::fs::read_to_string(file()).expect("the file is part of the crate");
-    let store = MemoryStore::with_rows(MemoryOptions::default(), rows_of(&text));
+    let store = MemoryStore::with_rows(MemoryOptions::default(), rows_of(&file(ROWS)));
+    let process = World::on(store).open().await;
+    assert_eq!(process.log_of(partition(2)).await.len(), 2);
+    serves_the_history(&process).await;
+    assert_eq!(process.register_writer().await.expect("ok").get(), 3);
+}
+
+/// Also after the first checkpoint has written pages for all of it, and another process goes on.
+#[tokio::test(start_paused = true)]
+async fn a_store_without_pages_is_served_and_gets_them() {
+    let rows = rows_of(&file(ROWS_WITHOUT_PAGES));
+    let store = MemoryStore::with_rows(MemoryOptions::default(), rows);
     let world = World::on(store);
     let process = world.open().await;
+    let before = [
+        process.log_of(partition(0)).await,
+        process.log_of(partition(1)).await,
+    ];
+    assert!(world.store.rows(KeyKind::Page).is_empty());
+    tokio::time::advance(std::time::Duration::from_secs(11)).await;
+    process.latest(partition(0)).await.expect("the owner");
+    assert_eq!(world.store.rows(KeyKind::Page).len(), 2);
+    let process = world.open().await;
+    let after = [
+        process.log_of(partition(0)).await,
+        process.log_of(partition(1)).await,
+    ];
+    assert_eq!(after, before);
+    assert!(process.metric("history_reads_total") > 0);
+    serves_the_history(&process).await;
+}
+
+async fn serves_the_history(process: &Process) {
     let run = |base, next, sequence, position, length| Run {
         base,
         next,
@@ -196,5 +238,4 @@ async fn a_store_with_the_rows_of_the_file_serves_them() {
         .await
         .expect("it was deleted softly");
     assert_eq!(topic.config.as_set().len(), 1);
-    assert!(process.register_writer().await.expect("ok").get() == 2);
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidelog_format::manifest::RefusalDetail;
-use tidelog_metadata::keyspace::{KeyKind, Keyspace, PartitionRow, ProducerRow};
+use tidelog_metadata::keyspace::{CheckpointRow, KeyKind, Keyspace, PartitionRow, ProducerRow};
 use tidelog_metadata::{OpenError, SequencerSettings};
-use tidelog_metadata_api::{Log as _, OffsetAnswer, OffsetQuery, PartitionBounds};
+use tidelog_metadata_api::{Log as _, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds};
 use tidelog_store::memory::{CommitFault, Landing, MemoryOptions, MemoryStore};
 use tidelog_types::{ErrorCode, GroupNumber, Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -14,7 +14,7 @@ use crate::manifests::{
     accepted, at_epoch, duplicate, expect_token, one, only, out_of_order, plain, refused, segment,
     sent, token,
 };
-use crate::world::{PARTITIONS, Process, Run, World, partition, settings};
+use crate::world::{PARTITIONS, Process, Run, SHARD, World, partition, settings};
 
 /// Everything that can be asked of the log.
 async fn everything(process: &Process) -> Vec<(PartitionBounds, Vec<Run>, Vec<OffsetAnswer>)> {
@@ -212,6 +212,7 @@ async fn rows_newer_than_the_tail_are_left_as_they_are() {
         next: Offset::new(1),
         log_start: Offset::ZERO,
         fencing_token: token("row"),
+        ..PartitionRow::default()
     };
     let producer_row = ProducerRow {
         as_of: GroupNumber::new(2),
@@ -275,6 +276,10 @@ async fn a_damaged_row_is_an_error_and_never_a_panic() {
     work(&process).await;
     process.latest(partition(0)).await.expect("the owner");
     let rows = world.store.memory.dump();
+    let checkpoint = world.store.rows(KeyKind::Checkpoint).remove(0).1;
+    let checkpoint = CheckpointRow::decode(checkpoint).expect("a good row");
+    let later = Keyspace::default().tail_after(SHARD, checkpoint.group);
+    assert!(rows.iter().any(|(key, _)| later.contains(key)));
     for at in 0..rows.len() {
         let mut damaged = rows.clone();
         let value = damaged[at].1.clone();
@@ -287,20 +292,25 @@ async fn a_damaged_row_is_an_error_and_never_a_panic() {
             let store = MemoryStore::with_rows(MemoryOptions::default(), damaged.clone());
             let other = World::on(store);
             let opened = other.try_open_on(&other.store).await;
-            let is_needed = [
-                KeyKind::Cluster,
-                KeyKind::Lease,
-                KeyKind::Checkpoint,
-                KeyKind::Tail,
-            ]
-            .iter()
-            .any(|needed| *needed as u8 == kind);
+            let is_needed = [KeyKind::Cluster, KeyKind::Lease, KeyKind::Checkpoint]
+                .iter()
+                .any(|needed| *needed as u8 == kind)
+                || later.contains(&damaged[at].0);
             match opened {
                 Err(error) => assert!(matches!(error, OpenError::Row(_)), "{error:?}"),
                 Ok(process) => {
                     assert!(!is_needed, "row {at} is needed to open");
                     let _ = process.send(one(90, partition(1), sent(5, 18, 1))).await;
                     let _ = process.latest(partition(1)).await;
+                    for index in 0..PARTITIONS {
+                        let request = LookupRequest {
+                            partition: partition(index),
+                            offset: Offset::new(8),
+                            bytes_max: u64::MAX,
+                            extents_max: 100,
+                        };
+                        let _ = process.lookup(request).await;
+                    }
                     let failed = process.env.supervisor.failed();
                     let mut failed = Box::pin(failed);
                     assert!(futures::poll!(&mut failed).is_pending(), "row {at}");

@@ -96,6 +96,7 @@ impl Rng for CountingRng {
 pub(crate) struct Process {
     pub(crate) service: MetadataService,
     pub(crate) env: Env,
+    registry: Registry,
 }
 
 impl std::ops::Deref for Process {
@@ -113,6 +114,7 @@ pub(crate) fn settings(checkpoint_manifests: u32) -> SequencerSettings {
         checkpoint_manifests,
         producers_in_memory: 100_000,
         retry: BackoffPolicy::new(Duration::from_millis(1), Duration::from_millis(20), 40),
+        ..SequencerSettings::default()
     }
 }
 
@@ -173,16 +175,21 @@ impl World {
 
     pub(crate) async fn try_open_on(&self, store: &TestStore) -> Result<Process, OpenError> {
         let env = self.env();
+        let mut registry = Registry::default();
         let service = MetadataService::open(OpenOptions {
             env: env.clone(),
             store: Arc::new(store.clone()),
             cluster: ClusterId::from_bytes([9; 16]),
             shards: self.shards,
             sequencer: self.settings,
-            metrics: SequencerMetrics::new(&mut Registry::default()),
+            metrics: SequencerMetrics::new(&mut registry),
         })
         .await?;
-        let process = Process { service, env };
+        let process = Process {
+            service,
+            env,
+            registry,
+        };
         process.create_topic_once().await;
         Ok(process)
     }
@@ -212,6 +219,15 @@ impl Process {
         };
         // It is there already in all processes but the first.
         let _ = self.service.create_topic(topic).await;
+    }
+
+    /// The value of one of the sequencers' metrics.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("it is text");
+        let line = format!("tidelog_sequencer_{name} ");
+        let value = text.lines().find_map(|text| text.strip_prefix(&line));
+        value.expect("a metric").parse().expect("a whole number")
     }
 
     pub(crate) async fn send(&self, commit: ShardCommit) -> Result<CommitAnswer, CommitError> {

@@ -1,0 +1,244 @@
+//! Answers to readers: from what is shown of a shard where that goes back far enough, else from pages of
+//! the store by snapshot. Nothing here passes through the mailbox of a sequencer, save the proof of
+//! ownership that a linearizable answer needs.
+
+use futures::{FutureExt as _, StreamExt as _};
+use tidelog_metadata_api::{
+    Extent, LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
+};
+use tidelog_types::{Offset, OffsetRange, Timestamp, TopicPartition};
+
+use crate::sequencer::{PartitionView, Sequencer, ShardView, Shown};
+use crate::service::Inner;
+
+/// Partitions of one question that are looked up in the store at once.
+const LOOKUPS_AT_ONCE: usize = 16;
+/// How often a row is read anew since partitions were dropped from memory meanwhile.
+const ROW_READS_MAX: usize = 16;
+
+/// What memory says to a lookup.
+enum Looked {
+    /// All there is to say.
+    Answer(Result<LookupAnswer, LogError>),
+    /// The extents are in pages.
+    InPages(PartitionBounds),
+    /// The partition is not in memory.
+    Absent,
+}
+
+impl Inner {
+    /// Where the bytes of many partitions are.
+    pub(crate) async fn locate(
+        &self,
+        requests: &[LookupRequest],
+    ) -> Vec<Result<LookupAnswer, LogError>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut misses = Vec::new();
+        for (at, request) in requests.iter().enumerate() {
+            let answer = self.locate_in_memory(request);
+            if answer.is_none() {
+                let miss = async move { (at, self.locate_one(request).await) };
+                misses.push(miss.boxed());
+            }
+            answers.push(answer);
+        }
+        let mut found = futures::stream::iter(misses).buffer_unordered(LOOKUPS_AT_ONCE);
+        while let Some((at, answer)) = found.next().await {
+            answers[at] = Some(answer);
+        }
+        let answers = answers.into_iter();
+        answers
+            .map(|answer| answer.unwrap_or(Err(LogError::Behind)))
+            .collect()
+    }
+
+    /// The answer that needs no wait, if there is one.
+    fn locate_in_memory(&self, request: &LookupRequest) -> Option<Result<LookupAnswer, LogError>> {
+        let sequencer = self.known_sequencer(request.partition)?;
+        match look(&sequencer.view().read(), request) {
+            Looked::Answer(answer) => Some(answer),
+            Looked::InPages(_) | Looked::Absent => None,
+        }
+    }
+
+    async fn locate_one(&self, request: &LookupRequest) -> Result<LookupAnswer, LogError> {
+        let partition = request.partition;
+        let sequencer = self.sequencer(partition).await?;
+        let looked = look(&sequencer.view().read(), request);
+        let bounds = match looked {
+            Looked::Answer(answer) => return answer,
+            Looked::InPages(bounds) => bounds,
+            Looked::Absent => {
+                let shown = self.shown(sequencer, partition).await?;
+                match judge(&shown, request) {
+                    Some(answer) => return answer,
+                    None => shown.bounds,
+                }
+            }
+        };
+        self.metrics.history_reads.inc();
+        let (offset, bytes_max) = (request.offset, request.bytes_max);
+        let extents = self
+            .history
+            .extents(partition, offset, bytes_max, request.extents_max)
+            .await?;
+        Ok(LookupAnswer { bounds, extents })
+    }
+
+    /// What is shown of a partition. One that is not in memory is read from its row, which is then all
+    /// that is known of it.
+    pub(crate) async fn shown(
+        &self,
+        sequencer: &Sequencer,
+        partition: TopicPartition,
+    ) -> Result<Shown, LogError> {
+        for _ in 0..ROW_READS_MAX {
+            let (generation, shown) = {
+                let view = sequencer.view().read();
+                (
+                    view.generation,
+                    view.partition(partition).map(PartitionView::shown),
+                )
+            };
+            if let Some(shown) = shown {
+                return Ok(shown);
+            }
+            let row = self.history.partition(partition).await?;
+            let mut view = sequencer.view().write();
+            if let Some(now) = view.partition(partition) {
+                return Ok(now.shown());
+            }
+            if view.generation == generation {
+                view.show_row(partition, &row, self.partitions_in_memory);
+                return Ok(PartitionView::new(&row).shown());
+            }
+            // It may have been here and gone between the two looks, and the row with it.
+        }
+        Err(LogError::Behind)
+    }
+
+    /// Resolves an offset.
+    pub(crate) async fn offset(
+        &self,
+        partition: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<OffsetAnswer, LogError> {
+        let sequencer = self.sequencer(partition).await?;
+        if query == OffsetQuery::Latest {
+            sequencer.barrier().await?;
+        }
+        let shown = self.shown(sequencer, partition).await?;
+        let found = match query {
+            OffsetQuery::Earliest => return Ok(OffsetAnswer::Offset(shown.bounds.log_start)),
+            OffsetQuery::Latest => return Ok(OffsetAnswer::Offset(shown.bounds.high_watermark)),
+            OffsetQuery::AtTime(time) => self.at_time(sequencer, partition, shown, time).await?,
+            OffsetQuery::MaxTimestamp => self.at_max_timestamp(sequencer, partition, shown).await?,
+        };
+        Ok(found.map_or(OffsetAnswer::None, OffsetAnswer::Within))
+    }
+
+    /// Memory is asked first, and then the pages before the window as it was at that moment: so nothing
+    /// is between the two, although the window moves on.
+    async fn at_time(
+        &self,
+        sequencer: &Sequencer,
+        partition: TopicPartition,
+        shown: Shown,
+        time: Timestamp,
+    ) -> Result<Option<Extent>, LogError> {
+        let (shown, recent) = in_memory(sequencer, partition, shown, |view| view.at_time(time));
+        let old = before_window(&shown);
+        if old.base < old.next && shown.max_before >= time {
+            self.metrics.history_reads.inc();
+            let found = self.history.at_time(partition, old, time).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(recent)
+    }
+
+    async fn at_max_timestamp(
+        &self,
+        sequencer: &Sequencer,
+        partition: TopicPartition,
+        shown: Shown,
+    ) -> Result<Option<Extent>, LogError> {
+        let (shown, recent) =
+            in_memory(sequencer, partition, shown, PartitionView::at_max_timestamp);
+        let old = before_window(&shown);
+        let is_later = |extent: &Extent| extent.max_timestamp > shown.max_before;
+        if old.base >= old.next || recent.as_ref().is_some_and(is_later) {
+            return Ok(recent);
+        }
+        self.metrics.history_reads.inc();
+        let largest = shown.max_before;
+        let found = self.history.at_time(partition, old, largest).await?;
+        if let Some(found) = found.filter(|extent| extent.max_timestamp == largest) {
+            return Ok(Some(found));
+        }
+        // The largest of all lies before the log start: it is not known where the largest that is left is.
+        let old = self.history.at_max_timestamp(partition, old).await?;
+        Ok(match (old, recent) {
+            (Some(old), Some(recent)) if recent.max_timestamp > old.max_timestamp => Some(recent),
+            (old, recent) => old.or(recent),
+        })
+    }
+}
+
+/// Looks a request up in memory.
+fn look(view: &ShardView, request: &LookupRequest) -> Looked {
+    let Some(partition) = view.partition(request.partition) else {
+        return Looked::Absent;
+    };
+    let shown = partition.shown();
+    if let Some(answer) = judge(&shown, request) {
+        return Looked::Answer(answer);
+    }
+    let bounds = shown.bounds;
+    if request.offset < shown.window_base {
+        return Looked::InPages(bounds);
+    }
+    let extents = partition.extents(request.offset, request.bytes_max, request.extents_max);
+    Looked::Answer(Ok(LookupAnswer { bounds, extents }))
+}
+
+/// The answer to a request that needs no extents.
+fn judge(shown: &Shown, request: &LookupRequest) -> Option<Result<LookupAnswer, LogError>> {
+    let bounds = shown.bounds;
+    if request.extents_max == 0 || request.offset == bounds.high_watermark {
+        let extents = Vec::new();
+        return Some(Ok(LookupAnswer { bounds, extents }));
+    }
+    let valid = OffsetRange {
+        base: bounds.log_start,
+        next: bounds.high_watermark,
+    };
+    if valid.contains(request.offset) {
+        return None;
+    }
+    let offset = request.offset;
+    Some(Err(LogError::OffsetOutOfRange { offset, valid }))
+}
+
+/// What memory finds, and where its window began at that moment.
+fn in_memory(
+    sequencer: &Sequencer,
+    partition: TopicPartition,
+    shown: Shown,
+    find: impl FnOnce(&PartitionView) -> Option<Extent>,
+) -> (Shown, Option<Extent>) {
+    let view = sequencer.view().read();
+    match view.partition(partition) {
+        Some(view) => (view.shown(), find(view)),
+        None => (shown, None),
+    }
+}
+
+/// The offsets that are in the log and not in memory.
+fn before_window(shown: &Shown) -> OffsetRange {
+    OffsetRange {
+        base: shown.bounds.log_start,
+        next: shown.window_base.max(Offset::ZERO),
+    }
+}

@@ -1,0 +1,267 @@
+//! Old extents, read from pages of the store by snapshot: the sequencer's task has no part in it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_metadata_api::{Extent, LogError};
+use tidelog_store::{ReadMode, ScanOptions, Store};
+use tidelog_types::{Offset, OffsetRange, Timestamp, TopicPartition};
+
+use super::state::PartitionState;
+use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
+use crate::numbers::log_error;
+
+/// Pages after the first that one answer looks into.
+const PAGES_AHEAD: usize = 7;
+/// Pages that are read at once where a search by time has to go on page by page.
+const PAGES_SCANNED: usize = 128;
+/// How often that is done for one search.
+const SCANS_MAX: usize = 64;
+
+/// Reads rows and pages of partitions.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    store: Arc<dyn Store>,
+    keys: Keyspace,
+}
+
+/// Where a search went.
+enum Found {
+    Here(Extent),
+    /// Up to here there was none.
+    NotBefore(Offset),
+}
+
+impl History {
+    pub(crate) fn new(store: Arc<dyn Store>, keys: Keyspace) -> Self {
+        Self { store, keys }
+    }
+
+    /// What the row of a partition says.
+    pub(crate) async fn partition(
+        &self,
+        partition: TopicPartition,
+    ) -> Result<PartitionState, LogError> {
+        let mut transaction = self.store.begin().await.map_err(log_error)?;
+        let key = self.keys.partition(partition);
+        let value = transaction.get(&key, ReadMode::Snapshot).await;
+        let row = value
+            .map_err(log_error)?
+            .map(PartitionRow::decode)
+            .transpose();
+        let row = row.map_err(|error| damaged(&error))?;
+        Ok(PartitionState::from_row(row.unwrap_or_default()))
+    }
+
+    /// The extents from `offset` on, which is in a page; about `bytes_max` of them, at least one.
+    pub(crate) async fn extents(
+        &self,
+        partition: TopicPartition,
+        offset: Offset,
+        bytes_max: u64,
+        extents_max: usize,
+    ) -> Result<Vec<Extent>, LogError> {
+        let page = self.page_with(partition, offset).await?;
+        let mut taking = Taking {
+            next: offset,
+            bytes: 0,
+            extents: Vec::new(),
+        };
+        taking.take(page.extents, bytes_max, extents_max);
+        if !taking.is_done(bytes_max, extents_max) {
+            for page in self.pages_after(partition, offset, PAGES_AHEAD).await? {
+                taking.take(page.extents, bytes_max, extents_max);
+            }
+        }
+        Ok(taking.extents)
+    }
+
+    /// The page that has an offset: the last one that begins at or before it.
+    async fn page_with(
+        &self,
+        partition: TopicPartition,
+        offset: Offset,
+    ) -> Result<PageRow, LogError> {
+        let mut transaction = self.store.begin().await.map_err(log_error)?;
+        let range = self.keys.pages_until(partition, offset);
+        let options = ScanOptions::limit(1).backward().snapshot();
+        let found = transaction.scan(range, options).await.map_err(log_error)?;
+        let page = found.rows.into_iter().next().map(decode).transpose()?;
+        let has_offset = |page: &PageRow| {
+            let offsets = page.offsets();
+            offsets.is_some_and(|offsets| offsets.contains(offset))
+        };
+        page.filter(has_offset).ok_or_else(|| LogError::Corrupt {
+            reason: format!("no page has offset `{offset}` of partition `{partition}`"),
+        })
+    }
+
+    async fn pages_after(
+        &self,
+        partition: TopicPartition,
+        offset: Offset,
+        count: usize,
+    ) -> Result<Vec<PageRow>, LogError> {
+        let mut transaction = self.store.begin().await.map_err(log_error)?;
+        let range = self.keys.pages_after(partition, offset);
+        let options = ScanOptions::limit(count).snapshot();
+        let found = transaction.scan(range, options).await.map_err(log_error)?;
+        found.rows.into_iter().map(decode).collect()
+    }
+
+    /// The first extent of `offsets` in which a record of `time` or later can be. If the largest
+    /// timestamps lie before `offsets`, a halving search finds nothing, and pages are read one by one;
+    /// after very many the answer is the place reached: what is sought is not before it.
+    pub(crate) async fn at_time(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+        time: Timestamp,
+    ) -> Result<Option<Extent>, LogError> {
+        let (mut low, mut high) = (offsets.base, offsets.next);
+        while low < high {
+            let middle = Offset::new(low.get() + (high.get() - low.get()) / 2);
+            let page = self.page_with(partition, middle).await?;
+            let Some(covered) = page.offsets() else {
+                break;
+            };
+            if page.max_before >= time {
+                if covered.base <= low {
+                    break;
+                }
+                high = covered.base;
+            } else if page
+                .extents
+                .iter()
+                .any(|extent| extent.max_timestamp >= time)
+            {
+                low = low.max(covered.base);
+                break;
+            } else {
+                low = covered.next;
+            }
+        }
+        if low >= offsets.next {
+            return Ok(None);
+        }
+        let offsets = OffsetRange {
+            base: low,
+            next: offsets.next,
+        };
+        let is_late = |extent: &Extent| extent.max_timestamp >= time;
+        let from = self.scan(partition, offsets, is_late).await?;
+        match from {
+            Found::Here(extent) => Ok(Some(extent)),
+            Found::NotBefore(next) if next >= offsets.next => Ok(None),
+            Found::NotBefore(next) => {
+                let page = self.page_with(partition, next).await?;
+                Ok(page
+                    .extents
+                    .into_iter()
+                    .find(|extent| extent.offsets.contains(next)))
+            }
+        }
+    }
+
+    /// The first extent of `offsets` with the largest timestamp of those looked at, which are all but
+    /// of a very long log.
+    pub(crate) async fn at_max_timestamp(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+    ) -> Result<Option<Extent>, LogError> {
+        let mut best: Option<Extent> = None;
+        let keep_best = |extent: &Extent| {
+            let is_better = best
+                .as_ref()
+                .is_none_or(|best| extent.max_timestamp > best.max_timestamp);
+            if is_better {
+                best = Some(extent.clone());
+            }
+            false
+        };
+        self.scan(partition, offsets, keep_best).await?;
+        Ok(best)
+    }
+
+    /// Looks at the extents of `offsets` in order, within a bound.
+    async fn scan(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+        mut is_wanted: impl FnMut(&Extent) -> bool + Send,
+    ) -> Result<Found, LogError> {
+        if offsets.base >= offsets.next {
+            return Ok(Found::NotBefore(offsets.next));
+        }
+        let mut pages = vec![self.page_with(partition, offsets.base).await?];
+        let mut next = offsets.base;
+        for _ in 0..SCANS_MAX {
+            let mut last = None;
+            for page in pages {
+                last = page.offsets().map(|offsets| offsets.base);
+                for extent in page.extents {
+                    if extent.offsets.next <= next {
+                        continue;
+                    }
+                    if extent.offsets.base >= offsets.next {
+                        return Ok(Found::NotBefore(offsets.next));
+                    }
+                    next = extent.offsets.next;
+                    if is_wanted(&extent) {
+                        return Ok(Found::Here(extent));
+                    }
+                }
+            }
+            let Some(last) = last.filter(|_| next < offsets.next) else {
+                return Ok(Found::NotBefore(offsets.next));
+            };
+            pages = self.pages_after(partition, last, PAGES_SCANNED).await?;
+        }
+        Ok(Found::NotBefore(next))
+    }
+}
+
+/// Gathers extents for an answer.
+struct Taking {
+    next: Offset,
+    bytes: u64,
+    extents: Vec<Extent>,
+}
+
+impl Taking {
+    fn is_done(&self, bytes_max: u64, extents_max: usize) -> bool {
+        !self.extents.is_empty() && (self.bytes >= bytes_max || self.extents.len() >= extents_max)
+    }
+
+    /// Pages may overlap: what was taken already is passed over.
+    fn take(&mut self, extents: Vec<Extent>, bytes_max: u64, extents_max: usize) {
+        for extent in extents {
+            if self.is_done(bytes_max, extents_max) || extent.offsets.base > self.next {
+                return;
+            }
+            if extent.offsets.next > self.next {
+                self.next = extent.offsets.next;
+                self.bytes += u64::from(extent.byte_count());
+                self.extents.push(extent);
+            }
+        }
+    }
+}
+
+fn decode((key, value): (Bytes, Bytes)) -> Result<PageRow, LogError> {
+    let base = Keyspace::page_base(&key).ok_or_else(|| {
+        damaged(&RowError {
+            kind: "page",
+            what: "its key is too short",
+        })
+    })?;
+    PageRow::decode(base, value).map_err(|error| damaged(&error))
+}
+
+/// What a damaged row means to whoever asked.
+fn damaged(error: &RowError) -> LogError {
+    LogError::Corrupt {
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,240 @@
+//! Deletes rows that nobody needs any more: receipts and floors of writers that have ended, receipts
+//! below a floor, producers that have expired.
+//!
+//! After each checkpoint some small transactions, one after each of the groups that follow, go on where
+//! the last one stopped. Without groups there are none, so that an idle shard does nothing.
+
+use bytes::Bytes;
+use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store, Transaction};
+use tidelog_types::{Incarnation, SegmentSequence, ShardId, Timestamp};
+
+use super::error::SequencerError;
+use super::lease::Lease;
+use super::message::read_oldest_live;
+use super::state::ShardState;
+use crate::keyspace::{EndedWriterRow, FloorRow, KeyKind, Keyspace, ProducerRow, RowError};
+
+/// Rows that one transaction looks at.
+const ROWS: usize = 1_000;
+/// Transactions after one checkpoint. A checkpoint comes after at most 2,000 receipts and some thousand
+/// producers, so that more goes than comes.
+const STEPS: u32 = 16;
+/// The owner of this shard does it for the whole cluster.
+const SHARD: ShardId = ShardId::new(0);
+/// Expired producers are looked for this many times within the time in which one expires.
+const PRODUCER_PASSES: i64 = 8;
+
+/// What is looked for now.
+#[derive(Clone, Copy, Debug, Default)]
+enum Phase {
+    #[default]
+    Receipts,
+    Floors,
+    Producers,
+}
+
+/// How far the search has come. It is in memory only: another owner begins anew, and finds less.
+#[derive(Debug, Default)]
+pub(crate) struct Tidy {
+    steps_left: u32,
+    phase: Phase,
+    /// Where the next step goes on in the rows of its phase.
+    rest: Option<KeyRange>,
+    producers_due: Option<Timestamp>,
+}
+
+/// What one step found.
+#[derive(Debug, Default)]
+struct Found {
+    deletes: Vec<Bytes>,
+    puts: Vec<(Bytes, Bytes)>,
+    rest: Option<KeyRange>,
+}
+
+impl Tidy {
+    /// Allows some steps: a checkpoint is complete.
+    pub(crate) fn begin(&mut self) {
+        self.steps_left = STEPS;
+    }
+
+    /// Looks at some rows and deletes those that may go; returns how many.
+    pub(crate) async fn step(
+        &mut self,
+        store: &dyn Store,
+        lease: &Lease,
+        state: &ShardState,
+    ) -> Result<u64, SequencerError> {
+        if self.steps_left == 0 || lease.shard != SHARD {
+            return Ok(0);
+        }
+        self.steps_left -= 1;
+        let mut transaction = store.begin().await?;
+        lease.check(transaction.as_mut()).await?;
+        let found = match self.phase {
+            Phase::Receipts => self.receipts(transaction.as_mut(), state.keys).await?,
+            Phase::Floors => self.floors(transaction.as_mut(), state.keys).await?,
+            Phase::Producers => self.producers(transaction.as_mut(), state).await?,
+        };
+        let deleted = u64::try_from(found.deletes.len()).unwrap_or(u64::MAX);
+        if deleted > 0 {
+            for key in found.deletes {
+                transaction.delete(key);
+            }
+            for (key, value) in found.puts {
+                transaction.put(key, value);
+            }
+            transaction.commit().await?;
+        }
+        self.rest = found.rest;
+        if self.rest.is_none() {
+            self.next_phase(state);
+        }
+        Ok(deleted)
+    }
+
+    fn next_phase(&mut self, state: &ShardState) {
+        self.phase = match self.phase {
+            Phase::Receipts => Phase::Floors,
+            Phase::Floors => Phase::Producers,
+            Phase::Producers => {
+                // All was looked at: the next checkpoint begins anew.
+                self.steps_left = 0;
+                Phase::Receipts
+            }
+        };
+        let now = state.commit_time;
+        if matches!(self.phase, Phase::Producers) {
+            if self.producers_due.is_some_and(|due| now < due) {
+                self.steps_left = 0;
+                self.phase = Phase::Receipts;
+                return;
+            }
+            let expiry = i64::try_from(state.producer_expiry.as_millis()).unwrap_or(i64::MAX);
+            let due = now.as_millis().saturating_add(expiry / PRODUCER_PASSES);
+            self.producers_due = Some(Timestamp::from_millis(due));
+        }
+    }
+
+    /// Rule C5: a receipt goes only in a transaction that sees the floor of its incarnation above its
+    /// sequence. Floors and the oldest live incarnation are read serializably here.
+    async fn receipts(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        keys: Keyspace,
+    ) -> Result<Found, SequencerError> {
+        let oldest_live = read_oldest_live(keys, transaction).await?;
+        let range = self
+            .rest
+            .take()
+            .unwrap_or_else(|| keys.all(KeyKind::Receipt));
+        let options = ScanOptions::limit(ROWS).snapshot();
+        let page = transaction.scan(range.clone(), options).await?;
+        let mut found = Found {
+            rest: page.next(&range, options.direction),
+            ..Found::default()
+        };
+        let mut writer: Option<(Incarnation, SegmentSequence)> = None;
+        let mut highest: Option<(Incarnation, SegmentSequence)> = None;
+        for (key, _) in page.rows {
+            let segment = Keyspace::receipt_segment(&key).ok_or(RowError {
+                kind: "receipt",
+                what: "its key is too short",
+            })?;
+            let incarnation = segment.incarnation;
+            let has_ended = incarnation < oldest_live;
+            if !has_ended && writer.is_none_or(|(seen, _)| seen != incarnation) {
+                let floor = read_floor(keys, transaction, incarnation).await?;
+                writer = Some((incarnation, floor));
+            }
+            if !has_ended && writer.is_some_and(|(_, floor)| segment.sequence >= floor) {
+                // The rest of this writer stays, and those after it are looked at next.
+                let next = Incarnation::new(incarnation.get().saturating_add(1));
+                found.rest = Some(keys.receipts_from(next));
+                break;
+            }
+            if has_ended {
+                if let Some(done) = highest.filter(|(seen, _)| *seen != incarnation) {
+                    found.puts.extend(ended(keys, transaction, done).await?);
+                }
+                highest = Some((incarnation, segment.sequence));
+            }
+            found.deletes.push(key);
+        }
+        if let Some(done) = highest {
+            found.puts.extend(ended(keys, transaction, done).await?);
+        }
+        Ok(found)
+    }
+
+    /// Floors of writers that have ended: whatever they send is refused without them.
+    async fn floors(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        keys: Keyspace,
+    ) -> Result<Found, SequencerError> {
+        let oldest_live = read_oldest_live(keys, transaction).await?;
+        let range = keys.floors_below(oldest_live);
+        let options = ScanOptions::limit(ROWS).snapshot();
+        let page = transaction.scan(range.clone(), options).await?;
+        Ok(Found {
+            rest: page.next(&range, options.direction),
+            deletes: page.rows.into_iter().map(|(key, _)| key).collect(),
+            puts: Vec::new(),
+        })
+    }
+
+    /// Producers that have expired, of all shards. The rows are read serializably: if an owner writes
+    /// one anew, the deletion conflicts.
+    async fn producers(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        state: &ShardState,
+    ) -> Result<Found, SequencerError> {
+        let all = || state.keys.all(KeyKind::Producer);
+        let range = self.rest.take().unwrap_or_else(all);
+        let options = ScanOptions::limit(ROWS);
+        let page = transaction.scan(range.clone(), options).await?;
+        let mut found = Found {
+            rest: page.next(&range, options.direction),
+            ..Found::default()
+        };
+        for (key, value) in page.rows {
+            let Ok(row) = ProducerRow::decode(value) else {
+                // Whoever needs it will say so.
+                continue;
+            };
+            let known = super::producer::ProducerState::from_row(&row);
+            // What has changed since is written by the next checkpoint, over the row or over its absence.
+            let is_newer = Keyspace::producer_of(&key)
+                .is_none_or(|key| state.changed_producers.contains(&key));
+            if !is_newer && known.is_expired(state.commit_time, state.producer_expiry) {
+                found.deletes.push(key);
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn read_floor(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+    incarnation: Incarnation,
+) -> Result<SegmentSequence, SequencerError> {
+    let key = keys.floor(incarnation);
+    let value = transaction.get(&key, ReadMode::Serializable).await?;
+    let row = value.map(FloorRow::decode).transpose()?;
+    Ok(row.map(|row| row.floor).unwrap_or_default())
+}
+
+/// What stays of a writer whose receipts go: whoever looks for its orphans needs to know how far it came.
+async fn ended(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+    (incarnation, highest): (Incarnation, SegmentSequence),
+) -> Result<Option<(Bytes, Bytes)>, SequencerError> {
+    let key = keys.ended_writer(incarnation);
+    let value = transaction.get(&key, ReadMode::Serializable).await?;
+    let before = value.map(EndedWriterRow::decode).transpose()?;
+    let is_higher = before.is_none_or(|row| row.highest < highest);
+    Ok(is_higher.then(|| (key, EndedWriterRow { highest }.encode())))
+}
