@@ -1,0 +1,50 @@
+//! What the allocator does with memory that was freed.
+//!
+//! glibc gives free memory at the end of a heap back to the system as soon as there are a few megabytes of
+//! it. A broker frees a segment's bytes and takes as many for the next one, many times a second: each page
+//! would go back, come again and be cleared in between, which costs more than a quarter of all CPU that
+//! producing takes. glibc learns how much to keep from the largest block that was ever mapped for itself
+//! and freed; so it is shown one at the start. The block is never touched, and other allocators do not
+//! mind.
+
+use std::hint::black_box;
+
+/// glibc learns nothing from larger blocks than 32 MiB, its own header included. It keeps twice as much
+/// for each heap as was shown, within what that heap has had in use at once.
+const SHOWN_BYTES: usize = 31 * 1024 * 1024;
+
+/// Has freed memory kept for the next use.
+pub(super) fn keep_freed_memory() {
+    drop(black_box(Vec::<u8>::with_capacity(SHOWN_BYTES)));
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    /// Pages that this thread has touched for the first time.
+    fn faults() -> u64 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').nth(7).unwrap().parse().unwrap()
+    }
+
+    /// Takes and frees 40 MiB, in pieces like those that batches come in.
+    fn use_and_free() {
+        let pieces: Vec<Vec<u8>> = (0..40).map(|_| vec![1; 1024 * 1024]).collect();
+        drop(black_box(pieces));
+    }
+
+    #[test]
+    fn memory_that_was_freed_is_used_again_without_asking_the_system() {
+        keep_freed_memory();
+        use_and_free();
+        let before = faults();
+        for _ in 0..5 {
+            use_and_free();
+        }
+        let pages = 5 * 40 * 256;
+        let taken = faults() - before;
+        assert!(taken < pages / 10, "{taken} of {pages} pages came anew");
+    }
+}
