@@ -8,7 +8,7 @@ use tidelog_metadata_api::Log as _;
 use tidelog_types::{ErrorCode, ProducerEpoch};
 
 use crate::manifests::{
-    accepted, at_epoch, duplicate, one, only, out_of_order, refused, segment, sent,
+    accepted, at_epoch, duplicate, one, only, out_of_order, plain, refused, segment, sent,
 };
 use crate::world::{Process, World, partition, settings};
 
@@ -208,4 +208,86 @@ async fn producer_ids_and_incarnations_are_never_given_out_twice() {
     assert_eq!(ids.len(), count);
     assert!(writers.is_sorted_by(|a, b| a < b));
     assert!(ids[0] >= 0, "idempotent producers have ids from 0");
+}
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
+
+/// As Kafka forgets a producer after `producer.id.expiration.ms`: its retry is no duplicate any more,
+/// and it goes on with the sequence that it is at.
+#[tokio::test(start_paused = true)]
+async fn a_producer_is_forgotten_a_day_after_its_last_batch() {
+    for (settings, restarts) in [(settings(u32::MAX), false), (settings(1), true)] {
+        let world = World::with(settings);
+        let mut process = world.open().await;
+        let mut send = 0;
+        let table = [
+            (0, sent(1, 0, 1), accepted(0)),
+            (0, sent(2, 0, 1), accepted(1)),
+            (DAY_MILLIS - 1, sent(1, 0, 1), duplicate(0)),
+            (0, sent(1, 1, 1), accepted(2)),
+            (0, sent(2, 7, 1), out_of_order(1)),
+            // The first has sent a moment ago, the second is as old as is needed.
+            (1, sent(2, 0, 1), accepted(3)),
+            (0, sent(1, 2, 1), accepted(4)),
+            (DAY_MILLIS, sent(2, 57, 2), accepted(5)),
+            (0, sent(2, 57, 2), duplicate(5)),
+            (0, sent(2, 59, 1), accepted(7)),
+            (0, sent(1, 3, 1), accepted(8)),
+        ];
+        for (later, batch, outcome) in table {
+            world.clock.jump_wall(later);
+            send += 1;
+            let answer = process.send(one(send, partition(0), batch)).await;
+            let context = format!("{send}: {batch:?}, restarts {restarts}");
+            assert_eq!(only(&answer.expect("the owner")), outcome, "{context}");
+            if restarts {
+                process.latest(partition(0)).await.expect("the owner");
+                process = world.open().await;
+            }
+        }
+    }
+}
+
+/// What the partition cannot have forgotten it never knew: the batches in front are still on their way.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_is_new_to_a_young_partition_starts_at_zero() {
+    let (world, process) = World::opened().await;
+    let unknown = refused(ErrorCode::UnknownProducer, RefusalDetail::None);
+    let answer = process.send(one(1, partition(0), sent(1, 5, 1))).await;
+    assert_eq!(only(&answer.expect("the owner")), unknown);
+    let answer = process.send(one(2, partition(0), plain(1))).await;
+    assert_eq!(only(&answer.expect("the owner")), accepted(0));
+    for (later, outcome) in [(DAY_MILLIS - 1, unknown), (1, accepted(1))] {
+        world.clock.jump_wall(later);
+        let sequence = 3 + u64::try_from(later).expect("positive");
+        let answer = process.send(one(sequence, partition(0), sent(1, 5, 1)));
+        assert_eq!(only(&answer.await.expect("the owner")), outcome, "{later}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_expired_producers_are_deleted_and_those_of_others_stay() {
+    let world = World::with(settings(2));
+    let process = world.open().await;
+    for producer in 1..=10_u64 {
+        let batch = sent(producer.cast_signed(), 0, 1);
+        process
+            .send_until_answered(&one(producer, partition(0), batch))
+            .await;
+    }
+    process.latest(partition(0)).await.expect("the owner");
+    assert_eq!(world.store.rows(KeyKind::Producer).len(), 10);
+    world.clock.jump_wall(DAY_MILLIS);
+    for sequence in 11..30 {
+        let batch = match sequence {
+            11 => sent(3, 0, 1),
+            _ => plain(1),
+        };
+        process
+            .send_until_answered(&one(sequence, partition(0), batch))
+            .await;
+    }
+    assert_eq!(world.store.rows(KeyKind::Producer).len(), 1);
+    let again = process.send(one(40, partition(0), sent(3, 0, 1))).await;
+    assert_eq!(only(&again.expect("the owner")), duplicate(10));
 }

@@ -70,9 +70,8 @@ fn rows_of(text: &str) -> Vec<(Bytes, Bytes)> {
     text.lines().map(row).collect()
 }
 
-/// A history with every kind of row, every outcome and every command.
-async fn history() -> World {
-    let world = World::fixed(settings(4));
+/// A process that comes before the others, so that its writer has ended.
+async fn begin_and_end(world: &World) {
     let ended = world.open().await;
     let writer = ended.register_writer().await.expect("the store answers");
     for sequence in [4, 9] {
@@ -80,6 +79,12 @@ async fn history() -> World {
         let commit = commit.slice(partition(2), &[plain(2)]).done();
         ended.send_until_answered(&commit).await;
     }
+}
+
+/// A history with every kind of row, every outcome and every command.
+async fn history() -> World {
+    let world = World::fixed(settings(4));
+    begin_and_end(&world).await;
     let process = world.open().await;
     let config = [("retention.ms".to_owned(), "5000".to_owned())].into();
     for name in ["gone", "kept"] {

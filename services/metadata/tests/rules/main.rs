@@ -18,4 +18,5 @@ mod c8_conditions;
 mod c8_orders;
 mod c9_linearizable;
 mod catalogue;
+mod history;
 mod restart;

@@ -1,0 +1,490 @@
+//! Memory has only the recent extents; older ones are read from pages, and nobody can tell the two
+//! apart but by the numbers.
+
+use std::time::Duration;
+
+use tidelog_env::{Rng as _, SeededRng};
+use tidelog_format::manifest::BatchEntry;
+use tidelog_metadata::SequencerSettings;
+use tidelog_metadata::keyspace::{KeyKind, Keyspace, PageRow};
+use tidelog_metadata_api::{
+    CommitError, Log as _, LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery,
+    PartitionBounds, ShardCommit,
+};
+use tidelog_store::memory::{CommitFault, Landing, MemoryOptions, MemoryStore};
+use tidelog_types::limits::STORE_VALUE_BYTES_MAX;
+use tidelog_types::{Incarnation, Offset, SegmentSequence, Timestamp, TopicNumber, TopicPartition};
+
+use crate::manifests::{accepted, expect_token, one, only, plain, segment, sent, token};
+use crate::world::{PARTITIONS, Process, Run, SHARD, World, partition, settings};
+
+fn at_time(records: u32, millis: i64) -> BatchEntry {
+    BatchEntry {
+        max_timestamp: Timestamp::from_millis(millis),
+        ..plain(records)
+    }
+}
+
+/// Memory for about this many extents, and a checkpoint after as many manifests as said.
+fn small(extents: usize, checkpoint_manifests: u32) -> SequencerSettings {
+    SequencerSettings {
+        extent_bytes: extents * 100,
+        ..settings(checkpoint_manifests)
+    }
+}
+
+fn request(partition: TopicPartition, offset: u64) -> LookupRequest {
+    LookupRequest {
+        partition,
+        offset: Offset::new(offset),
+        bytes_max: 300,
+        extents_max: 10,
+    }
+}
+
+/// All that can be asked of a partition: its log from each offset, and each time.
+#[derive(Debug, PartialEq)]
+struct Everything {
+    bounds: PartitionBounds,
+    log: Vec<Run>,
+    firsts: Vec<Result<Offset, LogError>>,
+    times: Vec<OffsetAnswer>,
+}
+
+async fn everything(process: &Process, partition: TopicPartition) -> Everything {
+    let bounds = process.bounds_of(partition).await;
+    let mut firsts = Vec::new();
+    for offset in 0..=bounds.high_watermark.get() + 1 {
+        let answer = process.lookup(request(partition, offset)).await;
+        let first = |answer: LookupAnswer| {
+            let first = answer.extents.first().map(|extent| extent.offsets.base);
+            first.unwrap_or(answer.bounds.high_watermark)
+        };
+        firsts.push(answer.map(first));
+    }
+    let mut times = Vec::new();
+    let queries = (0..120).map(|time| OffsetQuery::AtTime(Timestamp::from_millis(time * 10)));
+    for query in queries.chain([OffsetQuery::MaxTimestamp]) {
+        times.push(process.offset(partition, query).await.expect("the owner"));
+    }
+    Everything {
+        bounds,
+        log: process.log_of(partition).await,
+        firsts,
+        times,
+    }
+}
+
+/// Runs of batches over two partitions, with times that go up, down and far ahead, and deletions.
+async fn live_through(process: &Process, seed: u64) {
+    let rng = SeededRng::new(seed);
+    let below = |bound: u64| rng.below(bound);
+    for sequence in 1..=150 {
+        let mut draft = segment(sequence);
+        for index in 0..2 {
+            let time = match below(30) {
+                0 => 900 + below(200),
+                1..=5 => below(800),
+                _ => sequence * 5,
+            };
+            let time = i64::try_from(time).expect("small");
+            let records = u32::try_from(1 + below(3)).expect("small");
+            let batches = vec![at_time(records, time); usize::try_from(1 + below(2)).expect("few")];
+            draft = draft.slice(partition(index), &batches);
+        }
+        process.send_until_answered(&draft.done()).await;
+        if below(40) == 0 {
+            let before = Offset::new(below(sequence));
+            let deleted = process.delete_records(partition(0), before).await;
+            deleted.expect("the owner");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_from_pages_are_those_from_memory() {
+    for seed in 0..6 {
+        let reference = World::new();
+        let all_in_memory = reference.open().await;
+        live_through(&all_in_memory, seed).await;
+        assert_eq!(all_in_memory.metric("history_reads_total"), 0);
+        let mut expected = Vec::new();
+        for index in 0..2 {
+            expected.push(everything(&all_in_memory, partition(index)).await);
+        }
+        for settings in [small(0, 1), small(0, 7), small(20, 3), small(60, u32::MAX)] {
+            let world = World::with(settings);
+            let mut process = world.open().await;
+            live_through(&process, seed).await;
+            for restart in 0..2 {
+                for (index, expected) in (0..2).zip(&expected) {
+                    let got = everything(&process, partition(index)).await;
+                    let context = format!("seed {seed}, restart {restart}, {settings:?}");
+                    assert_eq!(got, *expected, "{context}");
+                }
+                assert!(process.metric("history_reads_total") > 100, "{settings:?}");
+                process = world.open().await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_holds_a_window_of_extents_however_long_the_log_is() {
+    let bytes_max = 64 * 1024;
+    let world = World::with(SequencerSettings {
+        extent_bytes: bytes_max,
+        ..settings(u32::MAX)
+    });
+    let process = world.open().await;
+    for sequence in 1..=400 {
+        let mut draft = segment(sequence);
+        // Slices of one batch, each an extent of its own.
+        for slice in 0..100 {
+            draft = draft.slice(partition(slice % PARTITIONS), &[plain(1)]);
+        }
+        process.send_until_answered(&draft.done()).await;
+        // What one group adds comes on top, and vectors grow by doubling.
+        let held = process.metric("extent_memory_bytes");
+        assert!(held <= 3 * bytes_max as u64, "{held} after {sequence}");
+    }
+    assert_eq!(process.high_watermark(partition(0)).await, 10_000);
+    assert!(process.metric("extents_held") < 1_000);
+    assert_eq!(process.log_of(partition(3)).await.len(), 10_000);
+    for (_, value) in world.store.rows(KeyKind::Page) {
+        assert!(value.len() < STORE_VALUE_BYTES_MAX / 4);
+    }
+}
+
+/// The part of the tail that a checkpoint has reached is not read: it is not even there.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_reads_only_what_is_later_than_the_checkpoint() {
+    let world = World::with(settings(50));
+    let process = world.open().await;
+    live_through(&process, 1).await;
+    process.latest(partition(0)).await.expect("the owner");
+    let mut before = Vec::new();
+    for index in 0..2 {
+        before.push(everything(&process, partition(index)).await);
+    }
+    let checkpoint = world.store.rows(KeyKind::Checkpoint).remove(0).1;
+    let checkpoint = tidelog_metadata::keyspace::CheckpointRow::decode(checkpoint).expect("good");
+    let keys = Keyspace::default();
+    let mut rows = world.store.memory.dump();
+    let all = rows.len();
+    let (tail, later) = (
+        keys.tail_of(SHARD),
+        keys.tail_after(SHARD, checkpoint.group),
+    );
+    rows.retain(|(key, _)| !tail.contains(key) || later.contains(key));
+    assert!(all - rows.len() > 100);
+    let other = World::on(MemoryStore::with_rows(MemoryOptions::default(), rows));
+    let process = other.open().await;
+    for (index, before) in (0..2).zip(&before) {
+        let got = everything(&process, partition(index)).await;
+        assert_eq!(got, *before);
+    }
+}
+
+/// Pages of a checkpoint that did not come to its end may end elsewhere than those of the next owner.
+#[tokio::test(start_paused = true)]
+async fn pages_of_a_checkpoint_that_was_cut_off_hide_nothing() {
+    for fault in [
+        CommitFault::Unavailable,
+        CommitFault::Unknown(Landing::Now),
+        CommitFault::Unknown(Landing::Later { after_commits: 0 }),
+    ] {
+        let world = World::new();
+        let process = world.open().await;
+        // More pages of one partition than one step writes, so that its row comes later.
+        for sequence in 1..=100 {
+            let mut draft = segment(sequence);
+            for _ in 0..100 {
+                draft = draft.slice(partition(0), &[plain(1)]);
+            }
+            process.send_until_answered(&draft.done()).await;
+        }
+        let hold = world.store.hold(KeyKind::Checkpoint);
+        tokio::time::advance(Duration::from_secs(11)).await;
+        hold.reached().await;
+        let written = world.store.rows(KeyKind::Page).len();
+        assert!(written >= 24, "{written} pages");
+        world.store.fail(KeyKind::Checkpoint, fault);
+        let mut next = world.open_on(&world.store.sibling()).await;
+        drop(hold);
+        for sequence in 101..=130 {
+            let commit = segment(sequence).slice(partition(0), &[plain(1)]);
+            next.send_until_answered(&commit.done()).await;
+        }
+        tokio::time::advance(Duration::from_secs(11)).await;
+        next.latest(partition(0)).await.expect("the owner");
+        next = world.open().await;
+        assert_eq!(next.log_of(partition(0)).await.len(), 10_030, "{fault:?}");
+        for offset in (0..10_030).step_by(97) {
+            let answer = next.lookup(request(partition(0), offset)).await;
+            let extents = answer.expect("in bounds").extents;
+            assert_eq!(extents[0].offsets.base.get(), offset, "{fault:?}");
+        }
+    }
+}
+
+/// A quiet partition has one page for many checkpoints, until the page is long enough.
+#[tokio::test(start_paused = true)]
+async fn a_short_page_goes_on_at_the_next_checkpoint() {
+    let world = World::with(settings(1));
+    let process = world.open().await;
+    for sequence in 1..=64 {
+        process
+            .send_until_answered(&one(sequence, partition(0), plain(1)))
+            .await;
+    }
+    let pages = world.store.rows(KeyKind::Page);
+    let extents = pages.iter().map(|(key, value)| {
+        let base = Keyspace::page_base(key).expect("a page's key");
+        let page = PageRow::decode(base, value.clone()).expect("a good row");
+        page.extents.len()
+    });
+    assert_eq!(extents.collect::<Vec<_>>(), [32, 32]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_partitions_are_located_at_once_while_the_sequencer_is_busy() {
+    let world = World::with(small(0, 1));
+    let process = world.open().await;
+    for sequence in 1..=10 {
+        let commit = segment(sequence)
+            .slice(partition(0), &[plain(2)])
+            .slice(partition(1), &[plain(3)]);
+        process.send_until_answered(&commit.done()).await;
+    }
+    let hold = world.store.hold(KeyKind::Tail);
+    let in_flight = process.commit(vec![one(11, partition(0), plain(1))]);
+    hold.reached().await;
+    let unknown = TopicPartition::new(TopicNumber::new(99), partition(0).partition);
+    let bounds_only = LookupRequest {
+        extents_max: 0,
+        ..request(partition(1), 1_000)
+    };
+    let requests = [
+        request(partition(1), 4),
+        request(unknown, 0),
+        request(partition(0), 20),
+        request(partition(0), 21),
+        bounds_only,
+        request(partition(2), 0),
+    ];
+    let answers = process.locate(&requests).await;
+    let first = |at: usize| {
+        let answer = answers[at].as_ref().expect("in bounds");
+        answer.extents.first().map(|extent| extent.offsets.base)
+    };
+    assert_eq!(answers.len(), requests.len());
+    assert_eq!(first(0), Some(Offset::new(3)));
+    assert_eq!(
+        answers[1].as_ref().err(),
+        Some(&LogError::UnknownPartition(unknown))
+    );
+    assert_eq!(first(2), None);
+    assert!(matches!(answers[3], Err(LogError::OffsetOutOfRange { .. })));
+    assert_eq!(first(4), None);
+    let bounds = answers[4].as_ref().expect("any offset will do").bounds;
+    assert_eq!(bounds.high_watermark, Offset::new(30));
+    assert_eq!(first(5), None);
+    drop(hold);
+    assert_eq!(
+        only(in_flight.await[0].as_ref().expect("the owner")),
+        accepted(20)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_leave_memory_after_a_checkpoint_and_come_back_as_they_were() {
+    let world = World::with(SequencerSettings {
+        partitions_in_memory: 1,
+        ..small(0, 1)
+    });
+    let process = world.open().await;
+    process
+        .set_fencing_token(partition(2), None, token("mine"))
+        .await
+        .expect("the owner");
+    let mut sequence = 0;
+    for round in 0..10 {
+        for index in 0..PARTITIONS {
+            sequence += 1;
+            let commit = segment(sequence).slice(partition(index), &[plain(2)]);
+            let commit = if index == 2 {
+                commit.condition(0, 0, expect_token("mine"))
+            } else {
+                commit
+            };
+            let answer = process.send_until_answered(&commit.done()).await;
+            assert_eq!(only(&answer), accepted(round * 2));
+            process.latest(partition(index)).await.expect("the owner");
+            let held = process.metric("partitions_held");
+            assert!(held <= 2, "{held} are held after {sequence}");
+        }
+    }
+    for index in 0..PARTITIONS {
+        assert_eq!(process.high_watermark(partition(index)).await, 20);
+        assert_eq!(process.log_of(partition(index)).await.len(), 10);
+    }
+}
+
+fn big(sequence: u64) -> ShardCommit {
+    let batches: Vec<_> = (0..100).map(|_| plain(1)).collect();
+    segment(sequence).slice(partition(0), &batches).done()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_sequencer_is_bounded_by_bytes_and_may_be_asked_again() {
+    let world = World::with(SequencerSettings {
+        mailbox_bytes: 20_000,
+        ..settings(u32::MAX)
+    });
+    let process = world.open().await;
+    let hold = world.store.hold(KeyKind::Tail);
+    let first = process.commit(vec![big(1)]);
+    hold.reached().await;
+    let others = process.commit((2..40).map(big).collect());
+    drop(hold);
+    assert!(first.await[0].is_ok());
+    let answers = others.await;
+    let turned_away = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let turned_away: Vec<_> = turned_away.collect();
+    assert!(turned_away.len() > 30 && turned_away.len() < answers.len());
+    for error in turned_away {
+        assert!(error.may_ask_again(), "{error}");
+        assert!(matches!(error, CommitError::Unavailable { .. }), "{error}");
+    }
+    // Answered commits have given their room back; one that is larger than all of it is taken alone.
+    let large: Vec<_> = (0..2_000).map(|_| plain(1)).collect();
+    let large = segment(90).slice(partition(1), &large).done();
+    assert!(process.send(large).await.is_ok());
+    assert_eq!(process.high_watermark(partition(0)).await % 100, 0);
+}
+
+// ----- what goes ----------------------------------------------------------------------------------
+
+/// Groups enough for a checkpoint and all steps after it.
+async fn some_traffic(process: &Process, first: u64, writer: Incarnation) {
+    for sequence in first..first + 20 {
+        let commit = segment(sequence).writer(writer);
+        let commit = commit.slice(partition(3), &[plain(1)]).done();
+        process.send_until_answered(&commit).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_and_floors_of_ended_writers_go_and_their_last_sequence_stays() {
+    let world = World::with(settings(4));
+    let first = world.open().await;
+    let old = first.register_writer().await.expect("the store answers");
+    some_traffic(&first, 1, old).await;
+    let floor = SegmentSequence::new(3);
+    first.raise_floor(old, floor).await.expect("durable");
+    some_traffic(&first, 30, old).await;
+    let receipts = world.store.rows(KeyKind::Receipt).len();
+    assert_eq!(receipts, 38, "those below the floor of a live writer go");
+    let live_bytes = world.store.rows(KeyKind::LiveBytes).len();
+
+    let process = world.open().await;
+    let new = process.register_writer().await.expect("the store answers");
+    // Only traffic makes it work.
+    tokio::time::advance(Duration::from_hours(1)).await;
+    process.latest(partition(0)).await.expect("the owner");
+    assert_eq!(world.store.rows(KeyKind::Receipt).len(), receipts);
+    some_traffic(&process, 1, new).await;
+    assert_eq!(world.store.rows(KeyKind::Receipt).len(), 20);
+    assert!(world.store.rows(KeyKind::Floor).is_empty());
+    assert_eq!(process.metric("rows_deleted_total"), 38 + 1);
+    let rows = world.store.rows(KeyKind::EndedWriter);
+    assert_eq!(rows.len(), 1);
+    let row = tidelog_metadata::keyspace::EndedWriterRow::decode(rows[0].1.clone()).expect("good");
+    assert_eq!(row.highest, SegmentSequence::new(49));
+    assert_eq!(rows[0].0, Keyspace::default().ended_writer(old));
+    assert_eq!(
+        world.store.rows(KeyKind::LiveBytes).len(),
+        live_bytes + 20,
+        "the janitor needs them to find the segments"
+    );
+    // Neither what was committed nor what never was can be committed under an old name (rule C5).
+    for sequence in [5, 49, 1_000] {
+        let late = segment(sequence).writer(old);
+        let late = late.slice(partition(3), &[plain(1)]).done();
+        let error = process.send(late).await.expect_err("its writer has ended");
+        assert_eq!(error, CommitError::WriterEnded);
+        assert!(!error.may_ask_again());
+    }
+    assert_eq!(process.high_watermark(partition(3)).await, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writers_of_other_processes_live_on_where_there_are_several() {
+    let world = World::with(SequencerSettings {
+        is_only_process: false,
+        ..settings(4)
+    });
+    let first = world.open().await;
+    let old = first.register_writer().await.expect("the store answers");
+    some_traffic(&first, 1, old).await;
+    let process = world.open().await;
+    some_traffic(&process, 21, old).await;
+    assert_eq!(world.store.rows(KeyKind::Receipt).len(), 40);
+    let again = segment(3).writer(old);
+    let again = again.slice(partition(3), &[plain(1)]).done();
+    let answer = process.send(again).await.expect("it has a receipt");
+    assert_eq!(only(&answer), accepted(2));
+}
+
+/// More receipts than one transaction deletes: the rest goes after the next groups, and a process that
+/// ends in the middle leaves work that the next one finds.
+#[tokio::test(start_paused = true)]
+async fn deletion_is_bounded_and_goes_on_where_it_was() {
+    let world = World::with(settings(100));
+    let first = world.open().await;
+    let old = first.register_writer().await.expect("the store answers");
+    for sequence in 1..=2_500 {
+        let commit = segment(sequence).writer(old);
+        let commit = commit.slice(partition(0), &[plain(1)]).done();
+        first.send_until_answered(&commit).await;
+    }
+    let mut process = world.open().await;
+    let (mut seen, mut has_ended) = (Vec::new(), false);
+    for sequence in 1..=220 {
+        process
+            .send_until_answered(&one(sequence, partition(0), plain(1)))
+            .await;
+        let keys = world.store.rows(KeyKind::Receipt).into_iter();
+        let of_old = keys.filter(|(key, _)| {
+            let segment = Keyspace::receipt_segment(key).expect("a receipt's key");
+            segment.incarnation == old
+        });
+        seen.push(of_old.count());
+        if seen.last() == Some(&1_500) && !has_ended {
+            has_ended = true;
+            process = world.open().await;
+        }
+    }
+    seen.dedup();
+    assert_eq!(seen, [2_500, 1_500, 500, 0]);
+    let row = world.store.rows(KeyKind::EndedWriter).remove(0).1;
+    let row = tidelog_metadata::keyspace::EndedWriterRow::decode(row).expect("a good row");
+    assert_eq!(row.highest, SegmentSequence::new(2_500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_deletes_nothing_and_writes_nothing() {
+    let world = World::with(settings(4));
+    let first = world.open().await;
+    let old = first.register_writer().await.expect("the store answers");
+    some_traffic(&first, 1, old).await;
+    let store = world.store.sibling();
+    let process = world.open_on(&store).await;
+    let commits = store.commits();
+    tokio::time::advance(Duration::from_hours(100)).await;
+    process.bounds_of(partition(3)).await;
+    assert_eq!(store.commits(), commits);
+    let sent = process.send(one(1, partition(0), sent(1, 0, 1))).await;
+    assert!(sent.is_ok());
+}
