@@ -1,5 +1,7 @@
-//! Measures how long a takeover takes: one shard with many partitions, a checkpoint, and a tail behind
-//! it. `cargo run --release -p tidelog-metadata --example takeover [PARTITIONS] [MANIFESTS]`.
+//! Measures how long a takeover takes and what it holds then: one shard with many partitions, a
+//! history that checkpoints have reached, and a tail that none has.
+//! `cargo run --release -p tidelog-metadata --example takeover [PARTITIONS] [HISTORY] [TAIL]`, the last
+//! two in manifests of 16 extents.
 
 use std::sync::Arc;
 
@@ -26,14 +28,10 @@ async fn main() -> Result<(), Failure> {
         let given = arguments.next();
         given.map_or(Ok(default), |text| text.parse())
     };
-    let (partitions, manifests) = (number(100_000)?, number(2_000)?);
+    let (partitions, history, tail) = (number(100_000)?, number(0)?, number(2_000)?);
     let env = Env::seeded(1);
     let store = MemoryStore::new();
-    let settings = SequencerSettings {
-        checkpoint_manifests: partitions.div_ceil(SLICES),
-        ..SequencerSettings::default()
-    };
-    let service = open(&env, &store, settings).await?;
+    let (service, _) = open(&env, &store, checkpoints(2_000)).await?;
     let topic = NewTopic {
         name: TopicName::new("many")?,
         partitions,
@@ -47,10 +45,26 @@ async fn main() -> Result<(), Failure> {
         sequence += 1;
         commit(&service, sequence, first..partitions.min(first + SLICES)).await?;
     }
-    let checkpointed = service.offset(partition(0), OffsetQuery::Latest).await?;
-    for tail in 0..manifests {
+    for at in 0..history {
         sequence += 1;
-        let first = tail % partitions;
+        let first = at * 16 % partitions;
+        commit(&service, sequence, first..partitions.min(first + 16)).await?;
+    }
+    // The next process writes a checkpoint of all that, and then none any more.
+    let (service, _) = open(&env, &store, checkpoints(1)).await?;
+    sequence += 1;
+    commit(&service, sequence, 0..1).await?;
+    while store.dump().iter().all(|(key, _)| key[4] != CHECKPOINT) {
+        service.offset(partition(0), OffsetQuery::Latest).await?;
+    }
+    for _ in 0..1_000 {
+        service.offset(partition(0), OffsetQuery::Latest).await?;
+    }
+    let (service, _) = open(&env, &store, checkpoints(u32::MAX)).await?;
+    let checkpointed = service.offset(partition(0), OffsetQuery::Latest).await?;
+    for at in 0..tail {
+        sequence += 1;
+        let first = at * 16 % partitions;
         commit(&service, sequence, first..partitions.min(first + 16)).await?;
     }
     println!(
@@ -59,8 +73,9 @@ async fn main() -> Result<(), Failure> {
     );
     println!("offset of partition 0 at the checkpoint: {checkpointed:?}");
     let started = env.clock.now();
-    let next = open(&env, &store, SequencerSettings::default()).await?;
+    let (next, registry) = open(&env, &store, SequencerSettings::default()).await?;
     println!("took over in {:?}", env.clock.now() - started);
+    print_held(&registry)?;
     let latest = next.offset(partition(0), OffsetQuery::Latest).await?;
     println!(
         "first linearizable answer after {:?}: {latest:?}",
@@ -69,20 +84,43 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The kind of the checkpoint's row in its key.
+const CHECKPOINT: u8 = tidelog_metadata::keyspace::KeyKind::Checkpoint as u8;
+
+fn checkpoints(manifests: u32) -> SequencerSettings {
+    SequencerSettings {
+        checkpoint_manifests: manifests,
+        checkpoint_interval: std::time::Duration::from_hours(1),
+        ..SequencerSettings::default()
+    }
+}
+
+fn print_held(registry: &Registry) -> Result<(), Failure> {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry)?;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if line.contains("_held") || line.contains("extent_memory") {
+            println!("  {line}");
+        }
+    }
+    Ok(())
+}
+
 async fn open(
     env: &Env,
     store: &MemoryStore,
     sequencer: SequencerSettings,
-) -> Result<MetadataService, Failure> {
+) -> Result<(MetadataService, Registry), Failure> {
+    let mut registry = Registry::default();
     let options = OpenOptions {
         env: env.clone(),
         store: Arc::new(store.clone()),
         cluster: ClusterId::from_bytes([1; 16]),
         shards: 1,
         sequencer,
-        metrics: SequencerMetrics::new(&mut Registry::default()),
+        metrics: SequencerMetrics::new(&mut registry),
     };
-    Ok(MetadataService::open(options).await?)
+    Ok((MetadataService::open(options).await?, registry))
 }
 
 const fn partition(index: u32) -> TopicPartition {
