@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{FetchError, FetchedPartition};
-use tidelog_format::batch::{BatchView, DecodeLimit};
+use tidelog_format::batch::{BatchView, Compression, DecodeLimit, RecordError};
 use tidelog_types::{ErrorCode, Offset};
 
+use crate::decode::RECORD_BYTES;
 use crate::errors::{chain, fetch_error};
 
 /// How records are handed out.
@@ -27,17 +28,20 @@ impl Form {
     }
 }
 
-/// What was read of one partition, as a client gets it.
+/// What was read of one partition, as a client gets it. Records may take `budget` bytes beside the batches;
+/// those that would take more are left for the next answer.
 pub(crate) fn partition_data(
     topic: String,
     partition: u32,
     from: Offset,
     form: Form,
     found: Result<FetchedPartition, FetchError>,
-) -> v1::PartitionData {
+    budget: u64,
+) -> Made {
+    let mut over_budget = false;
     let found = match found {
         Ok(found) => found,
-        Err(error) => return failed(topic, partition, from, &fetch_error(&error)),
+        Err(error) => return failed(topic, partition, from, &fetch_error(&error)).into(),
     };
     let mut data = v1::PartitionData {
         topic,
@@ -49,11 +53,11 @@ pub(crate) fn partition_data(
         error: None,
     };
     if found.batches.is_empty() {
-        return data;
+        return data.into();
     }
     match form {
         Form::Batches => data.data = Some(v1::partition_data::Data::Batches(found.batches)),
-        Form::Records => match decode(found.batches, from) {
+        Form::Records => match decode(found.batches, from, budget) {
             Ok(records) => {
                 data.data = Some(v1::partition_data::Data::Records(v1::Records { records }));
             }
@@ -61,6 +65,7 @@ pub(crate) fn partition_data(
                 before,
                 next,
                 error,
+                ..
             }) if !before.is_empty() => {
                 // What comes before is an answer; the client hears of the rest when it comes there.
                 tracing::debug!(error = error.message, "batch cannot be decoded");
@@ -68,13 +73,34 @@ pub(crate) fn partition_data(
                 let records = v1::Records { records: before };
                 data.data = Some(v1::partition_data::Data::Records(records));
             }
-            Err(Undecodable { error, next, .. }) => {
+            Err(Undecodable {
+                error,
+                next,
+                over_budget: over,
+                ..
+            }) => {
+                over_budget = over;
                 data.next_offset = next.get();
                 data.error = Some(error.to_proto());
             }
         },
     }
-    data
+    Made { data, over_budget }
+}
+
+/// What a client gets, and whether it gets nothing because its first batch would pass the budget.
+pub(crate) struct Made {
+    pub(crate) data: v1::PartitionData,
+    pub(crate) over_budget: bool,
+}
+
+impl From<v1::PartitionData> for Made {
+    fn from(data: v1::PartitionData) -> Self {
+        Self {
+            data,
+            over_budget: false,
+        }
+    }
 }
 
 /// An answer that is only an error.
@@ -101,10 +127,13 @@ struct Undecodable {
     /// Where the batch begins.
     next: Offset,
     error: ApiError,
+    /// Whether it would be decoded with a larger budget.
+    over_budget: bool,
 }
 
-fn decode(batches: Bytes, from: Offset) -> Result<Vec<v1::Record>, Undecodable> {
+fn decode(batches: Bytes, from: Offset, budget: u64) -> Result<Vec<v1::Record>, Undecodable> {
     let mut records = Vec::new();
+    let mut left = budget;
     for batch in BatchView::all(batches) {
         let batch = match batch {
             Ok(batch) => batch,
@@ -115,6 +144,7 @@ fn decode(batches: Bytes, from: Offset) -> Result<Vec<v1::Record>, Undecodable> 
                     before: records,
                     next: from,
                     error,
+                    over_budget: false,
                 });
             }
         };
@@ -123,35 +153,84 @@ fn decode(batches: Bytes, from: Offset) -> Result<Vec<v1::Record>, Undecodable> 
             continue;
         }
         let kept = records.len();
-        if let Err(error) = decode_batch(&batch, base, from, &mut records) {
+        if let Err(error) = decode_batch(&batch, base, from, &mut left, &mut records) {
             records.truncate(kept);
-            let message = format!(
-                "the records of the batch at offset `{base}` cannot be decoded: {error}; its producer \
-                 sent it so: read it as RECORD_FORMAT_BATCHES or go on from offset `{}`",
-                base.get() + u64::from(batch.header().offset_count())
-            );
-            let error = ApiError::new(ErrorCode::CorruptBatch, message).with("offset", &base);
-            return Err(Undecodable {
-                before: records,
-                next: base,
-                error,
-            });
+            let next = base.get() + u64::from(batch.header().offset_count());
+            return Err(undecodable(records, base, next, &error));
         }
     }
     Ok(records)
 }
 
+/// A header of a record in memory besides its bytes.
+const HEADER_BYTES: u64 = size_of::<v1::Header>() as u64;
+
+/// Why the records of a batch are not handed out.
+enum DecodeError {
+    /// They would take more than the budget.
+    OverBudget(String),
+    /// They are no records.
+    Broken(String),
+}
+
+impl From<RecordError> for DecodeError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::TooLarge { .. } => Self::OverBudget(chain(&error)),
+            _ => Self::Broken(chain(&error)),
+        }
+    }
+}
+
+fn undecodable(
+    before: Vec<v1::Record>,
+    base: Offset,
+    next: u64,
+    error: &DecodeError,
+) -> Undecodable {
+    let (over_budget, why) = match error {
+        DecodeError::OverBudget(why) => (true, why),
+        DecodeError::Broken(why) => (false, why),
+    };
+    let message = format!(
+        "the records of the batch at offset `{base}` cannot be decoded: {why}; its producer sent it so: \
+         read it as RECORD_FORMAT_BATCHES or go on from offset `{next}`"
+    );
+    Undecodable {
+        before,
+        next: base,
+        error: ApiError::new(ErrorCode::CorruptBatch, message).with("offset", &base),
+        over_budget,
+    }
+}
+
+/// Decodes a batch within what is left of the budget, and takes from it what the records take.
 fn decode_batch(
     batch: &BatchView,
     base: Offset,
     from: Offset,
+    left: &mut u64,
     out: &mut Vec<v1::Record>,
-) -> Result<(), String> {
-    let records = batch
-        .records(base, DecodeLimit::default())
-        .map_err(|error| chain(&error))?;
+) -> Result<(), DecodeError> {
+    let header = batch.header();
+    let count = u64::try_from(header.record_count).unwrap_or_default();
+    let in_memory = count * RECORD_BYTES;
+    let for_bytes = left.checked_sub(in_memory).ok_or_else(|| {
+        DecodeError::OverBudget(format!("`{count}` records take more than `{left}` bytes"))
+    })?;
+    let limit = DecodeLimit::bytes(usize::try_from(for_bytes).unwrap_or(usize::MAX));
+    let records = batch.records(base, limit)?;
+    let mut taken = match header.attributes.compression() {
+        Some(Compression::None) => 0,
+        _ => records.byte_count() as u64,
+    };
     for record in records {
-        let record = record.map_err(|error| chain(&error))?;
+        let record = record?;
+        taken += record.headers.len() as u64 * HEADER_BYTES;
+        if taken > for_bytes {
+            let message = format!("its headers take more than `{for_bytes}` bytes");
+            return Err(DecodeError::OverBudget(message));
+        }
         if record.offset < from {
             continue;
         }
@@ -168,5 +247,6 @@ fn decode_batch(
             value: record.value,
         });
     }
+    *left = for_bytes.saturating_sub(taken);
     Ok(())
 }

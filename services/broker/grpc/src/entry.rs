@@ -8,10 +8,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{Append, AppendAnswer, AppendError, Appended, MemoryHold};
-use tidelog_format::batch::{BatchBuf, Compression};
+use tidelog_format::batch::{BatchBuf, Compression, ProducerStamp};
 use tidelog_metadata_api::{BatchCondition, OrderKey, TopicInfo};
 use tidelog_runtime::access::{Caller, Charge, Operation};
-use tidelog_types::{ErrorCode, Offset, PartitionIndex, Timestamp, TopicName, partition_for_key};
+use tidelog_types::{ErrorCode, Offset, PartitionIndex, TopicName, partition_for_key};
 
 use crate::errors::{append_error, log_error, no_partition};
 use crate::front::Front;
@@ -59,8 +59,8 @@ pub(crate) fn entry_bytes(entry: &v1::ProduceEntry) -> u64 {
 }
 
 impl Front {
-    /// Checks an entry and hands its batches to the engine, in their order. Nothing is awaited once the
-    /// topic is known, so that entries taken one after the other keep their order.
+    /// Checks an entry and hands its batches to the engine, in their order. Entries that are taken one after
+    /// the other, each awaited, keep their order.
     pub(crate) async fn take_entry(
         &self,
         caller: &Caller,
@@ -91,7 +91,7 @@ impl Front {
             }
         };
         let name = topic.name.clone();
-        let work = match self.send_entry(&topic, entry, order, hold) {
+        let work = match self.send_entry(&topic, entry, order, hold).await {
             Ok(work) => work,
             Err(error) => Work::Refused(partition, error),
         };
@@ -102,7 +102,7 @@ impl Front {
         }
     }
 
-    fn send_entry(
+    async fn send_entry(
         &self,
         topic: &Arc<TopicInfo>,
         entry: v1::ProduceEntry,
@@ -143,29 +143,44 @@ impl Front {
             }
             Some(v1::produce_entry::Data::Records(records)) => {
                 let parts = self.split(topic, entry.partition, records)?;
+                let batches = self.build_all(topic, compression, stamp, parts).await?;
                 let sending = Sending {
                     front: self,
                     topic,
                     order,
                     hold,
                 };
-                let mut sent = Vec::with_capacity(parts.len());
-                for (partition, (records, record_indexes)) in parts {
-                    let batch = build(topic, compression, stamp, &records, self.now_wall())?;
-                    let answer = sending.one(partition, batch, condition.clone());
-                    sent.push(Sent {
+                let sent = batches
+                    .into_iter()
+                    .map(|(partition, batch, record_indexes)| Sent {
                         partition,
                         record_indexes,
-                        answer,
+                        answer: sending.one(partition, batch, condition.clone()),
                     });
-                }
-                Ok(Work::Batches(sent))
+                Ok(Work::Batches(sent.collect()))
             }
         }
     }
 
-    fn now_wall(&self) -> Timestamp {
-        self.parts.env.clock.wall()
+    /// Makes a batch of each part; where that takes long, away from the threads that serve connections.
+    async fn build_all(
+        &self,
+        topic: &Arc<TopicInfo>,
+        compression: Compression,
+        stamp: Option<ProducerStamp>,
+        parts: Parts,
+    ) -> Result<Vec<(u32, BatchBuf, Vec<u32>)>, ApiError> {
+        let records = parts.values().flat_map(|(records, _)| records);
+        let bytes: usize = records.map(record_bytes).sum();
+        let (topic, now) = (Arc::clone(topic), self.parts.env.clock.wall());
+        let work = move || {
+            let built = parts.into_iter().map(|(partition, (records, indexes))| {
+                build(&topic, compression, stamp, &records, now)
+                    .map(|batch| (partition, batch, indexes))
+            });
+            built.collect()
+        };
+        self.decode.work(bytes as u64, work).await?
     }
 
     /// An entry without data sets the fencing token.

@@ -9,10 +9,12 @@ use tidelog_metadata_api::{LogError, OffsetQuery};
 use tidelog_runtime::access::{Caller, Charge, Operation, Resource};
 use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
 
-use crate::data::{Form, failed, partition_data};
+use crate::data::{Form, failed};
+use crate::decode::Wanted;
 use crate::errors::{fetch_error, log_error, no_partition};
 use crate::front::Front;
 use crate::settings::{FETCH_BYTES_DEFAULT, FETCH_WAIT_MAX, REQUEST_PARTITIONS_MAX};
+use crate::transport::Received;
 
 /// What a request without a size takes from the quota.
 pub(crate) const ONE_REQUEST: Charge = Charge {
@@ -99,6 +101,7 @@ impl Front {
     pub(crate) async fn fetch(
         &self,
         caller: &Caller,
+        received: &Received,
         request: v1::FetchRequest,
     ) -> Result<v1::FetchResponse, ApiError> {
         let names = request.partitions.iter();
@@ -110,6 +113,7 @@ impl Front {
             0 => FETCH_BYTES_DEFAULT.min(limit),
             asked => asked.min(limit),
         };
+        let bytes_max = self.answer_bytes(bytes_max);
         let (wanted, found) = self.wanted(caller, &request.partitions, bytes_max).await;
         let any_failed = found.iter().any(Option::is_some);
         let fetched = self
@@ -125,7 +129,9 @@ impl Front {
                 },
             })
             .await;
-        let mut results = fetched.partitions.into_iter();
+        let (results, hold) = fetched.into_parts();
+        received.keep(hold);
+        let mut results = results.into_iter();
         let mut partitions = Vec::with_capacity(found.len());
         for (asked, error) in request.partitions.into_iter().zip(found) {
             let from = Offset::new(asked.offset);
@@ -138,7 +144,17 @@ impl Front {
                             .as_ref()
                             .map_or(0, |found| found.batches.len() as u64);
                         self.charge_read(caller, &asked.topic, bytes).await?;
-                        partition_data(asked.topic, asked.partition, from, form, result)
+                        let wanted = Wanted {
+                            topic: asked.topic,
+                            partition: asked.partition,
+                            from,
+                            form,
+                        };
+                        let (data, hold) = self.take_apart(wanted, result).await;
+                        if let Some(hold) = hold {
+                            received.keep(hold);
+                        }
+                        data
                     }
                     None => continue,
                 },

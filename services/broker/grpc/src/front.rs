@@ -12,10 +12,12 @@ use tidelog_runtime::access::{Allowance, Authorizer, Caller, Charge, Operation, 
 use tidelog_types::{ErrorCode, TopicName};
 use tonic::metadata::MetadataMap;
 
+use crate::decode::Decode;
 use crate::errors::{catalogue_error, log_error};
 use crate::metrics::GrpcMetrics;
 use crate::settings::GrpcSettings;
 use crate::token::TokenSet;
+use crate::transport::Outflow;
 
 /// What a client calls itself.
 const CLIENT_ID_HEADER: &str = "x-tidelog-client-id";
@@ -47,15 +49,25 @@ pub(crate) struct Front {
     pub(crate) parts: GrpcParts,
     /// Cancelled when the server takes no more calls.
     pub(crate) stop: CancellationToken,
+    /// Memory for records that are taken apart or put together.
+    pub(crate) decode: Decode,
+    outflow: Outflow,
     orders: Arc<AtomicU64>,
     pub(crate) round_robin: Arc<AtomicU64>,
 }
 
 impl Front {
-    pub(crate) fn new(parts: GrpcParts, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        parts: GrpcParts,
+        decode: Decode,
+        outflow: Outflow,
+        stop: CancellationToken,
+    ) -> Self {
         // Brokers count from places of their own, since one sequencer hears from many of them.
         let orders = Arc::new(AtomicU64::new(parts.env.rng.next_u64()));
         Self {
+            decode,
+            outflow,
             parts,
             stop,
             orders,
@@ -65,6 +77,11 @@ impl Front {
 
     pub(crate) const fn engine(&self) -> &Engine {
         &self.parts.engine
+    }
+
+    /// How large an answer should be of which so many bytes were asked for: less when memory is short.
+    pub(crate) fn answer_bytes(&self, asked: u32) -> u32 {
+        self.outflow.room(asked)
     }
 
     /// A key that no caller has had.

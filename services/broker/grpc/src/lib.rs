@@ -5,11 +5,11 @@
 //! the socket's buffer to the engine without being copied or decoded.
 
 mod data;
+mod decode;
 mod entry;
 mod errors;
 mod fetch;
 mod front;
-mod intake;
 mod metrics;
 mod parse;
 mod produce;
@@ -20,8 +20,9 @@ mod settings;
 mod tail;
 mod token;
 mod topics;
+mod transport;
 
 pub use front::GrpcParts;
 pub use metrics::GrpcMetrics;
 pub use server::{ServeError, serve};
-pub use settings::GrpcSettings;
+pub use settings::{GrpcSettings, REQUEST_BYTES_MAX};

@@ -22,12 +22,57 @@ struct MethodLabel {
     method: &'static str,
 }
 
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// By itself.
+    Ended,
+    /// It did nothing, and another came.
+    Resting,
+    /// It took nothing of its answers while others waited for their memory.
+    Stalled,
+    /// It never began to speak HTTP/2.
+    NoGreeting,
+}
+
+impl Closed {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Resting => "resting",
+            Self::Stalled => "stalled",
+            Self::NoGreeting => "no_greeting",
+        }
+    }
+}
+
+/// Why a message that had begun to come was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// It took too long.
+    Slow,
+    /// It stood still while others waited for its memory.
+    Stalled,
+}
+
+/// Why something ended, from a fixed list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhyLabel {
+    why: &'static str,
+}
+
 /// What the gRPC front end reports. Clones share the numbers.
 #[derive(Clone, Debug)]
 pub struct GrpcMetrics {
     calls: Family<CallLabels, Counter>,
     seconds: Family<MethodLabel, Histogram>,
     pub(crate) streams: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) refused_connections: Counter,
+    closed_connections: Family<WhyLabel, Counter>,
+    pub(crate) refused_calls: Counter,
+    given_up: Family<WhyLabel, Counter>,
+    pub(crate) answer_bytes: Gauge,
 }
 
 impl GrpcMetrics {
@@ -40,7 +85,14 @@ impl GrpcMetrics {
             calls: Family::default(),
             seconds,
             streams: Gauge::default(),
+            connections: Gauge::default(),
+            refused_connections: Counter::default(),
+            closed_connections: Family::default(),
+            refused_calls: Counter::default(),
+            given_up: Family::default(),
+            answer_bytes: Gauge::default(),
         };
+        metrics.register_limits(registry);
         registry.register(
             "calls",
             "RPCs that ended, by method and code",
@@ -58,6 +110,55 @@ impl GrpcMetrics {
             metrics.streams.clone(),
         );
         metrics
+    }
+
+    fn register_limits(&self, registry: &mut Registry) {
+        registry.register(
+            "connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections that found all seats taken by others at work",
+            self.refused_connections.clone(),
+        );
+        registry.register(
+            "connections_closed",
+            "Connections that ended, by why",
+            self.closed_connections.clone(),
+        );
+        registry.register(
+            "calls_refused",
+            "RPCs that were refused because too many were open",
+            self.refused_calls.clone(),
+        );
+        registry.register(
+            "messages_given_up",
+            "Messages that were refused while they came in, by why",
+            self.given_up.clone(),
+        );
+        registry.register_with_unit(
+            "answers_waiting",
+            "Answers that their readers have not taken yet",
+            Unit::Bytes,
+            self.answer_bytes.clone(),
+        );
+    }
+
+    pub(crate) fn closed(&self, why: Closed) {
+        let why = why.as_str();
+        self.closed_connections
+            .get_or_create(&WhyLabel { why })
+            .inc();
+    }
+
+    pub(crate) fn given_up(&self, why: GivenUp) {
+        let why = match why {
+            GivenUp::Slow => "slow",
+            GivenUp::Stalled => "stalled",
+        };
+        self.given_up.get_or_create(&WhyLabel { why }).inc();
     }
 
     pub(crate) fn call(&self, method: &'static str, code: &'static str, took: Duration) {

@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use parking_lot::Mutex;
+use tidelog_api::codec::within_budget;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{MemoryHold, MemoryShare};
 use tidelog_metadata_api::OrderKey;
@@ -20,6 +21,7 @@ use crate::entry::{OpenEntry, entry_bytes};
 use crate::front::Front;
 use crate::rpc::Call;
 use crate::settings::PRODUCE_ENTRIES_MAX;
+use crate::transport::Received;
 
 /// Answers of a stream that wait for the client to read them. Beyond it the server stops reading.
 const ANSWERS_WAITING_MAX: usize = 64;
@@ -42,6 +44,7 @@ impl Front {
     pub(crate) async fn produce(
         &self,
         caller: &Caller,
+        received: &Received,
         request: v1::ProduceRequest,
     ) -> Result<v1::ProduceResponse, ApiError> {
         check_count(&request.entries)?;
@@ -55,6 +58,8 @@ impl Front {
         let open = self
             .take_entries(caller, request.entries, order, hold)
             .await;
+        // Its batches have their own memory now.
+        received.taken();
         let mut results = Vec::with_capacity(open.len());
         for entry in open {
             results.push(entry.answered(&mut tokens).await.0);
@@ -88,6 +93,7 @@ impl Front {
         let front = call.front().clone();
         let stream = ProduceStream {
             caller: call.caller.clone(),
+            received: call.received.clone(),
             order: Arc::new(Mutex::new(front.new_order())),
             in_flight: MemoryShare::new(front.parts.settings.stream_bytes_in_flight),
             front: front.clone(),
@@ -100,7 +106,8 @@ impl Front {
                 .env
                 .supervisor
                 .spawn("produce stream", async move {
-                    stream.run(call, requests, answers).await;
+                    let budget = Arc::new(stream.received.clone());
+                    within_budget(budget, stream.run(call, requests, answers)).await;
                     gauge.dec();
                 }),
         );
@@ -113,6 +120,7 @@ impl Front {
 struct ProduceStream {
     front: Front,
     caller: Caller,
+    received: Received,
     /// Batches behind a failed one fail as well, until the client was told: from then on its entries
     /// have another key.
     order: Arc<Mutex<OrderKey>>,
@@ -213,6 +221,7 @@ impl ProduceStream {
             .front
             .take_entries(&self.caller, request.entries, order, hold)
             .await;
+        self.received.taken();
         Ok(Box::pin(async move {
             let mut results = Vec::with_capacity(open.len());
             let mut any_failed = false;

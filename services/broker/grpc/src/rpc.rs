@@ -6,12 +6,14 @@ use std::time::Duration;
 use tidelog_api::ApiError;
 use tidelog_env::{Clock, MonoTime};
 use tidelog_runtime::access::Caller;
+use tidelog_runtime::telemetry::continue_trace;
 use tidelog_types::ErrorCode;
 use tonic::metadata::MetadataMap;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span};
 
 use crate::front::Front;
+use crate::transport::Received;
 
 /// The deadline as gRPC sends it.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -74,6 +76,8 @@ pub(crate) struct Call {
     front: Front,
     rpc: Rpc,
     pub(crate) caller: Caller,
+    /// Memory of what the caller has sent.
+    pub(crate) received: Received,
     started: MonoTime,
     deadline: Option<MonoTime>,
     span: Span,
@@ -81,7 +85,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn begin(front: &Front, rpc: Rpc, metadata: &MetadataMap) -> Self {
+    pub(crate) fn begin<T>(front: &Front, rpc: Rpc, request: &Request<T>) -> Self {
+        let metadata = request.metadata();
         let caller = Front::caller(metadata);
         let started = front.now();
         let deadline = timeout(metadata).map(|timeout| {
@@ -89,10 +94,13 @@ impl Call {
             started + timeout.saturating_sub(margin)
         });
         let span = tracing::debug_span!("rpc", rpc = rpc.name(), client_id = caller.client_id);
+        continue_trace(&span, |name| metadata.get(name)?.to_str().ok());
+        let received = request.extensions().get::<Received>().cloned();
         Self {
             front: front.clone(),
             rpc,
             caller,
+            received: received.unwrap_or_else(|| Received::of_none(&front.decode)),
             started,
             deadline,
             span,

@@ -7,6 +7,7 @@ use crate::front::Front;
 use crate::produce::ProduceAnswers;
 use crate::rpc::{Call, Rpc};
 use crate::tail::TailAnswers;
+use crate::transport::Outgoing;
 
 /// Implements a service. Unary methods hand over to the method of [`Front`] with the same name; the second
 /// braces hold the other methods.
@@ -23,7 +24,7 @@ macro_rules! service {
                     &self,
                     request: Request<v1::$request>,
                 ) -> Result<Response<v1::$response>, Status> {
-                    let call = Call::begin(self, Rpc::$rpc, request.metadata());
+                    let call = Call::begin(self, Rpc::$rpc, &request);
                     let caller = call.caller.clone();
                     call.run(Self::$method(self, &caller, request.into_inner())).await
                 }
@@ -36,8 +37,6 @@ macro_rules! service {
 service! {
     v1::log_service_server::LogService
     {
-        produce = Produce(ProduceRequest) -> ProduceResponse;
-        fetch = Fetch(FetchRequest) -> FetchResponse;
         list_offsets = ListOffsets(ListOffsetsRequest) -> ListOffsetsResponse;
         delete_records = DeleteRecords(DeleteRecordsRequest) -> DeleteRecordsResponse;
         init_producer = InitProducer(InitProducerRequest) -> InitProducerResponse;
@@ -46,11 +45,29 @@ service! {
         type ProduceStreamStream = ProduceAnswers;
         type TailStream = TailAnswers;
 
+        async fn produce(
+            &self,
+            request: Request<v1::ProduceRequest>,
+        ) -> Result<Response<v1::ProduceResponse>, Status> {
+            let call = Call::begin(self, Rpc::Produce, &request);
+            let (caller, received) = (call.caller.clone(), call.received.clone());
+            call.run(Self::produce(self, &caller, &received, request.into_inner())).await
+        }
+
+        async fn fetch(
+            &self,
+            request: Request<v1::FetchRequest>,
+        ) -> Result<Response<v1::FetchResponse>, Status> {
+            let call = Call::begin(self, Rpc::Fetch, &request);
+            let (caller, received) = (call.caller.clone(), call.received.clone());
+            call.run(Self::fetch(self, &caller, &received, request.into_inner())).await
+        }
+
         async fn produce_stream(
             &self,
             request: Request<Streaming<v1::ProduceStreamRequest>>,
         ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-            let call = Call::begin(self, Rpc::ProduceStream, request.metadata());
+            let call = Call::begin(self, Rpc::ProduceStream, &request);
             Ok(Response::new(Self::produce_stream(call, request.into_inner())))
         }
 
@@ -58,8 +75,13 @@ service! {
             &self,
             request: Request<v1::TailRequest>,
         ) -> Result<Response<Self::TailStream>, Status> {
-            let call = Call::begin(self, Rpc::Tail, request.metadata());
-            Self::tail(call, request.into_inner()).await.map(Response::new)
+            let call = Call::begin(self, Rpc::Tail, &request);
+            let answers = Self::tail(call, request.into_inner()).await?;
+            // The messages travel beside the answer, to be encoded one by one.
+            let nothing: TailAnswers = Box::pin(futures::stream::empty());
+            let mut response = Response::new(nothing);
+            response.extensions_mut().insert(Outgoing::new(answers));
+            Ok(response)
         }
     }
 }

@@ -1,9 +1,13 @@
 //! `TopicService` and `ClusterService`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
-use tidelog_metadata_api::{ConfigKey, NewTopic, TopicInfo, TopicSelector, TopicState};
+use tidelog_metadata_api::{
+    CatalogueError, ConfigKey, NewTopic, TopicInfo, TopicSelector, TopicState,
+};
 use tidelog_runtime::access::{Caller, Operation, Resource};
 use tidelog_types::limits::{
     BATCH_BYTES_MAX_DEFAULT, BATCH_BYTES_MAX_LIMIT, FENCING_TOKEN_BYTES_MAX, TOPIC_PARTITIONS_MAX,
@@ -71,38 +75,44 @@ fn selector(name: &str, id: &str) -> Result<TopicSelector, ApiError> {
 }
 
 impl Front {
+    /// The shape of every change of a topic: may the caller do it, has this broker seen what the caller has,
+    /// the change itself, and the topic as it is now.
+    async fn change(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        (name, token): (&str, &[u8]),
+        change: impl Future<Output = Result<Arc<TopicInfo>, ApiError>> + Send,
+    ) -> Result<(Option<v1::Topic>, Bytes), ApiError> {
+        self.allow(caller, operation, Resource::Topic(name), ONE_REQUEST)
+            .await?;
+        let tokens = self.catch_up(token).await?;
+        let topic = change.await?;
+        Ok((Some(to_proto(&topic)), self.token(tokens)))
+    }
+
     pub(crate) async fn create_topic(
         &self,
         caller: &Caller,
         request: v1::CreateTopicRequest,
     ) -> Result<v1::CreateTopicResponse, ApiError> {
-        self.allow(
-            caller,
-            Operation::Create,
-            Resource::Topic(&request.name),
-            ONE_REQUEST,
-        )
-        .await?;
-        let name = topic_name(&request.name)?;
-        let tokens = self.catch_up(&request.token).await?;
-        let partitions = match request.partition_count {
-            0 => self.parts.settings.default_partitions,
-            count => count,
+        let asked = (request.name.as_str(), &*request.token);
+        let change = async {
+            let topic = NewTopic {
+                name: topic_name(&request.name)?,
+                partitions: match request.partition_count {
+                    0 => self.parts.settings.default_partitions,
+                    count => count,
+                },
+                config: request.config,
+                validate_only: request.validate_only,
+            };
+            done(self.engine().catalogue().create_topic(topic).await)
         };
-        let config = request.config;
-        let validate_only = request.validate_only;
-        let topic = NewTopic {
-            name,
-            partitions,
-            config,
-            validate_only,
-        };
-        let topic = self.engine().catalogue().create_topic(topic).await;
-        let topic = topic.map_err(|error| catalogue_error(&error))?;
-        Ok(v1::CreateTopicResponse {
-            topic: Some(to_proto(&topic)),
-            token: self.token(tokens),
-        })
+        let (topic, token) = self
+            .change(caller, Operation::Create, asked, change)
+            .await?;
+        Ok(v1::CreateTopicResponse { topic, token })
     }
 
     pub(crate) async fn get_topic(
@@ -180,26 +190,21 @@ impl Front {
         caller: &Caller,
         request: v1::AlterTopicConfigRequest,
     ) -> Result<v1::AlterTopicConfigResponse, ApiError> {
-        self.allow(
-            caller,
-            Operation::AlterConfigs,
-            Resource::Topic(&request.name),
-            ONE_REQUEST,
-        )
-        .await?;
-        let selector = selector(&request.name, "")?;
-        let tokens = self.catch_up(&request.token).await?;
-        let changes = changes(request.set, request.unset)?;
-        let catalogue = self.engine().catalogue();
-        let topic = catalogue
-            .alter_topic_config(&selector, changes, request.validate_only)
-            .await;
-        let topic = topic.map_err(|error| catalogue_error(&error))?;
-        let token = self.token(tokens);
-        Ok(v1::AlterTopicConfigResponse {
-            topic: Some(to_proto(&topic)),
-            token,
-        })
+        let asked = (request.name.as_str(), &*request.token);
+        let change = async {
+            let selector = selector(&request.name, "")?;
+            let changes = changes(request.set, request.unset)?;
+            let catalogue = self.engine().catalogue();
+            done(
+                catalogue
+                    .alter_topic_config(&selector, changes, request.validate_only)
+                    .await,
+            )
+        };
+        let (topic, token) = self
+            .change(caller, Operation::AlterConfigs, asked, change)
+            .await?;
+        Ok(v1::AlterTopicConfigResponse { topic, token })
     }
 
     pub(crate) async fn add_partitions(
@@ -207,26 +212,15 @@ impl Front {
         caller: &Caller,
         request: v1::AddPartitionsRequest,
     ) -> Result<v1::AddPartitionsResponse, ApiError> {
-        self.allow(
-            caller,
-            Operation::Alter,
-            Resource::Topic(&request.name),
-            ONE_REQUEST,
-        )
-        .await?;
-        let selector = selector(&request.name, "")?;
-        let tokens = self.catch_up(&request.token).await?;
-        let count = request.partition_count;
-        let topic = self
-            .engine()
-            .catalogue()
-            .add_partitions(&selector, count)
-            .await;
-        let topic = topic.map_err(|error| catalogue_error(&error))?;
-        Ok(v1::AddPartitionsResponse {
-            topic: Some(to_proto(&topic)),
-            token: self.token(tokens),
-        })
+        let asked = (request.name.as_str(), &*request.token);
+        let change = async {
+            let selector = selector(&request.name, "")?;
+            let catalogue = self.engine().catalogue();
+            let count = request.partition_count;
+            done(catalogue.add_partitions(&selector, count).await)
+        };
+        let (topic, token) = self.change(caller, Operation::Alter, asked, change).await?;
+        Ok(v1::AddPartitionsResponse { topic, token })
     }
 
     pub(crate) async fn delete_topic(
@@ -234,21 +228,15 @@ impl Front {
         caller: &Caller,
         request: v1::DeleteTopicRequest,
     ) -> Result<v1::DeleteTopicResponse, ApiError> {
-        self.allow(
-            caller,
-            Operation::Delete,
-            Resource::Topic(&request.name),
-            ONE_REQUEST,
-        )
-        .await?;
-        let selector = selector(&request.name, &request.topic_id)?;
-        let tokens = self.catch_up(&request.token).await?;
-        let topic = self.engine().catalogue().delete_topic(&selector).await;
-        let topic = topic.map_err(|error| catalogue_error(&error))?;
-        Ok(v1::DeleteTopicResponse {
-            topic: Some(to_proto(&topic)),
-            token: self.token(tokens),
-        })
+        let asked = (request.name.as_str(), &*request.token);
+        let change = async {
+            let selector = selector(&request.name, &request.topic_id)?;
+            done(self.engine().catalogue().delete_topic(&selector).await)
+        };
+        let (topic, token) = self
+            .change(caller, Operation::Delete, asked, change)
+            .await?;
+        Ok(v1::DeleteTopicResponse { topic, token })
     }
 
     pub(crate) async fn undelete_topic(
@@ -256,21 +244,15 @@ impl Front {
         caller: &Caller,
         request: v1::UndeleteTopicRequest,
     ) -> Result<v1::UndeleteTopicResponse, ApiError> {
-        self.allow(
-            caller,
-            Operation::Delete,
-            Resource::Topic(&request.name),
-            ONE_REQUEST,
-        )
-        .await?;
-        let selector = selector(&request.name, &request.topic_id)?;
-        let tokens = self.catch_up(&request.token).await?;
-        let topic = self.engine().catalogue().undelete_topic(&selector).await;
-        let topic = topic.map_err(|error| catalogue_error(&error))?;
-        Ok(v1::UndeleteTopicResponse {
-            topic: Some(to_proto(&topic)),
-            token: self.token(tokens),
-        })
+        let asked = (request.name.as_str(), &*request.token);
+        let change = async {
+            let selector = selector(&request.name, &request.topic_id)?;
+            done(self.engine().catalogue().undelete_topic(&selector).await)
+        };
+        let (topic, token) = self
+            .change(caller, Operation::Delete, asked, change)
+            .await?;
+        Ok(v1::UndeleteTopicResponse { topic, token })
     }
 
     pub(crate) async fn describe_cluster(
@@ -301,6 +283,10 @@ impl Front {
             token: self.token(tokens),
         })
     }
+}
+
+fn done(result: Result<Arc<TopicInfo>, CatalogueError>) -> Result<Arc<TopicInfo>, ApiError> {
+    result.map_err(|error| catalogue_error(&error))
 }
 
 /// What an alteration sets and unsets; a key is in one of the two.

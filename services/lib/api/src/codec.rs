@@ -4,7 +4,10 @@
 //! message's bytes alone lets it grow fiftyfold. Items are therefore counted before anything is
 //! allocated for them.
 
+use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 use prost::{Message, Name};
@@ -13,12 +16,33 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
-use crate::ApiError;
+use crate::{ApiError, v1};
 
 /// The most items that one message has at its top: partitions, entries, topics, settings.
 const ITEMS_MAX: usize = 110_000;
 /// The most records, and the most headers of records, that one message of a write has in all.
 const RECORDS_MAX: usize = 100_000;
+
+/// What the items of a message take in memory besides their bytes, about.
+const ITEM_BYTES: u64 = 64;
+/// As little as this needs no budget.
+const GROWTH_FREE_BYTES: u64 = 16 * 1024;
+
+/// Memory for what messages grow by when they are decoded.
+pub trait DecodeBudget: fmt::Debug + Send + Sync {
+    /// Takes so many bytes for the message that is decoded next, or says why there are none now.
+    fn take(&self, bytes: u64) -> Result<(), ApiError>;
+}
+
+tokio::task_local! {
+    static BUDGET: Arc<dyn DecodeBudget>;
+}
+
+/// Runs `future`, in which messages are decoded within `budget`. The transport makes its decoders itself, so
+/// that they cannot be given one.
+pub async fn within_budget<F: Future>(budget: Arc<dyn DecodeBudget>, future: F) -> F::Output {
+    BUDGET.scope(budget, future).await
+}
 
 /// Encodes as any other; decodes messages of ours within the bounds.
 #[derive(Clone, Debug)]
@@ -59,7 +83,12 @@ impl<U: Message + Default + Name> Decoder for BoundedDecoder<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // The transport hands out each message in one piece.
-        check(U::NAME, bytes::Buf::chunk(buf))?;
+        let growth = check(U::NAME, bytes::Buf::chunk(buf))?;
+        if growth > GROWTH_FREE_BYTES {
+            // Without a budget, as in clients, the bounds above are all there is.
+            let taken = BUDGET.try_with(|budget| budget.take(growth));
+            taken.unwrap_or(Ok(())).map_err(|error| error.to_status())?;
+        }
         let item = U::decode(buf).map_err(|error| {
             // Written by the peer, so it is the peer's to mend.
             ApiError::invalid(format!("the message is no `{}`: {error}", U::NAME)).to_status()
@@ -72,8 +101,8 @@ impl<U: Message + Default + Name> Decoder for BoundedDecoder<U> {
     }
 }
 
-/// Counts the items of a message.
-fn check(name: &str, message: &[u8]) -> Result<(), Status> {
+/// Counts the items of a message; answers about how many bytes it takes besides its own once decoded.
+fn check(name: &str, message: &[u8]) -> Result<u64, Status> {
     let mut items = 0;
     let mut counts = RecordCounts::default();
     let writes = matches!(name, "ProduceRequest" | "ProduceStreamRequest");
@@ -87,7 +116,14 @@ fn check(name: &str, message: &[u8]) -> Result<(), Status> {
             counts.add_entry(entry)?;
         }
     }
-    Ok(())
+    let entry_or_item = if writes {
+        size_of::<v1::ProduceEntry>() as u64
+    } else {
+        ITEM_BYTES
+    };
+    Ok(items as u64 * entry_or_item
+        + counts.records as u64 * size_of::<v1::Record>() as u64
+        + counts.parts as u64 * size_of::<v1::Header>() as u64)
 }
 
 fn too_many(limit: usize, what: &str) -> Status {
@@ -157,7 +193,6 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::v1;
 
     fn entry(records: Vec<v1::Record>) -> v1::ProduceEntry {
         v1::ProduceEntry {
@@ -171,7 +206,9 @@ mod tests {
             entries,
             token: vec![7; 40].into(),
         };
-        check(v1::ProduceRequest::NAME, &request.encode_to_vec()).map_err(|status| status.code())
+        check(v1::ProduceRequest::NAME, &request.encode_to_vec())
+            .map(drop)
+            .map_err(|status| status.code())
     }
 
     #[test]

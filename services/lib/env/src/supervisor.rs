@@ -42,6 +42,19 @@ struct Inner {
     failure: watch::Sender<Option<TaskFailure>>,
 }
 
+impl Inner {
+    /// Records a panic.
+    fn note(&self, task: &'static str, panic: &(dyn std::any::Any + Send)) {
+        let message = panic_message(panic);
+        tracing::error!(task, message, "task panicked");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(TaskFailure { task, message });
+            first
+        });
+    }
+}
+
 /// Spawns tasks, hears of their panics and waits for their end. Clones share the tasks.
 #[derive(Clone)]
 pub struct Supervisor {
@@ -87,17 +100,27 @@ impl Supervisor {
             match AssertUnwindSafe(future).catch_unwind().await {
                 Ok(output) => Some(output),
                 Err(panic) => {
-                    let message = panic_message(panic.as_ref());
-                    tracing::error!(task, message, "task panicked");
-                    inner.failure.send_if_modified(|failure| {
-                        let first = failure.is_none();
-                        failure.get_or_insert(TaskFailure { task, message });
-                        first
-                    });
+                    inner.note(task, panic.as_ref());
                     None
                 }
             }
         })
+    }
+
+    /// Runs `work`, which takes long and awaits nothing, on a thread of its own; `None` after a panic in it,
+    /// which is recorded as that of a task. Once begun it runs to its end, whoever waits for it.
+    pub async fn run_blocking<F, T>(&self, task: &'static str, work: F) -> Option<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let done = self.inner.tracker.spawn_blocking(move || {
+            std::panic::catch_unwind(AssertUnwindSafe(work))
+                .map_err(|panic| inner.note(task, panic.as_ref()))
+                .ok()
+        });
+        done.await.ok().flatten()
     }
 
     /// Cancelled when the tasks shall end. Tasks take a clone.
@@ -170,6 +193,15 @@ mod tests {
             .await
             .expect("the healthy task ends when asked");
         assert!(matches!(healthy.await, Ok(Some(7))));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_on_its_thread_is_told_as_well() {
+        let supervisor = Supervisor::new();
+        assert_eq!(supervisor.run_blocking("sum", || 3 + 4).await, Some(7));
+        let none: Option<u8> = supervisor.run_blocking("broken", || panic!("oh")).await;
+        assert_eq!(none, None);
+        assert_eq!(supervisor.failed().await.task, "broken");
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,13 +23,39 @@ const STORE: u64 = 11;
 
 const _: () = assert!(CONNECTIONS + SEGMENTS + CACHE + DECODE + STORE <= 85);
 
+/// How the share of connections is divided, in percent of it: what the transport gathers, messages that
+/// come in, answers that go out.
+const WINDOWS: u64 = 45;
+const INTAKE: u64 = 20;
+const ANSWERS: u64 = 35;
+
+const _: () = assert!(WINDOWS + INTAKE + ANSWERS == 100);
+
+/// What a connection costs whatever it does: the window of 64 KiB that HTTP/2 gives each peer before
+/// anybody can object, a frame, and the state of the transport.
+pub const CONNECTION_BYTES_MIN: u64 = 96 * 1024;
+
+/// How much of the windows is kept for every connection that may come, in percent. The rest goes to those
+/// that come first, whose windows are larger.
+const SEATS: u64 = 75;
+
+/// One call at a time for so many bytes of the total: what a call costs besides its messages (its header,
+/// its task, its place in the transport) is about a tenth of this.
+const TOTAL_PER_CALL: u64 = 128 * 1024;
+
 /// Bytes for each part of the process. They never add up to more than the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
     /// The whole.
     pub total: u64,
-    /// Requests that are being read and answers that are being written.
+    /// Requests that are being read and answers that are being written: the sum of the three below.
     pub connections: u64,
+    /// What the transport has gathered and nobody has taken, over all connections.
+    pub windows: u64,
+    /// Messages that are coming in, until their batches have a place in the share of segments.
+    pub intake: u64,
+    /// Answers that are being put together or that their readers have not taken yet.
+    pub answers: u64,
     /// Segments that are open, being uploaded or not yet committed.
     pub segments: u64,
     /// Pages, extents and indexes.
@@ -48,14 +74,28 @@ impl MemoryPlan {
         let store = share(STORE).max(STORE_MIN);
         // What a small process gives its store beyond the share is taken from the cache.
         let cache = share(CACHE).saturating_sub(store - share(STORE));
+        let connections = share(CONNECTIONS);
         Self {
             total,
-            connections: share(CONNECTIONS),
+            connections,
+            windows: connections / 100 * WINDOWS,
+            intake: connections / 100 * INTAKE,
+            answers: connections / 100 * ANSWERS,
             segments: share(SEGMENTS),
             cache,
             decode: share(DECODE),
             store,
         }
+    }
+
+    /// How many connections fit: each has its least, whatever all of them do.
+    pub const fn connections_max(&self) -> u64 {
+        self.windows / 100 * SEATS / CONNECTION_BYTES_MIN
+    }
+
+    /// How many calls may be open at the same time, over all connections.
+    pub const fn calls_max(&self) -> u64 {
+        self.total / TOTAL_PER_CALL
     }
 
     /// What all shares add up to.
@@ -81,6 +121,18 @@ mod tests {
     fn the_default_holds_ten_segments_of_eight_mebibytes() {
         let plan = MemoryPlan::divide(ByteSize::new(512 * MIB));
         assert!(plan.segments >= 10 * 8 * MIB, "{plan:?}");
+    }
+
+    #[test]
+    fn connections_with_their_least_leave_room_for_larger_windows() {
+        for mib in [128_u64, 512, 65_536] {
+            let plan = MemoryPlan::divide(ByteSize::new(mib * MIB));
+            let parts = plan.windows + plan.intake + plan.answers;
+            assert!(parts <= plan.connections, "{plan:?}");
+            let seats = plan.connections_max() * CONNECTION_BYTES_MIN;
+            assert!(seats <= plan.windows / 100 * 75, "{plan:?}");
+            assert!(plan.connections_max() >= 64, "{plan:?}");
+        }
     }
 
     #[test]

@@ -10,10 +10,11 @@ use tidelog_broker_engine::{
     AppendMetrics, AppendSettings, CrashPlan, Engine, EngineParts, EngineSettings, FetchMetrics,
     FetchSettings,
 };
-use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError};
+use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, REQUEST_BYTES_MAX, ServeError};
 use tidelog_cache::{CacheMetrics, CacheSettings, PageCache};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
 use tidelog_runtime::telemetry::metrics::MetricsExport;
@@ -297,24 +298,46 @@ fn engine_settings(
         ..AppendSettings::default()
     };
     let fetch = FetchSettings {
-        answer_bytes_max: fetch.answer_bytes_max.get().min(plan.connections / 2),
+        answer_bytes_max: answer_bytes_max(settings, plan),
         wait_max: fetch.wait_max.get(),
         extents_max: fetch.extents_max,
         reads_in_flight: fetch.reads_in_flight,
-        memory_bytes: plan.connections,
+        memory_bytes: plan.answers / 2,
         cached_extents,
     };
     EngineSettings { append, fetch }
 }
 
+/// The most bytes of one answer: half of what those have that are being put together, so that one reader
+/// never keeps all others waiting.
+fn answer_bytes_max(settings: &Settings, plan: &MemoryPlan) -> u64 {
+    settings.fetch.answer_bytes_max.get().min(plan.answers / 4)
+}
+
 fn grpc_settings(settings: &Settings, plan: &MemoryPlan) -> GrpcSettings {
-    let fetch_bytes = settings
-        .fetch
-        .answer_bytes_max
-        .get()
-        .min(plan.connections / 2);
+    let grpc = &settings.grpc;
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let connections = grpc
+        .connections_max
+        .unwrap_or_else(|| plan.connections_max());
+    // Three quarters of what comes in is for messages that come piece by piece.
+    let request_bytes = number(plan.intake / 4 * 3).min(REQUEST_BYTES_MAX);
     GrpcSettings {
-        fetch_bytes_max: u32::try_from(fetch_bytes).unwrap_or(u32::MAX),
+        request_bytes_max: request_bytes,
+        fetch_bytes_max: u32::try_from(answer_bytes_max(settings, plan)).unwrap_or(u32::MAX),
+        intake_bytes: plan.intake,
+        // The other half is for answers that are being put together.
+        answer_bytes: plan.answers - plan.answers / 2,
+        decode_bytes: plan.decode,
+        stall_timeout: grpc.stall_timeout.get(),
+        connections_max: number(connections),
+        calls_max: number(plan.calls_max()),
+        connection_streams_max: grpc.streams_max,
+        window_bytes: plan
+            .windows
+            .saturating_sub(connections * CONNECTION_BYTES_MIN),
+        greeting_timeout: grpc.greeting_timeout.get(),
+        keep_alive: grpc.keep_alive.get(),
         ..GrpcSettings::default()
     }
 }
@@ -345,22 +368,8 @@ pub(crate) fn all_metrics() -> Registry {
 
 #[cfg(test)]
 mod tests {
-    use tidelog_runtime::settings::{Sources, load};
-
+    use super::super::tests::settings;
     use super::*;
-
-    fn settings(flags: &[(&str, &str)]) -> Settings {
-        let flags = flags
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        load(&Sources {
-            flags,
-            ..Sources::default()
-        })
-        .unwrap()
-        .settings
-    }
 
     #[test]
     fn linger_follows_the_storage_class_unless_it_is_given() {
@@ -389,6 +398,11 @@ mod tests {
             let engine = engine_settings(&settings, &plan, true, extents);
             assert!(engine.append.memory_bytes + engine.fetch.memory_bytes <= plan.planned());
             assert!(engine.fetch.answer_bytes_max <= engine.fetch.memory_bytes);
+            let grpc = grpc_settings(&settings, &plan);
+            assert_eq!(grpc.answer_bytes + engine.fetch.memory_bytes, plan.answers);
+            assert!(grpc.request_bytes_max as u64 <= grpc.intake_bytes);
+            let seats = grpc.connections_max as u64 * CONNECTION_BYTES_MIN;
+            assert!(seats + grpc.window_bytes <= plan.windows);
         }
     }
 }

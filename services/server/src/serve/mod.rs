@@ -9,6 +9,7 @@
 
 mod assemble;
 mod drain;
+mod heap;
 pub(crate) mod storage;
 
 use clap::Args;
@@ -51,6 +52,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
         tracing::warn!(warning, "odd settings");
     }
     tracing::info!(version = VERSION, instance = identity.instance, "starting");
+    heap::keep_freed_memory();
     let exit = serve(&settings, &identity, env).await;
     // What is left of the telemetry goes out however it ended.
     telemetry.shutdown();
@@ -98,4 +100,23 @@ fn registry(zone: &str) -> Registry {
     let mut registry = Registry::default();
     tidelog_runtime::metrics::register(&mut registry, VERSION, zone);
     registry
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_runtime::settings::{Settings, Sources, load};
+
+    /// Settings by flags.
+    pub(super) fn settings(flags: &[(&str, &str)]) -> Settings {
+        let flags = flags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        load(&Sources {
+            flags,
+            ..Sources::default()
+        })
+        .unwrap()
+        .settings
+    }
 }

@@ -160,22 +160,8 @@ pub(super) fn for_metadata(
 
 #[cfg(test)]
 mod tests {
-    use tidelog_runtime::settings::{Sources, load};
-
+    use super::super::tests::settings;
     use super::*;
-
-    fn settings(flags: &[(&str, &str)]) -> Settings {
-        let flags = flags
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        load(&Sources {
-            flags,
-            ..Sources::default()
-        })
-        .unwrap()
-        .settings
-    }
 
     #[test]
     fn the_defaults_are_the_same_on_both_sides() {

@@ -59,7 +59,7 @@ pub struct FetchRequest {
 }
 
 /// What was found in one partition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FetchedPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -97,15 +97,23 @@ impl FetchError {
     }
 }
 
+/// What was found in one partition, or why nothing was.
+pub type FoundPartition = Result<FetchedPartition, (TopicPartition, FetchError)>;
+
 /// An answer. The memory it takes is held until it is dropped.
 #[derive(Debug)]
 pub struct Fetched {
     /// One per partition asked for, in the same order.
-    pub partitions: Vec<Result<FetchedPartition, (TopicPartition, FetchError)>>,
-    _hold: MemoryHold,
+    pub partitions: Vec<FoundPartition>,
+    hold: MemoryHold,
 }
 
 impl Fetched {
+    /// What was found, and the memory it takes, to be held for as long as it is there.
+    pub fn into_parts(self) -> (Vec<FoundPartition>, MemoryHold) {
+        (self.partitions, self.hold)
+    }
+
     /// Bytes of batches in all.
     pub fn bytes(&self) -> u64 {
         self.partitions
@@ -306,7 +314,7 @@ impl Fetcher {
             .await;
         Fetched {
             partitions,
-            _hold: hold,
+            hold,
         }
     }
 

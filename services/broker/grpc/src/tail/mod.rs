@@ -5,6 +5,7 @@ mod start;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
@@ -13,11 +14,11 @@ use tidelog_broker_engine::{FetchPartition, FetchRequest};
 use tidelog_metadata_api::{LogError, PartitionBounds, TopicInfo};
 use tidelog_runtime::access::{Caller, Operation};
 use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, TopicPartition};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{Notify, mpsc};
 use tonic::Status;
 
-use crate::data::{Form, partition_data};
+use crate::data::Form;
+use crate::decode::Wanted;
 use crate::errors::log_error;
 use crate::fetch::ONE_REQUEST;
 use crate::front::Front;
@@ -26,7 +27,7 @@ use crate::rpc::Call;
 use crate::token::TokenSet;
 use start::partitions;
 
-/// Answers that wait for the client to read them: one while the next is being put together.
+/// Answers that wait for the client to read them.
 const ANSWERS_WAITING_MAX: usize = 1;
 /// Bytes of a message for a client that does not say how many.
 const TAIL_BYTES_DEFAULT: u32 = 1024 * 1024;
@@ -74,7 +75,7 @@ struct Tail {
     /// Whether partitions that are added later are read too.
     grows: bool,
     form: Form,
-    bytes_max: u64,
+    bytes_max: u32,
 }
 
 impl Front {
@@ -98,13 +99,19 @@ impl Front {
             }
         };
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let wanted = Arc::new(Notify::new());
+        let stream = Answers {
+            receiver,
+            wanted: Arc::clone(&wanted),
+        };
         let gauge = front.parts.metrics.streams.clone();
         gauge.inc();
         drop(front.parts.env.supervisor.spawn("tail stream", async move {
-            tail.run(call, tokens, answers).await;
+            let reader = Reader { answers, wanted };
+            tail.run(call, tokens, reader).await;
             gauge.dec();
         }));
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        Ok(Box::pin(stream))
     }
 
     async fn open_tail(
@@ -136,10 +143,36 @@ impl Front {
             cursors,
             grows: request.partitions.is_empty() && !request.until_end,
             form,
-            bytes_max: u64::from(bytes_max),
+            bytes_max,
         };
         Ok((tail, tokens))
     }
+}
+
+/// What the client is sent, as it asks for it.
+struct Answers {
+    receiver: mpsc::Receiver<Result<v1::TailResponse, Status>>,
+    wanted: Arc<Notify>,
+}
+
+impl Stream for Answers {
+    type Item = Result<v1::TailResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let next = this.receiver.poll_recv(context);
+        if next.is_pending() {
+            this.wanted.notify_one();
+        }
+        next
+    }
+}
+
+/// The client, as the stream sees it.
+struct Reader {
+    answers: mpsc::Sender<Result<v1::TailResponse, Status>>,
+    /// Told each time the client wants more: nothing is read ahead for one who takes nothing.
+    wanted: Arc<Notify>,
 }
 
 /// How a stream ends without an error.
@@ -151,19 +184,14 @@ enum End {
 }
 
 impl Tail {
-    async fn run(
-        mut self,
-        mut call: Call,
-        tokens: TokenSet,
-        answers: mpsc::Sender<Result<v1::TailResponse, Status>>,
-    ) {
-        match self.read_all(&call, tokens, &answers).await {
+    async fn run(mut self, mut call: Call, tokens: TokenSet, reader: Reader) {
+        match self.read_all(&call, tokens, &reader).await {
             // The caller has gone, or has everything.
             Ok(End::Gone) => {}
             Ok(End::Done) => call.count(None),
             Err(error) => {
                 call.count(Some(error.code));
-                let _ = answers.send(Err(call.refused(&error))).await;
+                let _ = reader.answers.send(Err(call.refused(&error))).await;
             }
         }
     }
@@ -172,8 +200,10 @@ impl Tail {
         &mut self,
         call: &Call,
         tokens: TokenSet,
-        answers: &mpsc::Sender<Result<v1::TailResponse, Status>>,
+        reader: &Reader,
     ) -> Result<End, ApiError> {
+        let Reader { answers, wanted } = reader;
+        let mut is_wanted = false;
         let mut partitions = self.beginning();
         let stop = self.front.stop.clone();
         loop {
@@ -185,6 +215,7 @@ impl Tail {
                     sent = answers.send(Ok(answer)) => if sent.is_err() { return Ok(End::Gone) },
                     () = call.deadline_passed() => return Err(call.too_late()),
                 }
+                is_wanted = false;
             }
             self.cursors
                 .retain(|_, cursor| cursor.end.is_none_or(|end| cursor.next < end));
@@ -196,7 +227,11 @@ impl Tail {
                 () = answers.closed() => return Ok(End::Gone),
                 () = stop.cancelled() => return Err(going_away()),
                 () = call.deadline_passed() => return Err(call.too_late()),
-                read = self.read_once() => read?,
+                () = wanted.notified(), if !is_wanted => {
+                    is_wanted = true;
+                    Vec::new()
+                }
+                read = self.read_once(), if is_wanted => read?,
             };
         }
     }
@@ -222,7 +257,7 @@ impl Tail {
             .iter()
             .map(|(index, cursor)| (*index, *cursor))
             .collect();
-        let bytes_max = self.bytes_max;
+        let bytes_max = u64::from(self.front.answer_bytes(self.bytes_max));
         let request = FetchRequest {
             partitions: wanted
                 .iter()
@@ -242,7 +277,8 @@ impl Tail {
             .await?;
         let mut data = Vec::new();
         let mut may_pass = false;
-        for ((index, cursor), result) in wanted.into_iter().zip(fetched.partitions) {
+        let (found, _hold) = fetched.into_parts();
+        for ((index, cursor), result) in wanted.into_iter().zip(found) {
             let result = result.map_err(|(_, error)| error);
             if result.as_ref().is_ok_and(|found| found.batches.is_empty()) {
                 continue;
@@ -254,7 +290,7 @@ impl Tail {
                 may_pass = true;
                 continue;
             }
-            data.push(self.deliver(index, cursor, result));
+            data.push(self.deliver(index, cursor, result).await);
         }
         if data.is_empty() && may_pass {
             self.front.parts.env.clock.sleep(RETRY_AFTER).await;
@@ -267,13 +303,19 @@ impl Tail {
 
     /// Turns what was found into an answer and moves on. A partition whose error will not pass is told
     /// of once and read no more.
-    fn deliver(
+    async fn deliver(
         &mut self,
         index: u32,
         cursor: Cursor,
         result: Result<tidelog_broker_engine::FetchedPartition, tidelog_broker_engine::FetchError>,
     ) -> v1::PartitionData {
-        let mut data = partition_data(String::new(), index, cursor.next, self.form, result);
+        let wanted = Wanted {
+            topic: String::new(),
+            partition: index,
+            from: cursor.next,
+            form: self.form,
+        };
+        let (mut data, _hold) = self.front.take_apart(wanted, result).await;
         if let (Some(v1::partition_data::Data::Records(records)), Some(end)) =
             (&mut data.data, cursor.end)
         {

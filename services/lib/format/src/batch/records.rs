@@ -84,6 +84,11 @@ impl Records {
         }
     }
 
+    /// Bytes of all records, once decompressed.
+    pub const fn byte_count(&self) -> usize {
+        self.body.len()
+    }
+
     fn read_record(&mut self) -> Result<Record, RecordError> {
         let index = self.index;
         let mut frame = Cursor {

@@ -7,7 +7,14 @@ use crate::memory::MemoryPlan;
 
 /// Everything that does not fit together.
 pub(super) fn check(settings: &Settings) -> Vec<SettingsError> {
-    let rules = [where_data_goes, credentials, listeners, segments, waits];
+    let rules = [
+        where_data_goes,
+        credentials,
+        listeners,
+        connections,
+        segments,
+        waits,
+    ];
     rules
         .into_iter()
         .filter_map(|rule| rule(settings))
@@ -58,6 +65,18 @@ fn listeners(settings: &Settings) -> Option<String> {
             "`{}` is `{}`, which other machines can reach, and there is no TLS and no authentication \
              yet: bind to 127.0.0.1, or set `listen.insecure` (`--insecure`) if the network is yours",
             open.0, open.1
+        )
+    })
+}
+
+fn connections(settings: &Settings) -> Option<String> {
+    let most = MemoryPlan::divide(settings.memory.total).connections_max();
+    let asked = settings.grpc.connections_max.unwrap_or_else(|| most);
+    (asked > most).then(|| {
+        format!(
+            "`grpc.connections_max` is `{asked}`, and the share of `memory.total` ({}) for connections \
+             has room for `{most}`: raise the one or lower the other",
+            settings.memory.total
         )
     })
 }

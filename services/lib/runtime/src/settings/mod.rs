@@ -47,6 +47,7 @@ pub struct Settings {
     pub local: LocalSettings,
     pub requests: RequestSettings,
     pub listen: ListenSettings,
+    pub grpc: GrpcSettings,
     pub memory: MemorySettings,
     pub produce: ProduceSettings,
     pub fetch: FetchSettings,
@@ -140,6 +141,21 @@ pub struct ListenSettings {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub insecure: bool,
+}
+
+/// What clients of gRPC may take of the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "the table of options documents each field for users and for us"
+)]
+pub struct GrpcSettings {
+    pub connections_max: OrAuto<u64>,
+    pub streams_max: u32,
+    pub keep_alive: Span,
+    pub greeting_timeout: Span,
+    pub stall_timeout: Span,
 }
 
 /// How much memory the process uses; see [`crate::memory::MemoryPlan`].

@@ -3,6 +3,7 @@
 //! Metrics have one source, the registry that `/metrics` shows; see [`metrics`]. Nothing is exported
 //! unless an endpoint is set.
 
+mod context;
 pub mod metrics;
 pub(crate) mod openmetrics;
 mod traces;
@@ -17,6 +18,8 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::settings::{LogFormat, LogSettings, OtlpSettings};
+
+pub use context::continue_trace;
 
 /// Who speaks, in traces and metrics.
 #[derive(Clone, Debug)]

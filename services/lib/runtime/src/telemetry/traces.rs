@@ -10,8 +10,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use super::{Identity, TelemetryError};
 use crate::settings::OtlpSettings;
 
-/// Spans of the libraries that carry the export would be exported in turn, for ever.
-const EXPORTED: &str = "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,opentelemetry=off";
+/// Spans of the libraries that carry the export would be exported in turn, for ever. The span of a call is
+/// there in any case, since it continues the trace of its caller.
+const EXPORTED: &str = "info,tidelog_broker_grpc=debug,\
+     h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,opentelemetry=off";
 
 /// The name of the service in traces and metrics.
 pub(super) const SERVICE: &str = "tidelog";

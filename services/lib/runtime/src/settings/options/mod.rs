@@ -32,6 +32,8 @@ pub enum Kind {
     Flag,
     /// A whole number within limits.
     Integer(u64, u64),
+    /// A whole number within limits, or `auto`.
+    IntegerOrAuto(u64, u64),
     /// A number within limits.
     Number(f64, f64),
     /// A number of bytes within limits, which are written as in a file.
@@ -76,9 +78,10 @@ impl OptionDoc {
                 self.integer(u64::try_from(*number).ok(), &number.to_string(), min, max)
             }
             (Kind::Number(min, max), Value::Float(number)) => self.number(*number, min, max),
-            (Kind::Number(..) | Kind::Size(..), Value::Integer(number)) => {
-                self.check_text(&number.to_string())
-            }
+            (
+                Kind::Number(..) | Kind::Size(..) | Kind::IntegerOrAuto(..),
+                Value::Integer(number),
+            ) => self.check_text(&number.to_string()),
             (kind, Value::String(text)) if !matches!(kind, Kind::Flag | Kind::Integer(..)) => {
                 self.check_text(text)
             }
@@ -102,12 +105,16 @@ impl OptionDoc {
             Kind::Path | Kind::Url | Kind::Choice(_) => Err(wrong()),
             Kind::Flag => text.parse().map(Value::Boolean).map_err(|_| wrong()),
             Kind::Integer(min, max) => self.integer(text.parse().ok(), text, min, max),
+            Kind::IntegerOrAuto(..) | Kind::SpanOrAuto(..) if text == AUTO => same(),
+            // As text, since it may be a word.
+            Kind::IntegerOrAuto(min, max) => self
+                .integer(text.parse().ok(), text, min, max)
+                .and_then(|_| same()),
             Kind::Number(min, max) => text
                 .parse()
                 .map_err(|_| wrong())
                 .and_then(|number| self.number(number, min, max)),
             Kind::Size(min, max) => within::<ByteSize>(text, min, max).ok_or_else(wrong),
-            Kind::SpanOrAuto(..) if text == AUTO => same(),
             Kind::Span(min, max) | Kind::SpanOrAuto(min, max) => {
                 within::<Span>(text, min, max).ok_or_else(wrong)
             }
@@ -140,6 +147,9 @@ impl OptionDoc {
             Kind::Flag => "true or false".to_owned(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::Integer(min, max) => format!("a whole number from {min} to {max}"),
+            Kind::IntegerOrAuto(min, max) => {
+                format!("auto or a whole number from {min} to {max}")
+            }
             Kind::Number(min, max) => format!("a number from {min} to {max}"),
             Kind::Size(min, max) => format!("a size from {min} to {max}"),
             Kind::Span(min, max) => format!("a duration from {min} to {max}"),
@@ -200,6 +210,13 @@ mod tests {
             "`1MiB` is wrong: it takes a size from 128MiB to 16TiB"
         );
         assert!(find("produce.linger").unwrap().check_text("auto").is_ok());
+        let connections = find("grpc.connections_max").unwrap();
+        for fine in ["auto", "1", "500"] {
+            assert!(connections.check_text(fine).is_ok(), "{fine}");
+        }
+        for wrong in ["0", "-1", "many", "1.5"] {
+            assert!(connections.check_text(wrong).is_err(), "{wrong}");
+        }
         assert!(
             find("otlp.sample_ratio")
                 .unwrap()

@@ -191,6 +191,36 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Allows addresses that other machines can reach. There is no TLS and no authentication yet, so whoever reaches the port can read and write everything.",
     ),
     option(
+        "grpc.connections_max",
+        Kind::IntegerOrAuto(1, 1_000_000),
+        AUTO,
+        "Connections at the same time. One more takes the place of the connection that has done nothing for the longest time; if all are at work it is refused with a GOAWAY that says so. `auto` is what the share of `memory.total` for connections allows: 69 with 128MiB, 276 with 512MiB; it cannot be more.",
+    ),
+    option(
+        "grpc.streams_max",
+        Kind::Integer(1, 65_536),
+        "256",
+        "Calls that one connection may have open at the same time.",
+    ),
+    option(
+        "grpc.keep_alive",
+        Kind::Span("1s", "1h"),
+        "30s",
+        "How often a quiet connection is asked whether it is still there. One that does not answer within the same time, at most 20s, is closed.",
+    ),
+    option(
+        "grpc.greeting_timeout",
+        Kind::Span("100ms", "1m"),
+        "10s",
+        "A connection that has not begun to speak HTTP/2 after this long is closed.",
+    ),
+    option(
+        "grpc.stall_timeout",
+        Kind::Span("100ms", "1m"),
+        "2s",
+        "When others wait for memory, a message that does not come on for this long is refused, and a connection that takes nothing of its answers for this long is closed.",
+    ),
+    option(
         "memory.total",
         Kind::Size("128MiB", "16TiB"),
         "512MiB",

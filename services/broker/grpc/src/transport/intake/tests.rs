@@ -1,0 +1,207 @@
+//! Facts about messages that come whole, in pieces, slowly or not at all.
+
+use std::convert::Infallible;
+use std::task::Waker;
+
+use http_body::Body as _;
+use prometheus_client::registry::Registry;
+use tidelog_env::ManualClock;
+
+use super::super::connections::{Connections, Seat};
+use super::*;
+
+/// Frames of a test, then nothing more for ever.
+struct Frames(VecDeque<Bytes>);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.pop_front().map_or(Poll::Pending, |data| {
+            Poll::Ready(Some(Ok(Frame::data(data))))
+        })
+    }
+}
+
+/// An intake and connections that send to it.
+struct World {
+    intake: Intake,
+    clock: ManualClock,
+    connections: Connections,
+    seats: Vec<Seat>,
+}
+
+impl World {
+    fn new(bytes: u64) -> Self {
+        let clock = ManualClock::default();
+        let metrics = GrpcMetrics::new(&mut Registry::default());
+        let intake = Intake {
+            whole: MemoryShare::new(bytes),
+            pieces: MemoryShare::new(bytes),
+            decode: Decode::for_tests(bytes),
+            waiting: Arc::default(),
+            clock: Arc::new(clock.clone()),
+            timeout: Duration::from_mins(1),
+            stall_timeout: Duration::from_secs(2),
+            message_bytes_max: 1 << 20,
+            metrics: metrics.clone(),
+        };
+        Self {
+            intake,
+            connections: Connections::for_tests(100, Arc::new(clock.clone()), metrics),
+            clock,
+            seats: Vec::new(),
+        }
+    }
+
+    /// A body on a connection of its own.
+    fn body(&mut self, frames: &[&[u8]]) -> (MeteredBody<Frames>, Received) {
+        let seat = self.connections.admit().unwrap();
+        let call = Arc::new(self.connections.open_call(&seat.peer).unwrap());
+        self.seats.push(seat);
+        let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame));
+        self.intake.meter(Frames(frames.collect()), &call)
+    }
+}
+
+fn message(length: u32) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.resize(PREFIX_BYTES + length as usize, 7);
+    bytes
+}
+
+/// The length of the next frame, or its error; `None` while it waits.
+fn poll(body: &mut MeteredBody<Frames>) -> Option<Result<usize, ErrorCode>> {
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(body).poll_frame(&mut context) {
+        Poll::Pending => None,
+        Poll::Ready(Some(Ok(frame))) => Some(Ok(frame.into_data().unwrap().len())),
+        Poll::Ready(Some(Err(error))) => {
+            let status = error.downcast::<Status>().unwrap();
+            Some(Err(ApiError::from_status(&status).code))
+        }
+        Poll::Ready(None) => panic!("the body has no end"),
+    }
+}
+
+#[test]
+fn a_large_message_waits_until_the_one_before_is_taken() {
+    let mut world = World::new(64 * 1024);
+    let large = message(50_000);
+    let (head, tail) = large.split_at(1000);
+    let (mut first, received) = world.body(&[head, tail, &message(1)]);
+    let (mut second, _) = world.body(&[head, tail]);
+    assert_eq!(poll(&mut first), Some(Ok(1000)));
+    assert_eq!(poll(&mut second), None, "50,000 and 50,000 do not fit");
+    assert_eq!(poll(&mut first), Some(Ok(tail.len())));
+    assert_eq!(poll(&mut second), None, "the first is in, and not taken");
+    received.taken();
+    assert_eq!(poll(&mut second), Some(Ok(1000)));
+    assert_eq!(poll(&mut first), Some(Ok(6)), "whole messages need no turn");
+}
+
+#[test]
+fn the_end_of_a_message_does_not_wait_for_what_begins_behind_it() {
+    let mut world = World::new(64 * 1024);
+    let two = [message(50_000), message(50_000)].concat();
+    let (mut body, received) = world.body(&[&two[..1000], &two[1000..60_000], &two[60_000..]]);
+    assert_eq!(poll(&mut body), Some(Ok(1000)));
+    assert_eq!(poll(&mut body), Some(Ok(50_005 - 1000)));
+    assert_eq!(poll(&mut body), None, "the first is not taken");
+    received.taken();
+    assert_eq!(poll(&mut body), Some(Ok(60_000 - 50_005)));
+    assert_eq!(poll(&mut body), Some(Ok(40_010)));
+    received.taken();
+    assert_eq!(world.intake.pieces.free_bytes(), 64 * 1024);
+}
+
+#[test]
+fn whole_messages_that_come_together_are_held_until_the_last_is_taken() {
+    let mut world = World::new(4 * 1024);
+    let both = [message(1_000), message(2_000)].concat();
+    let (mut body, received) = world.body(&[&both, &both]);
+    assert_eq!(poll(&mut body), Some(Ok(3_010)));
+    assert_eq!(world.intake.whole.free_bytes(), 1024);
+    received.taken();
+    assert_eq!(poll(&mut body), None);
+    received.taken();
+    assert_eq!(poll(&mut body), Some(Ok(3_010)));
+}
+
+#[test]
+fn a_body_that_ends_early_gives_its_share_back() {
+    let mut world = World::new(64 * 1024);
+    let large = message(60_000);
+    let (mut first, received) = world.body(&[&large[..10]]);
+    assert_eq!(poll(&mut first), Some(Ok(10)));
+    assert!(world.intake.pieces.free_bytes() < 60_000);
+    drop((first, received));
+    assert_eq!(world.intake.pieces.free_bytes(), 64 * 1024);
+}
+
+#[test]
+fn who_sends_slowly_is_refused_in_the_end_and_soon_when_others_wait() {
+    let mut world = World::new(64 * 1024);
+    let begun = &message(60_000)[..10];
+    let (mut slow, received) = world.body(&[begun]);
+    assert_eq!(poll(&mut slow), Some(Ok(10)));
+    assert_eq!(poll(&mut slow), None);
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(poll(&mut slow), None, "nobody waits");
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(poll(&mut slow), Some(Err(ErrorCode::DeadlineExceeded)));
+    drop((slow, received));
+
+    let (mut slow, _) = world.body(&[begun]);
+    let (mut other, _) = world.body(&[begun]);
+    assert_eq!(poll(&mut slow), Some(Ok(10)));
+    assert_eq!(poll(&mut other), None);
+    assert_eq!(poll(&mut slow), None);
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(poll(&mut slow), Some(Err(ErrorCode::ResourceExhausted)));
+}
+
+#[test]
+fn a_connection_receives_one_large_message_at_a_time() {
+    let mut world = World::new(1 << 20);
+    let begun = &message(60_000)[..10];
+    let (mut first, held) = world.body(&[begun]);
+    let call = Arc::clone(&first.call);
+    let frames = Frames([Bytes::copy_from_slice(begun)].into());
+    let (mut second, _) = world.intake.meter(frames, &call);
+    assert_eq!(poll(&mut first), Some(Ok(10)));
+    assert_eq!(poll(&mut second), None);
+    drop((first, held));
+    assert_eq!(poll(&mut second), Some(Ok(10)));
+}
+
+#[test]
+fn messages_are_told_apart_however_they_are_cut() {
+    let sent = [message(0), message(3), message(300), message(5)].concat();
+    for cut in 1..sent.len() {
+        let mut framing = Framing::default();
+        let mut all = Brings::default();
+        for frame in sent.chunks(cut) {
+            let brings = framing.pass(frame);
+            all.begun += brings.begun;
+            all.ended += brings.ended;
+            all.bytes += brings.bytes;
+        }
+        let expected = (4, 4, sent.len() as u64);
+        assert_eq!((all.begun, all.ended, all.bytes), expected, "{cut}");
+        assert_eq!((framing.left, framing.prefix_len), (0, 0), "{cut}");
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_is_left_to_the_transport() {
+    let mut world = World::new(64 * 1024);
+    let (mut body, _) = world.body(&[&message(2 << 20)[..100]]);
+    assert_eq!(poll(&mut body), Some(Ok(100)));
+    assert_eq!(world.intake.pieces.free_bytes(), 64 * 1024);
+}
