@@ -50,7 +50,7 @@ impl Held {
         let now = [
             number(view.extent_count()),
             number(view.extent_bytes()),
-            number(view.partition_count()),
+            number(view.partition_count().max(state.partitions.len())),
             number(state.producers.len()),
         ];
         let before = self.reported.lock().insert(shard, now).unwrap_or_default();

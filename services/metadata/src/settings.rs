@@ -33,6 +33,27 @@ pub struct SequencerSettings {
     pub retry: BackoffPolicy,
 }
 
+/// Bytes of memory of a partition without recent extents: its state, what is shown of it, and its places
+/// in both maps.
+const PARTITION_BYTES: u64 = 400;
+/// Bytes of memory of a producer and its place in the map.
+const PRODUCER_BYTES: u64 = 300;
+
+impl SequencerSettings {
+    /// The default, with memory limits that add up to about `bytes` for each shard: half of it for recent
+    /// extents, a quarter for what waits, an eighth each for partitions and producers.
+    pub fn within(bytes: u64) -> Self {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            extent_bytes: count(bytes / 2),
+            mailbox_bytes: count(bytes / 4),
+            partitions_in_memory: count(bytes / 8 / PARTITION_BYTES),
+            producers_in_memory: count(bytes / 8 / PRODUCER_BYTES),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for SequencerSettings {
     fn default() -> Self {
         Self {

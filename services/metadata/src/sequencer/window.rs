@@ -212,6 +212,11 @@ impl PartitionView {
         self.max_timestamp = self.max_timestamp.max(extent.max_timestamp);
         self.high_watermark = extent.offsets.next;
         let before = self.bytes();
+        if self.entries.len() == self.entries.capacity() {
+            // Most partitions of many have one or two: room for four would be the most of the memory.
+            self.entries
+                .reserve_exact((before / ENTRY_BYTES / 2).max(1));
+        }
         self.entries.push_back(Entry {
             base: extent.offsets.base.get(),
             next: extent.offsets.next.get(),
