@@ -19,7 +19,11 @@ const MB: f64 = 1e6;
 pub(crate) async fn round(options: &Options, report: &mut Report) -> Result<()> {
     let raw = {
         let scratch = options.scratch()?;
-        raw::files(options, scratch.path().to_owned()).await?
+        let meter = Meter::start(&[("writer", std::process::id())])?;
+        let raw = raw::files(options, scratch.path().to_owned()).await?;
+        let cost = meter.cost(raw.bytes)?.total;
+        report.add(SECTION, "raw fsynced writes, CPU per GB", "s/GB", cost);
+        raw
     };
     report.add(SECTION, "raw fsynced writes", "MB/s", raw.rate() / MB);
     let log = log(options, report).await?;

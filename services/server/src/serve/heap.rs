@@ -24,9 +24,10 @@ mod tests {
 
     /// Pages that this thread has touched for the first time.
     fn faults() -> u64 {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let (_, fields) = stat.rsplit_once(") ").unwrap();
-        fields.split(' ').nth(7).unwrap().parse().unwrap()
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name");
+        let faults = fields.split(' ').nth(7).expect("many fields");
+        faults.parse().expect("a number")
     }
 
     /// Takes and frees 40 MiB, in pieces like those that batches come in.
