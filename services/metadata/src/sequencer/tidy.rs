@@ -16,6 +16,8 @@ use crate::keyspace::{EndedWriterRow, FloorRow, KeyKind, Keyspace, ProducerRow, 
 
 /// Rows that one transaction looks at.
 const ROWS: usize = 1_000;
+/// Rows that are looked at to see whether there is anything to delete.
+const ROWS_AT_FIRST: usize = 16;
 /// Transactions after one checkpoint. A checkpoint comes after at most 2,000 receipts and some thousand
 /// producers, so that more goes than comes.
 const STEPS: u32 = 16;
@@ -40,6 +42,8 @@ pub(crate) struct Tidy {
     phase: Phase,
     /// Where the next step goes on in the rows of its phase.
     rest: Option<KeyRange>,
+    /// Whether the last step deleted something, so that more is likely to follow.
+    has_found: bool,
     producers_due: Option<Timestamp>,
 }
 
@@ -85,6 +89,7 @@ impl Tidy {
             }
             transaction.commit().await?;
         }
+        self.has_found = deleted > 0;
         self.rest = found.rest;
         if self.rest.is_none() {
             self.next_phase(state);
@@ -127,7 +132,8 @@ impl Tidy {
             .rest
             .take()
             .unwrap_or_else(|| keys.all(KeyKind::Receipt));
-        let options = ScanOptions::limit(ROWS).snapshot();
+        let rows = if self.has_found { ROWS } else { ROWS_AT_FIRST };
+        let options = ScanOptions::limit(rows).snapshot();
         let page = transaction.scan(range.clone(), options).await?;
         let mut found = Found {
             rest: page.next(&range, options.direction),
