@@ -66,6 +66,15 @@ impl Process {
         self.child.id()
     }
 
+    /// The most bytes of memory that it ever had resident.
+    pub fn memory_mark(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.context("the system does not tell")?.trim().parse()?;
+        Ok(kib * 1024)
+    }
+
     /// All that it has written.
     pub fn log(&self) -> String {
         fs::read(&self.log).map_or_else(

@@ -1,5 +1,6 @@
 //! End-to-end scenarios of the log, see the crate's page for the list.
 
+mod abuse;
 mod bad_input;
 mod clients;
 mod drain;

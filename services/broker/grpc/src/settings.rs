@@ -49,7 +49,7 @@ impl Default for GrpcSettings {
             intake_timeout: Duration::from_mins(1),
             answer_bytes: 64 * 1024 * 1024,
             decode_bytes: 64 * 1024 * 1024,
-            stall_timeout: Duration::from_secs(2),
+            stall_timeout: Duration::from_secs(1),
             stream_bytes_in_flight: 32 * 1024 * 1024,
             connections_max: 1_024,
             calls_max: 16 * 1_024,

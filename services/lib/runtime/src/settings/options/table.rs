@@ -217,7 +217,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "grpc.stall_timeout",
         Kind::Span("100ms", "1m"),
-        "2s",
+        "1s",
         "When others wait for memory, a message that does not come on for this long is refused, and a connection that takes nothing of its answers for this long is closed.",
     ),
     option(
