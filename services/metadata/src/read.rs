@@ -81,15 +81,8 @@ impl Inner {
         let extents = self
             .history
             .extents(partition, offset, bytes_max, request.extents_max)
-            .await;
-        match extents {
-            Ok(extents) => Ok(LookupAnswer { bounds, extents }),
-            // After an error the owner takes extents back into memory and writes their pages anew.
-            Err(LogError::Corrupt { reason }) => self
-                .locate_in_memory(request)
-                .unwrap_or(Err(LogError::Corrupt { reason })),
-            Err(error) => Err(error),
-        }
+            .await?;
+        Ok(LookupAnswer { bounds, extents })
     }
 
     /// What is shown of a partition. One that is not in memory is read from its row, which is then all

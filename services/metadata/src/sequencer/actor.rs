@@ -435,9 +435,6 @@ impl Actor {
     async fn write_step(&self, step: &CheckpointStep) -> Result<(), SequencerError> {
         let mut transaction = self.parts.store.begin().await?;
         self.lease.check(transaction.as_mut()).await?;
-        for range in &step.clears {
-            transaction.delete_range(range.clone());
-        }
         for (key, value) in &step.rows {
             transaction.put(key.clone(), value.clone());
         }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tidelog_store::KeyRange;
 use tidelog_types::{GroupNumber, Offset, TopicPartition};
 
 use super::producer::ProducerState;
@@ -40,8 +39,6 @@ pub(crate) struct CheckpointPass {
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointStep {
     pub(crate) rows: Vec<(Bytes, Bytes)>,
-    /// Ranges to clear before the rows are written.
-    pub(crate) clears: Vec<KeyRange>,
     /// Where the last page of a partition begins, and up to where extents are in pages.
     pub(crate) paged: Vec<(TopicPartition, Offset, Offset)>,
     taken: Vec<Changed>,
@@ -126,9 +123,6 @@ impl CheckpointStep {
         let Some(pages) = pages else {
             return (0, true);
         };
-        if let Some(base) = pages.clear_after {
-            self.clears.push(state.keys.pages_after(partition, base));
-        }
         let mut bytes = 0;
         for (base, page) in &pages.rows {
             let (key, value) = (state.keys.page(partition, *base), page.encode());

@@ -1,5 +1,7 @@
 //! What a new owner reads: the checkpoint, the tail, and the rows that the tail changes.
 
+use std::collections::HashMap;
+
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_store::{ReadMode, ScanOptions, Store, Transaction, Version};
 use tidelog_types::{GroupNumber, Offset, ShardId, Timestamp, TopicPartition};
@@ -8,7 +10,7 @@ use super::error::SequencerError;
 use super::extents::extents_of;
 use super::group::{producer_of, sequences};
 use super::producer::ProducerState;
-use super::state::{ProducerKey, ShardState, read_partition, read_producer};
+use super::state::{PartitionState, ProducerKey, ShardState, read_partition, read_producer};
 use super::view::ShardView;
 use super::window::PartitionView;
 use crate::keyspace::{CheckpointRow, Keyspace, RowError, SentBatch, TailCommand, TailRow};
@@ -37,6 +39,7 @@ pub(crate) async fn load(
     } else {
         keys.tail_of(shard)
     });
+    let mut as_of = HashMap::new();
     while let Some(range) = rest.take() {
         let mut transaction = begin_since(store, since).await?;
         let page = transaction
@@ -52,6 +55,7 @@ pub(crate) async fn load(
             let mut replay = Replay {
                 state: &mut state,
                 view: &mut view,
+                as_of: &mut as_of,
                 group,
                 replayed: group > checkpoint.group,
                 is_paged: checkpoint.is_paged,
@@ -136,6 +140,8 @@ async fn show_loaded_bounds(
 struct Replay<'a> {
     state: &'a mut ShardState,
     view: &'a mut ShardView,
+    /// What each partition's row is as of; nothing if there is none. Read once: there may be many.
+    as_of: &'a mut HashMap<TopicPartition, Option<GroupNumber>>,
     group: GroupNumber,
     /// Whether the row is later than the checkpoint, so that it may change state.
     replayed: bool,
@@ -191,21 +197,35 @@ impl Replay<'_> {
         transaction: &mut dyn Transaction,
         partition: TopicPartition,
     ) -> Result<(), SequencerError> {
-        self.state.load_partition(transaction, partition).await?;
-        let mut state = self
-            .state
-            .partitions
-            .get(&partition)
-            .cloned()
-            .unwrap_or_default();
+        self.load_row(transaction, partition).await?;
+        if self.view.partition(partition).is_some() {
+            return Ok(());
+        }
+        let known = self.state.partitions.get(&partition);
+        let mut state = known.cloned().unwrap_or_default();
         if !self.is_paged {
             state.next = Offset::ZERO;
             state.log_start = Offset::ZERO;
             state.max_timestamp = Timestamp::NONE;
         }
-        self.view
-            .open(partition, || PartitionView::replayed(&state));
+        self.view.open(partition, || PartitionView::new(&state));
         Ok(())
+    }
+
+    async fn load_row(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+    ) -> Result<Option<GroupNumber>, SequencerError> {
+        if let Some(as_of) = self.as_of.get(&partition) {
+            return Ok(*as_of);
+        }
+        let row = read_partition(self.state.keys, transaction, partition).await?;
+        let as_of = row.as_ref().map(|row| row.as_of);
+        self.as_of.insert(partition, as_of);
+        let state = PartitionState::from_row(row.unwrap_or_default());
+        self.state.partitions.insert(partition, state);
+        Ok(as_of)
     }
 
     async fn manifest(
@@ -293,9 +313,8 @@ impl Replay<'_> {
         if self.state.changed_partitions.contains(&partition) {
             return Ok(true);
         }
-        let row = read_partition(self.state.keys, transaction, partition).await?;
-        self.state.load_partition(transaction, partition).await?;
-        let applies = row.is_none_or(|row| row.as_of < self.group);
+        let as_of = self.load_row(transaction, partition).await?;
+        let applies = as_of.is_none_or(|as_of| as_of < self.group);
         if applies {
             self.state.changed_partitions.insert(partition);
             if let Some(state) = self.state.partitions.get_mut(&partition)

@@ -71,8 +71,6 @@ pub(crate) struct Shown {
 /// Pages that have yet to be written for a partition.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
-    /// Pages after this offset may be left from a checkpoint that was cut off, and are written anew.
-    pub(crate) clear_after: Option<Offset>,
     /// The pages, by the offset at which they begin.
     pub(crate) rows: Vec<(Offset, PageRow)>,
     /// Whether nothing remains for later.
@@ -91,8 +89,6 @@ pub(crate) struct PartitionView {
     paged: usize,
     /// How many of those, the last ones, are in a page that may be written again.
     open: usize,
-    /// Whether the extents came from the tail, so that pages of a cut-off checkpoint may lie ahead.
-    is_replayed: bool,
 }
 
 impl PartitionView {
@@ -106,15 +102,6 @@ impl PartitionView {
             entries: VecDeque::new(),
             paged: 0,
             open: 0,
-            is_replayed: false,
-        }
-    }
-
-    /// A partition whose tail is about to be replayed over a row of this state.
-    pub(crate) fn replayed(state: &PartitionState) -> Self {
-        Self {
-            is_replayed: true,
-            ..Self::new(state)
         }
     }
 
@@ -270,7 +257,9 @@ impl PartitionView {
         }
     }
 
-    /// The pages that have yet to be written, at most `pages_max` of them.
+    /// The pages that have yet to be written, at most `pages_max` of them. All but the last of them all
+    /// are full: so pages of a checkpoint that was cut off hide none that another owner writes across
+    /// them, since no later page ends before they do.
     pub(crate) fn pages(&self, pages_max: usize) -> Pages {
         let mut pages = Pages {
             is_all: true,
@@ -299,9 +288,6 @@ impl PartitionView {
             pages.rows.push((base, row));
             first = end;
         }
-        if self.is_replayed {
-            pages.clear_after = pages.rows.first().map(|(base, _)| *base);
-        }
         pages
     }
 
@@ -310,7 +296,6 @@ impl PartitionView {
         self.paged = self.paged.max(self.index_of(next));
         let open = self.paged.saturating_sub(self.index_of(last_base));
         self.open = if open < PAGE_OPEN_EXTENTS { open } else { 0 };
-        self.is_replayed = false;
     }
 }
 
