@@ -2,7 +2,7 @@
 //!
 //! - [`Tools`]: where programs and downloads are; what is missing is said, never passed over.
 //! - [`Process`]: a child that does not outlive its owner and whose log is shown when a test fails.
-//! - [`Minio`], [`Server`], [`Cli`]: the programs under test and beside it.
+//! - [`Minio`], [`Seaweed`], [`Server`], [`Cli`]: the programs under test and beside it.
 //! - [`Proxy`]: S3 that answers 503, refuses writes, hangs, or is counted.
 //! - [`Bucket`]: the bucket behind the server's back, to look into it and to damage it.
 //! - [`history`]: what clients did and saw, and the checker that is the judge.
@@ -19,6 +19,7 @@ mod minio;
 mod net;
 mod process;
 mod proxy;
+mod seaweed;
 mod server;
 mod tools;
 mod wait;
@@ -30,6 +31,7 @@ pub use minio::Minio;
 pub use net::{free_port, http_get, metric};
 pub use process::{Ended, Process};
 pub use proxy::{Mode, Proxy};
+pub use seaweed::Seaweed;
 pub use server::{CrashPoint, Server, ServerOptions};
 pub use tools::Tools;
 pub use wait::{until, within};

@@ -147,3 +147,9 @@ async fn flights_come_back_complete_and_in_order_from_a_folder() -> Result<()> {
 async fn flights_come_back_complete_and_in_order_from_s3() -> Result<()> {
     there_and_back(&World::s3().await?).await
 }
+
+/// Nothing here is known of one store alone.
+#[tokio::test]
+async fn flights_come_back_complete_and_in_order_from_another_s3() -> Result<()> {
+    there_and_back(&World::other_s3().await?).await
+}

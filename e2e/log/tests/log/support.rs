@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tidelog_client::v1;
 use tidelog_client::v1::batch_result::Outcome;
 use tidelog_client::v1::produce_entry::Data;
-use tidelog_e2e_harness::{Minio, Place};
+use tidelog_e2e_harness::{Minio, Place, Seaweed};
 
 /// Time for a server to end that has something to finish.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(30);
@@ -19,6 +19,7 @@ pub(crate) const LOAD_LIMIT: Duration = Duration::from_secs(90);
 pub(crate) struct World {
     pub(crate) place: Place,
     pub(crate) minio: Option<Minio>,
+    _seaweed: Option<Seaweed>,
     _folder: TempDir,
 }
 
@@ -29,6 +30,7 @@ impl World {
         Ok(Self {
             place: Place::folder(folder.path().join("data")),
             minio: None,
+            _seaweed: None,
             _folder: folder,
         })
     }
@@ -39,6 +41,18 @@ impl World {
         Ok(Self {
             place: minio.create_bucket("logs").await?,
             minio: Some(minio),
+            _seaweed: None,
+            _folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// A bucket of another server that speaks S3.
+    pub(crate) async fn other_s3() -> Result<Self> {
+        let seaweed = Seaweed::start().await?;
+        Ok(Self {
+            place: seaweed.create_bucket("logs").await?,
+            minio: None,
+            _seaweed: Some(seaweed),
             _folder: tempfile::tempdir()?,
         })
     }
