@@ -52,7 +52,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
         tracing::warn!(warning, "odd settings");
     }
     tracing::info!(version = VERSION, instance = identity.instance, "starting");
-    heap::keep_freed_memory();
+    heap::keep_freed_memory(settings.memory.total.get());
     let exit = serve(&settings, &identity, env).await;
     // What is left of the telemetry goes out however it ended.
     telemetry.shutdown();
