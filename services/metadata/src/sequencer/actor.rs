@@ -11,7 +11,7 @@ use tidelog_types::{GroupNumber, ShardId, TopicPartition};
 use tokio::sync::{mpsc, watch};
 
 use super::SequencerParts;
-use super::checkpoint::{CheckpointDue, CheckpointPass, CheckpointStep};
+use super::checkpoint::{CheckpointDue, CheckpointPass};
 use super::error::{Next, SequencerError};
 use super::group::{Decided, Group};
 use super::lease::Lease;
@@ -27,13 +27,9 @@ const GROUP_MEMBERS_MAX: usize = 256;
 /// Bytes of manifests in one group. Their rows and receipts together stay below the store's 1 MB.
 const GROUP_BYTES_MAX: usize = 320 * 1024;
 
-/// Changed partitions or producers that wait for a checkpoint, beyond which commits wait for it too, if
-/// the settings keep fewer in memory.
-const CHANGED_MIN: usize = 16_384;
-
 /// The task must end. The reason was logged.
 #[derive(Clone, Copy, Debug)]
-struct Ended {
+pub(super) struct Ended {
     /// Another owns the shard.
     fenced: bool,
 }
@@ -48,15 +44,15 @@ struct Sent {
 /// The task's state.
 #[derive(Debug)]
 pub(crate) struct Actor {
-    parts: SequencerParts,
-    lease: Lease,
-    state: ShardState,
+    pub(super) parts: SequencerParts,
+    pub(super) lease: Lease,
+    pub(super) state: ShardState,
     orders: BrokenOrders,
-    view: Arc<RwLock<ShardView>>,
+    pub(super) view: Arc<RwLock<ShardView>>,
     shown: watch::Sender<GroupNumber>,
-    due: CheckpointDue,
-    pass: Option<CheckpointPass>,
-    tidy: Tidy,
+    pub(super) due: CheckpointDue,
+    pub(super) pass: Option<CheckpointPass>,
+    pub(super) tidy: Tidy,
     drained: CancellationToken,
 }
 
@@ -138,38 +134,6 @@ impl Actor {
             self.make_room().await?;
             self.report();
         }
-    }
-
-    /// Lets commits wait for checkpoints while memory holds more than it may (invariant I7).
-    async fn make_room(&mut self) -> Result<(), Ended> {
-        while self.is_over_memory() {
-            self.parts.metrics.checkpoints_forced.inc();
-            if !self.checkpoint_step().await? {
-                // It is tried again after the next group.
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn is_over_memory(&self) -> bool {
-        let settings = &self.parts.settings;
-        let is_over = |changed: usize, max: usize| changed > max.max(CHANGED_MIN);
-        self.view.read().unpaged_bytes() > settings.extent_bytes
-            || is_over(
-                self.state.changed_partitions.len(),
-                settings.partitions_in_memory,
-            )
-            || is_over(
-                self.state.changed_producers.len(),
-                settings.producers_in_memory,
-            )
-    }
-
-    fn report(&self) {
-        let shard = self.lease.shard;
-        let view = self.view.read();
-        self.parts.metrics.held.report(shard, &view, &self.state);
     }
 
     // ----- groups ---------------------------------------------------------------------------------
@@ -356,116 +320,6 @@ impl Actor {
         let _ = self.parts.notices.send(Notice::Commit(Arc::new(notice)));
     }
 
-    // ----- checkpoints ----------------------------------------------------------------------------
-
-    fn checkpoint_deadline(&self) -> Option<MonoTime> {
-        let settings = &self.parts.settings;
-        let is_much = || self.view.read().unpaged_bytes() > settings.extent_bytes / 2;
-        if self.pass.is_some() || self.due.manifests >= settings.checkpoint_manifests || is_much() {
-            return Some(MonoTime::START);
-        }
-        self.due
-            .since
-            .map(|since| since + settings.checkpoint_interval)
-    }
-
-    fn checkpoint_is_due(&self) -> bool {
-        let now = self.parts.env.clock.now();
-        self.checkpoint_deadline()
-            .is_some_and(|deadline| deadline <= now)
-    }
-
-    /// Ends when a checkpoint is due; never on a shard in which nothing changes (invariant I8).
-    async fn checkpoint_time(&self) {
-        match self.checkpoint_deadline() {
-            Some(deadline) => self.parts.env.clock.sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Writes some rows of the pass under way, or begins one. Returns whether they are durable.
-    async fn checkpoint_step(&mut self) -> Result<bool, Ended> {
-        let mut pass = self.pass.take().unwrap_or_else(|| {
-            self.due = CheckpointDue::default();
-            CheckpointPass::begin(&mut self.state)
-        });
-        let key = self.parts.keys.checkpoint(self.lease.shard);
-        let (step, last) = pass.step(&self.state, &self.view.read(), key);
-        if let Err(error) = self.write_step(&step).await {
-            self.warn("checkpoint was not written", &error);
-            pass.give_up(&mut self.state, step);
-            self.due.group(0, self.parts.env.clock.now());
-            // A checkpoint that lands late would put old rows over new ones: settle it first.
-            if let Err(error) = self.recover_patiently().await {
-                return Err(self.end(Vec::new(), &error));
-            }
-            return Ok(false);
-        }
-        let shared = Arc::clone(&self.view);
-        let mut view = shared.write();
-        for (partition, last_base, next) in step.paged {
-            view.set_paged(partition, last_base, next);
-        }
-        view.evict_extents(self.parts.settings.extent_bytes);
-        if last {
-            self.forget(&mut view, pass.reached());
-        } else {
-            self.pass = Some(pass);
-        }
-        Ok(true)
-    }
-
-    /// Drops from memory what a finished checkpoint has made safe, beyond what is kept.
-    fn forget(&mut self, view: &mut ShardView, reached: GroupNumber) {
-        let settings = &self.parts.settings;
-        view.evict_partitions(
-            settings.partitions_in_memory,
-            &self.state.changed_partitions,
-        );
-        self.state.evict_partitions(settings.partitions_in_memory);
-        self.state.evict_producers(settings.producers_in_memory);
-        self.tidy.begin();
-        tracing::debug!(
-            shard = self.lease.shard.get(),
-            group = reached.get(),
-            "checkpoint written"
-        );
-    }
-
-    async fn write_step(&self, step: &CheckpointStep) -> Result<(), SequencerError> {
-        let mut transaction = self.parts.store.begin().await?;
-        self.lease.check(transaction.as_mut()).await?;
-        for (key, value) in &step.rows {
-            transaction.put(key.clone(), value.clone());
-        }
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Deletes some rows that nobody needs any more, if a checkpoint was finished not long ago. It comes
-    /// only after a group, so that an idle shard does nothing (invariant I8).
-    async fn tidy_step(&mut self) -> Result<(), Ended> {
-        let store = Arc::clone(&self.parts.store);
-        let deleted = self
-            .tidy
-            .step(store.as_ref(), &self.lease, &self.state)
-            .await;
-        match deleted {
-            Ok(deleted) => {
-                self.parts.metrics.rows_deleted.inc_by(deleted);
-                Ok(())
-            }
-            Err(error) => {
-                self.warn("old rows were not deleted", &error);
-                // As for a checkpoint: what lands late would delete rows that are new by then.
-                match self.recover_patiently().await {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(self.end(Vec::new(), &error)),
-                }
-            }
-        }
-    }
-
     // ----- errors ---------------------------------------------------------------------------------
 
     /// Rules C2 and C3: settles whether the last group landed, then rereads the shard.
@@ -497,7 +351,7 @@ impl Actor {
     }
 
     /// Recovers, again and again while the store is only out of reach.
-    async fn recover_patiently(&mut self) -> Result<bool, SequencerError> {
+    pub(super) async fn recover_patiently(&mut self) -> Result<bool, SequencerError> {
         let mut backoff = self.parts.settings.retry.start();
         loop {
             let error = match self.recover().await {
@@ -514,13 +368,13 @@ impl Actor {
         }
     }
 
-    fn warn(&self, what: &'static str, error: &SequencerError) {
+    pub(super) fn warn(&self, what: &'static str, error: &SequencerError) {
         let error = error as &dyn std::error::Error;
         tracing::warn!(shard = self.lease.shard.get(), error, "{what}");
     }
 
     /// Ends the task: answers from state that may not exist are never given (rule C10).
-    fn end(&self, group: Vec<Message>, error: &SequencerError) -> Ended {
+    pub(super) fn end(&self, group: Vec<Message>, error: &SequencerError) -> Ended {
         let fenced = error.next() == Next::Fenced;
         let reason = error.to_string();
         tracing::error!(

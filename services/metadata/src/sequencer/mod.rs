@@ -21,6 +21,7 @@ mod message;
 mod producer;
 mod state;
 mod tidy;
+mod upkeep;
 mod view;
 mod window;
 

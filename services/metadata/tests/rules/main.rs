@@ -20,3 +20,4 @@ mod c9_linearizable;
 mod catalogue;
 mod history;
 mod restart;
+mod tidy;

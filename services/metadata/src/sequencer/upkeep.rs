@@ -1,0 +1,158 @@
+//! The rest of the task that owns a shard: what it does between groups, so that memory and rows stay
+//! within bounds.
+
+use std::sync::Arc;
+
+use tidelog_env::MonoTime;
+use tidelog_types::GroupNumber;
+
+use super::actor::{Actor, Ended};
+use super::checkpoint::{CheckpointDue, CheckpointPass, CheckpointStep};
+use super::error::SequencerError;
+use super::view::ShardView;
+
+/// Changed partitions or producers that wait for a checkpoint, beyond which commits wait for it too, if
+/// the settings keep fewer in memory.
+const CHANGED_MIN: usize = 16_384;
+
+impl Actor {
+    /// Lets commits wait for checkpoints while memory holds more than it may (invariant I7).
+    pub(super) async fn make_room(&mut self) -> Result<(), Ended> {
+        while self.is_over_memory() {
+            self.parts.metrics.checkpoints_forced.inc();
+            if !self.checkpoint_step().await? {
+                // It is tried again after the next group.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over_memory(&self) -> bool {
+        let settings = &self.parts.settings;
+        let is_over = |changed: usize, max: usize| changed > max.max(CHANGED_MIN);
+        self.view.read().unpaged_bytes() > settings.extent_bytes
+            || is_over(
+                self.state.changed_partitions.len(),
+                settings.partitions_in_memory,
+            )
+            || is_over(
+                self.state.changed_producers.len(),
+                settings.producers_in_memory,
+            )
+    }
+
+    pub(super) fn report(&self) {
+        let shard = self.lease.shard;
+        let view = self.view.read();
+        self.parts.metrics.held.report(shard, &view, &self.state);
+    }
+
+    fn checkpoint_deadline(&self) -> Option<MonoTime> {
+        let settings = &self.parts.settings;
+        let is_much = || self.view.read().unpaged_bytes() > settings.extent_bytes / 2;
+        if self.pass.is_some() || self.due.manifests >= settings.checkpoint_manifests || is_much() {
+            return Some(MonoTime::START);
+        }
+        self.due
+            .since
+            .map(|since| since + settings.checkpoint_interval)
+    }
+
+    pub(super) fn checkpoint_is_due(&self) -> bool {
+        let now = self.parts.env.clock.now();
+        self.checkpoint_deadline()
+            .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Ends when a checkpoint is due; never on a shard in which nothing changes (invariant I8).
+    pub(super) async fn checkpoint_time(&self) {
+        match self.checkpoint_deadline() {
+            Some(deadline) => self.parts.env.clock.sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes some rows of the pass under way, or begins one. Returns whether they are durable.
+    pub(super) async fn checkpoint_step(&mut self) -> Result<bool, Ended> {
+        let mut pass = self.pass.take().unwrap_or_else(|| {
+            self.due = CheckpointDue::default();
+            CheckpointPass::begin(&mut self.state)
+        });
+        let key = self.parts.keys.checkpoint(self.lease.shard);
+        let (step, last) = pass.step(&self.state, &self.view.read(), key);
+        if let Err(error) = self.write_step(&step).await {
+            self.warn("checkpoint was not written", &error);
+            pass.give_up(&mut self.state, step);
+            self.due.group(0, self.parts.env.clock.now());
+            // A checkpoint that lands late would put old rows over new ones: settle it first.
+            if let Err(error) = self.recover_patiently().await {
+                return Err(self.end(Vec::new(), &error));
+            }
+            return Ok(false);
+        }
+        let shared = Arc::clone(&self.view);
+        let mut view = shared.write();
+        for (partition, last_base, next) in step.paged {
+            view.set_paged(partition, last_base, next);
+        }
+        view.evict_extents(self.parts.settings.extent_bytes);
+        if last {
+            self.forget(&mut view, pass.reached());
+        } else {
+            self.pass = Some(pass);
+        }
+        Ok(true)
+    }
+
+    /// Drops from memory what a finished checkpoint has made safe, beyond what is kept.
+    fn forget(&mut self, view: &mut ShardView, reached: GroupNumber) {
+        let settings = &self.parts.settings;
+        view.evict_partitions(
+            settings.partitions_in_memory,
+            &self.state.changed_partitions,
+        );
+        self.state.evict_partitions(settings.partitions_in_memory);
+        self.state.evict_producers(settings.producers_in_memory);
+        self.tidy.begin();
+        tracing::debug!(
+            shard = self.lease.shard.get(),
+            group = reached.get(),
+            "checkpoint written"
+        );
+    }
+
+    async fn write_step(&self, step: &CheckpointStep) -> Result<(), SequencerError> {
+        let mut transaction = self.parts.store.begin().await?;
+        self.lease.check(transaction.as_mut()).await?;
+        for (key, value) in &step.rows {
+            transaction.put(key.clone(), value.clone());
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes some rows that nobody needs any more, if a checkpoint was finished not long ago. It comes
+    /// only after a group, so that an idle shard does nothing (invariant I8).
+    pub(super) async fn tidy_step(&mut self) -> Result<(), Ended> {
+        let store = Arc::clone(&self.parts.store);
+        let deleted = self
+            .tidy
+            .step(store.as_ref(), &self.lease, &self.state)
+            .await;
+        match deleted {
+            Ok(deleted) => {
+                self.parts.metrics.rows_deleted.inc_by(deleted);
+                Ok(())
+            }
+            Err(error) => {
+                self.warn("old rows were not deleted", &error);
+                // As for a checkpoint: what lands late would delete rows that are new by then.
+                match self.recover_patiently().await {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(self.end(Vec::new(), &error)),
+                }
+            }
+        }
+    }
+}
