@@ -9,6 +9,7 @@ pub mod clock;
 mod invariant;
 pub mod rng;
 pub mod supervisor;
+mod workers;
 
 use std::sync::Arc;
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Clock;
 use crate::clock::timeout;
+use crate::workers::Workers;
 
 /// A task that ended in a panic. After it nothing is known about the state it owned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -40,6 +41,7 @@ struct Inner {
     tracker: TaskTracker,
     token: CancellationToken,
     failure: watch::Sender<Option<TaskFailure>>,
+    workers: Workers,
 }
 
 impl Inner {
@@ -83,6 +85,7 @@ impl Supervisor {
                 tracker: TaskTracker::new(),
                 token: CancellationToken::new(),
                 failure: watch::Sender::new(None),
+                workers: Workers::default(),
             }),
         }
     }
@@ -107,7 +110,7 @@ impl Supervisor {
         })
     }
 
-    /// Runs `work`, which takes long and awaits nothing, on a thread of its own; `None` after a panic in it,
+    /// Runs `work`, which takes long and awaits nothing, on one of a few threads for that; `None` after a panic in it,
     /// which is recorded as that of a task. Once begun it runs to its end, whoever waits for it.
     pub async fn run_blocking<F, T>(&self, task: &'static str, work: F) -> Option<T>
     where
@@ -115,10 +118,12 @@ impl Supervisor {
         T: Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        let done = self.inner.tracker.spawn_blocking(move || {
-            std::panic::catch_unwind(AssertUnwindSafe(work))
-                .map_err(|panic| inner.note(task, panic.as_ref()))
-                .ok()
+        let (answer, done) = oneshot::channel();
+        self.inner.workers.run(move || {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+            let result = result.map_err(|panic| inner.note(task, panic.as_ref()));
+            // Whoever waited may have gone.
+            let _ = answer.send(result.ok());
         });
         done.await.ok().flatten()
     }
