@@ -77,6 +77,8 @@ impl Engine {
             pages: parts.pages,
             watermarks: Watermarks::default(),
             metrics: fetch_metrics.clone(),
+            in_flight: parts.settings.fetch.pages_in_flight(),
+            supervisor: parts.env.supervisor.clone(),
         };
         let appender = Appender::start(AppenderParts {
             env: parts.env.clone(),

@@ -15,7 +15,8 @@ pub use append::{Append, AppendAnswer, AppendError, Appended};
 pub use crash::{CrashPlan, CrashPoint, UnknownCrashPoint};
 pub use engine::{Engine, EngineParts, StartError};
 pub use fetch::{
-    FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset, FoundPartition, ReadError,
+    Batches, FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset,
+    FoundPartition, ReadError,
 };
 pub use memory::{MemoryExhausted, MemoryHold, MemoryShare};
 pub use metrics::{AppendMetrics, CloseReason, FetchMetrics};

@@ -168,6 +168,7 @@ pub struct FetchMetrics {
     pub(crate) damaged: Counter,
     pub(crate) missing: Counter,
     pub(crate) gets: Counter,
+    pub(crate) ahead: Counter,
 }
 
 impl FetchMetrics {
@@ -183,6 +184,7 @@ impl FetchMetrics {
             damaged: Counter::default(),
             missing: Counter::default(),
             gets: Counter::default(),
+            ahead: Counter::default(),
         };
         let counters = [
             ("requests", "fetches answered", &metrics.fetches),
@@ -212,6 +214,11 @@ impl FetchMetrics {
                 &metrics.missing,
             ),
             ("gets", "pages read from the bucket", &metrics.gets),
+            (
+                "gets_ahead",
+                "pages read from the bucket before they were wanted",
+                &metrics.ahead,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());

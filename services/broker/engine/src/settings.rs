@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::memory::MemoryShare;
 use tidelog_env::BackoffPolicy;
 use tidelog_types::limits::{MANIFEST_BYTES_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLICES_MAX};
 
@@ -66,10 +67,28 @@ pub struct FetchSettings {
     pub extents_max: usize,
     /// Reads of the bucket that one fetch has in flight.
     pub reads_in_flight: usize,
-    /// Bytes of answers that are being put together.
+    /// Bytes of answers that are being put together, of pages that they keep, and of pages on their way from
+    /// the bucket.
     pub memory_bytes: u64,
     /// Extents kept in memory.
     pub cached_extents: u64,
+}
+
+impl FetchSettings {
+    /// Half of the memory: pages that answers are parts of.
+    pub(crate) fn pages_kept(&self) -> MemoryShare {
+        MemoryShare::new(self.memory_bytes / 2)
+    }
+
+    /// A quarter: answers that are copies.
+    pub(crate) fn copies(&self) -> MemoryShare {
+        MemoryShare::new(self.memory_bytes / 4)
+    }
+
+    /// A quarter: pages on their way from the bucket.
+    pub(crate) fn pages_in_flight(&self) -> MemoryShare {
+        MemoryShare::new(self.memory_bytes / 4)
+    }
 }
 
 impl Default for FetchSettings {

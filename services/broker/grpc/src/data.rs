@@ -56,8 +56,9 @@ pub(crate) fn partition_data(
         return data.into();
     }
     match form {
-        Form::Batches => data.data = Some(v1::partition_data::Data::Batches(found.batches)),
-        Form::Records => match decode(found.batches, from, budget) {
+        // They go beside the rest, see `PartitionAnswer`.
+        Form::Batches => {}
+        Form::Records => match decode(found.batches.to_bytes(), from, budget) {
             Ok(records) => {
                 data.data = Some(v1::partition_data::Data::Records(v1::Records { records }));
             }

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchError, FetchedPartition, MemoryHold, MemoryShare};
+use tidelog_broker_engine::{Batches, FetchError, FetchedPartition, MemoryHold, MemoryShare};
 use tidelog_env::Supervisor;
 use tidelog_format::batch::{BatchView, Compression, DecodeLimit};
 use tidelog_types::{ErrorCode, Offset};
 use tokio::sync::Semaphore;
 
+use crate::answer::PartitionAnswer;
 use crate::data::{Form, failed, partition_data};
 use crate::front::{Front, GrpcParts};
 
@@ -87,7 +88,7 @@ impl Decode {
     /// What batches take when they are taken apart, as far as one can know: the records, and the bytes of
     /// those that are compressed.
     fn estimate(found: &FetchedPartition) -> u64 {
-        let batches = BatchView::all(found.batches.clone());
+        let batches = BatchView::all(found.batches.to_bytes());
         batches
             .filter_map(Result::ok)
             .map(|batch| {
@@ -118,7 +119,7 @@ impl Front {
         &self,
         wanted: Wanted,
         found: Result<FetchedPartition, FetchError>,
-    ) -> (v1::PartitionData, Option<MemoryHold>) {
+    ) -> (PartitionAnswer, Option<MemoryHold>) {
         let Wanted {
             topic,
             partition,
@@ -126,10 +127,16 @@ impl Front {
             form,
         } = wanted;
         let found = match (form, found) {
-            (Form::Records, Ok(found)) if !found.batches.is_empty() => found,
+            (Form::Records, Ok(found)) if !found.batches.is_empty() => FetchedPartition {
+                batches: Batches::from(found.batches.to_bytes()),
+                ..found
+            },
             (_, found) => {
-                let made = partition_data(topic, partition, from, form, found, 0);
-                return (made.data, None);
+                let batches = found
+                    .as_ref()
+                    .map_or_else(|_| Batches::default(), |found| found.batches.clone());
+                let data = partition_data(topic, partition, from, form, found, 0).data;
+                return (PartitionAnswer { data, batches }, None);
             }
         };
         let decode = &self.decode;
@@ -141,8 +148,8 @@ impl Front {
             let work = move || partition_data(name, partition, from, form, Ok(found), budget);
             match decode.work(budget, work).await {
                 Ok(made) if made.over_budget && budget < decode.limit => budget = decode.limit,
-                Ok(made) => return (made.data, hold),
-                Err(error) => return (failed(topic, partition, from, &error), None),
+                Ok(made) => return (made.data.into(), hold),
+                Err(error) => return (failed(topic, partition, from, &error).into(), None),
             }
         }
     }

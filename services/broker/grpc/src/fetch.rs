@@ -9,6 +9,7 @@ use tidelog_metadata_api::{LogError, OffsetQuery};
 use tidelog_runtime::access::{Caller, Charge, Operation, Resource};
 use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
 
+use crate::answer::DataAnswer;
 use crate::data::{Form, failed};
 use crate::decode::Wanted;
 use crate::errors::{fetch_error, log_error, no_partition};
@@ -103,7 +104,7 @@ impl Front {
         caller: &Caller,
         received: &Received,
         request: v1::FetchRequest,
-    ) -> Result<v1::FetchResponse, ApiError> {
+    ) -> Result<DataAnswer, ApiError> {
         let names = request.partitions.iter();
         check_partitions(names.map(|wanted| (wanted.topic.as_str(), wanted.partition)))?;
         let form = Form::of(request.record_format)?;
@@ -130,13 +131,15 @@ impl Front {
             })
             .await;
         let (results, hold) = fetched.into_parts();
-        received.keep(hold);
+        if let Some(hold) = hold {
+            received.keep(hold);
+        }
         let mut results = results.into_iter();
         let mut partitions = Vec::with_capacity(found.len());
         for (asked, error) in request.partitions.into_iter().zip(found) {
             let from = Offset::new(asked.offset);
             let data = match (error, results.len()) {
-                (Some(error), _) => failed(asked.topic, asked.partition, from, &error),
+                (Some(error), _) => failed(asked.topic, asked.partition, from, &error).into(),
                 (None, _) => match results.next() {
                     Some(result) => {
                         let result = result.map_err(|(_, error)| error);
@@ -161,7 +164,7 @@ impl Front {
             };
             partitions.push(data);
         }
-        Ok(v1::FetchResponse {
+        Ok(DataAnswer {
             partitions,
             token: self.token(tokens),
         })

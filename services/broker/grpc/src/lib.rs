@@ -4,6 +4,7 @@
 //! [`Quota`](tidelog_runtime::Quota) before it does anything for its caller; ready record batches go from
 //! the socket's buffer to the engine without being copied or decoded.
 
+mod answer;
 mod data;
 mod decode;
 mod entry;

@@ -1,13 +1,24 @@
 //! The generated service traits, each method one call of the front.
 
+use futures::Stream;
 use tidelog_api::v1;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::answer::DataAnswer;
 use crate::front::Front;
 use crate::produce::ProduceAnswers;
 use crate::rpc::{Call, Rpc};
-use crate::tail::TailAnswers;
 use crate::transport::Outgoing;
+
+/// A response whose messages travel beside it, to be encoded one by one instead of `nothing`.
+fn carrying<T>(
+    nothing: T,
+    messages: impl Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
+) -> Response<T> {
+    let mut response = Response::new(nothing);
+    response.extensions_mut().insert(Outgoing::new(messages));
+    response
+}
 
 /// Implements a service. Unary methods hand over to the method of [`Front`] with the same name; the second
 /// braces hold the other methods.
@@ -43,7 +54,7 @@ service! {
     }
     {
         type ProduceStreamStream = ProduceAnswers;
-        type TailStream = TailAnswers;
+        type TailStream = futures::stream::Empty<Result<v1::TailResponse, Status>>;
 
         async fn produce(
             &self,
@@ -60,7 +71,9 @@ service! {
         ) -> Result<Response<v1::FetchResponse>, Status> {
             let call = Call::begin(self, Rpc::Fetch, &request);
             let (caller, received) = (call.caller.clone(), call.received.clone());
-            call.run(Self::fetch(self, &caller, &received, request.into_inner())).await
+            let fetched = Self::fetch(self, &caller, &received, request.into_inner());
+            let answer = call.run(fetched).await?.into_inner();
+            Ok(carrying(v1::FetchResponse::default(), futures::stream::iter([Ok(answer)])))
         }
 
         async fn produce_stream(
@@ -77,11 +90,7 @@ service! {
         ) -> Result<Response<Self::TailStream>, Status> {
             let call = Call::begin(self, Rpc::Tail, &request);
             let answers = Self::tail(call, request.into_inner()).await?;
-            // The messages travel beside the answer, to be encoded one by one.
-            let nothing: TailAnswers = Box::pin(futures::stream::empty());
-            let mut response = Response::new(nothing);
-            response.extensions_mut().insert(Outgoing::new(answers));
-            Ok(response)
+            Ok(carrying(futures::stream::empty(), answers))
         }
     }
 }

@@ -111,6 +111,11 @@ impl Flights {
         self.table.lock().flights.len()
     }
 
+    /// Whether a page is being fetched.
+    pub(crate) fn has(&self, key: &PageKey) -> bool {
+        self.table.lock().flights.contains_key(key)
+    }
+
     /// Takes a flight off the table, if it is still that one.
     fn remove(&self, key: PageKey, number: u64) {
         let landed = {

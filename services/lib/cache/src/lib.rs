@@ -5,7 +5,7 @@
 //! taken when it came; [`PageCache::read`] checks the blocks that it gives out, and a page that fails is
 //! dropped, counted and fetched again. [`PageCache::get_or_fetch`] gives out whole pages as they are, for a
 //! reader that proves what it takes from them by the checksums of the log and calls [`PageCache::remove`]
-//! if they do not hold.
+//! if they do not hold; pages that come so get theirs only if somebody reads them with a check.
 //!
 //! Two pools share nothing: what readers of old data fetch cannot evict the tail that everybody reads. The
 //! bound is on bytes that the cache holds; bytes that a reader still has in its hands after an eviction are

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,8 @@ pub fn page_range(page: u32, length: u64) -> Range<u64> {
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     bytes: Bytes,
-    blocks: Box<[u32]>,
+    /// Taken at the first check, if not before.
+    blocks: Arc<OnceLock<Box<[u32]>>>,
 }
 
 /// A block of a page is not what it was when the page came.
@@ -74,8 +76,21 @@ pub(crate) struct Damaged;
 impl Page {
     /// Takes the checksums of a page that just came.
     pub(crate) fn new(bytes: Bytes) -> Self {
-        let blocks = bytes.chunks(BLOCK_BYTES).map(crc32c::crc32c).collect();
+        let page = Self::unproven(bytes);
+        page.blocks();
+        page
+    }
+
+    /// A page whose readers prove what they take by the checksums of the log: ours would only be one more
+    /// pass over the bytes. Should somebody read it with a check, they are taken then.
+    pub(crate) fn unproven(bytes: Bytes) -> Self {
+        let blocks = Arc::default();
         Self { bytes, blocks }
+    }
+
+    fn blocks(&self) -> &[u32] {
+        let sums = || self.bytes.chunks(BLOCK_BYTES).map(crc32c::crc32c).collect();
+        self.blocks.get_or_init(sums)
     }
 
     /// All its bytes, unchecked.
@@ -89,7 +104,9 @@ impl Page {
 
     /// What the page counts for against the bound.
     pub(crate) fn weight(&self) -> usize {
-        self.bytes.len() + self.blocks.len() * size_of::<u32>() + OVERHEAD_BYTES
+        self.bytes.len()
+            + self.bytes.len().div_ceil(BLOCK_BYTES) * size_of::<u32>()
+            + OVERHEAD_BYTES
     }
 
     /// The bytes of `range`, as far as the page has them, unchecked: for a page that just came.
@@ -105,7 +122,7 @@ impl Page {
         }
         let first = range.start / BLOCK_BYTES;
         let last = (range.end - 1) / BLOCK_BYTES;
-        let blocks = self.bytes.chunks(BLOCK_BYTES).zip(&self.blocks);
+        let blocks = self.bytes.chunks(BLOCK_BYTES).zip(self.blocks());
         let sound = blocks
             .skip(first)
             .take(last - first + 1)
@@ -126,9 +143,10 @@ impl Page {
     /// A page whose block at `position` will not pass.
     #[cfg(test)]
     pub(crate) fn damaged(bytes: Bytes, position: usize) -> Self {
-        let mut page = Self::new(bytes);
-        page.blocks[position / BLOCK_BYTES] ^= 1;
-        page
+        let mut blocks: Box<[u32]> = Self::new(bytes.clone()).blocks().into();
+        blocks[position / BLOCK_BYTES] ^= 1;
+        let blocks = Arc::new(OnceLock::from(blocks));
+        Self { bytes, blocks }
     }
 }
 

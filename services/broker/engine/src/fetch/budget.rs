@@ -110,6 +110,7 @@ impl Spending<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tidelog_cache::Pool;
     use tidelog_metadata_api::{Extent, PartitionBounds};
     use tidelog_types::{
         BucketId, Incarnation, Offset, OffsetRange, PartitionIndex, SegmentSequence, Timestamp,
@@ -148,6 +149,7 @@ mod tests {
             bounds: PartitionBounds::default(),
             extents: extents.collect(),
             bytes_max,
+            pool: Pool::Tail,
         })
     }
 

@@ -46,26 +46,66 @@ impl Extents {
         }
     }
 
-    /// Where the bytes from an offset on are, with the bounds as this broker may show them.
-    pub(crate) async fn find(&self, request: LookupRequest) -> Result<LookupAnswer, LogError> {
+    /// Where the bytes from offsets on are, with the bounds as this broker may show them. What is not in
+    /// memory is asked for in one call.
+    pub(crate) async fn find_all(
+        &self,
+        requests: &[LookupRequest],
+    ) -> Vec<Result<LookupAnswer, LogError>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut missing = Vec::new();
+        for request in requests {
+            let known = self.known(request).await;
+            if let Ok(None) = &known {
+                missing.push(request.clone());
+            }
+            answers.push(known.transpose());
+        }
+        if missing.is_empty() {
+            return answers.into_iter().flatten().collect();
+        }
+        self.metrics.lookups.inc_by(missing.len() as u64);
+        let located = self.log.locate(&missing).await.into_iter();
+        let mut located = missing.iter().zip(located);
+        let filled = answers.into_iter().map(|answer| {
+            answer.unwrap_or_else(|| match located.next() {
+                Some((request, found)) => found.map(|found| self.keep(request.partition, found)),
+                None => Err(LogError::Behind),
+            })
+        });
+        filled.collect()
+    }
+
+    /// What is in memory from an offset on; `None` if it is not.
+    async fn known(&self, request: &LookupRequest) -> Result<Option<LookupAnswer>, LogError> {
         let partition = request.partition;
         let bounds = self.log.bounds(partition).await?;
         let bounds = self.watermarks.raise(partition, bounds);
         let in_log = request.offset >= bounds.log_start && request.offset <= bounds.high_watermark;
-        if in_log {
-            let extents = self.cached(&request);
-            if request.offset == bounds.high_watermark || !extents.is_empty() {
-                self.metrics.extent_hits.inc_by(extents.len() as u64);
-                return Ok(LookupAnswer { bounds, extents });
-            }
+        if !in_log {
+            return Ok(None);
         }
-        self.metrics.lookups.inc();
-        let mut answer = self.log.lookup(request).await?;
+        let extents = self.cached(request);
+        if request.offset < bounds.high_watermark && extents.is_empty() {
+            return Ok(None);
+        }
+        self.metrics.extent_hits.inc_by(extents.len() as u64);
+        Ok(Some(LookupAnswer { bounds, extents }))
+    }
+
+    /// Takes note of what the log said.
+    fn keep(&self, partition: TopicPartition, mut answer: LookupAnswer) -> LookupAnswer {
         answer.bounds = self.watermarks.raise(partition, answer.bounds);
         for extent in &answer.extents {
             self.insert(partition, extent.clone());
         }
-        Ok(answer)
+        answer
+    }
+
+    /// [`find_all`](Self::find_all) for one partition.
+    pub(crate) async fn find(&self, request: LookupRequest) -> Result<LookupAnswer, LogError> {
+        let answer = self.find_all(&[request]).await.pop();
+        answer.unwrap_or(Err(LogError::Behind))
     }
 
     /// The run of cached extents that begins exactly at the offset asked for.

@@ -1,5 +1,7 @@
 //! The read path: from (partition, offset) to record batches with their offsets in place.
 
+mod ahead;
+mod batches;
 mod budget;
 mod extents;
 mod pieces;
@@ -7,20 +9,22 @@ mod reads;
 mod times;
 mod watermarks;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use thiserror::Error;
+use tidelog_cache::{PAGE_BYTES, PageKey, Pool};
 use tidelog_env::Env;
 use tidelog_format::batch::{HEADER_BYTES, patched_head};
 use tidelog_metadata_api::{
-    Extent, Log, LogError, LookupRequest, Notice, NoticeStream, PartitionBounds,
+    Extent, Log, LogError, LookupAnswer, LookupRequest, Notice, NoticeStream, PartitionBounds,
 };
 use tidelog_types::{ErrorCode, Offset, OffsetRange, TopicPartition};
 
+pub use batches::Batches;
 pub use reads::ReadError;
 pub use times::FoundOffset;
 
@@ -30,9 +34,11 @@ pub(crate) use watermarks::Watermarks;
 use crate::memory::{MemoryHold, MemoryShare};
 use crate::metrics::FetchMetrics;
 use crate::settings::FetchSettings;
+use ahead::{Ahead, BYTES_AHEAD};
+use batches::{BatchesBuilder, Pinned};
 use extents::Extents;
 use pieces::Pieces;
-use reads::batch_at;
+use reads::{batch_at, pages_of};
 
 /// What is wanted of one partition.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +73,7 @@ pub struct FetchedPartition {
     pub bounds: PartitionBounds,
     /// Whole batches, one behind the other, with their offsets. The first may begin before the offset
     /// that was asked for.
-    pub batches: Bytes,
+    pub batches: Batches,
     /// The offset after the last record here, or the one asked for.
     pub next_offset: Offset,
 }
@@ -100,17 +106,18 @@ impl FetchError {
 /// What was found in one partition, or why nothing was.
 pub type FoundPartition = Result<FetchedPartition, (TopicPartition, FetchError)>;
 
-/// An answer. The memory it takes is held until it is dropped.
+/// An answer. The memory it takes is held until it is dropped; what it keeps of pages, until the last piece
+/// of them is dropped.
 #[derive(Debug)]
 pub struct Fetched {
     /// One per partition asked for, in the same order.
     pub partitions: Vec<FoundPartition>,
-    hold: MemoryHold,
+    hold: Option<MemoryHold>,
 }
 
 impl Fetched {
-    /// What was found, and the memory it takes, to be held for as long as it is there.
-    pub fn into_parts(self) -> (Vec<FoundPartition>, MemoryHold) {
+    /// What was found, and the memory of what was copied for it, to be held for as long as it is there.
+    pub fn into_parts(self) -> (Vec<FoundPartition>, Option<MemoryHold>) {
         (self.partitions, self.hold)
     }
 
@@ -142,6 +149,8 @@ struct Plan {
     bounds: PartitionBounds,
     extents: Vec<Extent>,
     bytes_max: u64,
+    /// Whose pages these are: those who read old data do not evict the tail.
+    pool: Pool,
 }
 
 /// A plan, or why there is none.
@@ -155,7 +164,10 @@ pub(crate) struct Fetcher {
     reads: Reads,
     extents: Extents,
     watermarks: Watermarks,
+    /// For answers that are copies.
     memory: MemoryShare,
+    /// For pages that answers are parts of.
+    pages_kept: MemoryShare,
     settings: FetchSettings,
     metrics: FetchMetrics,
     turn: Arc<AtomicUsize>,
@@ -178,7 +190,8 @@ impl Fetcher {
             metrics.clone(),
         );
         let fetcher = Self {
-            memory: MemoryShare::new(settings.memory_bytes),
+            memory: settings.copies(),
+            pages_kept: settings.pages_kept(),
             env,
             reads,
             extents,
@@ -290,19 +303,23 @@ impl Fetcher {
     }
 
     async fn fetch_now(&self, request: &FetchRequest) -> Fetched {
-        let mut plans = Vec::with_capacity(request.partitions.len());
-        for wanted in &request.partitions {
-            plans.push(self.plan(*wanted, request.bytes_max).await);
-        }
+        let mut plans = self.plan_all(&request.partitions, request.bytes_max).await;
+        let ahead = Ahead::of(&plans);
         let bytes_max = request.bytes_max.min(self.settings.answer_bytes_max);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let total = budget::spend(&mut plans, bytes_max, turn);
-        let hold = self.memory.hold(total).await;
-        let reads = plans.into_iter().map(|plan| async move {
+        self.reads.fetch_ahead(ahead.beyond(&plans));
+        let pinned = self.pinned(&plans);
+        let hold = match &pinned {
+            Some(_) => None,
+            None => Some(self.memory.hold(total).await),
+        };
+        let reads = plans.into_iter().map(|plan| async {
             match plan {
                 Ok(plan) => {
                     let partition = plan.wanted.partition;
-                    self.read(plan).await.map_err(|error| (partition, error))
+                    let read = self.read(plan, pinned.clone()).await;
+                    read.map_err(|error| (partition, error))
                 }
                 Err(error) => Err(error),
             }
@@ -312,60 +329,56 @@ impl Fetcher {
             .buffered(in_flight)
             .collect()
             .await;
-        Fetched {
-            partitions,
-            hold,
-        }
+        Fetched { partitions, hold }
     }
 
-    async fn plan(
-        &self,
-        wanted: FetchPartition,
-        bytes_max: u64,
-    ) -> Result<Plan, (TopicPartition, FetchError)> {
-        let partition = wanted.partition;
-        let bytes_max = wanted
-            .bytes_max
-            .min(bytes_max)
-            .min(self.settings.answer_bytes_max);
-        let request = LookupRequest {
-            partition,
+    /// Memory for all pages that an answer touches, if there is so much now: then it is made of parts of
+    /// them, each of which keeps all of its page. Readers that are slow to take their answers use up this
+    /// share, and cost the others no more than a copy.
+    fn pinned(&self, plans: &[Planned]) -> Pinned {
+        let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
+        let pages: HashSet<PageKey> = extents.flat_map(pages_of).collect();
+        let bytes = pages.len() as u64 * u64::from(PAGE_BYTES);
+        if bytes == 0 || bytes > self.pages_kept.free_bytes() {
+            return None;
+        }
+        self.pages_kept.try_hold(bytes).ok().map(Arc::new)
+    }
+
+    async fn plan_all(&self, wanted: &[FetchPartition], bytes_max: u64) -> Vec<Planned> {
+        let limit = bytes_max.min(self.settings.answer_bytes_max);
+        let ahead = BYTES_AHEAD / (wanted.len() as u64).max(1);
+        let request = |wanted: &FetchPartition| LookupRequest {
+            partition: wanted.partition,
             offset: wanted.offset,
-            bytes_max,
+            bytes_max: wanted.bytes_max.min(limit).saturating_add(ahead),
             extents_max: self.settings.extents_max,
         };
-        let answer = self.extents.find(request).await;
-        let answer = answer.map_err(|error| (partition, error.into()))?;
-        let bounds = answer.bounds;
-        if wanted.offset < bounds.log_start {
-            let valid = OffsetRange {
-                base: bounds.log_start,
-                next: bounds.high_watermark,
-            };
-            let error = LogError::OffsetOutOfRange {
-                offset: wanted.offset,
-                valid,
-            };
-            return Err((partition, error.into()));
-        }
-        Ok(Plan {
-            wanted,
-            bounds,
-            extents: answer.extents,
-            bytes_max,
-        })
+        let requests: Vec<LookupRequest> = wanted.iter().map(request).collect();
+        let answers = self.extents.find_all(&requests).await;
+        let plans = wanted.iter().zip(answers).map(|(wanted, answer)| {
+            let planned = answer.map_err(FetchError::from);
+            let bytes_max = wanted.bytes_max.min(limit);
+            let planned = planned.and_then(|answer| plan(*wanted, bytes_max, answer));
+            planned.map_err(|error| (wanted.partition, error))
+        });
+        plans.collect()
     }
 
     /// Reads what was planned. An object that is gone was replaced: the extents are asked for again,
     /// once.
-    async fn read(&self, plan: Plan) -> Result<FetchedPartition, FetchError> {
-        match self.read_extents(&plan).await {
+    async fn read(&self, plan: Plan, pinned: Pinned) -> Result<FetchedPartition, FetchError> {
+        match self.read_extents(&plan, pinned.clone()).await {
             Err(ReadError::Missing { .. }) => {
                 let partition = plan.wanted.partition;
                 self.extents.forget(partition, &plan.extents);
-                let again = self.plan(plan.wanted, plan.bytes_max).await;
-                let again = again.map_err(|(_, error)| error)?;
-                let found = self.read_extents(&again).await;
+                let again = self.plan_all(&[plan.wanted], plan.bytes_max).await.pop();
+                let Some(Ok(again)) = again else {
+                    let error = again.and_then(Result::err);
+                    let behind = FetchError::Log(LogError::Behind);
+                    return Err(error.map_or(behind, |(_, error)| error));
+                };
+                let found = self.read_extents(&again, pinned).await;
                 if let Err(error @ ReadError::Missing { .. }) = &found {
                     tracing::error!(error = error as &dyn std::error::Error, "missing object");
                 }
@@ -375,16 +388,20 @@ impl Fetcher {
         }
     }
 
-    async fn read_extents(&self, plan: &Plan) -> Result<FetchedPartition, ReadError> {
+    async fn read_extents(
+        &self,
+        plan: &Plan,
+        pinned: Pinned,
+    ) -> Result<FetchedPartition, ReadError> {
         let partition = plan.wanted.partition;
-        let mut batches = BytesMut::new();
+        let mut batches = BatchesBuilder::new(pinned);
         let mut next_offset = plan.wanted.offset;
         for extent in &plan.extents {
             let room = plan.bytes_max.saturating_sub(batches.len() as u64);
             if room == 0 && !batches.is_empty() {
                 break;
             }
-            let pieces = match self.reads.extent(partition, extent).await {
+            let pieces = match self.reads.extent(partition, extent, plan.pool).await {
                 Ok(pieces) => pieces,
                 // What was read before is an answer; the reader hears of the rest when it comes there.
                 Err(_) if !batches.is_empty() => break,
@@ -400,10 +417,39 @@ impl Fetcher {
         Ok(FetchedPartition {
             partition,
             bounds: plan.bounds,
-            batches: batches.freeze(),
+            batches: batches.finish(),
             next_offset,
         })
     }
+}
+
+/// What is to be read where the log says the bytes are.
+fn plan(wanted: FetchPartition, bytes_max: u64, answer: LookupAnswer) -> Result<Plan, FetchError> {
+    let bounds = answer.bounds;
+    if wanted.offset < bounds.log_start {
+        let valid = OffsetRange {
+            base: bounds.log_start,
+            next: bounds.high_watermark,
+        };
+        let error = LogError::OffsetOutOfRange {
+            offset: wanted.offset,
+            valid,
+        };
+        return Err(error.into());
+    }
+    let end = answer.extents.last().map(|extent| extent.offsets.next);
+    let catches_up = end.is_some_and(|end| end < bounds.high_watermark);
+    Ok(Plan {
+        wanted,
+        bounds,
+        extents: answer.extents,
+        bytes_max,
+        pool: if catches_up {
+            Pool::CatchUp
+        } else {
+            Pool::Tail
+        },
+    })
 }
 
 /// Appends the batches of an extent that hold `from` or later, with their offsets, while they fit; the
@@ -413,7 +459,7 @@ fn append_batches(
     extent: &Extent,
     from: Offset,
     bytes_max: u64,
-    out: &mut BytesMut,
+    out: &mut BatchesBuilder,
 ) -> Offset {
     let mut base = extent.offsets.base;
     let mut next_wanted = from;
@@ -428,10 +474,12 @@ fn append_batches(
             if out.is_empty() {
                 let left = (pieces.len() - position) as u64;
                 // What is planned, and not what a header claims, sizes the allocation.
-                out.reserve(usize::try_from(left.min(bytes_max).max(size)).unwrap_or_default());
+                out.expect(usize::try_from(left.min(bytes_max).max(size)).unwrap_or_default());
             }
-            out.extend_from_slice(&patched_head(&header, base));
-            pieces.copy_into(position + HEADER_BYTES, end, out);
+            out.copy(&patched_head(&header, base));
+            pieces.for_each(position + HEADER_BYTES, end, |page, part| {
+                out.share(page, part);
+            });
             next_wanted = next;
         }
         base = next;

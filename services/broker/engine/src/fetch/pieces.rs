@@ -37,7 +37,7 @@ impl Pieces {
             [only] => only.clone(),
             _ => {
                 let mut out = BytesMut::with_capacity(self.length);
-                self.copy_into(0, self.length, &mut out);
+                self.for_each(0, self.length, |_, part| out.extend_from_slice(part));
                 out.freeze()
             }
         }
@@ -50,26 +50,21 @@ impl Pieces {
             .filter(|end| *end <= self.length)?;
         let mut header = [0; HEADER_BYTES];
         let mut filled = 0;
-        self.for_each(position, end, |part| {
+        self.for_each(position, end, |_, part| {
             header[filled..filled + part.len()].copy_from_slice(part);
             filled += part.len();
         });
         Some(header)
     }
 
-    /// Appends the bytes from `start` up to `end` to `out`.
-    pub(crate) fn copy_into(&self, start: usize, end: usize, out: &mut BytesMut) {
-        self.for_each(start, end, |part| out.extend_from_slice(part));
-    }
-
-    /// Visits the bytes from `start` up to `end`, piece by piece.
-    fn for_each(&self, start: usize, end: usize, mut visit: impl FnMut(&[u8])) {
+    /// Visits the bytes from `start` up to `end`, piece by piece, each with the piece in which they lie.
+    pub(crate) fn for_each(&self, start: usize, end: usize, mut visit: impl FnMut(&Bytes, &[u8])) {
         let mut before = 0;
         for piece in &self.pieces {
             let from = start.saturating_sub(before).min(piece.len());
             let to = end.saturating_sub(before).min(piece.len());
             if from < to {
-                visit(&piece[from..to]);
+                visit(piece, &piece[from..to]);
             }
             before += piece.len();
         }
@@ -93,8 +88,11 @@ mod tests {
             assert_eq!(pieces.header_at(100).unwrap(), whole[100..161]);
             assert_eq!(pieces.header_at(139).unwrap(), whole[139..]);
             assert_eq!(pieces.header_at(140), None);
-            let mut out = BytesMut::new();
-            pieces.copy_into(10, 190, &mut out);
+            let mut out = Vec::new();
+            pieces.for_each(10, 190, |piece, part| {
+                assert_eq!(piece.slice_ref(part), part);
+                out.extend_from_slice(part);
+            });
             assert_eq!(out, whole[10..190]);
         }
     }

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use object_store::{GetOptions, GetRange, ObjectStore};
 use thiserror::Error;
 use tidelog_blob::{ClusterLayout, ErrorKind, classify};
-use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey};
+use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey, Pool};
+use tidelog_env::Supervisor;
 use tidelog_format::batch::{BatchHeader, BatchView};
 use tidelog_format::location::Location;
 use tidelog_format::segment::SealedSegment;
@@ -16,6 +17,7 @@ use tidelog_types::{BucketId, Offset, SegmentName, TopicPartition};
 use super::pieces::Pieces;
 use super::watermarks::Watermarks;
 use crate::append::TailCache;
+use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
 
 /// Why the bytes of an extent cannot be had.
@@ -67,6 +69,9 @@ pub(crate) struct Reads {
     pub(crate) pages: PageCache,
     pub(crate) watermarks: Watermarks,
     pub(crate) metrics: FetchMetrics,
+    /// Memory for pages on their way.
+    pub(crate) in_flight: MemoryShare,
+    pub(crate) supervisor: Supervisor,
 }
 
 /// A place in an object.
@@ -78,35 +83,51 @@ struct Place {
     length: u32,
 }
 
+impl Place {
+    /// Where an extent lies; `None` if that is not in a segment.
+    const fn of(extent: &Extent) -> Option<Self> {
+        match extent.location {
+            Location::Segment {
+                bucket,
+                segment,
+                position,
+                length,
+            } => Some(Self {
+                bucket,
+                segment,
+                position,
+                length,
+            }),
+            Location::Inline { .. } | Location::Marker { .. } => None,
+        }
+    }
+
+    /// The pages that it touches.
+    fn pages(self) -> impl Iterator<Item = PageKey> {
+        let end = self.position.saturating_add(self.length.max(1) - 1);
+        (self.position / PAGE_BYTES..=end / PAGE_BYTES)
+            .map(move |page| PageKey::new(self.bucket, self.segment, page))
+    }
+}
+
 impl Reads {
     /// The proven bytes of an extent.
     pub(crate) async fn extent(
         &self,
         partition: TopicPartition,
         extent: &Extent,
+        pool: Pool,
     ) -> Result<Pieces, ReadError> {
-        let Location::Segment {
-            bucket,
-            segment,
-            position,
-            length,
-        } = extent.location
-        else {
+        let Some(place) = Place::of(extent) else {
             return Err(ReadError::Unsupported(extent.offsets.base));
         };
-        let place = Place {
-            bucket,
-            segment,
-            position,
-            length,
-        };
-        let pieces = self.place(partition, extent, place).await?;
+        let pieces = self.place(partition, extent, place, pool).await?;
         match prove(extent, &pieces) {
             Ok(()) => Ok(pieces),
             Err(reason) => {
                 self.metrics.damaged.inc();
                 // What is in memory may be what is damaged: the next reader asks the bucket again.
-                for page in pages_of(place) {
+                for page in place.pages() {
                     self.pages.remove(&page);
                 }
                 let error = self.damaged(partition, extent, place, reason);
@@ -137,13 +158,14 @@ impl Reads {
         partition: TopicPartition,
         extent: &Extent,
         place: Place,
+        pool: Pool,
     ) -> Result<Pieces, ReadError> {
         let start = u64::from(place.position);
         let end = start + u64::from(place.length);
         let mut pieces = Pieces::default();
-        for key in pages_of(place) {
+        for key in place.pages() {
             let page = self
-                .page(key)
+                .page(key, pool)
                 .await
                 .map_err(|error| self.page_error(partition, extent, place, &error))?;
             let page_start = u64::from(key.page) * u64::from(PAGE_BYTES);
@@ -202,11 +224,13 @@ impl Reads {
     }
 
     /// One page, from memory or by one ranged GET that all who want it share.
-    async fn page(&self, key: PageKey) -> Result<Bytes, FetchFailed> {
+    async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
         let store = Arc::clone(&self.store);
         let path = self.layout.segment(key.segment);
         let gets = self.metrics.gets.clone();
+        let in_flight = self.in_flight.clone();
         let fetch = async move {
+            let _hold = in_flight.hold(u64::from(PAGE_BYTES)).await;
             gets.inc();
             let start = u64::from(key.page) * u64::from(PAGE_BYTES);
             let range = GetRange::Bounded(start..start + u64::from(PAGE_BYTES));
@@ -216,7 +240,23 @@ impl Reads {
             };
             store.get_opts(&path, options).await?.bytes().await
         };
-        self.pages.get_or_fetch(key, fetch).await
+        self.pages.get_or_fetch(key, pool, fetch).await
+    }
+
+    /// Begins to fetch pages that will be wanted, as far as there is memory for them now. Errors are left
+    /// to those who want them.
+    pub(crate) fn fetch_ahead(&self, pages: impl Iterator<Item = (PageKey, Pool)>) {
+        for (key, pool) in pages {
+            if self.in_flight.free_bytes() < 2 * u64::from(PAGE_BYTES) {
+                return;
+            }
+            if !self.pages.has(&key) {
+                self.metrics.ahead.inc();
+                let reads = self.clone();
+                let fetch = async move { reads.page(key, pool).await.map(drop) };
+                drop(self.supervisor.spawn("fetch ahead", fetch));
+            }
+        }
     }
 }
 
@@ -286,14 +326,9 @@ fn prove(extent: &Extent, pieces: &Pieces) -> Result<(), String> {
     Ok(())
 }
 
-/// The pages that a place touches.
-fn pages_of(place: Place) -> impl Iterator<Item = PageKey> {
-    let end = place.position.saturating_add(place.length.max(1) - 1);
-    (place.position / PAGE_BYTES..=end / PAGE_BYTES).map(move |page| PageKey {
-        bucket: place.bucket,
-        segment: place.segment,
-        page,
-    })
+/// The pages that an extent touches.
+pub(crate) fn pages_of(extent: &Extent) -> impl Iterator<Item = PageKey> + use<> {
+    Place::of(extent).into_iter().flat_map(Place::pages)
 }
 
 /// The header of the batch at a position of proven bytes, and where the batch ends.

@@ -1,5 +1,6 @@
 //! Offsets by time: the metadata service knows timestamps per batch, the records tell the rest.
 
+use tidelog_cache::Pool;
 use tidelog_format::batch::{BatchView, DecodeLimit};
 use tidelog_metadata_api::{Extent, LookupRequest, OffsetAnswer, OffsetQuery};
 use tidelog_types::{Offset, Timestamp, TopicPartition};
@@ -85,7 +86,7 @@ impl Fetcher {
         wanted: Wanted,
         log_start: Offset,
     ) -> Result<Option<FoundOffset>, FetchError> {
-        let pieces = self.reads.extent(partition, extent).await?;
+        let pieces = self.reads.extent(partition, extent, Pool::CatchUp).await?;
         let mut base = extent.offsets.base;
         for batch in BatchView::all(pieces.to_bytes()).flatten() {
             let header = batch.header();

@@ -42,7 +42,7 @@ pub(crate) fn batch_at(
 /// The records of an answer, as `value@offset`.
 pub(crate) fn values_in(found: &FetchedPartition) -> Vec<String> {
     let mut values = Vec::new();
-    for batch in BatchView::all(found.batches.clone()) {
+    for batch in BatchView::all(found.batches.to_bytes()) {
         let batch = batch.expect("whole batches");
         batch.check_crc().expect("a batch as it was written");
         let base = Offset::new(u64::try_from(batch.header().base_offset).expect("an offset"));

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tidelog_broker_engine::{FetchError, FetchRequest, Fetched};
+use tidelog_broker_engine::{EngineSettings, FetchError, FetchRequest, Fetched};
 use tidelog_metadata_api::LogError;
 use tidelog_types::{ErrorCode, Offset, OffsetRange};
 
 use crate::batches::{batch, values_in};
-use crate::world::{World, soon};
+use crate::world::{World, settings, soon};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -195,4 +195,47 @@ async fn an_error_of_one_partition_leaves_the_others_alone_and_waits_for_nothing
     assert_eq!(values_in(good), ["good@0"]);
     let rest = fetched.partitions[4].as_ref().expect("it has an answer");
     assert_eq!(values_in(rest).last().expect("records"), "c@2");
+}
+
+/// Eight segments of one batch each in one partition. Tells the size of a batch.
+async fn eight_segments(settings: EngineSettings) -> (World, u64) {
+    let world = World::with(settings).await;
+    let value = "x".repeat(8 * 1024);
+    for _ in 0..8 {
+        let sent = world.send_batch(0, batch(&[&value]), None);
+        sent.result().await.expect("it is appended");
+    }
+    let size = u64::from(batch(&[&value]).size());
+    (world, size)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_finds_the_next_pages_on_their_way() {
+    let (world, size) = eight_segments(settings()).await;
+    let first = world.fetch(vec![world.want(0, 0, 7 * size)], 1).await;
+    assert_eq!(first.bytes(), size);
+    world.pass(Duration::from_millis(1)).await;
+    assert_eq!(world.gets(), 5, "the page wanted and four behind it");
+    let second = world.fetch(vec![world.want(0, 1, size)], u64::MAX).await;
+    assert_eq!((second.bytes(), world.gets()), (size, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_keep_their_answers_cost_the_others_a_copy_and_no_more() {
+    let mut settings = settings();
+    // Half of it are two pages.
+    settings.fetch.memory_bytes = 16 << 20;
+    let (world, size) = eight_segments(settings).await;
+    let mut kept = Vec::new();
+    for offset in 0..8 {
+        let fetch = world.fetch(vec![world.want(0, offset, size)], size);
+        let (partitions, hold) = soon(&world.env, fetch).await.into_parts();
+        assert_eq!(hold.is_some(), offset >= 2, "at offset {offset}");
+        let found = partitions.into_iter().next().expect("one was asked for");
+        kept.push(found.expect("it has an answer").batches);
+    }
+    kept.truncate(1);
+    let fetch = world.fetch(vec![world.want(0, 7, size)], size);
+    let (_, hold) = soon(&world.env, fetch).await.into_parts();
+    assert!(hold.is_none(), "what they gave back is used again");
 }

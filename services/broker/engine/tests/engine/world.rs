@@ -13,7 +13,7 @@ use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
     EngineSettings, FetchPartition, FetchRequest, Fetched, MemoryHold,
 };
-use tidelog_cache::{CacheMetrics, PageCache};
+use tidelog_cache::{CacheMetrics, CacheSettings, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Clock, Env, Supervisor, SystemClock};
 use tidelog_format::batch::BatchBuf;
@@ -109,6 +109,10 @@ impl World {
         let bucket = FaultyStore::new(inner, Arc::clone(&env.clock));
         let way = FaultyStore::new(Arc::new(bucket.clone()), Arc::clone(&env.clock));
         let layout = BucketLayout::new("".into()).cluster(cluster);
+        let pools = CacheSettings {
+            tail_bytes: 32 << 20,
+            catch_up_bytes: 32 << 20,
+        };
         let parts = EngineParts {
             env: Env {
                 clock,
@@ -119,7 +123,7 @@ impl World {
             layout: layout.clone(),
             log: Arc::new(metadata.clone()),
             catalogue: Arc::new(metadata.clone()),
-            pages: PageCache::new(64 << 20, CacheMetrics::new(&mut registry)),
+            pages: PageCache::with_pools(pools, CacheMetrics::new(&mut registry)),
             settings,
             crash: CrashPlan::default(),
         };
@@ -140,6 +144,11 @@ impl World {
     }
 
     // ----- time and faults --------------------------------------------------------------------------
+
+    /// Ranges of objects that were read from the bucket.
+    pub(crate) fn gets(&self) -> u64 {
+        self.bucket.seen(Operation::Get)
+    }
 
     /// Lets paused time go on; every task that can run has run before it does.
     pub(crate) async fn pass(&self, time: Duration) {

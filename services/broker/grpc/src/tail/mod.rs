@@ -17,6 +17,7 @@ use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, TopicPartiti
 use tokio::sync::{Notify, mpsc};
 use tonic::Status;
 
+use crate::answer::{DataAnswer, PartitionAnswer};
 use crate::data::Form;
 use crate::decode::Wanted;
 use crate::errors::log_error;
@@ -38,7 +39,7 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How long to wait before a failed read is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-pub(crate) type TailAnswers = Pin<Box<dyn Stream<Item = Result<v1::TailResponse, Status>> + Send>>;
+pub(crate) type TailAnswers = Pin<Box<dyn Stream<Item = Result<DataAnswer, Status>> + Send>>;
 
 /// Where a stream is in one partition.
 #[derive(Clone, Copy, Debug)]
@@ -151,12 +152,12 @@ impl Front {
 
 /// What the client is sent, as it asks for it.
 struct Answers {
-    receiver: mpsc::Receiver<Result<v1::TailResponse, Status>>,
+    receiver: mpsc::Receiver<Result<DataAnswer, Status>>,
     wanted: Arc<Notify>,
 }
 
 impl Stream for Answers {
-    type Item = Result<v1::TailResponse, Status>;
+    type Item = Result<DataAnswer, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -170,7 +171,7 @@ impl Stream for Answers {
 
 /// The client, as the stream sees it.
 struct Reader {
-    answers: mpsc::Sender<Result<v1::TailResponse, Status>>,
+    answers: mpsc::Sender<Result<DataAnswer, Status>>,
     /// Told each time the client wants more: nothing is read ahead for one who takes nothing.
     wanted: Arc<Notify>,
 }
@@ -209,7 +210,7 @@ impl Tail {
         loop {
             if !partitions.is_empty() {
                 let token = self.front.token(tokens.clone());
-                let answer = v1::TailResponse { partitions, token };
+                let answer = DataAnswer { partitions, token };
                 tokio::select! {
                     biased;
                     sent = answers.send(Ok(answer)) => if sent.is_err() { return Ok(End::Gone) },
@@ -237,7 +238,7 @@ impl Tail {
     }
 
     /// Where reading begins, for every partition.
-    fn beginning(&self) -> Vec<v1::PartitionData> {
+    fn beginning(&self) -> Vec<PartitionAnswer> {
         let cursors = self.cursors.iter();
         let data = cursors.map(|(partition, cursor)| v1::PartitionData {
             partition: *partition,
@@ -247,11 +248,11 @@ impl Tail {
             log_start_offset: cursor.bounds.log_start.get(),
             ..v1::PartitionData::default()
         });
-        data.collect()
+        data.map(PartitionAnswer::from).collect()
     }
 
     /// Reads once. Empty if there was no news for a while.
-    async fn read_once(&mut self) -> Result<Vec<v1::PartitionData>, ApiError> {
+    async fn read_once(&mut self) -> Result<Vec<PartitionAnswer>, ApiError> {
         let wanted: Vec<(u32, Cursor)> = self
             .cursors
             .iter()
@@ -308,14 +309,15 @@ impl Tail {
         index: u32,
         cursor: Cursor,
         result: Result<tidelog_broker_engine::FetchedPartition, tidelog_broker_engine::FetchError>,
-    ) -> v1::PartitionData {
+    ) -> PartitionAnswer {
         let wanted = Wanted {
             topic: String::new(),
             partition: index,
             from: cursor.next,
             form: self.form,
         };
-        let (mut data, _hold) = self.front.take_apart(wanted, result).await;
+        let (mut answer, _hold) = self.front.take_apart(wanted, result).await;
+        let data = &mut answer.data;
         if let (Some(v1::partition_data::Data::Records(records)), Some(end)) =
             (&mut data.data, cursor.end)
         {
@@ -326,7 +328,7 @@ impl Tail {
         } else if let Some(cursor) = self.cursors.get_mut(&index) {
             cursor.next = Offset::new(data.next_offset);
         }
-        data
+        answer
     }
 
     /// Finds out whether the topic is still there and has grown.

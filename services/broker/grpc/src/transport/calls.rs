@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::connections::{Connections, Peer};
-use super::encode::Outgoing;
+use super::encode::{Outgoing, Source};
 use super::intake::Intake;
 use super::outflow::{MeteredAnswer, Outflow};
 
@@ -84,8 +84,8 @@ impl Service<Request<Incoming>> for PeerCalls {
             let mut answer = within_budget(budget, answer).await?;
             let outgoing = answer.extensions_mut().remove::<Outgoing>();
             Ok(answer.map(|body| {
-                let body = outgoing.map_or(body, |outgoing| Body::new(outgoing.into_body()));
-                Answer::Metered(Box::new(outflow.meter(body, call, received)))
+                let source = Source::new(body, outgoing);
+                Answer::Metered(Box::new(outflow.meter(source, call, received)))
             }))
         }
         .boxed()

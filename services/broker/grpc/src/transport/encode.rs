@@ -1,27 +1,27 @@
-//! Messages of a stream on their way out.
+//! Messages with data on their way out.
 //!
-//! Each is encoded into memory of its own size, which goes when its last byte has. The transport's own
-//! encoder keeps its buffer for the next message, so that a thousand idle streams would hold a thousand of
-//! their largest messages.
+//! They are encoded here instead of in the transport's own encoder, which would copy them, and keep its
+//! buffer for the next message, so that a thousand idle streams would hold a thousand of their largest ones.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use http_body::Frame;
+use http::HeaderMap;
+use http_body::{Body as _, Frame};
 use parking_lot::Mutex;
-use prost::Message;
 use tonic::Status;
+use tonic::body::Body;
 
-/// Bytes before each message: a flag and the length.
-const PREFIX_BYTES: usize = 5;
+use crate::answer::DataAnswer;
 
-type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+type Messages = Pin<Box<dyn Stream<Item = Result<VecDeque<Bytes>, Status>> + Send>>;
 
-/// A stream of encoded messages that travels with the header of an answer, in its extensions.
+/// A stream of messages that travels with the header of an answer, in its extensions.
 #[derive(Clone)]
 pub(crate) struct Outgoing(Arc<Mutex<Option<Messages>>>);
 
@@ -33,104 +33,111 @@ impl fmt::Debug for Outgoing {
 
 impl Outgoing {
     /// The messages of `stream`, encoded one by one as they are asked for.
-    pub(crate) fn new<S, M>(stream: S) -> Self
+    pub(crate) fn new<S>(stream: S) -> Self
     where
-        S: Stream<Item = Result<M, Status>> + Send + 'static,
-        M: Message,
+        S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
     {
-        let messages = stream.map(|message| message.and_then(|message| encoded(&message)));
+        let messages = stream.map(|message| message.and_then(DataAnswer::encode));
         Self(Arc::new(Mutex::new(Some(messages.boxed()))))
     }
+}
 
-    /// The body that sends them; they are sent once.
-    pub(super) fn into_body(self) -> Encoded {
-        Encoded {
-            messages: self.0.lock().take(),
+/// Where the bytes of an answer come from.
+pub(super) enum Source {
+    /// The transport's encoder.
+    Body(Body),
+    /// Messages in pieces; `None` when all is said.
+    Messages(Option<Messages>),
+}
+
+/// What comes next of an answer.
+pub(super) enum Next {
+    /// Bytes that are in memory together.
+    Data(VecDeque<Bytes>),
+    /// What stands behind the data.
+    Trailers(HeaderMap),
+}
+
+impl Source {
+    /// The messages that travel beside a body, or the body. They are sent once.
+    pub(super) fn new(body: Body, outgoing: Option<Outgoing>) -> Self {
+        match outgoing {
+            Some(outgoing) => Self::Messages(outgoing.0.lock().take()),
+            None => Self::Body(body),
+        }
+    }
+
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Next, Status>>> {
+        match self {
+            Self::Body(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                Poll::Ready(frame.map(|frame| frame.map(next_of)))
+            }
+            Self::Messages(None) => Poll::Ready(None),
+            Self::Messages(Some(messages)) => {
+                let status = match ready!(messages.as_mut().poll_next(context)) {
+                    Some(Ok(pieces)) => return Poll::Ready(Some(Ok(Next::Data(pieces)))),
+                    Some(Err(status)) => status,
+                    None => Status::ok(""),
+                };
+                *self = Self::Messages(None);
+                let mut trailers = status.into_http::<()>().into_parts().0.headers;
+                trailers.remove(http::header::CONTENT_TYPE);
+                Poll::Ready(Some(Ok(Next::Trailers(trailers))))
+            }
+        }
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Self::Body(body) => body.is_end_stream(),
+            Self::Messages(messages) => messages.is_none(),
         }
     }
 }
 
-fn encoded(message: &impl Message) -> Result<Bytes, Status> {
-    let length = message.encoded_len();
-    let Ok(announced) = u32::try_from(length) else {
-        return Err(Status::internal("an answer is larger than gRPC allows"));
-    };
-    let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + length);
-    bytes.put_u8(0);
-    bytes.put_u32(announced);
-    message
-        .encode(&mut bytes)
-        .map_err(|error| Status::internal(error.to_string()))?;
-    Ok(bytes.freeze())
-}
-
-/// A body of encoded messages, with the status behind them.
-pub(crate) struct Encoded {
-    messages: Option<Messages>,
-}
-
-impl http_body::Body for Encoded {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(messages) = &mut self.messages else {
-            return Poll::Ready(None);
-        };
-        let status = match ready!(messages.as_mut().poll_next(context)) {
-            Some(Ok(message)) => return Poll::Ready(Some(Ok(Frame::data(message)))),
-            Some(Err(status)) => status,
-            None => Status::ok(""),
-        };
-        self.messages = None;
-        let mut trailers = status.into_http::<()>().into_parts().0.headers;
-        trailers.remove(http::header::CONTENT_TYPE);
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.messages.is_none()
+fn next_of(frame: Frame<Bytes>) -> Next {
+    match frame.into_data() {
+        Ok(data) => Next::Data(VecDeque::from([data])),
+        Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-    use tidelog_api::v1;
+    use std::future::poll_fn;
+
     use tonic::Code;
 
     use super::*;
 
     #[tokio::test]
-    async fn messages_come_with_their_lengths_and_the_status_behind_them() {
-        let message = v1::TailResponse {
+    async fn messages_come_one_by_one_and_the_status_behind_them() {
+        let message = DataAnswer {
             token: Bytes::from_static(b"token"),
-            ..v1::TailResponse::default()
+            ..DataAnswer::default()
         };
         let items = [Ok(message.clone()), Err(Status::aborted("over"))];
         let outgoing = Outgoing::new(futures::stream::iter(items));
-        let mut body = outgoing.clone().into_body();
-        let mut frames =
-            futures::stream::poll_fn(move |context| Pin::new(&mut body).poll_frame(context));
-        let data = frames.next().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(usize::from(data[4]) + PREFIX_BYTES, data.len());
-        assert_eq!(
-            v1::TailResponse::decode(&data[PREFIX_BYTES..]).unwrap(),
-            message
-        );
-        let trailers = frames
-            .next()
-            .await
-            .unwrap()
-            .unwrap()
-            .into_trailers()
-            .unwrap();
+        let mut source = Source::new(Body::empty(), Some(outgoing.clone()));
+        let data = poll_fn(|context| source.poll_next(context)).await;
+        let Some(Ok(Next::Data(pieces))) = data else {
+            panic!("no data");
+        };
+        assert_eq!(pieces, message.encode().unwrap());
+        let trailers = poll_fn(|context| source.poll_next(context)).await;
+        let Some(Ok(Next::Trailers(trailers))) = trailers else {
+            panic!("no trailers");
+        };
         let status = Status::from_header_map(&trailers).unwrap();
         assert_eq!((status.code(), status.message()), (Code::Aborted, "over"));
-        assert!(frames.next().await.is_none());
-        assert!(outgoing.into_body().is_end_stream(), "they are sent once");
+        assert!(source.is_end());
+        assert!(
+            Source::new(Body::empty(), Some(outgoing)).is_end(),
+            "they are sent once"
+        );
     }
 }

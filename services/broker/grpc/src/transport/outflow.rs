@@ -5,7 +5,7 @@
 //! the socket, and beyond the share no answer is put together any more. While somebody waits for that,
 //! connections that take nothing of what they have are closed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,9 +20,9 @@ use parking_lot::Mutex;
 use tidelog_env::Clock;
 use tokio::sync::Notify;
 use tonic::Status;
-use tonic::body::Body;
 
 use super::connections::{Connections, OpenCall, Peer, since, stamp};
+use super::encode::{Next, Source};
 use super::intake::Received;
 use crate::front::GrpcParts;
 use crate::metrics::{Closed, GrpcMetrics};
@@ -90,18 +90,18 @@ impl Outflow {
     }
 
     /// The body, put together only as the share allows.
-    pub(crate) fn meter(
+    pub(super) fn meter(
         &self,
-        body: Body,
+        source: Source,
         call: Arc<OpenCall>,
         received: Received,
     ) -> MeteredAnswer {
         MeteredAnswer {
             outflow: self.clone(),
-            body,
+            source,
             call,
             received,
-            rest: Bytes::new(),
+            rest: VecDeque::new(),
             place: None,
             waiting: None,
         }
@@ -225,12 +225,12 @@ fn gauge(bytes: u64) -> i64 {
 /// An answer's body that is counted.
 pub(crate) struct MeteredAnswer {
     outflow: Outflow,
-    body: Body,
+    source: Source,
     /// The call is open until its answer is out.
     call: Arc<OpenCall>,
     received: Received,
     /// What was put together and not yet handed to the transport.
-    rest: Bytes,
+    rest: VecDeque<Bytes>,
     /// Once the call has held memory.
     place: Option<Arc<Place>>,
     waiting: Option<BoxFuture<'static, ()>>,
@@ -241,20 +241,29 @@ impl MeteredAnswer {
         if let Some(place) = &self.place {
             place.moved();
         }
-        let length = self.rest.len().min(PIECE_BYTES);
-        self.rest.split_to(length)
-    }
-
-    fn count(&mut self, data: Bytes) -> Bytes {
-        self.received.answered();
-        if data.len() <= UNCOUNTED_BYTES {
+        let Some(mut data) = self.rest.pop_front() else {
+            return Bytes::new();
+        };
+        if data.len() <= PIECE_BYTES {
             return data;
         }
+        let piece = data.split_to(PIECE_BYTES);
+        self.rest.push_front(data);
+        piece
+    }
+
+    fn count(&mut self, pieces: VecDeque<Bytes>) -> VecDeque<Bytes> {
+        self.received.answered();
         let (outflow, peer) = (&self.outflow, &self.call.peer);
-        let place = self
-            .place
-            .get_or_insert_with(|| Arc::new(Place::new(outflow, peer)));
-        Counted::count(data, place)
+        let place = &mut self.place;
+        let counted = pieces.into_iter().map(|piece| {
+            if piece.len() <= UNCOUNTED_BYTES {
+                return piece;
+            }
+            let place = place.get_or_insert_with(|| Arc::new(Place::new(outflow, peer)));
+            Counted::count(piece, place)
+        });
+        counted.collect()
     }
 }
 
@@ -279,18 +288,19 @@ impl http_body::Body for MeteredAnswer {
                 this.waiting = Some(this.outflow.clone().has_room().boxed());
                 continue;
             }
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => this.rest = this.count(data),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                end => return Poll::Ready(end),
+            match ready!(this.source.poll_next(context)) {
+                Some(Ok(Next::Data(pieces))) => this.rest = this.count(pieces),
+                Some(Ok(Next::Trailers(trailers))) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty() && self.source.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {

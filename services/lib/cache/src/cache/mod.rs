@@ -141,22 +141,27 @@ impl PageCache {
         }
     }
 
-    /// The page in the tail's pool, from memory or by `fetch`, which all who want the page at the same time
-    /// share. Its bytes are given out as they are: the caller proves what it uses, and calls
+    /// The page, from memory or by `fetch`, which puts it into `pool` and which all who want the page at the
+    /// same time share. Its bytes are given out as they are: the caller proves what it uses, and calls
     /// [`PageCache::remove`] if that fails.
     ///
     /// Cancel-safe: a waiter that goes does not end the fetch for the others. An error is everyone's who
     /// waited, and is not kept.
-    pub async fn get_or_fetch<F, E>(&self, key: PageKey, fetch: F) -> Result<Bytes, FetchFailed>
+    pub async fn get_or_fetch<F, E>(
+        &self,
+        key: PageKey,
+        pool: Pool,
+        fetch: F,
+    ) -> Result<Bytes, FetchFailed>
     where
         F: Future<Output = Result<Bytes, E>> + Send + 'static,
         E: StdError + Send + Sync + 'static,
     {
         if let Some(page) = self.shared.find(&key) {
-            self.shared.tail.counters.hits.inc();
+            self.shared.pool(pool).counters.hits.inc();
             return Ok(page.into_bytes());
         }
-        let page = self.fetch(key, Pool::Tail, || fetch).await?;
+        let page = self.fetch(key, pool, Page::unproven, || fetch).await?;
         Ok(page.into_bytes())
     }
 
@@ -180,7 +185,7 @@ impl PageCache {
             self.shared.pool(pool).counters.hits.inc();
             return Ok(bytes);
         }
-        let page = self.fetch(key, pool, fetch).await?;
+        let page = self.fetch(key, pool, Page::new, fetch).await?;
         Ok(page.slice(wanted))
     }
 
@@ -189,6 +194,7 @@ impl PageCache {
         &self,
         key: PageKey,
         pool: Pool,
+        made: fn(Bytes) -> Page,
         fetch: impl FnOnce() -> F,
     ) -> Result<Page, FetchFailed>
     where
@@ -197,7 +203,7 @@ impl PageCache {
     {
         let counters = &self.shared.pool(pool).counters;
         let look = || self.shared.find(&key);
-        let keep = || Arc::clone(&self.shared).keep(key, pool, fetch());
+        let keep = || Arc::clone(&self.shared).keep(key, pool, made, fetch());
         match self.shared.flights.board(key, look, keep) {
             Boarding::Here(page) => {
                 counters.hits.inc();
@@ -229,6 +235,11 @@ impl PageCache {
     pub fn remove(&self, key: &PageKey) {
         self.shared.tail.remove(key);
         self.shared.catch_up.remove(key);
+    }
+
+    /// Whether the page is here or on its way.
+    pub fn has(&self, key: &PageKey) -> bool {
+        self.shared.find(key).is_some() || self.shared.flights.has(key)
     }
 
     /// Bytes held now.
@@ -279,6 +290,7 @@ impl Shared {
         self: Arc<Self>,
         key: PageKey,
         pool: Pool,
+        made: fn(Bytes) -> Page,
         fetch: F,
     ) -> Result<Page, FetchFailed>
     where
@@ -291,7 +303,7 @@ impl Shared {
             length if length > PAGE_BYTES as usize => {
                 Err(FetchFailed::new(PageTooLong { key, length }))
             }
-            _ => Ok(Page::new(compact(bytes))),
+            _ => Ok(made(compact(bytes))),
         });
         match &landed {
             Ok(page) => pool.insert(key, page.clone()),

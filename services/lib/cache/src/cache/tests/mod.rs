@@ -59,11 +59,15 @@ async fn a_page_is_fetched_once_and_then_found() {
     let cache = PageCache::new(1 << 20, CacheMetrics::default());
     let bring = |bytes| async move { Ok::<_, io::Error>(Bytes::from_static(bytes)) };
     for bytes in [b"one", b"two"] {
-        let read = cache.get_or_fetch(key(1, 0), bring(bytes)).await;
+        let read = cache
+            .get_or_fetch(key(1, 0), Pool::Tail, bring(bytes))
+            .await;
         assert_eq!(read.unwrap(), "one");
     }
     cache.remove(&key(1, 0));
-    let read = cache.get_or_fetch(key(1, 0), bring(b"two")).await;
+    let read = cache
+        .get_or_fetch(key(1, 0), Pool::Tail, bring(b"two"))
+        .await;
     assert_eq!(read.unwrap(), "two");
     let seen = cache.snapshot(Pool::Tail);
     assert_eq!((seen.misses, seen.hits), (2, 1));

@@ -1,0 +1,204 @@
+//! The bytes of an answer: whole batches, as pieces of the pages they came from.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use crate::memory::MemoryHold;
+
+/// Shorter pieces are copied into their neighbour: a piece of its own costs more than the copy.
+const SHARED_BYTES_MIN: usize = 4 * 1024;
+
+/// Whole record batches, one behind the other, with their offsets. They lie in pieces, most of which are
+/// parts of cached pages: nothing is copied on the way to the socket.
+#[derive(Clone, Debug, Default)]
+pub struct Batches {
+    parts: SmallVec<[Bytes; 4]>,
+    length: usize,
+}
+
+impl Batches {
+    /// Bytes in all.
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The pieces, in order; none is empty.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.parts.iter()
+    }
+
+    /// The pieces, in order; none is empty.
+    pub fn into_parts(self) -> impl Iterator<Item = Bytes> {
+        self.parts.into_iter()
+    }
+
+    /// All bytes in one piece; copied if there are several.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.parts.as_slice() {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            parts => {
+                let mut out = BytesMut::with_capacity(self.length);
+                for part in parts {
+                    out.extend_from_slice(part);
+                }
+                out.freeze()
+            }
+        }
+    }
+}
+
+impl From<Bytes> for Batches {
+    fn from(bytes: Bytes) -> Self {
+        let length = bytes.len();
+        let parts = std::iter::once(bytes).filter(|bytes| !bytes.is_empty());
+        Self {
+            parts: parts.collect(),
+            length,
+        }
+    }
+}
+
+/// Memory for pages that an answer keeps; none if its bytes are copied out of them.
+pub(super) type Pinned = Option<Arc<MemoryHold>>;
+
+/// A part of a page, and the memory that is given back when the last reference to it goes.
+struct Held {
+    bytes: Bytes,
+    _hold: Arc<MemoryHold>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Puts the batches of one partition together.
+#[derive(Debug)]
+pub(super) struct BatchesBuilder {
+    pinned: Pinned,
+    batches: Batches,
+    /// Copied bytes that come behind the pieces.
+    open: BytesMut,
+}
+
+impl BatchesBuilder {
+    pub(super) fn new(pinned: Pinned) -> Self {
+        Self {
+            pinned,
+            batches: Batches::default(),
+            open: BytesMut::new(),
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.batches.length
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.batches.length == 0
+    }
+
+    /// Makes room for so many bytes, if they will be copied.
+    pub(super) fn expect(&mut self, bytes: usize) {
+        if self.pinned.is_none() {
+            self.open.reserve(bytes);
+        }
+    }
+
+    /// Appends a copy.
+    pub(super) fn copy(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
+        self.batches.length += bytes.len();
+    }
+
+    /// Appends a part of a page.
+    pub(super) fn share(&mut self, page: &Bytes, part: &[u8]) {
+        match &self.pinned {
+            Some(hold) if part.len() >= SHARED_BYTES_MIN => {
+                let shared = Bytes::from_owner(Held {
+                    bytes: page.slice_ref(part),
+                    _hold: Arc::clone(hold),
+                });
+                self.close();
+                self.batches.length += shared.len();
+                self.batches.parts.push(shared);
+            }
+            _ => self.copy(part),
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.batches.parts.push(self.open.split().freeze());
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Batches {
+        self.close();
+        self.batches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryShare;
+
+    const PAGE_BYTES: u64 = 64 * 1024;
+
+    fn page() -> Bytes {
+        (0..u16::try_from(PAGE_BYTES / 2).unwrap())
+            .flat_map(u16::to_le_bytes)
+            .collect()
+    }
+
+    fn built(pinned: Pinned) -> (Batches, Bytes) {
+        let page = page();
+        let mut builder = BatchesBuilder::new(pinned);
+        builder.expect(20_000);
+        builder.copy(b"head");
+        builder.share(&page, &page[100..200]);
+        builder.share(&page, &page[200..20_000]);
+        builder.copy(b"tail");
+        (builder.finish(), page)
+    }
+
+    #[test]
+    fn pieces_are_the_same_bytes_whether_shared_or_copied() {
+        let hold = MemoryShare::new(PAGE_BYTES).try_hold(PAGE_BYTES).unwrap();
+        for pinned in [Some(Arc::new(hold)), None] {
+            let pins = pinned.is_some();
+            let (batches, page) = built(pinned);
+            let expected = [b"head", &page[100..20_000], b"tail"].concat();
+            assert_eq!(batches.len(), expected.len());
+            assert_eq!(batches.to_bytes(), expected);
+            assert_eq!(batches.parts().len(), if pins { 3 } else { 1 });
+            let range = page.as_ptr_range();
+            let shared = batches
+                .parts()
+                .filter(|part| range.contains(&part.as_ptr()));
+            assert_eq!(shared.count(), usize::from(pins));
+        }
+    }
+
+    #[test]
+    fn memory_of_pages_is_given_back_with_the_last_piece() {
+        let share = MemoryShare::new(PAGE_BYTES);
+        let hold = Arc::new(share.try_hold(PAGE_BYTES).unwrap());
+        let (batches, _) = built(Some(hold));
+        let piece = batches.parts().nth(1).map(|part| part.slice(5..6));
+        drop(batches);
+        assert_eq!(share.free_bytes(), 0);
+        drop(piece);
+        assert_eq!(share.free_bytes(), PAGE_BYTES);
+    }
+}

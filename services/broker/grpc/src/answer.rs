@@ -1,0 +1,172 @@
+//! Answers that carry data, encoded without a copy of the batches.
+//!
+//! `FetchResponse` and `TailResponse` have the same fields. The batches of a partition lie in pieces, parts
+//! of cached pages; the encoder of protobuf would copy them into one buffer, and the transport out of it.
+//! Here only what stands around them is encoded, and the pieces go to the transport as they are.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use tidelog_api::v1;
+use tidelog_broker_engine::Batches;
+use tonic::Status;
+
+/// Bytes before each message: a flag and the length.
+const PREFIX_BYTES: usize = 5;
+/// `FetchResponse.partitions` and `TailResponse.partitions`.
+const PARTITIONS: u32 = 1;
+/// `FetchResponse.token` and `TailResponse.token`.
+const TOKEN: u32 = 2;
+/// `PartitionData.batches`.
+const BATCHES: u32 = 4;
+
+/// What goes out of one partition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PartitionAnswer {
+    /// All but the batches.
+    pub(crate) data: v1::PartitionData,
+    /// The batches, if it is batches that are wanted.
+    pub(crate) batches: Batches,
+}
+
+impl From<v1::PartitionData> for PartitionAnswer {
+    fn from(data: v1::PartitionData) -> Self {
+        let batches = Batches::default();
+        Self { data, batches }
+    }
+}
+
+/// A `FetchResponse` or a `TailResponse`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DataAnswer {
+    pub(crate) partitions: Vec<PartitionAnswer>,
+    pub(crate) token: Bytes,
+}
+
+impl PartitionAnswer {
+    fn encoded_len(&self) -> usize {
+        let batches = match self.batches.len() {
+            0 => 0,
+            length => field_len(BATCHES, length),
+        };
+        self.data.encoded_len() + batches
+    }
+}
+
+/// Bytes of a field of so many bytes, with its key and length.
+const fn field_len(tag: u32, length: usize) -> usize {
+    key_len(tag) + encoded_len_varint(length as u64) + length
+}
+
+fn begin_field(tag: u32, length: usize, out: &mut BytesMut) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+}
+
+impl DataAnswer {
+    /// The message with its prefix, in pieces none of which is empty.
+    pub(crate) fn encode(self) -> Result<VecDeque<Bytes>, Status> {
+        let lengths: Vec<usize> = self
+            .partitions
+            .iter()
+            .map(PartitionAnswer::encoded_len)
+            .collect();
+        let token = match self.token.len() {
+            0 => 0,
+            length => field_len(TOKEN, length),
+        };
+        let fields = lengths.iter().map(|length| field_len(PARTITIONS, *length));
+        let length = fields.sum::<usize>() + token;
+        let Ok(announced) = u32::try_from(length) else {
+            return Err(Status::internal("an answer is larger than gRPC allows"));
+        };
+        let batches: usize = self
+            .partitions
+            .iter()
+            .map(|answer| answer.batches.len())
+            .sum();
+        let mut pieces = VecDeque::new();
+        let mut open = BytesMut::with_capacity(PREFIX_BYTES + length - batches);
+        open.put_u8(0);
+        open.put_u32(announced);
+        for (answer, length) in self.partitions.into_iter().zip(lengths) {
+            begin_field(PARTITIONS, length, &mut open);
+            answer
+                .data
+                .encode(&mut open)
+                .map_err(|error| Status::internal(error.to_string()))?;
+            if !answer.batches.is_empty() {
+                begin_field(BATCHES, answer.batches.len(), &mut open);
+                pieces.push_back(open.split().freeze());
+                pieces.extend(answer.batches.into_parts());
+            }
+        }
+        if token > 0 {
+            begin_field(TOKEN, self.token.len(), &mut open);
+            open.extend_from_slice(&self.token);
+        }
+        if !open.is_empty() {
+            pieces.push_back(open.freeze());
+        }
+        Ok(pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(partition: u32) -> v1::PartitionData {
+        v1::PartitionData {
+            topic: "orders".to_owned(),
+            partition,
+            next_offset: 300,
+            ..v1::PartitionData::default()
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_the_message_of_the_proto_file() {
+        let batches = Bytes::from(vec![7; 300_000]);
+        for (with_batches, token) in [(false, ""), (true, ""), (false, "token"), (true, "token")] {
+            let token = Bytes::from_static(token.as_bytes());
+            let mut answer = DataAnswer {
+                partitions: vec![data(0).into(), data(1).into(), data(2).into()],
+                token: token.clone(),
+            };
+            let mut expected = v1::FetchResponse {
+                partitions: vec![data(0), data(1), data(2)],
+                token,
+            };
+            if with_batches {
+                answer.partitions[1].batches = Batches::from(batches.clone());
+                let field = v1::partition_data::Data::Batches(batches.clone());
+                expected.partitions[1].data = Some(field);
+            }
+            let pieces = answer.encode().unwrap();
+            assert!(pieces.iter().all(|piece| !piece.is_empty()));
+            let shared = pieces
+                .iter()
+                .any(|piece| piece.as_ptr() == batches.as_ptr());
+            assert_eq!(shared, with_batches, "the batches are not copied");
+            let bytes: Vec<u8> = pieces.iter().flatten().copied().collect();
+            let (prefix, message) = bytes.split_at(PREFIX_BYTES);
+            let announced = u32::try_from(message.len()).unwrap();
+            assert_eq!(prefix, [&[0][..], &announced.to_be_bytes()].concat());
+            assert_eq!(v1::FetchResponse::decode(message).unwrap(), expected);
+            let tail = v1::TailResponse::decode(message).unwrap();
+            assert_eq!(
+                (tail.partitions, tail.token),
+                (expected.partitions, expected.token)
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_is_a_message_too() {
+        let pieces = DataAnswer::default().encode().unwrap();
+        assert_eq!(pieces, [Bytes::from_static(&[0; PREFIX_BYTES])]);
+    }
+}
