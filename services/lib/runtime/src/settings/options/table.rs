@@ -361,7 +361,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     unset(
         "otlp.endpoint",
         Kind::Url,
-        "URL of an OpenTelemetry collector that takes OTLP over gRPC, such as `http://127.0.0.1:4317`. Unset exports nothing.",
+        "URL of an OpenTelemetry collector that takes OTLP over gRPC, such as `http://127.0.0.1:4317`. With https its certificate must be one that this system trusts. Unset exports nothing.",
     ),
     option(
         "otlp.traces",

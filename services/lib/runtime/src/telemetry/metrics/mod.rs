@@ -46,11 +46,15 @@ impl MetricsExport {
         let Some(endpoint) = otlp.endpoint.as_deref().filter(|_| otlp.metrics) else {
             return Ok(None);
         };
-        let channel = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|source| TelemetryError::Exporter {
-                endpoint: endpoint.to_owned(),
-                source: Box::new(source),
-            })?
+        let failed = |source: tonic::transport::Error| TelemetryError::Exporter {
+            endpoint: endpoint.to_owned(),
+            source: Box::new(source),
+        };
+        let mut target = Endpoint::from_shared(endpoint.to_owned()).map_err(failed)?;
+        if let Some(tls) = traces::tls(endpoint) {
+            target = target.tls_config(tls).map_err(failed)?;
+        }
+        let channel = target
             .timeout(otlp.timeout.get())
             .connect_timeout(otlp.timeout.get())
             .connect_lazy();
