@@ -216,7 +216,11 @@ const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 /// and it goes on with the sequence that it is at.
 #[tokio::test(start_paused = true)]
 async fn a_producer_is_forgotten_a_day_after_its_last_batch() {
-    for (settings, restarts) in [(settings(u32::MAX), false), (settings(1), true)] {
+    for (settings, restarts) in [
+        (settings(u32::MAX), false),
+        (settings(u32::MAX), true),
+        (settings(1), true),
+    ] {
         let world = World::with(settings);
         let mut process = world.open().await;
         let mut send = 0;
@@ -231,6 +235,7 @@ async fn a_producer_is_forgotten_a_day_after_its_last_batch() {
             (0, sent(1, 2, 1), accepted(4)),
             (DAY_MILLIS, sent(2, 57, 2), accepted(5)),
             (0, sent(2, 57, 2), duplicate(5)),
+            (0, sent(2, 0, 1), out_of_order(59)),
             (0, sent(2, 59, 1), accepted(7)),
             (0, sent(1, 3, 1), accepted(8)),
         ];

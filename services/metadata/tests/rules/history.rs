@@ -342,6 +342,67 @@ async fn partitions_leave_memory_after_a_checkpoint_and_come_back_as_they_were()
     }
 }
 
+/// What has changed since a checkpoint began is in no row yet, so it stays when the checkpoint ends.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_changed_during_a_checkpoint_stays_in_memory() {
+    let world = World::with(SequencerSettings {
+        partitions_in_memory: 0,
+        ..settings(u32::MAX)
+    });
+    let process = world.open().await;
+    // More pages than one step writes.
+    for sequence in 1..=100 {
+        let mut draft = segment(sequence).slice(partition(1), &[plain(1)]);
+        for _ in 0..100 {
+            draft = draft.slice(partition(0), &[plain(1)]);
+        }
+        process.send_until_answered(&draft.done()).await;
+    }
+    let hold = world.store.hold(KeyKind::Page);
+    tokio::time::advance(Duration::from_secs(11)).await;
+    hold.reached().await;
+    let deleted = process.delete_records(partition(1), Offset::new(60));
+    let set = process.set_fencing_token(partition(2), None, token("mine"));
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(hold);
+    };
+    let (deleted, set, ()) = tokio::join!(deleted, set, release);
+    assert!(deleted.is_ok() && set.is_ok());
+    for _ in 0..3 {
+        process.latest(partition(0)).await.expect("the owner");
+    }
+    assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
+    let bounds = process.bounds_of(partition(1)).await;
+    assert_eq!(bounds.log_start, Offset::new(60));
+    let commit = segment(900)
+        .slice(partition(1), &[plain(1)])
+        .slice(partition(2), &[plain(1)])
+        .condition(1, 0, expect_token("mine"))
+        .done();
+    let answer = process.send_until_answered(&commit).await;
+    assert_eq!(answer.outcomes, [accepted(100), accepted(0)]);
+    let bounds = process.bounds_of(partition(1)).await;
+    assert_eq!(bounds.log_start, Offset::new(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_many_partitions_fill_no_memory() {
+    let world = World::with(SequencerSettings {
+        partitions_in_memory: 2,
+        ..settings(u32::MAX)
+    });
+    let process = world.open().await;
+    for index in 0..PARTITIONS {
+        assert_eq!(process.high_watermark(partition(index)).await, 0);
+    }
+    process
+        .send_until_answered(&one(1, partition(3), plain(1)))
+        .await;
+    process.latest(partition(3)).await.expect("the owner");
+    assert_eq!(process.metric("partitions_held"), 3);
+}
+
 fn big(sequence: u64) -> ShardCommit {
     let batches: Vec<_> = (0..100).map(|_| plain(1)).collect();
     segment(sequence).slice(partition(0), &batches).done()
