@@ -10,10 +10,10 @@
 //!   the first write into a folder, this process makes sure itself that the way to it is on the disk.
 //!   That takes longer than the write. A writer's segments go round 256 folders, so the folder of the
 //!   next one is made ready behind the answer to the one before.
-//! - **Segments are forgotten.** A segment that was written is in the log's own cache, which has a limit, and
-//!   is rarely read from the disk soon after. So once it is on the disk the kernel is told that its memory
-//!   may have the next one: writers then go round few pages instead of through all memory there is, and
-//!   other processes keep theirs. Reads are kept in memory by the kernel as usual.
+//! - **Segments are forgotten.** What was just written is in the log's own cache, which has a limit. So once
+//!   a segment is on the disk the kernel is told that its memory may have the next one: writers then go
+//!   round few pages instead of through all memory there is, and other processes keep theirs. The price:
+//!   who reads later than the log's cache reaches reads from the disk, if memory would have held it or not.
 //! - **A failed flush is the end.** After the disk failed to flush, nobody knows what is on it; a retry
 //!   could read its own object back from memory and take it for durable. So the store refuses everything
 //!   from then on, until the process is started again.
