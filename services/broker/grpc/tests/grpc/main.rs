@@ -4,6 +4,7 @@
 
 mod access;
 mod client;
+mod limits;
 mod produce;
 mod read;
 mod topics;
