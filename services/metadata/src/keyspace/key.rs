@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use tidelog_store::KeyRange;
 use tidelog_types::{
-    GroupNumber, Incarnation, Offset, PartitionIndex, ProducerId, SegmentName, SegmentSequence,
-    ShardId, Tenant, TopicId, TopicName, TopicNumber, TopicPartition,
+    GroupNumber, Incarnation, Offset, ProducerId, SegmentName, SegmentSequence, ShardId, Tenant,
+    TopicId, TopicName, TopicNumber, TopicPartition,
 };
 
 /// The kinds of keys. On disk for ever: a number is never reused, also not for a kind that has gone.
@@ -336,15 +336,6 @@ impl Keyspace {
 }
 
 impl Keyspace {
-    /// The partition and the producer in a key of [`Keyspace::producer`].
-    pub fn producer_of(key: &[u8]) -> Option<(TopicPartition, ProducerId)> {
-        let topic = u64::from_be_bytes(key.get(6..14)?.try_into().ok()?);
-        let index = u32::from_be_bytes(key.get(14..18)?.try_into().ok()?);
-        let producer = i64::from_be_bytes(key.get(18..26)?.try_into().ok()?);
-        let partition = TopicPartition::new(TopicNumber::new(topic), PartitionIndex::new(index));
-        Some((partition, ProducerId::new(producer)))
-    }
-
     /// A page of a partition's extents, which begins at `base`.
     pub fn page(self, partition: TopicPartition, base: Offset) -> Bytes {
         self.key(KeyKind::Page)

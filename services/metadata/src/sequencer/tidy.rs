@@ -210,10 +210,8 @@ impl Tidy {
                 continue;
             };
             let known = super::producer::ProducerState::from_row(&row);
-            // What has changed since is written by the next checkpoint, over the row or over its absence.
-            let is_newer = Keyspace::producer_of(&key)
-                .is_none_or(|key| state.changed_producers.contains(&key));
-            if !is_newer && known.is_expired(state.commit_time, state.producer_expiry) {
+            // One that has come back since is written by the next checkpoint, as one without a past.
+            if known.is_expired(state.commit_time, state.producer_expiry) {
                 found.deletes.push(key);
             }
         }

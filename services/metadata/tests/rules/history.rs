@@ -68,6 +68,12 @@ async fn everything(process: &Process, partition: TopicPartition) -> Everything 
     for query in queries.chain([OffsetQuery::MaxTimestamp]) {
         times.push(process.offset(partition, query).await.expect("the owner"));
     }
+    // The largest time of all, to the millisecond: the first that has it is the one.
+    if let Some(OffsetAnswer::Within(largest)) = times.last().cloned() {
+        let query = OffsetQuery::AtTime(largest.max_timestamp);
+        let answer = process.offset(partition, query).await.expect("the owner");
+        assert_eq!(answer, OffsetAnswer::Within(largest));
+    }
     Everything {
         bounds,
         log: process.log_of(partition).await,
@@ -151,10 +157,34 @@ async fn memory_holds_a_window_of_extents_however_long_the_log_is() {
     }
     assert_eq!(process.high_watermark(partition(0)).await, 10_000);
     assert!(process.metric("extents_held") < 1_000);
+    // Checkpoints come in time, so that no commit has had to wait for one.
+    assert_eq!(process.metric("checkpoints_forced_total"), 0);
     assert_eq!(process.log_of(partition(3)).await.len(), 10_000);
     for (_, value) in world.store.rows(KeyKind::Page) {
         assert!(value.len() < STORE_VALUE_BYTES_MAX / 4);
     }
+}
+
+/// What comes faster than checkpoints are written waits for them.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_fills_memory_is_checkpointed_before_the_next() {
+    let world = World::with(small(0, u32::MAX));
+    let process = world.open().await;
+    let slices = |sequence| {
+        let mut draft = segment(sequence);
+        for _ in 0..3_400 {
+            draft = draft.slice(partition(0), &[plain(1)]);
+        }
+        draft.done()
+    };
+    // One group, and more pages than one step writes.
+    for answer in process.commit(vec![slices(1), slices(2)]).await {
+        assert!(answer.is_ok());
+    }
+    process.latest(partition(0)).await.expect("the owner");
+    assert!(process.metric("checkpoints_forced_total") > 0);
+    assert_eq!(process.metric("extents_held"), 0);
+    assert_eq!(world.store.rows(KeyKind::Page).len(), 27);
 }
 
 /// The part of the tail that a checkpoint has reached is not read: it is damaged, and nobody minds.
