@@ -22,7 +22,7 @@ use crate::support::{base, fetch, fetched, records};
 const TOPIC: &str = "abuse";
 const MEMORY: u64 = 128 * 1024 * 1024;
 /// What an honest client waits for a write and a read while others do their worst.
-const HONEST_LIMIT: Duration = Duration::from_secs(20);
+const HONEST_LIMIT: Duration = Duration::from_secs(45);
 
 /// A small server under attack.
 struct Target {

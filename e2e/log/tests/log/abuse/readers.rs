@@ -65,7 +65,7 @@ async fn readers_that_take_nothing_hold_little_and_give_way() -> Result<()> {
     }
     target.serves().await?;
     // They give way because an honest client waits, again and again.
-    let stalled = until("readers give way", Duration::from_secs(20), async || {
+    let stalled = until("readers give way", Duration::from_mins(1), async || {
         target.serves().await.ok()?;
         let stalled = target
             .metric("connections_closed_total", &["stalled"])
