@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidelog_env::{Rng as _, SeededRng};
 use tidelog_format::manifest::BatchEntry;
 use tidelog_metadata::SequencerSettings;
-use tidelog_metadata::keyspace::{KeyKind, Keyspace, PageRow};
+use tidelog_metadata::keyspace::{CheckpointRow, KeyKind, Keyspace, PageRow};
 use tidelog_metadata_api::{
     CommitError, Log as _, LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery,
     PartitionBounds, ShardCommit,
@@ -199,7 +199,7 @@ async fn a_takeover_reads_only_what_is_later_than_the_checkpoint() {
         before.push(everything(&process, partition(index)).await);
     }
     let checkpoint = world.store.rows(KeyKind::Checkpoint).remove(0).1;
-    let checkpoint = tidelog_metadata::keyspace::CheckpointRow::decode(checkpoint).expect("good");
+    let checkpoint = CheckpointRow::decode(checkpoint).expect("a good row");
     let keys = Keyspace::default();
     let mut rows = world.store.memory.dump();
     let tail = keys.tail_of(SHARD);
@@ -380,9 +380,15 @@ async fn a_partition_that_changed_during_a_checkpoint_stays_in_memory() {
         ..settings(u32::MAX)
     });
     let process = world.open().await;
-    // More pages than one step writes.
+    process
+        .send_until_answered(&one(99_999, partition(1), plain(100)))
+        .await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    process.latest(partition(0)).await.expect("the owner");
+    assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
+    // More pages than one step writes, and none of the partition that changes meanwhile.
     for sequence in 1..=100 {
-        let mut draft = segment(sequence).slice(partition(1), &[plain(1)]);
+        let mut draft = segment(sequence);
         for _ in 0..100 {
             draft = draft.slice(partition(0), &[plain(1)]);
         }
@@ -402,7 +408,9 @@ async fn a_partition_that_changed_during_a_checkpoint_stays_in_memory() {
     for _ in 0..3 {
         process.latest(partition(0)).await.expect("the owner");
     }
-    assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
+    let checkpoint = world.store.rows(KeyKind::Checkpoint).remove(0).1;
+    let checkpoint = CheckpointRow::decode(checkpoint).expect("a good row");
+    assert_eq!(checkpoint.group.get(), 101, "it began before the changes");
     let bounds = process.bounds_of(partition(1)).await;
     assert_eq!(bounds.log_start, Offset::new(60));
     let commit = segment(900)
