@@ -2,7 +2,7 @@
 //!
 //! `object_store`'s file system store with fsync does most of it. A PUT is written to a staged file beside
 //! its name, the file is fsynced, linked (create) or renamed (overwrite) to its name, and the folder is
-//! fsynced, all before the answer. Five things are added here:
+//! fsynced, all before the answer. Three things are added here:
 //!
 //! - **New folders.** The store below fsyncs the folders that *it* creates. When two PUTs are first in one
 //!   new folder, the second finds the folder there and does not wait for the first one's fsync of the
@@ -10,10 +10,6 @@
 //!   the first write into a folder, this process makes sure itself that the way to it is on the disk.
 //!   That takes longer than the write. A writer's segments go round 256 folders, so the folder of the
 //!   next one is made ready behind the answer to the one before.
-//! - **Segments are forgotten.** What was just written is in the log's own cache, which has a limit. So once
-//!   a segment is on the disk the kernel is told that its memory may have the next one: writers then go
-//!   round few pages instead of through all memory there is, and other processes keep theirs. The price:
-//!   who reads later than the log's cache reaches reads from the disk, if memory would have held it or not.
 //! - **A failed flush is the end.** After the disk failed to flush, nobody knows what is on it; a retry
 //!   could read its own object back from memory and take it for durable. So the store refuses everything
 //!   from then on, until the process is started again.
@@ -23,7 +19,6 @@
 //! audit finds.
 
 mod folders;
-mod memory;
 mod sweep;
 
 use std::fmt;
@@ -116,22 +111,18 @@ impl LocalStore {
             .map_err(|error| self.judge(generic(error)))
     }
 
-    /// Begins what is done behind the answer to a segment: its bytes are forgotten, and the folder of the
-    /// next one is made ready.
-    fn follow_up(&self, location: &Path) -> Option<JoinHandle<()>> {
+    /// Begins to make the folder of the segment ready that comes after the one at `location`.
+    fn prepare_next(&self, location: &Path) -> Option<JoinHandle<()>> {
         let next = next_segment(location)?;
-        let file = self.inner.path_to_filesystem(location).ok()?;
-        let next = self.inner.path_to_filesystem(&next).ok()?;
+        let file = self.inner.path_to_filesystem(&next).ok()?;
+        let folder = file.parent()?.to_owned();
+        if self.folders.contains(&folder) {
+            return None;
+        }
         let store = self.clone();
         Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = memory::forget(&file) {
-                tracing::debug!(%error, file = %file.display(), "segment stays in the kernel's memory");
-            }
-            let folder = next
-                .parent()
-                .filter(|folder| !store.folders.contains(folder));
-            // What fails here is tried again, and then told, by the next segment itself.
-            if let Some(Err(error)) = folder.map(|folder| store.folders.make_durable(folder)) {
+            // What failed is tried again, and then told, by the segment itself.
+            if let Err(error) = store.folders.make_durable(&folder) {
                 store.judge(generic(error));
             }
         }))
@@ -188,7 +179,7 @@ impl ObjectStore for LocalStore {
         let creates = options.mode == PutMode::Create;
         match self.inner.put_opts(location, payload, options).await {
             Ok(result) => {
-                drop(self.follow_up(location));
+                drop(self.prepare_next(location));
                 Ok(result)
             }
             Err(error) if creates => Err(self.judge_create(location, error).await),
@@ -294,11 +285,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn behind_a_segment_the_folder_of_the_next_one_is_made_ready() {
+    async fn the_folder_of_the_next_segment_is_ready_before_that_segment_comes() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path()).unwrap();
-        let layout = BucketLayout::new(Path::default());
-        let layout = layout.cluster(ClusterId::from_random_bytes([9; 16]));
+        let layout =
+            BucketLayout::new(Path::default()).cluster(ClusterId::from_random_bytes([9; 16]));
         let segment = |sequence| {
             let sequence = SegmentSequence::new(sequence);
             layout.segment(SegmentName::new(Incarnation::new(1), sequence))
@@ -307,38 +298,13 @@ mod tests {
             let file = store.inner.path_to_filesystem(path).unwrap();
             file.parent().unwrap().to_owned()
         };
-        store.follow_up(&segment(1)).unwrap().await.unwrap();
+        let prepared = store.prepare_next(&segment(1)).unwrap();
+        prepared.await.unwrap();
         assert!(store.folders.contains(&folder(&segment(2))));
         assert!(folder(&segment(2)).is_dir());
         assert!(!store.folders.contains(&folder(&segment(1))));
-        assert!(store.follow_up(&Path::from("wal/1")).is_none());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn behind_a_segment_its_bytes_are_forgotten_and_other_objects_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path()).unwrap();
-        let layout = BucketLayout::new(Path::default());
-        let layout = layout.cluster(ClusterId::from_random_bytes([9; 16]));
-        let segment = layout.segment(SegmentName::new(
-            Incarnation::new(1),
-            SegmentSequence::new(1),
-        ));
-        let other = layout.store_root().join("wal");
-        for path in [&segment, &other] {
-            let body = PutPayload::from(vec![7; 100_000]);
-            store.put_opts(path, body, create()).await.unwrap();
-        }
-        store.follow_up(&segment).unwrap().await.unwrap();
-        assert!(store.follow_up(&other).is_none());
-        let kept =
-            |path: &Path| memory::tests::is_kept(&store.inner.path_to_filesystem(path).unwrap());
-        if kept(&other) == Some(true) {
-            assert_eq!(kept(&segment), Some(false));
-        }
-        let read = store.get(&segment).await.unwrap().bytes().await.unwrap();
-        assert_eq!(read, vec![7; 100_000]);
+        assert!(store.prepare_next(&segment(1)).is_none());
+        assert!(store.prepare_next(&Path::from("wal/1")).is_none());
     }
 
     #[tokio::test]
