@@ -60,16 +60,14 @@ impl Contender {
         let mut order = 0;
         let mut next = None;
         while !*stop.borrow() {
-            let expected = match next.take() {
-                Some(expected) => expected,
-                None => {
-                    let Ok(expected) = end(&self.client).await else {
-                        // The server is down.
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
-                    };
-                    expected
-                }
+            let expected = if let Some(expected) = next.take() {
+                expected
+            } else if let Ok(expected) = end(&self.client).await {
+                expected
+            } else {
+                // The server is down.
+                tokio::time::sleep(PAUSE).await;
+                continue;
             };
             next = self.append(order, expected).await?;
             order += 1;
