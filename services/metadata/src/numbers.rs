@@ -1,12 +1,12 @@
 //! Numbers from the cluster's counters, and what errors of the store mean to callers of the log.
 
-use tidelog_env::Env;
+use tidelog_env::{Env, error_chain};
 use tidelog_metadata_api::LogError;
 use tidelog_store::{
     CommitError as StoreCommitError, ReadMode, Store, StoreError, TransactError, transact,
 };
 
-use crate::catalogue::{RETRY, error_chain};
+use crate::catalogue::RETRY;
 use crate::keyspace::{Counter, Keyspace, NumberRow};
 
 /// Takes `count` numbers from a counter; returns the first. An unknown outcome only wastes numbers.

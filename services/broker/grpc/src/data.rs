@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{FetchError, FetchedPartition};
+use tidelog_env::error_chain;
 use tidelog_format::batch::{BatchView, Compression, DecodeLimit, RecordError};
 use tidelog_types::{ErrorCode, Offset};
 
 use crate::decode::RECORD_BYTES;
-use crate::errors::{chain, fetch_error};
+use crate::errors::fetch_error;
 
 /// How records are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ fn decode(batches: Bytes, from: Offset, budget: u64) -> Result<Vec<v1::Record>, 
             Ok(batch) => batch,
             Err(error) => {
                 // The engine hands out whole, proven batches.
-                let error = ApiError::new(ErrorCode::Internal, chain(&error));
+                let error = ApiError::new(ErrorCode::Internal, error_chain(&error));
                 return Err(Undecodable {
                     before: records,
                     next: from,
@@ -177,8 +178,8 @@ enum DecodeError {
 impl From<RecordError> for DecodeError {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::TooLarge { .. } => Self::OverBudget(chain(&error)),
-            _ => Self::Broken(chain(&error)),
+            RecordError::TooLarge { .. } => Self::OverBudget(error_chain(&error)),
+            _ => Self::Broken(error_chain(&error)),
         }
     }
 }

@@ -4,29 +4,16 @@ use std::time::Duration;
 
 use tidelog_api::ApiError;
 use tidelog_broker_engine::{AppendError, FetchError, ReadError};
+use tidelog_env::error_chain;
 use tidelog_format::batch::BatchError;
 use tidelog_format::manifest::RefusalDetail;
 use tidelog_metadata_api::{CatalogueError, LogError};
 use tidelog_types::{ErrorCode, Offset, TopicName, TopicPartition};
 
+pub(crate) use tidelog_env::error_chain as chain;
+
 /// How long a caller waits before it tries again, where nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-
-/// The text of an error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let more = source.to_string();
-        // A transparent error says what its cause says.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = source.source();
-    }
-    text
-}
 
 fn retriable(error: ApiError) -> ApiError {
     if error.is_retriable() {
@@ -37,7 +24,7 @@ fn retriable(error: ApiError) -> ApiError {
 }
 
 pub(crate) fn log_error(error: &LogError) -> ApiError {
-    let api = ApiError::new(error.code(), chain(error));
+    let api = ApiError::new(error.code(), error_chain(error));
     retriable(match error {
         LogError::OffsetOutOfRange { offset, valid } => api
             .with("offset", offset)
@@ -48,7 +35,7 @@ pub(crate) fn log_error(error: &LogError) -> ApiError {
 }
 
 pub(crate) fn catalogue_error(error: &CatalogueError) -> ApiError {
-    let api = ApiError::new(error.code(), chain(error));
+    let api = ApiError::new(error.code(), error_chain(error));
     retriable(match error {
         CatalogueError::Unknown => api.with_unknown_outcome(),
         _ => api,
@@ -59,7 +46,7 @@ pub(crate) fn fetch_error(error: &FetchError) -> ApiError {
     match error {
         FetchError::Log(error) => log_error(error),
         FetchError::Read(read) => {
-            let api = retriable(ApiError::new(error.code(), chain(error)));
+            let api = retriable(ApiError::new(error.code(), error_chain(error)));
             match place_of(read) {
                 Some((object, offset, partition)) => api
                     .with("object", object)
@@ -92,9 +79,9 @@ const fn place_of(error: &ReadError) -> Option<(&String, &Offset, &TopicPartitio
 pub(crate) fn batch_error(error: &BatchError) -> ApiError {
     match error {
         BatchError::TooLarge { limit, .. } => {
-            ApiError::new(ErrorCode::BatchTooLarge, chain(error)).with("max_bytes", limit)
+            ApiError::new(ErrorCode::BatchTooLarge, error_chain(error)).with("max_bytes", limit)
         }
-        _ => ApiError::new(ErrorCode::CorruptBatch, chain(error)),
+        _ => ApiError::new(ErrorCode::CorruptBatch, error_chain(error)),
     }
 }
 
@@ -103,12 +90,12 @@ pub(crate) fn append_error(error: &AppendError, topic: &TopicName, partition: u3
         AppendError::NoPartition(code) => no_partition(*code, topic, partition),
         AppendError::Refused { code, detail } => refusal(*code, detail),
         AppendError::NotStored { .. } | AppendError::ShuttingDown => {
-            retriable(ApiError::new(error.code(), chain(error)))
+            retriable(ApiError::new(error.code(), error_chain(error)))
         }
         AppendError::Unknown { .. } => {
-            retriable(ApiError::new(error.code(), chain(error))).with_unknown_outcome()
+            retriable(ApiError::new(error.code(), error_chain(error))).with_unknown_outcome()
         }
-        _ => ApiError::new(ErrorCode::Internal, chain(error)),
+        _ => ApiError::new(ErrorCode::Internal, error_chain(error)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
+use tidelog_env::error_chain;
 use tidelog_format::batch::{
     BatchBuf, BatchBuilder, BatchRules, BuilderError, Compression, ProducerStamp,
 };
@@ -9,7 +10,7 @@ use tidelog_metadata_api::{BatchCondition, FencingToken, TopicInfo};
 use tidelog_types::limits::SEGMENT_BYTES_MAX;
 use tidelog_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::errors::{batch_error, chain};
+use crate::errors::batch_error;
 use crate::settings::ENTRY_BATCHES_MAX;
 
 /// About how many bytes a record takes in memory.
@@ -138,5 +139,5 @@ fn builder_error(error: &BuilderError) -> ApiError {
         BuilderError::TooLarge => ErrorCode::BatchTooLarge,
         _ => ErrorCode::InvalidArgument,
     };
-    ApiError::new(code, chain(error))
+    ApiError::new(code, error_chain(error))
 }

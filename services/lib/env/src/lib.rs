@@ -1,10 +1,12 @@
-//! Effects as arguments: clock, randomness, supervisor, backoff and invariant checks.
+//! Effects as arguments: clock, randomness, supervisor, backoff and invariant checks; and how errors are
+//! told.
 //!
 //! Code below this crate is a function of what it is given. Only this crate touches the real clock, the
 //! real source of randomness and the runtime's `spawn`; everything else takes an [`Env`] or a part of it,
 //! so that a test, and later a simulation, can hand in others.
 
 pub mod backoff;
+mod causes;
 pub mod clock;
 mod invariant;
 pub mod rng;
@@ -14,6 +16,7 @@ mod workers;
 use std::sync::Arc;
 
 pub use backoff::{Backoff, BackoffPolicy};
+pub use causes::error_chain;
 pub use clock::{Clock, ManualClock, MonoTime, SystemClock};
 pub use invariant::InvariantId;
 pub use rng::{Rng, SeededRng, SystemRng};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
-use tidelog_env::{BackoffPolicy, Env};
+use tidelog_env::{BackoffPolicy, Env, error_chain};
 use tidelog_metadata_api::{
     CatalogueError, NewTopic, Notice, TopicConfig, TopicInfo, TopicPage, TopicSelector, TopicState,
 };
@@ -269,18 +269,6 @@ fn flatten(error: BodyError) -> CatalogueError {
             reason: error_chain(&error),
         },
     }
-}
-
-/// An error with its causes, for a reason that is only text.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }
 
 /// What a change does to a topic's row.

@@ -26,7 +26,6 @@ use tidelog_metadata_api::{Log, TimestampType};
 use tidelog_types::{ClusterId, ErrorCode, Incarnation};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use passage::chain;
 pub use request::{Append, AppendError, Appended};
 
 use crate::crash::CrashPlan;

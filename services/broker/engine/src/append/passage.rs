@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidelog_env::error_chain;
 use tidelog_format::segment::{SealedSegment, SegmentWriter};
 use tidelog_metadata_api::{CommitAnswer, CommitError};
 use tidelog_types::ErrorCode;
@@ -103,7 +104,7 @@ impl Batcher {
             "another process writes under the incarnation of this one: {error}"
         );
         let reason = AppendError::NotStored {
-            reason: chain(cause),
+            reason: error_chain(cause),
         };
         if let Some(mut pending) = self.pipeline.remove(ticket) {
             self.parts.metrics.unanswered.dec();
@@ -223,7 +224,7 @@ impl Batcher {
                 }
                 Err(CommitError::BelowFloor { .. }) => rest.below_floor.push(manifest),
                 Err(error) => {
-                    let reason = chain(&error);
+                    let reason = error_chain(&error);
                     tracing::error!(segment = %stored.name, reason, "manifest was refused");
                     let error = AppendError::refused(error.code());
                     let lost = pending.segment.fail_manifest(stored, manifest, &error);
@@ -279,31 +280,5 @@ fn stored_segment(sealed: SealedSegment) -> StoredSegment {
         name: sealed.name,
         manifests: sealed.manifests,
         places,
-    }
-}
-
-/// An error with its causes, for a reason that is only text.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chain_names_every_cause() {
-        let error = UploadError::Foreign(tidelog_types::SegmentName::default());
-        assert_eq!(
-            chain(&error),
-            "an object named `0-0` exists that is not ours"
-        );
     }
 }

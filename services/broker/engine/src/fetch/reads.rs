@@ -7,7 +7,7 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use thiserror::Error;
 use tidelog_blob::{ClusterLayout, ErrorKind, classify};
 use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey, Pool};
-use tidelog_env::Supervisor;
+use tidelog_env::{Supervisor, error_chain};
 use tidelog_format::batch::{BatchHeader, BatchView};
 use tidelog_format::location::Location;
 use tidelog_format::segment::SealedSegment;
@@ -218,7 +218,7 @@ impl Reads {
                 self.damaged(partition, extent, place, reason)
             }
             _ => ReadError::Bucket {
-                reason: crate::append::chain(cause),
+                reason: error_chain(cause),
             },
         }
     }
