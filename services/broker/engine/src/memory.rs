@@ -241,19 +241,19 @@ mod tests {
         let mut small_before = 0;
         loop {
             let mut small = Box::pin(share.hold(30 * KIB));
-            let mut now = poll!(&mut small);
+            let mut turn = poll!(&mut small);
             drop(held.take());
-            if now.is_pending() {
-                now = poll!(&mut small);
+            if turn.is_pending() {
+                turn = poll!(&mut small);
             }
-            let Poll::Ready(hold) = now else {
+            let Poll::Ready(got) = turn else {
                 assert!(poll!(&mut large).is_ready());
                 break;
             };
             small_before += 1;
             assert!(poll!(&mut large).is_pending());
             // The rest is too little for the large one, which is the next.
-            held = Some(hold);
+            held = Some(got);
         }
         assert_eq!(small_before, (80 - 30) / 8);
     }
