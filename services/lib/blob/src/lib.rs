@@ -15,6 +15,7 @@
 //!   [LocalStore] | S3 without retries of its own | memory          (tests: [FaultyStore] around it)
 //! ```
 //!
+//! A wrapper writes the methods that it changes and names the others to [`delegate_object_store!`].
 //! [`open`] builds the bottom, [`stack`] the rest. [`names`] says where each object lies and [`marker`]
 //! what the bucket says about itself. [`preflight`] proves at start that the store keeps the few promises
 //! that the log stands on. [`RequestBudget`] is no wrapper: the engine asks it before it makes a request
@@ -38,6 +39,8 @@ mod body;
 pub mod budget;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[doc(hidden)]
+pub mod delegate;
 pub mod errors;
 pub mod faulty;
 pub mod hedge;

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 
-use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
+use object_store::{ObjectStoreExt as _, PutPayload};
 use tidelog_env::SystemClock;
 use tokio::time::Instant;
 

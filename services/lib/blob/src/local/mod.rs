@@ -35,12 +35,13 @@ use futures::stream::{BoxStream, StreamExt as _, once};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, GetOptions, GetResult, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::delegate_object_store;
 use crate::errors::{ErrorKind, causes, classify, generic};
 use crate::names::next_segment;
 use folders::DurableFolders;
@@ -216,22 +217,6 @@ impl ObjectStore for LocalStore {
         }
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.prepare(to).await?;
         let result = self.inner.copy_opts(from, to, options).await;
@@ -243,6 +228,8 @@ impl ObjectStore for LocalStore {
         let result = self.inner.rename_opts(from, to, options).await;
         result.map_err(|error| self.judge(error))
     }
+
+    delegate_object_store!(inner: list, list_with_offset, list_with_delimiter);
 }
 
 #[cfg(test)]
