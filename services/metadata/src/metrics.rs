@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use tidelog_env::register_each;
 use tidelog_format::manifest::Outcome;
 use tidelog_types::ShardId;
 
@@ -83,9 +84,7 @@ impl Held {
                 &self.producers,
             ),
         ];
-        for (name, help, gauge) in gauges {
-            registry.register(name, help, gauge.clone());
-        }
+        register_each(registry, &gauges);
         registry.register_with_unit(
             "extent_memory",
             "memory of the recent extents",
@@ -179,9 +178,7 @@ impl SequencerMetrics {
                 &self.history_reads,
             ),
         ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
+        register_each(registry, &counters);
     }
 
     pub(crate) fn observe_group(

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use tidelog_env::register_each;
 
 /// Why a segment was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,9 +107,7 @@ impl AppendMetrics {
                 &self.commit_retries,
             ),
         ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
+        register_each(registry, &counters);
         registry.register_with_unit(
             "appended",
             "bytes of record batches appended",
@@ -220,9 +219,7 @@ impl FetchMetrics {
                 &metrics.ahead,
             ),
         ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
+        register_each(registry, &counters);
         registry.register_with_unit(
             "fetched",
             "bytes of record batches handed out",

@@ -1,5 +1,5 @@
 //! Effects as arguments: clock, randomness, supervisor, backoff and invariant checks; and how errors are
-//! told.
+//! told and metrics registered.
 //!
 //! Code below this crate is a function of what it is given. Only this crate touches the real clock, the
 //! real source of randomness and the runtime's `spawn`; everything else takes an [`Env`] or a part of it,
@@ -9,6 +9,7 @@ pub mod backoff;
 mod causes;
 pub mod clock;
 mod invariant;
+mod metrics;
 pub mod rng;
 pub mod supervisor;
 mod workers;
@@ -19,6 +20,7 @@ pub use backoff::{Backoff, BackoffPolicy};
 pub use causes::error_chain;
 pub use clock::{Clock, ManualClock, MonoTime, SystemClock};
 pub use invariant::InvariantId;
+pub use metrics::register_each;
 pub use rng::{Rng, SeededRng, SystemRng};
 pub use supervisor::{ShutdownError, Supervisor, TaskFailure};
 pub use tokio_util::sync::CancellationToken;
