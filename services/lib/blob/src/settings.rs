@@ -1,43 +1,12 @@
 //! Settings of the object store: plain data with defaults, unknown keys refused.
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tidelog_env::BackoffPolicy;
 
-/// A text that is never shown: not in logs, not in errors, not when settings are printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-/// What stands in a secret's place wherever it could be seen.
-const REDACTED: &str = "<redacted>";
-
-impl Secret {
-    /// Hides `text`.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for the one call that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
-}
+pub use tidelog_types::Secret;
 
 /// Everything about the bucket that is not its location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,7 +205,7 @@ mod tests {
         let secret = settings.s3.secret_access_key.as_ref().unwrap();
         assert_eq!(secret.expose(), "hush-hush");
         let shown = format!("{settings:?}{}", serde_json::to_string(&settings).unwrap());
-        assert!(shown.contains(REDACTED) && !shown.contains("hush"));
+        assert!(shown.contains(Secret::REDACTED) && !shown.contains("hush"));
     }
 
     #[test]

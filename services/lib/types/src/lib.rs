@@ -9,6 +9,7 @@ pub mod limits;
 mod names;
 mod offset;
 mod partitioner;
+mod secret;
 mod segment_name;
 mod time;
 
@@ -20,5 +21,6 @@ pub use ids::{
 pub use names::{TopicName, TopicNameError};
 pub use offset::{Offset, OffsetRange};
 pub use partitioner::{murmur2, partition_for_key};
+pub use secret::Secret;
 pub use segment_name::{SegmentName, SegmentSequence};
 pub use time::Timestamp;

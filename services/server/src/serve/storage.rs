@@ -11,7 +11,7 @@ use tidelog_blob::preflight::preflight;
 use tidelog_blob::settings::{
     BlobSettings, Checksum, HedgeSettings, LocalSettings, RetrySettings, S3Settings,
 };
-use tidelog_blob::{ClusterLayout, Location, Meter, OpenError, OpenedStore, Secret, stack};
+use tidelog_blob::{ClusterLayout, Location, Meter, OpenError, OpenedStore, stack};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
 use tidelog_runtime::settings::{self, DATA_DEFAULT, Settings};
@@ -56,18 +56,13 @@ fn location(settings: &Settings) -> Result<Location> {
 /// The same values under the names of the object-store seam.
 pub(crate) fn blob_settings(settings: &Settings) -> BlobSettings {
     let (s3, requests) = (&settings.s3, &settings.requests);
-    let secret = |secret: &Option<settings::Secret>| {
-        secret
-            .as_ref()
-            .map(|secret| Secret::new(secret.expose().to_owned()))
-    };
     BlobSettings {
         s3: S3Settings {
             endpoint: s3.endpoint.clone(),
             region: s3.region.clone(),
-            access_key_id: secret(&s3.access_key_id),
-            secret_access_key: secret(&s3.secret_access_key),
-            session_token: secret(&s3.session_token),
+            access_key_id: s3.access_key_id.clone(),
+            secret_access_key: s3.secret_access_key.clone(),
+            session_token: s3.session_token.clone(),
             path_style: s3.path_style,
             allow_http: s3.allow_http,
             checksum: match s3.checksum {

@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use load::{Loaded, Origin, SettingsError, SettingsErrors, Sources, load};
 pub use nearest::nearest;
 pub use reference::reference;
-pub use units::{ByteSize, OrAuto, Secret, Span, UnitError};
+pub use tidelog_types::Secret;
+pub use units::{ByteSize, OrAuto, Span, UnitError};
 
 /// The folder that is the bucket if none is named.
 pub const DATA_DEFAULT: &str = "./tidelog-data";
