@@ -6,7 +6,7 @@ use anyhow::Result;
 use tidelog_e2e_harness::{Place, Server};
 
 use crate::kafka::{self, Flush};
-use crate::load::{Load, Moved, prepare, produce};
+use crate::load::{Moved, prepare, produce};
 use crate::options::Options;
 use crate::process::Meter;
 use crate::raw;
@@ -71,12 +71,7 @@ async fn log(options: &Options, report: &mut Report) -> Result<Moved> {
     raw::sync(scratch.path())?;
     let place = Place::folder(scratch.path().join("log"));
     let mut server = Server::start(options.server(&place)).await?;
-    let load = Load {
-        partitions: options.partitions,
-        record_bytes: options.record_bytes,
-        producers: options.producers,
-        duration: options.duration(),
-    };
+    let load = options.load();
     prepare(&server, &load).await?;
     let id = server.process().id();
     let meter = Meter::start(&[("server", id), ("client", std::process::id())])?;

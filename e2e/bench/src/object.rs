@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tidelog_e2e_harness::{Bucket, Minio, Server};
 
-use crate::load::{Load, Moved, consume, prepare, produce};
+use crate::load::{Moved, consume, prepare, produce};
 use crate::options::Options;
 use crate::process::Meter;
 use crate::raw;
@@ -28,12 +28,7 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
 
     let place = minio.create_bucket("log").await?;
     let mut server = Server::start(options.server(&place)).await?;
-    let load = Load {
-        partitions: options.partitions,
-        record_bytes: options.record_bytes,
-        producers: options.producers,
-        duration: options.duration(),
-    };
+    let load = options.load();
     prepare(&server, &load).await?;
     let roles = |server: u32| [("server", server), raw_roles[0], raw_roles[1]];
     let id = server.process().id();

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tidelog_e2e_harness::{Place, ServerOptions};
 
+use crate::load::Load;
+
 /// Memory of the server under test, the product's default.
 pub(crate) const MEMORY_TOTAL: u64 = 512 << 20;
 /// Size of raw objects, as of the product's segments.
@@ -125,6 +127,16 @@ impl Options {
     /// How long a phase writes.
     pub(crate) const fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
+    }
+
+    /// What a phase writes.
+    pub(crate) const fn load(&self) -> Load {
+        Load {
+            partitions: self.partitions,
+            record_bytes: self.record_bytes,
+            producers: self.producers,
+            duration: self.duration(),
+        }
     }
 
     /// A folder for one measurement, on the disk that is measured.

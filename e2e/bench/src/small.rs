@@ -14,10 +14,9 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     let place = minio.create_bucket("log").await?;
     let mut server = Server::start(options.server(&place)).await?;
     let load = Load {
-        partitions: options.partitions,
         record_bytes: options.small_record_bytes,
         producers: options.small_producers,
-        duration: options.duration(),
+        ..options.load()
     };
     prepare(&server, &load).await?;
     let id = server.process().id();
