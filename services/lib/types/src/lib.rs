@@ -1,4 +1,4 @@
-//! Domain words of Tidelog: ids, offsets, names, limits and error codes; no I/O.
+//! Domain words of Tidelog: ids, offsets, names, limits, secrets and error codes; no I/O.
 //!
 //! Every other crate speaks in these types. They are small, `Copy` where they can be, and checked where
 //! they enter: a [`TopicName`] that exists is a valid one.
