@@ -67,27 +67,29 @@ pub struct FetchSettings {
     pub extents_max: usize,
     /// Reads of the bucket that one fetch has in flight.
     pub reads_in_flight: usize,
-    /// Bytes of answers that are being put together, of pages that they keep, and of pages on their way from
-    /// the bucket.
+    /// Bytes of answers that are copies of what they are made from.
     pub memory_bytes: u64,
+    /// Bytes of pages that are on their way from the bucket, and of those that answers are parts of: half
+    /// each.
+    pub pages_bytes: u64,
     /// Extents kept in memory.
     pub cached_extents: u64,
 }
 
 impl FetchSettings {
-    /// Half of the memory: pages that answers are parts of.
-    pub(crate) fn pages_kept(&self) -> MemoryShare {
-        MemoryShare::new(self.memory_bytes / 2)
-    }
-
-    /// A quarter: answers that are copies.
+    /// Answers that are copies.
     pub(crate) fn copies(&self) -> MemoryShare {
-        MemoryShare::new(self.memory_bytes / 4)
+        MemoryShare::new(self.memory_bytes)
     }
 
-    /// A quarter: pages on their way from the bucket.
+    /// Pages that answers are parts of.
+    pub(crate) fn pages_kept(&self) -> MemoryShare {
+        MemoryShare::new(self.pages_bytes / 2)
+    }
+
+    /// Pages on their way from the bucket.
     pub(crate) fn pages_in_flight(&self) -> MemoryShare {
-        MemoryShare::new(self.memory_bytes / 4)
+        MemoryShare::new(self.pages_bytes / 2)
     }
 }
 
@@ -98,7 +100,8 @@ impl Default for FetchSettings {
             wait_max: Duration::from_secs(30),
             extents_max: 256,
             reads_in_flight: 8,
-            memory_bytes: 96 * 1024 * 1024,
+            memory_bytes: 32 * 1024 * 1024,
+            pages_bytes: 64 * 1024 * 1024,
             cached_extents: 200_000,
         }
     }

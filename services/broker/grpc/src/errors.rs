@@ -10,8 +10,6 @@ use tidelog_format::manifest::RefusalDetail;
 use tidelog_metadata_api::{CatalogueError, LogError};
 use tidelog_types::{ErrorCode, Offset, TopicName, TopicPartition};
 
-pub(crate) use tidelog_env::error_chain as chain;
-
 /// How long a caller waits before it tries again, where nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 

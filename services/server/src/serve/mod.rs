@@ -10,6 +10,7 @@
 mod assemble;
 mod drain;
 mod heap;
+mod part_settings;
 pub(crate) mod storage;
 
 use clap::Args;

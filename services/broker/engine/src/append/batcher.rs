@@ -120,7 +120,12 @@ impl Batcher {
         }
         let now = self.parts.env.clock.now();
         let open = self.open.get_or_insert_with(|| OpenSegment::new(now));
-        if let Err((entry, _)) = open.push(entry) {
+        // A segment that is a little larger than its target would take one more page to read.
+        let bytes = open.writer.bytes() + u64::from(entry.append.batch.size());
+        let is_larger = bytes > u64::from(self.parts.settings.segment_bytes);
+        if is_larger && !open.entries.is_empty() {
+            self.overflow = Some(Box::new(entry));
+        } else if let Err((entry, _)) = open.push(entry) {
             self.overflow = Some(entry);
         }
     }

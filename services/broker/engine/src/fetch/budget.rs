@@ -1,15 +1,20 @@
 //! Spends the byte budget of a fetch over its partitions.
 //!
 //! Half of it in rotation, so that none starves. The rest goes to whatever lies in the oldest segments:
-//! a segment holds many partitions, and partitions that are read side by side need each page once.
+//! a segment holds many partitions, and partitions that are read side by side need each page once. Those
+//! that catch up side by side already stay so: they have no turns, but go from segment to segment together.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use tidelog_cache::Pool;
 use tidelog_format::location::Location;
 use tidelog_types::SegmentName;
 
 use super::{Plan, Planned};
+
+/// Partitions catch up side by side when their segments are no farther apart.
+const HERD_SEGMENTS: u64 = 8;
 
 /// What a partition has got so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,14 +78,27 @@ impl Spending<'_> {
         self.total += bytes;
     }
 
+    /// Whether a partition catches up beside the one that is farthest behind.
+    fn is_in_herd(&self, at: usize, oldest: SegmentName) -> bool {
+        let next = self.next_segment(at);
+        self.plans[at].pool == Pool::CatchUp
+            && next.is_some_and(|next| {
+                next.incarnation == oldest.incarnation
+                    && next.sequence.get() - oldest.sequence.get() <= HERD_SEGMENTS
+            })
+    }
+
     fn in_rotation(&mut self, turn: usize) {
         let count = self.plans.len();
+        let nexts = (0..count).filter_map(|at| self.next_segment(at));
+        let oldest = nexts.min().unwrap_or_default();
+        let in_herd: Vec<bool> = (0..count).map(|at| self.is_in_herd(at, oldest)).collect();
         for step in 0..count {
             if self.total >= self.bytes_max.div_ceil(2) {
                 return;
             }
             let at = turn.wrapping_add(step) % count;
-            if self.next_segment(at).is_some() {
+            if !in_herd[at] && self.next_segment(at).is_some() {
                 self.take(at);
             }
         }
@@ -110,7 +128,6 @@ impl Spending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tidelog_cache::Pool;
     use tidelog_metadata_api::{Extent, PartitionBounds};
     use tidelog_types::{
         BucketId, Incarnation, Offset, OffsetRange, PartitionIndex, SegmentSequence, Timestamp,
@@ -181,6 +198,31 @@ mod tests {
             }
         }
         assert!(served[1] > 0 && served[2] > 0, "{served:?}");
+    }
+
+    #[test]
+    fn partitions_that_catch_up_side_by_side_go_on_together_and_leave_the_others_their_turn() {
+        let catches_up = |index, extents: &[(u64, u32)]| {
+            let mut plan = plan(index, extents);
+            plan.as_mut().unwrap().pool = Pool::CatchUp;
+            plan
+        };
+        for turn in 0..4 {
+            let slices = [(1, 100), (2, 100), (3, 100)];
+            let far = [(50, 100); 3];
+            let mut plans = vec![
+                catches_up(0, &slices),
+                catches_up(1, &slices[1..]),
+                catches_up(2, &slices),
+                catches_up(3, &far),
+            ];
+            spend(&mut plans, 400, turn);
+            assert_eq!(
+                shares(&plans),
+                [(2, 100 + 100), (0, 0), (1, 100), (1, 100)],
+                "at turn {turn}"
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,9 @@ use tidelog_types::{Offset, TopicPartition};
 use super::watermarks::Watermarks;
 use crate::metrics::FetchMetrics;
 
+/// How much more is asked for than is wanted now.
+const LOOKUP_FACTOR: u64 = 4;
+
 /// Finds extents. Clones share the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Extents {
@@ -57,7 +60,10 @@ impl Extents {
         for request in requests {
             let known = self.known(request).await;
             if let Ok(None) = &known {
-                missing.push(request.clone());
+                let mut request = request.clone();
+                // So that the next fetches find theirs here.
+                request.bytes_max = request.bytes_max.saturating_mul(LOOKUP_FACTOR);
+                missing.push(request);
             }
             answers.push(known.transpose());
         }
@@ -86,7 +92,17 @@ impl Extents {
             return Ok(None);
         }
         let extents = self.cached(request);
-        if request.offset < bounds.high_watermark && extents.is_empty() {
+        let bytes: u64 = extents
+            .iter()
+            .map(|extent| u64::from(extent.byte_count()))
+            .sum();
+        let end = extents
+            .last()
+            .map_or(request.offset, |last| last.offsets.next);
+        let is_all = bytes >= request.bytes_max
+            || extents.len() >= request.extents_max
+            || end >= bounds.high_watermark;
+        if !is_all {
             return Ok(None);
         }
         self.metrics.extent_hits.inc_by(extents.len() as u64);

@@ -40,6 +40,9 @@ use extents::Extents;
 use pieces::Pieces;
 use reads::{batch_at, pages_of};
 
+/// An answer of fewer bytes is copied: it is not worth the pages that it would keep.
+const PINNED_BYTES_MIN: u64 = 64 * 1024;
+
 /// What is wanted of one partition.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchPartition {
@@ -309,7 +312,7 @@ impl Fetcher {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let total = budget::spend(&mut plans, bytes_max, turn);
         self.reads.fetch_ahead(ahead.beyond(&plans));
-        let pinned = self.pinned(&plans);
+        let pinned = self.pinned(&plans, total);
         let hold = match &pinned {
             Some(_) => None,
             None => Some(self.memory.hold(total).await),
@@ -335,11 +338,14 @@ impl Fetcher {
     /// Memory for all pages that an answer touches, if there is so much now: then it is made of parts of
     /// them, each of which keeps all of its page. Readers that are slow to take their answers use up this
     /// share, and cost the others no more than a copy.
-    fn pinned(&self, plans: &[Planned]) -> Pinned {
+    fn pinned(&self, plans: &[Planned], total: u64) -> Pinned {
+        if total < PINNED_BYTES_MIN {
+            return None;
+        }
         let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
         let pages: HashSet<PageKey> = extents.flat_map(pages_of).collect();
         let bytes = pages.len() as u64 * u64::from(PAGE_BYTES);
-        if bytes == 0 || bytes > self.pages_kept.free_bytes() {
+        if bytes > self.pages_kept.free_bytes() {
             return None;
         }
         self.pages_kept.try_hold(bytes).ok().map(Arc::new)

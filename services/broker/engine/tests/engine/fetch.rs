@@ -200,7 +200,7 @@ async fn an_error_of_one_partition_leaves_the_others_alone_and_waits_for_nothing
 /// Eight segments of one batch each in one partition. Tells the size of a batch.
 async fn eight_segments(settings: EngineSettings) -> (World, u64) {
     let world = World::with(settings).await;
-    let value = "x".repeat(8 * 1024);
+    let value = "x".repeat(100 * 1024);
     for _ in 0..8 {
         let sent = world.send_batch(0, batch(&[&value]), None);
         sent.result().await.expect("it is appended");
@@ -224,7 +224,7 @@ async fn a_reader_finds_the_next_pages_on_their_way() {
 async fn readers_that_keep_their_answers_cost_the_others_a_copy_and_no_more() {
     let mut settings = settings();
     // Half of it are two pages.
-    settings.fetch.memory_bytes = 16 << 20;
+    settings.fetch.pages_bytes = 16 << 20;
     let (world, size) = eight_segments(settings).await;
     let mut kept = Vec::new();
     for offset in 0..8 {

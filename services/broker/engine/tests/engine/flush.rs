@@ -47,6 +47,9 @@ async fn a_segment_closes_when_it_has_its_size() {
     world.pass(MOMENT).await;
     assert_eq!(world.puts(), 2);
     assert_eq!(small.offset().await, 0);
+    for place in world.places(0).await {
+        assert!(place.position + place.length < 4 * 1024, "{place:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -165,7 +165,10 @@ impl Transport {
             }
         };
         if let Some(Err(error)) = ended {
-            tracing::debug!(error = crate::errors::chain(&error), "connection failed");
+            tracing::debug!(
+                error = tidelog_env::error_chain(&error),
+                "connection failed"
+            );
         }
     }
 }

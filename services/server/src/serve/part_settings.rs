@@ -1,0 +1,180 @@
+//! What the settings and the memory plan mean for each part of the process.
+
+use std::time::Duration;
+
+use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
+use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
+use tidelog_cache::CacheSettings;
+use tidelog_metadata::SequencerSettings;
+use tidelog_runtime::MemoryPlan;
+use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
+use tidelog_runtime::settings::{MetadataSettings, Settings, Span};
+
+/// About what an extent takes in memory, with its place in the cache.
+const EXTENT_BYTES: u64 = 160;
+/// Linger where a PUT is a file with a sync.
+const LINGER_LOCAL: Duration = Duration::from_millis(5);
+/// Linger where a PUT is a request that costs money.
+const LINGER_REMOTE: Duration = Duration::from_millis(250);
+
+/// How the share of the cache is divided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CacheShares {
+    /// How many extents are kept.
+    extents: u64,
+    /// Half for old data, which readers go through at their own pace; a quarter each for the tail, which all
+    /// read at the same time, and for pages that are on their way or that answers keep.
+    pages: u64,
+}
+
+impl CacheShares {
+    /// At most an eighth goes to extents.
+    pub(super) fn of(settings: &Settings, plan: &MemoryPlan) -> Self {
+        let extents = settings
+            .fetch
+            .cached_extents
+            .min(plan.cache / 8 / EXTENT_BYTES);
+        let pages = plan.cache - extents * EXTENT_BYTES;
+        Self { extents, pages }
+    }
+
+    pub(super) fn pools(self) -> CacheSettings {
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        CacheSettings {
+            tail_bytes: bytes(self.pages / 4),
+            catch_up_bytes: bytes(self.pages / 2),
+        }
+    }
+}
+
+/// What each of so many sequencers may take.
+pub(super) fn sequencer_settings(
+    metadata: &MetadataSettings,
+    plan: &MemoryPlan,
+    shards: u32,
+) -> SequencerSettings {
+    let within = SequencerSettings::within(plan.metadata / u64::from(shards));
+    SequencerSettings {
+        checkpoint_interval: metadata.checkpoint_interval.get(),
+        checkpoint_manifests: metadata.checkpoint_manifests,
+        producers_in_memory: metadata.producers_in_memory.min(within.producers_in_memory),
+        ..within
+    }
+}
+
+/// What the engine may do and take.
+pub(super) fn engine_settings(
+    settings: &Settings,
+    plan: &MemoryPlan,
+    is_local: bool,
+    shares: CacheShares,
+) -> EngineSettings {
+    let (produce, fetch) = (&settings.produce, &settings.fetch);
+    let linger = if is_local {
+        LINGER_LOCAL
+    } else {
+        LINGER_REMOTE
+    };
+    let append = AppendSettings {
+        segment_bytes: u32::try_from(produce.segment_bytes.get()).unwrap_or(u32::MAX),
+        linger: produce.linger.unwrap_or_else(|| Span::new(linger)).get(),
+        flush_rate: produce.flush_rate,
+        flush_burst: produce.flush_burst,
+        uploads_max: produce.uploads_max,
+        unanswered_max: produce.unanswered_max,
+        hedge_after: produce.hedge_after.get(),
+        memory_bytes: plan.segments,
+        ..AppendSettings::default()
+    };
+    let fetch = FetchSettings {
+        answer_bytes_max: answer_bytes_max(settings, plan),
+        wait_max: fetch.wait_max.get(),
+        extents_max: fetch.extents_max,
+        reads_in_flight: fetch.reads_in_flight,
+        memory_bytes: plan.answers / 2,
+        pages_bytes: shares.pages / 4,
+        cached_extents: shares.extents,
+    };
+    EngineSettings { append, fetch }
+}
+
+/// The most bytes of one answer: half of what those have that are being put together, so that one reader
+/// never keeps all others waiting.
+fn answer_bytes_max(settings: &Settings, plan: &MemoryPlan) -> u64 {
+    settings.fetch.answer_bytes_max.get().min(plan.answers / 4)
+}
+
+/// What the gRPC front end may do and take.
+pub(super) fn grpc_settings(settings: &Settings, plan: &MemoryPlan) -> GrpcSettings {
+    let grpc = &settings.grpc;
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let connections = grpc
+        .connections_max
+        .unwrap_or_else(|| plan.connections_max());
+    // Three quarters of what comes in is for messages that come piece by piece.
+    let request_bytes = number(plan.intake / 4 * 3).min(REQUEST_BYTES_MAX);
+    GrpcSettings {
+        request_bytes_max: request_bytes,
+        fetch_bytes_max: u32::try_from(answer_bytes_max(settings, plan)).unwrap_or(u32::MAX),
+        intake_bytes: plan.intake,
+        // The other half is for answers that are being put together.
+        answer_bytes: plan.answers - plan.answers / 2,
+        decode_bytes: plan.decode,
+        stall_timeout: grpc.stall_timeout.get(),
+        connections_max: number(connections),
+        calls_max: number(plan.calls_max()),
+        connection_streams_max: grpc.streams_max,
+        window_bytes: plan
+            .windows
+            .saturating_sub(connections * CONNECTION_BYTES_MIN),
+        greeting_timeout: grpc.greeting_timeout.get(),
+        keep_alive: grpc.keep_alive.get(),
+        ..GrpcSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::settings;
+    use super::*;
+
+    #[test]
+    fn linger_follows_the_storage_class_unless_it_is_given() {
+        let linger = |is_local, given: &[(&str, &str)]| {
+            let settings = settings(given);
+            let plan = MemoryPlan::divide(settings.memory.total);
+            let shares = CacheShares::of(&settings, &plan);
+            let engine = engine_settings(&settings, &plan, is_local, shares);
+            engine.append.linger
+        };
+        assert_eq!(linger(true, &[]), LINGER_LOCAL);
+        assert_eq!(linger(false, &[]), LINGER_REMOTE);
+        let given = [("produce.linger", "7ms")];
+        assert_eq!(linger(false, &given), Duration::from_millis(7));
+    }
+
+    #[test]
+    fn what_the_parts_are_given_stays_within_the_plan() {
+        for total in ["128MiB", "512MiB", "8GiB"] {
+            let settings = settings(&[("memory.total", total), ("produce.segment_bytes", "1MiB")]);
+            let plan = MemoryPlan::divide(settings.memory.total);
+            let shares = CacheShares::of(&settings, &plan);
+            let engine = engine_settings(&settings, &plan, true, shares);
+            let pools = shares.pools();
+            let pages = (pools.tail_bytes + pools.catch_up_bytes) as u64;
+            let extents = engine.fetch.cached_extents * EXTENT_BYTES;
+            assert!(extents <= plan.cache / 8);
+            assert!(extents + pages + engine.fetch.pages_bytes <= plan.cache);
+            assert!(engine.append.memory_bytes <= plan.segments);
+            assert!(engine.fetch.answer_bytes_max <= engine.fetch.memory_bytes);
+            let grpc = grpc_settings(&settings, &plan);
+            assert_eq!(grpc.answer_bytes + engine.fetch.memory_bytes, plan.answers);
+            assert!(grpc.request_bytes_max as u64 <= grpc.intake_bytes);
+            let seats = grpc.connections_max as u64 * CONNECTION_BYTES_MIN;
+            assert!(seats + grpc.window_bytes <= plan.windows);
+            let sequencer = sequencer_settings(&settings.metadata, &plan, 1);
+            let metadata = sequencer.extent_bytes + sequencer.mailbox_bytes;
+            assert!(metadata as u64 <= plan.metadata);
+        }
+    }
+}
