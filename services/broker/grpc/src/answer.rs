@@ -5,12 +5,13 @@
 //! Here only what stands around them is encoded, and the pieces go to the transport as they are.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tidelog_api::v1;
-use tidelog_broker_engine::Batches;
+use tidelog_broker_engine::{Batches, MemoryHold};
 use tonic::Status;
 
 /// Bytes before each message: a flag and the length.
@@ -29,12 +30,16 @@ pub(crate) struct PartitionAnswer {
     pub(crate) data: v1::PartitionData,
     /// The batches, if it is batches that are wanted.
     pub(crate) batches: Batches,
+    /// Memory of records, until they are encoded.
+    pub(crate) hold: Option<Arc<MemoryHold>>,
 }
 
 impl From<v1::PartitionData> for PartitionAnswer {
     fn from(data: v1::PartitionData) -> Self {
-        let batches = Batches::default();
-        Self { data, batches }
+        Self {
+            data,
+            ..Self::default()
+        }
     }
 }
 

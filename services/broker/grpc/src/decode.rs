@@ -112,13 +112,33 @@ pub(crate) struct Wanted {
     pub(crate) form: Form,
 }
 
+/// A partition of which nothing is told this time but where it ends.
+fn nothing_yet(
+    topic: String,
+    partition: u32,
+    from: Offset,
+    found: &FetchedPartition,
+) -> v1::PartitionData {
+    v1::PartitionData {
+        topic,
+        partition,
+        data: None,
+        next_offset: from.get(),
+        high_watermark: found.bounds.high_watermark.get(),
+        log_start_offset: found.bounds.log_start.get(),
+        error: None,
+    }
+}
+
 impl Front {
     /// What was read of one partition, as a client gets it, and the memory of records that were taken
-    /// apart for it.
+    /// apart for it. Who holds such memory already does not wait for more: the partition is empty then, and
+    /// is read by the next request.
     pub(crate) async fn take_apart(
         &self,
         wanted: Wanted,
         found: Result<FetchedPartition, FetchError>,
+        holds: bool,
     ) -> (PartitionAnswer, Option<MemoryHold>) {
         let Wanted {
             topic,
@@ -136,14 +156,26 @@ impl Front {
                     .as_ref()
                     .map_or_else(|_| Batches::default(), |found| found.batches.clone());
                 let data = partition_data(topic, partition, from, form, found, 0).data;
-                return (PartitionAnswer { data, batches }, None);
+                let answer = PartitionAnswer {
+                    data,
+                    batches,
+                    hold: None,
+                };
+                return (answer, None);
             }
         };
         let decode = &self.decode;
         let mut budget = Decode::estimate(&found).clamp(BUDGET_MIN, decode.limit);
         loop {
             // What was held the first time was given back: nobody waits while holding.
-            let hold = Some(decode.share.hold(budget).await);
+            let hold = if holds {
+                decode.share.try_hold(budget).ok()
+            } else {
+                Some(decode.share.hold(budget).await)
+            };
+            if hold.is_none() {
+                return (nothing_yet(topic, partition, from, &found).into(), None);
+            }
             let (name, found) = (topic.clone(), found.clone());
             let work = move || partition_data(name, partition, from, form, Ok(found), budget);
             match decode.work(budget, work).await {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchPartition, FetchRequest};
+use tidelog_broker_engine::{FetchPartition, FetchRequest, Fetched};
 use tidelog_metadata_api::{LogError, OffsetQuery};
 use tidelog_runtime::access::{Caller, Charge, Operation, Resource};
 use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
@@ -99,6 +99,19 @@ impl Front {
         (wanted, refused)
     }
 
+    /// Reads; a server that goes away does not wait for news.
+    async fn read_or_go(&self, asked: FetchRequest) -> Fetched {
+        let at_once = FetchRequest {
+            wait_max: Duration::ZERO,
+            ..asked.clone()
+        };
+        tokio::select! {
+            biased;
+            fetched = self.engine().fetch(asked) => fetched,
+            () = self.stop.cancelled() => self.engine().fetch(at_once).await,
+        }
+    }
+
     pub(crate) async fn fetch(
         &self,
         caller: &Caller,
@@ -117,23 +130,22 @@ impl Front {
         let bytes_max = self.answer_bytes(bytes_max);
         let (wanted, found) = self.wanted(caller, &request.partitions, bytes_max).await;
         let any_failed = found.iter().any(Option::is_some);
-        let fetched = self
-            .engine()
-            .fetch(FetchRequest {
-                partitions: wanted,
-                bytes_max: u64::from(bytes_max),
-                bytes_min: u64::from(request.min_bytes.max(1).min(bytes_max)),
-                wait_max: if any_failed {
-                    Duration::ZERO
-                } else {
-                    wait(request.max_wait)
-                },
-            })
-            .await;
+        let asked = FetchRequest {
+            partitions: wanted,
+            bytes_max: u64::from(bytes_max),
+            bytes_min: u64::from(request.min_bytes.max(1).min(bytes_max)),
+            wait_max: if any_failed {
+                Duration::ZERO
+            } else {
+                wait(request.max_wait)
+            },
+        };
+        let fetched = self.read_or_go(asked).await;
         let (results, hold) = fetched.into_parts();
         if let Some(hold) = hold {
             received.keep(hold);
         }
+        let mut holds = false;
         let mut results = results.into_iter();
         let mut partitions = Vec::with_capacity(found.len());
         for (asked, error) in request.partitions.into_iter().zip(found) {
@@ -153,8 +165,9 @@ impl Front {
                             from,
                             form,
                         };
-                        let (data, hold) = self.take_apart(wanted, result).await;
+                        let (data, hold) = self.take_apart(wanted, result, holds).await;
                         if let Some(hold) = hold {
+                            holds = true;
                             received.keep(hold);
                         }
                         data

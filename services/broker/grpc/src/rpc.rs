@@ -96,11 +96,16 @@ impl Call {
         let span = tracing::debug_span!("rpc", rpc = rpc.name(), client_id = caller.client_id);
         continue_trace(&span, |name| metadata.get(name)?.to_str().ok());
         let received = request.extensions().get::<Received>().cloned();
+        let received = received.unwrap_or_else(|| Received::of_none(&front.decode));
+        if !matches!(rpc, Rpc::Produce | Rpc::ProduceStream) {
+            // However long the call takes, its request is small now that it was read.
+            received.taken();
+        }
         Self {
             front: front.clone(),
             rpc,
             caller,
-            received: received.unwrap_or_else(|| Received::of_none(&front.decode)),
+            received,
             started,
             deadline,
             span,

@@ -168,6 +168,15 @@ impl Batcher {
     }
 
     fn close_if_due(&mut self) {
+        // All that it waited for may have failed.
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|open| open.entries.is_empty())
+            && let Some(entry) = self.overflow.take()
+        {
+            self.on_append(*entry);
+        }
         while let Some(reason) = self.reason_to_close() {
             self.close_open(reason);
             if let Some(entry) = self.overflow.take() {

@@ -63,19 +63,20 @@ impl Spending<'_> {
         })
     }
 
-    /// Gives a partition its next extent, or what fits of it: batches of it are taken while they fit.
+    /// Gives a partition its next extent, or what fits of it: batches of it are taken while they fit, but
+    /// the first in any case. So the first extent counts as what it may bring, not as what the partition
+    /// asked for.
     fn take(&mut self, at: usize) {
         let plan = &self.plans[at];
         let share = &mut self.shares[at];
         let Some(extent) = plan.extents.get(share.extents) else {
             return;
         };
-        let bytes = u64::from(extent.byte_count())
-            .min(self.bytes_max - self.total)
-            .min(plan.bytes_max - share.bytes);
+        let cost = u64::from(extent.byte_count()).min(self.bytes_max - self.total);
+        let bytes = cost.min(plan.bytes_max - share.bytes);
+        self.total += if share.extents == 0 { cost } else { bytes };
         share.extents += 1;
         share.bytes += bytes;
-        self.total += bytes;
     }
 
     /// Whether a partition catches up beside the one that is farthest behind.
@@ -234,6 +235,20 @@ mod tests {
             let got: Vec<usize> = shares(&plans).iter().map(|(extents, _)| *extents).collect();
             assert_eq!(got[turn], 1);
         }
+    }
+
+    #[test]
+    fn a_first_extent_counts_whole_however_little_is_asked_of_its_partition() {
+        let mut plans: Vec<Planned> = (0..100).map(|index| plan(index, &[(1, 100)])).collect();
+        for plan in plans.iter_mut().flatten() {
+            plan.bytes_max = 1;
+        }
+        assert_eq!(spend(&mut plans, 1_000, 0), 1_000);
+        let read = shares(&plans)
+            .iter()
+            .filter(|(extents, _)| *extents > 0)
+            .count();
+        assert_eq!(read, 10);
     }
 
     #[test]

@@ -379,11 +379,10 @@ impl Fetcher {
                 let partition = plan.wanted.partition;
                 self.extents.forget(partition, &plan.extents);
                 let again = self.plan_all(&[plan.wanted], plan.bytes_max).await.pop();
-                let Some(Ok(again)) = again else {
-                    let error = again.and_then(Result::err);
-                    let behind = FetchError::Log(LogError::Behind);
-                    return Err(error.map_or(behind, |(_, error)| error));
-                };
+                let mut again = [again.unwrap_or(Err((partition, LogError::Behind.into())))];
+                budget::spend(&mut again, plan.bytes_max, 0);
+                let [again] = again;
+                let again = again.map_err(|(_, error)| error)?;
                 let found = self.read_extents(&again, pinned).await;
                 if let Err(error @ ReadError::Missing { .. }) = &found {
                     tracing::error!(error = error as &dyn std::error::Error, "missing object");
@@ -413,10 +412,10 @@ impl Fetcher {
                 Err(_) if !batches.is_empty() => break,
                 Err(error) => return Err(error),
             };
-            let before = batches.len();
             next_offset =
                 append_batches(&pieces, extent, next_offset, plan.bytes_max, &mut batches);
-            if next_offset < extent.offsets.next && batches.len() > before {
+            // Nothing is passed over: what does not fit is where the reader goes on.
+            if next_offset < extent.offsets.next {
                 break;
             }
         }

@@ -8,7 +8,7 @@ use tidelog_broker_engine::AppendError;
 use tidelog_types::ErrorCode;
 
 use crate::batches::stamped;
-use crate::world::{LINGER, World, settings};
+use crate::world::{LINGER, World, settings, soon};
 
 /// The first upload fails at this time.
 const FAILS_AT: Duration = Duration::from_secs(1);
@@ -134,4 +134,24 @@ async fn a_segment_whose_batches_have_all_failed_is_not_stored_and_others_leave_
     assert_eq!(world.puts(), 3);
     let stored = world.objects.head(&world.path(3)).await.expect("stored");
     assert!(stored.size < 10_000, "{} bytes", stored.size);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_full_segment_goes_on_when_all_of_that_segment_fails() {
+    let mut settings = settings();
+    settings.append.segment_bytes = 4 * 1024;
+    settings.append.uploads_max = 1;
+    let world = World::with(settings).await;
+    world.slow(1, FAILS_AT);
+    world.fail(1, Fault::DENIED);
+    let value = "x".repeat(3 * 1024);
+    let first = world.send_ordered(0, &value, 1);
+    world.pass(LINGER * 2).await;
+    let full = world.send_ordered(0, &value, 1);
+    let overflow = world.send_ordered(1, &value, 2);
+    world.pass(LINGER * 2).await;
+    assert!(first.fails_unstored().await);
+    assert!(full.fails_unstored().await);
+    assert_eq!(overflow.offset().await, 0);
+    soon(&world.env, world.engine.drain()).await;
 }

@@ -214,6 +214,7 @@ impl Tail {
                 tokio::select! {
                     biased;
                     sent = answers.send(Ok(answer)) => if sent.is_err() { return Ok(End::Gone) },
+                    () = stop.cancelled() => return Err(going_away()),
                     () = call.deadline_passed() => return Err(call.too_late()),
                 }
                 is_wanted = false;
@@ -291,7 +292,10 @@ impl Tail {
                 may_pass = true;
                 continue;
             }
-            data.push(self.deliver(index, cursor, result).await);
+            let holds = data
+                .iter()
+                .any(|answer: &PartitionAnswer| answer.hold.is_some());
+            data.extend(self.deliver(index, cursor, result, holds).await);
         }
         if data.is_empty() && may_pass {
             self.front.parts.env.clock.sleep(RETRY_AFTER).await;
@@ -303,21 +307,26 @@ impl Tail {
     }
 
     /// Turns what was found into an answer and moves on. A partition whose error will not pass is told
-    /// of once and read no more.
+    /// of once and read no more; one for whose records there is no memory now is left for the next answer.
     async fn deliver(
         &mut self,
         index: u32,
         cursor: Cursor,
         result: Result<tidelog_broker_engine::FetchedPartition, tidelog_broker_engine::FetchError>,
-    ) -> PartitionAnswer {
+        holds: bool,
+    ) -> Option<PartitionAnswer> {
         let wanted = Wanted {
             topic: String::new(),
             partition: index,
             from: cursor.next,
             form: self.form,
         };
-        let (mut answer, _hold) = self.front.take_apart(wanted, result).await;
+        let (mut answer, hold) = self.front.take_apart(wanted, result, holds).await;
+        answer.hold = hold.map(Arc::new);
         let data = &mut answer.data;
+        if data.data.is_none() && data.error.is_none() && answer.batches.is_empty() {
+            return None;
+        }
         if let (Some(v1::partition_data::Data::Records(records)), Some(end)) =
             (&mut data.data, cursor.end)
         {
@@ -328,7 +337,7 @@ impl Tail {
         } else if let Some(cursor) = self.cursors.get_mut(&index) {
             cursor.next = Offset::new(data.next_offset);
         }
-        answer
+        Some(answer)
     }
 
     /// Finds out whether the topic is still there and has grown.

@@ -123,7 +123,8 @@ impl Transport {
             .timer(TokioTimer::new())
             .initial_connection_window_size(peer.window_bytes())
             // One stream may use all that its connection has.
-            .initial_stream_window_size(peer.window_bytes())
+            // One call whose message waits for memory leaves the connection to the others.
+            .initial_stream_window_size(peer.window_bytes() / 2)
             .max_frame_size(peer.frame_bytes())
             .max_concurrent_streams(settings.connection_streams_max)
             .max_header_list_size(HEADER_BYTES_MAX)

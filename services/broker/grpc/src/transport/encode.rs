@@ -91,6 +91,11 @@ impl Source {
         }
     }
 
+    /// Whether messages with data may come.
+    pub(super) const fn is_data(&self) -> bool {
+        matches!(self, Self::Messages(Some(_)))
+    }
+
     pub(super) fn is_end(&self) -> bool {
         match self {
             Self::Body(body) => body.is_end_stream(),

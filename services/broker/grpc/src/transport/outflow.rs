@@ -62,6 +62,8 @@ struct Shared {
 struct Holder {
     peer: Arc<Peer>,
     moved_at: Arc<AtomicU64>,
+    /// How much it holds now.
+    bytes: Arc<AtomicU64>,
 }
 
 impl Outflow {
@@ -133,6 +135,7 @@ impl Outflow {
             .holders
             .lock()
             .values()
+            .filter(|holder| holder.bytes.load(Ordering::Relaxed) > 0)
             .filter(|holder| {
                 let moved_at = holder.moved_at.load(Ordering::Relaxed);
                 since(now, moved_at) >= shared.stall_timeout
@@ -151,6 +154,7 @@ struct Place {
     outflow: Outflow,
     id: u64,
     moved_at: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Place {
@@ -158,15 +162,18 @@ impl Place {
         let shared = &outflow.shared;
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let moved_at = Arc::new(AtomicU64::new(stamp(shared.clock.now())));
+        let bytes = Arc::new(AtomicU64::new(0));
         let holder = Holder {
             peer: Arc::clone(peer),
             moved_at: Arc::clone(&moved_at),
+            bytes: Arc::clone(&bytes),
         };
         shared.holders.lock().insert(id, holder);
         Self {
             outflow: outflow.clone(),
             id,
             moved_at,
+            bytes,
         }
     }
 
@@ -194,6 +201,7 @@ impl Counted {
         let length = bytes.len() as u64;
         shared.used.fetch_add(length, Ordering::Relaxed);
         shared.metrics.answer_bytes.inc_by(gauge(length));
+        place.bytes.fetch_add(length, Ordering::Relaxed);
         let place = Arc::clone(place);
         place.moved();
         Bytes::from_owner(Self { bytes, place })
@@ -212,6 +220,7 @@ impl Drop for Counted {
         let length = self.bytes.len() as u64;
         let before = shared.used.fetch_sub(length, Ordering::Relaxed);
         shared.metrics.answer_bytes.dec_by(gauge(length));
+        self.place.bytes.fetch_sub(length, Ordering::Relaxed);
         if before >= shared.limit {
             shared.freed.notify_waiters();
         }
@@ -284,7 +293,8 @@ impl http_body::Body for MeteredAnswer {
                 ready!(waiting.poll_unpin(context));
                 this.waiting = None;
             }
-            if this.outflow.is_full() {
+            // What is no data is small, and lets calls end that hold memory.
+            if this.source.is_data() && this.outflow.is_full() {
                 this.waiting = Some(this.outflow.clone().has_room().boxed());
                 continue;
             }
