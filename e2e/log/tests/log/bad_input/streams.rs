@@ -101,10 +101,10 @@ async fn a_deadline_that_has_passed_is_told_and_harms_nothing() -> Result<()> {
         .log()
         .produce(vec![records(TOPIC, 0, ["in time"])])
         .await?;
-    assert_eq!(
-        values(&server).await?.last().map(String::as_str),
-        Some("in time")
-    );
+    // Whether the late one was appended nobody knows, nor when: it came on another connection.
+    let values = values(&server).await?;
+    let in_time = values.iter().filter(|value| *value == "in time");
+    assert_eq!(in_time.count(), 1, "{values:?}");
     Ok(())
 }
 
