@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use thiserror::Error;
+use tidelog_metadata_api::FencingToken;
 
 /// A stored row cannot be read. It names what was expected; the caller adds the key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -177,6 +178,11 @@ impl RowReader {
         String::from_utf8(bytes.to_vec()).map_err(|_| self.error("its text is not UTF-8"))
     }
 
+    pub(crate) fn fencing_token(&mut self) -> Result<FencingToken, RowError> {
+        let bytes = self.bytes()?;
+        FencingToken::new(bytes).map_err(|_| self.error("its fencing token is too long"))
+    }
+
     /// Ends the value: nothing may follow.
     pub(crate) fn finish(self) -> Result<(), RowError> {
         if self.rest.is_empty() {
@@ -185,4 +191,20 @@ impl RowReader {
             Err(self.error("bytes follow its end"))
         }
     }
+}
+
+/// A row is read back as it was written, and with a byte more or fewer it is an error.
+#[cfg(test)]
+pub(crate) fn assert_round_trip<T: PartialEq + std::fmt::Debug>(
+    row: &T,
+    value: &Bytes,
+    decode: impl Fn(Bytes) -> Result<T, RowError>,
+) {
+    assert_eq!(decode(value.clone()).as_ref(), Ok(row));
+    for cut in 0..value.len() {
+        let cut_off = decode(value.slice(..cut));
+        assert!(cut_off.is_err(), "cut at {cut} of {row:?}");
+    }
+    let longer = decode(Bytes::from([value.as_ref(), &[0]].concat()));
+    assert!(longer.is_err(), "a byte more after {row:?}");
 }

@@ -2,16 +2,21 @@
 
 mod codec;
 mod key;
-mod log_rows;
 mod page_row;
+mod partition_row;
+mod producer_row;
+mod segment_rows;
+mod shard_rows;
+mod tail_row;
 mod topic_rows;
 
 pub use codec::RowError;
 pub use key::{Counter, KeyKind, Keyspace};
-pub use log_rows::{
-    CheckpointRow, EndedWriterRow, FloorRow, LeaseRow, LiveBytesRow, PartitionRow, ProducerRow,
-    ReceiptRow, SentBatch, TailCommand, TailRow,
-};
 pub use page_row::PageRow;
 pub(crate) use page_row::{PAGE_BYTES_MAX, PAGE_EXTENTS_MAX};
+pub use partition_row::PartitionRow;
+pub use producer_row::{ProducerRow, SentBatch};
+pub use segment_rows::{EndedWriterRow, FloorRow, LiveBytesRow, ReceiptRow};
+pub use shard_rows::{CheckpointRow, LeaseRow};
+pub use tail_row::{TailCommand, TailRow};
 pub use topic_rows::{ClusterRow, DeletedTopicRow, NumberRow, TopicRow};
