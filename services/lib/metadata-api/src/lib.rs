@@ -1,7 +1,7 @@
 //! What the metadata service offers to brokers, readers and the janitor: words and traits.
 //!
-//! In one process the service itself implements [`Catalogue`] and [`Log`]; between processes a gRPC
-//! client does. Whoever holds a handle cannot tell which.
+//! In one process the service itself implements [`Catalogue`], [`Log`] and [`Cluster`]; between processes
+//! a gRPC client does. Whoever holds a handle cannot tell which.
 //!
 //! ```text
 //!  broker engine -- commit(manifest) --> sequencer of the shard --> store
@@ -11,6 +11,7 @@
 //! ```
 
 mod catalogue;
+mod cluster;
 mod commit;
 mod error;
 mod log;
@@ -21,6 +22,9 @@ mod topic;
 mod topic_config;
 
 pub use catalogue::{Catalogue, NewTopic, TopicPage, TopicSelector};
+pub use cluster::{
+    Cluster, ClusterError, ClusterView, Member, MemberState, Membership, ShardOwner,
+};
 pub use commit::{
     BatchCondition, BatchPosition, CommitAnswer, FencingToken, FencingTokenError, OrderKey,
     ShardCommit,

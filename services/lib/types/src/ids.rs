@@ -100,6 +100,10 @@ uuid_id!(
     /// Names one topic for ever. A topic that is deleted and created again has another id.
     TopicId
 );
+uuid_id!(
+    /// Names one run of a process as a member of the cluster; a process that starts again has another id.
+    MemberId
+);
 
 integer_id!(
     /// The tenant that a key belongs to; 0 until tenants exist.

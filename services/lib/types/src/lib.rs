@@ -9,18 +9,20 @@ pub mod limits;
 mod names;
 mod offset;
 mod partitioner;
+mod role;
 mod secret;
 mod segment_name;
 mod time;
 
 pub use error_code::ErrorCode;
 pub use ids::{
-    BucketId, ClusterGeneration, ClusterId, GroupNumber, Incarnation, PartitionIndex,
+    BucketId, ClusterGeneration, ClusterId, GroupNumber, Incarnation, MemberId, PartitionIndex,
     ProducerEpoch, ProducerId, ShardId, Tenant, TopicId, TopicNumber, TopicPartition,
 };
 pub use names::{TopicName, TopicNameError};
 pub use offset::{Offset, OffsetRange};
 pub use partitioner::{murmur2, partition_for_key};
+pub use role::{Role, RoleSet, UnknownRole};
 pub use secret::Secret;
 pub use segment_name::{SegmentName, SegmentSequence};
 pub use time::Timestamp;
