@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::bucket::{ACCESS_KEY, Bucket, Place, SECRET_KEY};
-use crate::{Process, Tools, free_port, http_get, until};
+use crate::{Process, Tools, free_port};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How often to try when another process has taken the port in between.
@@ -53,14 +53,9 @@ impl Minio {
             .env("MINIO_UPDATE", "off")
             .env("MINIO_PROMETHEUS_AUTH_TYPE", "public");
         let mut process = Process::spawn("minio", &mut command, &folder.path().join("log"))?;
-        until("MinIO is ready", START_LIMIT, async || {
-            if let Some(ended) = process.ended() {
-                return Some(Err(anyhow::anyhow!("{ended:?}: {}", process.log_tail())));
-            }
-            let health = http_get(address, "/minio/health/ready").await;
-            health.is_ok_and(|(code, _)| code == 200).then_some(Ok(()))
-        })
-        .await??;
+        process
+            .until_healthy(address, "/minio/health/ready", START_LIMIT)
+            .await?;
         Ok(Self {
             process,
             address,

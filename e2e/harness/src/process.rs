@@ -3,14 +3,16 @@
 //! They stay in the process group of the test, so that a test runner that ends the group ends them too.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::http_get;
 use crate::wait::until;
 
 /// How much of a log is shown when a test fails.
@@ -103,6 +105,26 @@ impl Process {
         let what = format!("`{}` ends", self.name);
         let ended = until(what, limit, async || self.ended()).await;
         ended.with_context(|| format!("its log ends with:\n{}", self.log_tail()))
+    }
+
+    /// Waits until it answers 200 at `path`; fails as soon as it has ended.
+    pub async fn until_healthy(
+        &mut self,
+        address: SocketAddr,
+        path: &str,
+        limit: Duration,
+    ) -> Result<()> {
+        let what = format!("`{}` is ready", self.name);
+        let ready = until(what, limit, async || {
+            if let Some(ended) = self.ended() {
+                return Some(Err(anyhow!("`{}` has ended: {ended:?}", self.name)));
+            }
+            let health = http_get(address, path).await;
+            health.is_ok_and(|(code, _)| code == 200).then_some(Ok(()))
+        })
+        .await
+        .and_then(|result| result);
+        ready.with_context(|| format!("its log ends with:\n{}", self.log_tail()))
     }
 
     /// Ends it at once, as `kill -9` does, and waits until it is gone.

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::bucket::{ACCESS_KEY, Bucket, Place, SECRET_KEY};
-use crate::{Cli, Process, Tools, free_port, http_get, until};
+use crate::{Cli, Process, Tools, free_port};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const INSTALL_LIMIT: Duration = Duration::from_mins(3);
@@ -78,14 +78,9 @@ impl Seaweed {
             command.arg(format!("-{port}={}", free_port()?.port()));
         }
         let mut process = Process::spawn("weed", &mut command, &folder.path().join("log"))?;
-        until("SeaweedFS is ready", START_LIMIT, async || {
-            if let Some(ended) = process.ended() {
-                return Some(Err(anyhow::anyhow!("{ended:?}: {}", process.log_tail())));
-            }
-            let health = http_get(address, "/healthz").await;
-            health.is_ok_and(|(code, _)| code == 200).then_some(Ok(()))
-        })
-        .await??;
+        process
+            .until_healthy(address, "/healthz", START_LIMIT)
+            .await?;
         Ok(Self {
             address,
             _process: process,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tempfile::TempDir;
 use tidelog_client::{Client, ClientOptions};
 
-use crate::{Cli, Ended, Place, Process, Tools, free_port, http_get, until};
+use crate::{Cli, Ended, Place, Process, Tools, free_port, http_get};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -129,17 +129,9 @@ impl Server {
 
     /// Waits until it is ready; fails as soon as it has ended.
     pub async fn ready(&mut self) -> Result<()> {
-        let (http, process) = (self.http, &mut self.process);
-        until("the server is ready", START_LIMIT, async || {
-            if let Some(ended) = process.ended() {
-                return Some(Err(anyhow::anyhow!("the server has ended: {ended:?}")));
-            }
-            let ready = http_get(http, "/readyz").await;
-            ready.is_ok_and(|(code, _)| code == 200).then_some(Ok(()))
-        })
-        .await
-        .and_then(|result| result)
-        .with_context(|| format!("its log ends with:\n{}", self.process.log_tail()))
+        self.process
+            .until_healthy(self.http, "/readyz", START_LIMIT)
+            .await
     }
 
     /// Starts it again on the same ports after it has ended, and waits until it is ready.

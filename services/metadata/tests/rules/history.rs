@@ -12,11 +12,12 @@ use tidelog_metadata_api::{
     CommitError, Log as _, LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery,
     PartitionBounds, ShardCommit,
 };
-use tidelog_store::memory::{CommitFault, Landing, MemoryOptions, MemoryStore};
+use tidelog_store::memory::{MemoryOptions, MemoryStore};
 use tidelog_types::limits::STORE_VALUE_BYTES_MAX;
 use tidelog_types::{Offset, Timestamp, TopicNumber, TopicPartition};
 
 use crate::manifests::{accepted, expect_token, one, only, plain, segment, token};
+use crate::store::CUT_OFF;
 use crate::world::{PARTITIONS, Process, Run, SHARD, World, partition, settings};
 
 fn at_time(records: u32, millis: i64) -> BatchEntry {
@@ -40,6 +41,21 @@ fn request(partition: TopicPartition, offset: u64) -> LookupRequest {
         offset: Offset::new(offset),
         bytes_max: 300,
         extents_max: 10,
+    }
+}
+
+/// Slices of one batch each, so that each is an extent of its own.
+fn slices(sequence: u64, count: u32) -> ShardCommit {
+    let draft = (0..count).fold(segment(sequence), |draft, _| {
+        draft.slice(partition(0), &[plain(1)])
+    });
+    draft.done()
+}
+
+/// 10,000 extents of the first partition: more pages than one step of a checkpoint writes.
+async fn fill(process: &Process) {
+    for sequence in 1..=100 {
+        process.send_until_answered(&slices(sequence, 100)).await;
     }
 }
 
@@ -170,15 +186,9 @@ async fn memory_holds_a_window_of_extents_however_long_the_log_is() {
 async fn a_group_that_fills_memory_is_checkpointed_before_the_next() {
     let world = World::with(small(0, u32::MAX));
     let process = world.open().await;
-    let slices = |sequence| {
-        let mut draft = segment(sequence);
-        for _ in 0..3_400 {
-            draft = draft.slice(partition(0), &[plain(1)]);
-        }
-        draft.done()
-    };
     // One group, and more pages than one step writes.
-    for answer in process.commit(vec![slices(1), slices(2)]).await {
+    let both = vec![slices(1, 3_400), slices(2, 3_400)];
+    for answer in process.commit(both).await {
         assert!(answer.is_ok());
     }
     process.latest(partition(0)).await.expect("the owner");
@@ -223,11 +233,7 @@ async fn a_takeover_reads_only_what_is_later_than_the_checkpoint() {
 /// Pages of a checkpoint that did not come to its end may end elsewhere than those of the next owner.
 #[tokio::test(start_paused = true)]
 async fn pages_of_a_checkpoint_that_was_cut_off_hide_nothing() {
-    for fault in [
-        CommitFault::Unavailable,
-        CommitFault::Unknown(Landing::Now),
-        CommitFault::Unknown(Landing::Later { after_commits: 0 }),
-    ] {
+    for fault in CUT_OFF {
         let world = World::new();
         let process = world.open().await;
         // A short page, which the next owner cannot write on.
@@ -237,14 +243,8 @@ async fn pages_of_a_checkpoint_that_was_cut_off_hide_nothing() {
         tokio::time::advance(Duration::from_secs(11)).await;
         process.latest(partition(0)).await.expect("the owner");
         assert_eq!(world.store.rows(KeyKind::Page).len(), 1);
-        // More pages of one partition than one step writes, so that its row comes later.
-        for sequence in 1..=100 {
-            let mut draft = segment(sequence);
-            for _ in 0..100 {
-                draft = draft.slice(partition(0), &[plain(1)]);
-            }
-            process.send_until_answered(&draft.done()).await;
-        }
+        // The partition's row comes later than the first step.
+        fill(&process).await;
         let hold = world.store.hold(KeyKind::Checkpoint);
         tokio::time::advance(Duration::from_secs(11)).await;
         hold.reached().await;
@@ -386,14 +386,8 @@ async fn a_partition_that_changed_during_a_checkpoint_stays_in_memory() {
     tokio::time::advance(Duration::from_secs(11)).await;
     process.latest(partition(0)).await.expect("the owner");
     assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
-    // More pages than one step writes, and none of the partition that changes meanwhile.
-    for sequence in 1..=100 {
-        let mut draft = segment(sequence);
-        for _ in 0..100 {
-            draft = draft.slice(partition(0), &[plain(1)]);
-        }
-        process.send_until_answered(&draft.done()).await;
-    }
+    // None of the partition that changes meanwhile.
+    fill(&process).await;
     let hold = world.store.hold(KeyKind::Page);
     tokio::time::advance(Duration::from_secs(11)).await;
     hold.reached().await;

@@ -7,13 +7,14 @@ use tidelog_format::manifest::RefusalDetail;
 use tidelog_metadata::keyspace::{CheckpointRow, KeyKind, Keyspace, PartitionRow, ProducerRow};
 use tidelog_metadata::{OpenError, SequencerSettings};
 use tidelog_metadata_api::{Log as _, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds};
-use tidelog_store::memory::{CommitFault, Landing, MemoryOptions, MemoryStore};
+use tidelog_store::memory::{MemoryOptions, MemoryStore};
 use tidelog_types::{ErrorCode, GroupNumber, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::manifests::{
     accepted, at_epoch, duplicate, expect_token, one, only, out_of_order, plain, refused, segment,
     sent, token,
 };
+use crate::store::CUT_OFF;
 use crate::world::{PARTITIONS, Process, Run, SHARD, World, partition, settings};
 
 /// Everything that can be asked of the log.
@@ -107,11 +108,7 @@ async fn send_many(process: &Process, segments: u64, sequence: i32) {
 /// A pass of several steps, with a group between two of them, that is cut off before its end.
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_that_was_cut_off_is_completed_by_the_tail() {
-    for fault in [
-        CommitFault::Unavailable,
-        CommitFault::Unknown(Landing::Now),
-        CommitFault::Unknown(Landing::Later { after_commits: 0 }),
-    ] {
+    for fault in CUT_OFF {
         let world = World::new();
         let process = world.open().await;
         send_many(&process, 1, 0).await;

@@ -9,13 +9,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidelog_metadata::keyspace::KeyKind;
-use tidelog_store::memory::{CommitFault, MemoryStore};
+use tidelog_store::memory::{CommitFault, Landing, MemoryStore};
 use tidelog_store::{
     CloseReason, CommitError, KeyRange, Limits, ReadMode, ScanOptions, ScanPage, Store, StoreError,
     Transaction, Version,
 };
 use tokio::sync::watch;
 
+/// How a checkpoint may be cut off: it never lands, it lands unseen, it lands after the next owner came.
+pub(crate) const CUT_OFF: [CommitFault; 3] = [
+    CommitFault::Unavailable,
+    CommitFault::Unknown(Landing::Now),
+    CommitFault::Unknown(Landing::Later { after_commits: 0 }),
+];
 /// Where the kind stands in a key.
 const KIND_AT: usize = 4;
 

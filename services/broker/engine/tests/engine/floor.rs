@@ -7,7 +7,7 @@ use tidelog_metadata_api::Log as _;
 use tidelog_types::SegmentSequence;
 
 use crate::batches::stamped;
-use crate::world::{LINGER, World};
+use crate::world::{Answer, LINGER, World};
 
 const LONG: Duration = Duration::from_secs(1);
 
@@ -18,6 +18,27 @@ async fn raise_floor(world: &World, floor: u64) {
         .raise_floor(incarnation, SegmentSequence::new(floor))
         .await
         .expect("the store answers");
+}
+
+/// Sends a record of one sender and waits until its segment is closed.
+async fn send_alone(world: &World, value: &str) -> Answer {
+    let answer = world.send_ordered(0, value, 1);
+    world.pass(LINGER * 2).await;
+    answer
+}
+
+/// The same for a batch of one producer.
+async fn send_stamped(world: &World, value: &str, sequence: i32) -> Answer {
+    let answer = world.send_batch(0, stamped(value, 5, sequence), None);
+    world.pass(LINGER * 2).await;
+    answer
+}
+
+/// They get the next offsets from `first` on, in the order in which they were sent.
+async fn assert_in_order(sent: impl IntoIterator<Item = Answer>, first: u64) {
+    for (answer, offset) in sent.into_iter().zip(first..) {
+        assert_eq!(answer.offset().await, offset);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,13 +70,10 @@ async fn batches_below_the_floor_are_appended_once_from_another_segment() {
 async fn a_segment_waits_for_an_earlier_one_that_is_stored_again() {
     let world = World::new().await;
     world.slow(1, LONG);
-    let first = world.send_ordered(0, "first", 1);
-    world.pass(LINGER * 2).await;
-    let second = world.send_ordered(0, "second", 1);
-    world.pass(LINGER * 2).await;
+    let first = send_alone(&world, "first").await;
+    let second = send_alone(&world, "second").await;
     raise_floor(&world, 3).await;
-    assert_eq!(first.offset().await, 0);
-    assert_eq!(second.offset().await, 1);
+    assert_in_order([first, second], 0).await;
     assert_eq!(world.values(0).await, ["first@0", "second@1"]);
 }
 
@@ -63,16 +81,11 @@ async fn a_segment_waits_for_an_earlier_one_that_is_stored_again() {
 async fn a_key_is_never_reordered_when_only_its_earlier_segment_is_below_the_floor() {
     let world = World::new().await;
     world.slow(1, LONG);
-    let first = world.send_ordered(0, "first", 1);
-    world.pass(LINGER * 2).await;
-    let second = world.send_ordered(0, "second", 1);
-    world.pass(LINGER * 2).await;
-    let third = world.send_ordered(0, "third", 1);
-    world.pass(LINGER * 2).await;
+    let first = send_alone(&world, "first").await;
+    let second = send_alone(&world, "second").await;
+    let third = send_alone(&world, "third").await;
     raise_floor(&world, 2).await;
-    assert_eq!(first.offset().await, 0);
-    assert_eq!(second.offset().await, 1);
-    assert_eq!(third.offset().await, 2);
+    assert_in_order([first, second, third], 0).await;
     let expected = ["first@0", "second@1", "third@2"];
     assert_eq!(world.values(0).await, expected);
     let sequences = world.sequences(0).await;
@@ -83,16 +96,12 @@ async fn a_key_is_never_reordered_when_only_its_earlier_segment_is_below_the_flo
 async fn a_producer_is_never_reordered_or_refused_when_only_its_earlier_segment_is_below_the_floor()
 {
     let world = World::new().await;
-    let begun = world.send_batch(0, stamped("a", 5, 0), None);
-    assert_eq!(begun.offset().await, 0);
+    assert_in_order([send_stamped(&world, "a", 0).await], 0).await;
     world.slow(2, LONG);
-    let earlier = world.send_batch(0, stamped("b", 5, 1), None);
-    world.pass(LINGER * 2).await;
-    let later = world.send_batch(0, stamped("c", 5, 2), None);
-    world.pass(LINGER * 2).await;
+    let earlier = send_stamped(&world, "b", 1).await;
+    let later = send_stamped(&world, "c", 2).await;
     raise_floor(&world, 3).await;
-    assert_eq!(earlier.offset().await, 1);
-    assert_eq!(later.offset().await, 2);
+    assert_in_order([earlier, later], 1).await;
     assert_eq!(world.values(0).await, ["a@0", "b@1", "c@2"]);
 }
 
@@ -100,11 +109,9 @@ async fn a_producer_is_never_reordered_or_refused_when_only_its_earlier_segment_
 async fn what_waits_for_a_segment_that_cannot_be_stored_again_fails_with_it() {
     let world = World::new().await;
     world.slow(1, LONG);
-    let first = world.send_ordered(0, "first", 1);
-    world.pass(LINGER * 2).await;
-    let second = world.send_ordered(0, "second", 1);
+    let first = send_alone(&world, "first").await;
     let beside = world.send_ordered(1, "beside", 1);
-    world.pass(LINGER * 2).await;
+    let second = send_alone(&world, "second").await;
     raise_floor(&world, 2).await;
     world.slow(3, LONG);
     world.fail(3, Fault::DENIED);
