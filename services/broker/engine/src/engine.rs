@@ -153,7 +153,7 @@ impl Engine {
     }
 
     /// Reads batches, after waiting for them if the request says so.
-    pub async fn fetch(&self, request: FetchRequest) -> Fetched {
+    pub async fn fetch(&self, request: &FetchRequest) -> Fetched {
         self.fetcher.fetch(request).await
     }
 

@@ -100,16 +100,14 @@ impl Front {
     }
 
     /// Reads; a server that goes away does not wait for news.
-    async fn read_or_go(&self, asked: FetchRequest) -> Fetched {
-        let at_once = FetchRequest {
-            wait_max: Duration::ZERO,
-            ..asked.clone()
-        };
+    async fn read_or_go(&self, mut asked: FetchRequest) -> Fetched {
         tokio::select! {
             biased;
-            fetched = self.engine().fetch(asked) => fetched,
-            () = self.stop.cancelled() => self.engine().fetch(at_once).await,
+            fetched = self.engine().fetch(&asked) => return fetched,
+            () = self.stop.cancelled() => {}
         }
+        asked.wait_max = Duration::ZERO;
+        self.engine().fetch(&asked).await
     }
 
     pub(crate) async fn fetch(

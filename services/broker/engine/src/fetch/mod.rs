@@ -261,13 +261,13 @@ impl Fetcher {
     // ----- fetching -------------------------------------------------------------------------------
 
     /// Answers a fetch, after waiting for records if it wants that.
-    pub(crate) async fn fetch(&self, request: FetchRequest) -> Fetched {
+    pub(crate) async fn fetch(&self, request: &FetchRequest) -> Fetched {
         self.metrics.fetches.inc();
         let wait = request.wait_max.min(self.settings.wait_max);
         let deadline = self.env.clock.now() + wait;
         let mut waited = false;
         loop {
-            let fetched = self.fetch_now(&request).await;
+            let fetched = self.fetch_now(request).await;
             let enough = fetched.bytes() >= request.bytes_min || fetched.has_error();
             if enough || self.env.clock.now() >= deadline {
                 self.metrics.bytes.inc_by(fetched.bytes());

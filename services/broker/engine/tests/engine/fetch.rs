@@ -122,7 +122,8 @@ async fn a_long_poll_is_woken_by_a_commit() {
         world.pass(WAIT / 4).await;
         world.send(1, "waited for").offset().await;
     };
-    let poll = soon(&world.env, world.engine.fetch(waiting(&world)));
+    let wanted = waiting(&world);
+    let poll = soon(&world.env, world.engine.fetch(&wanted));
     let (fetched, ()) = tokio::join!(poll, send_later);
     let took = world.env.clock.now() - start;
     assert!((WAIT / 2..WAIT * 6 / 10).contains(&took), "{took:?}");
@@ -133,7 +134,7 @@ async fn a_long_poll_is_woken_by_a_commit() {
 async fn a_long_poll_ends_at_its_deadline_with_what_there_is() {
     let world = World::new().await;
     let start = world.env.clock.now();
-    let fetched = soon(&world.env, world.engine.fetch(waiting(&world))).await;
+    let fetched = soon(&world.env, world.engine.fetch(&waiting(&world))).await;
     assert_eq!(values(&fetched), [Vec::<String>::new(), vec![]]);
     let took = world.env.clock.now() - start;
     assert!((WAIT..WAIT + WAIT / 100).contains(&took), "{took:?}");
@@ -143,7 +144,7 @@ async fn a_long_poll_ends_at_its_deadline_with_what_there_is() {
         bytes_min: 1_000_000,
         ..waiting(&world)
     };
-    let fetched = soon(&world.env, world.engine.fetch(request)).await;
+    let fetched = soon(&world.env, world.engine.fetch(&request)).await;
     assert_eq!(values(&fetched), [vec!["too little@0"], vec![]]);
     assert!(world.env.clock.now() - start >= WAIT);
 }
@@ -171,7 +172,7 @@ async fn an_error_of_one_partition_leaves_the_others_alone_and_waits_for_nothing
         bytes_min: 1_000_000,
         ..waiting(&world)
     };
-    let fetched = soon(&world.env, world.engine.fetch(request)).await;
+    let fetched = soon(&world.env, world.engine.fetch(&request)).await;
     assert!(world.env.clock.now() - start < WAIT / 100);
     let valid = OffsetRange {
         base: Offset::new(2),

@@ -257,7 +257,7 @@ impl World {
             bytes_min: 0,
             wait_max: Duration::ZERO,
         };
-        soon(&self.env, self.engine.fetch(request)).await
+        soon(&self.env, self.engine.fetch(&request)).await
     }
 
     /// The records of a partition, as `value@offset`.

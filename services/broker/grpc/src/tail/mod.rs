@@ -273,7 +273,7 @@ impl Tail {
             bytes_min: 1,
             wait_max: LOOK_AROUND,
         };
-        let fetched = self.front.engine().fetch(request).await;
+        let fetched = self.front.engine().fetch(&request).await;
         self.front
             .charge_read(&self.caller, self.topic.name.as_str(), fetched.bytes())
             .await?;
