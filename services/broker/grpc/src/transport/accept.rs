@@ -122,7 +122,6 @@ impl Transport {
         builder
             .timer(TokioTimer::new())
             .initial_connection_window_size(peer.window_bytes())
-            // One stream may use all that its connection has.
             // One call whose message waits for memory leaves the connection to the others.
             .initial_stream_window_size(peer.window_bytes() / 2)
             .max_frame_size(peer.frame_bytes())
