@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -78,12 +78,31 @@ pub(crate) struct Seat {
 pub(crate) struct OpenCall {
     connections: Connections,
     pub(crate) peer: Arc<Peer>,
-    at_work: AtomicU32,
+    /// Whether it has sent a whole message.
+    at_work: AtomicBool,
     _shared: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
-fn millis(time: MonoTime) -> u64 {
+/// Time on the process's clock as a number that fits an atomic.
+pub(super) fn millis(time: MonoTime) -> u64 {
     u64::try_from(time.since_start().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long ago that was of which [`millis`] was kept.
+pub(super) fn since(now: MonoTime, then: u64) -> Duration {
+    Duration::from_millis(millis(now).saturating_sub(then))
+}
+
+/// How much connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections_max: usize,
+    /// Calls that every connection may have, whatever the others do.
+    pub(super) own_calls: usize,
+    /// Calls beyond those, for all connections.
+    pub(super) more_calls: usize,
+    /// What the windows of all connections have beyond the least.
+    pub(super) window_bytes: u64,
 }
 
 impl Connections {
@@ -92,33 +111,26 @@ impl Connections {
         // Half of the calls are kept for connections that have few.
         let own_calls = (settings.calls_max / 2 / settings.connections_max.max(1)).max(1);
         let own_in_all = own_calls.saturating_mul(settings.connections_max);
-        let table = Table {
+        let limits = Limits {
+            connections_max: settings.connections_max,
+            own_calls,
+            more_calls: settings.calls_max.saturating_sub(own_in_all),
             window_bytes: settings.window_bytes,
+        };
+        Self::with(limits, Arc::clone(&parts.env.clock), parts.metrics.clone())
+    }
+
+    pub(super) fn with(limits: Limits, clock: Arc<dyn Clock>, metrics: GrpcMetrics) -> Self {
+        let table = Table {
+            window_bytes: limits.window_bytes,
             ..Table::default()
         };
         Self {
             shared: Arc::new(Shared {
                 table: Mutex::new(table),
-                own_calls,
-                more_calls: Arc::new(Semaphore::new(
-                    settings.calls_max.saturating_sub(own_in_all),
-                )),
-                connections_max: settings.connections_max,
-                clock: Arc::clone(&parts.env.clock),
-                metrics: parts.metrics.clone(),
-            }),
-        }
-    }
-
-    /// Seats without windows beyond the least, and one call of its own for each and one to share.
-    #[cfg(test)]
-    pub(super) fn for_tests(max: usize, clock: Arc<dyn Clock>, metrics: GrpcMetrics) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                table: Mutex::default(),
-                own_calls: 1,
-                more_calls: Arc::new(Semaphore::new(1)),
-                connections_max: max,
+                own_calls: limits.own_calls,
+                more_calls: Arc::new(Semaphore::new(limits.more_calls)),
+                connections_max: limits.connections_max,
                 clock,
                 metrics,
             }),
@@ -181,7 +193,7 @@ impl Connections {
         Some(OpenCall {
             connections: self.clone(),
             peer: Arc::clone(peer),
-            at_work: AtomicU32::new(0),
+            at_work: AtomicBool::new(false),
             _shared: more,
         })
     }
@@ -229,7 +241,7 @@ impl Peer {
 impl OpenCall {
     /// The call has sent a whole message: its connection is at work until the call ends.
     pub(crate) fn works(&self) {
-        if self.at_work.swap(1, Ordering::Relaxed) == 0 {
+        if !self.at_work.swap(true, Ordering::Relaxed) {
             self.peer.at_work.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -238,23 +250,13 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         let peer = &self.peer;
-        if self.at_work.load(Ordering::Relaxed) > 0 {
+        if self.at_work.load(Ordering::Relaxed) {
             let now = millis(self.connections.shared.clock.now());
             peer.worked_at.store(now, Ordering::Relaxed);
             peer.at_work.fetch_sub(1, Ordering::Relaxed);
         }
         peer.calls.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Time on the process's clock as a number that fits an atomic.
-pub(super) fn since(now: MonoTime, then: u64) -> Duration {
-    Duration::from_millis(millis(now).saturating_sub(then))
-}
-
-/// As [`since`] wants it.
-pub(super) fn stamp(now: MonoTime) -> u64 {
-    millis(now)
 }
 
 #[cfg(test)]
@@ -266,20 +268,15 @@ mod tests {
 
     fn connections(connections_max: usize, calls: (usize, usize)) -> (Connections, ManualClock) {
         let clock = ManualClock::default();
-        let table = Table {
-            window_bytes: 1024 * 1024,
-            ..Table::default()
-        };
-        let shared = Shared {
-            table: Mutex::new(table),
-            own_calls: calls.0,
-            more_calls: Arc::new(Semaphore::new(calls.1)),
+        let limits = Limits {
             connections_max,
-            clock: Arc::new(clock.clone()),
-            metrics: GrpcMetrics::new(&mut Registry::default()),
+            own_calls: calls.0,
+            more_calls: calls.1,
+            window_bytes: 1024 * 1024,
         };
-        let shared = Arc::new(shared);
-        (Connections { shared }, clock)
+        let metrics = GrpcMetrics::new(&mut Registry::default());
+        let connections = Connections::with(limits, Arc::new(clock.clone()), metrics);
+        (connections, clock)
     }
 
     #[test]

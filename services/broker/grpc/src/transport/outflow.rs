@@ -21,7 +21,7 @@ use tidelog_env::Clock;
 use tokio::sync::Notify;
 use tonic::Status;
 
-use super::connections::{Connections, OpenCall, Peer, since, stamp};
+use super::connections::{Connections, OpenCall, Peer, millis, since};
 use super::encode::{Next, Source};
 use super::intake::Received;
 use crate::front::GrpcParts;
@@ -49,7 +49,7 @@ struct Shared {
     used: AtomicU64,
     freed: Notify,
     /// Calls that hold memory.
-    holders: Mutex<HashMap<u64, Holder>>,
+    holders: Mutex<HashMap<u64, Arc<Holder>>>,
     next: AtomicU64,
     connections: Connections,
     clock: Arc<dyn Clock>,
@@ -61,9 +61,9 @@ struct Shared {
 #[derive(Debug)]
 struct Holder {
     peer: Arc<Peer>,
-    moved_at: Arc<AtomicU64>,
+    moved_at: AtomicU64,
     /// How much it holds now.
-    bytes: Arc<AtomicU64>,
+    bytes: AtomicU64,
 }
 
 impl Outflow {
@@ -153,33 +153,29 @@ impl Outflow {
 struct Place {
     outflow: Outflow,
     id: u64,
-    moved_at: Arc<AtomicU64>,
-    bytes: Arc<AtomicU64>,
+    holder: Arc<Holder>,
 }
 
 impl Place {
     fn new(outflow: &Outflow, peer: &Arc<Peer>) -> Self {
         let shared = &outflow.shared;
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
-        let moved_at = Arc::new(AtomicU64::new(stamp(shared.clock.now())));
-        let bytes = Arc::new(AtomicU64::new(0));
-        let holder = Holder {
+        let holder = Arc::new(Holder {
             peer: Arc::clone(peer),
-            moved_at: Arc::clone(&moved_at),
-            bytes: Arc::clone(&bytes),
-        };
-        shared.holders.lock().insert(id, holder);
+            moved_at: AtomicU64::new(millis(shared.clock.now())),
+            bytes: AtomicU64::new(0),
+        });
+        shared.holders.lock().insert(id, Arc::clone(&holder));
         Self {
             outflow: outflow.clone(),
             id,
-            moved_at,
-            bytes,
+            holder,
         }
     }
 
     fn moved(&self) {
-        let now = stamp(self.outflow.shared.clock.now());
-        self.moved_at.store(now, Ordering::Relaxed);
+        let now = millis(self.outflow.shared.clock.now());
+        self.holder.moved_at.store(now, Ordering::Relaxed);
     }
 }
 
@@ -201,7 +197,7 @@ impl Counted {
         let length = bytes.len() as u64;
         shared.used.fetch_add(length, Ordering::Relaxed);
         shared.metrics.answer_bytes.inc_by(gauge(length));
-        place.bytes.fetch_add(length, Ordering::Relaxed);
+        place.holder.bytes.fetch_add(length, Ordering::Relaxed);
         let place = Arc::clone(place);
         place.moved();
         Bytes::from_owner(Self { bytes, place })
@@ -220,7 +216,7 @@ impl Drop for Counted {
         let length = self.bytes.len() as u64;
         let before = shared.used.fetch_sub(length, Ordering::Relaxed);
         shared.metrics.answer_bytes.dec_by(gauge(length));
-        self.place.bytes.fetch_sub(length, Ordering::Relaxed);
+        self.place.holder.bytes.fetch_sub(length, Ordering::Relaxed);
         if before >= shared.limit {
             shared.freed.notify_waiters();
         }

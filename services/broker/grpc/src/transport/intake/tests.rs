@@ -7,7 +7,7 @@ use http_body::Body as _;
 use prometheus_client::registry::Registry;
 use tidelog_env::ManualClock;
 
-use super::super::connections::{Connections, Seat};
+use super::super::connections::{Connections, Limits, Seat};
 use super::*;
 
 /// Frames of a test, then nothing more for ever.
@@ -50,9 +50,15 @@ impl World {
             message_bytes_max: 1 << 20,
             metrics: metrics.clone(),
         };
+        let limits = Limits {
+            connections_max: 100,
+            own_calls: 1,
+            more_calls: 1,
+            window_bytes: 0,
+        };
         Self {
             intake,
-            connections: Connections::for_tests(100, Arc::new(clock.clone()), metrics),
+            connections: Connections::with(limits, Arc::new(clock.clone()), metrics),
             clock,
             seats: Vec::new(),
         }
