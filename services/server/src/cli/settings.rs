@@ -16,6 +16,15 @@ pub(crate) struct SettingsArgs {
     /// The bucket, as `s3://NAME` or `s3://NAME/PREFIX`.
     #[arg(long, value_name = "URL")]
     bucket: Option<String>,
+    /// What the process does, with commas [default: metadata,broker].
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
+    /// Where metadata is kept: `embedded` in the bucket, or `fdb:CLUSTERFILE` [default: embedded].
+    #[arg(long, value_name = "STORE")]
+    metadata: Option<String>,
+    /// Where metadata processes serve other members, as HOST:PORT with commas.
+    #[arg(long, value_name = "ADDRESSES")]
+    join: Option<String>,
     /// A TOML file with settings.
     #[arg(long, env = "TIDELOG_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -25,6 +34,9 @@ pub(crate) struct SettingsArgs {
     /// Where gRPC is served [default: 127.0.0.1:7070].
     #[arg(long, value_name = "ADDRESS")]
     grpc: Option<String>,
+    /// Where a metadata process serves other members [default: 127.0.0.1:7071 where there may be some].
+    #[arg(long, value_name = "ADDRESS")]
+    internal: Option<String>,
     /// Where health and metrics are served over HTTP [default: 127.0.0.1:7080].
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
@@ -62,7 +74,11 @@ impl SettingsArgs {
         let named = [
             ("data", data),
             ("bucket", self.bucket.clone()),
+            ("roles", self.roles.clone()),
+            ("metadata.store", self.metadata.clone()),
+            ("cluster.metadata", self.join.clone()),
             ("listen.grpc", self.grpc.clone()),
+            ("listen.internal", self.internal.clone()),
             ("listen.http", self.http.clone()),
             ("listen.insecure", insecure),
         ];

@@ -1,8 +1,9 @@
 //! Rules between options, which no option can check alone.
 
+use tidelog_types::Role;
 use tidelog_types::limits::SEGMENT_BYTES_MAX;
 
-use super::{Settings, SettingsError};
+use super::{MetadataStore, Settings, SettingsError};
 use crate::memory::MemoryPlan;
 
 /// Everything that does not fit together.
@@ -10,7 +11,10 @@ pub(super) fn check(settings: &Settings) -> Vec<SettingsError> {
     let rules = [
         where_data_goes,
         credentials,
+        roles,
         listeners,
+        peers,
+        foundationdb,
         connections,
         segments,
         waits,
@@ -49,23 +53,81 @@ fn credentials(settings: &Settings) -> Option<String> {
     })
 }
 
+fn roles(settings: &Settings) -> Option<String> {
+    let alone = !settings.roles.has(Role::Metadata) && settings.cluster.metadata.is_empty();
+    alone.then(|| {
+        format!(
+            "`roles` is `{}`, and nothing says where the metadata processes are: set `cluster.metadata`, or \
+             add the role `metadata`",
+            settings.roles
+        )
+    })
+}
+
 fn listeners(settings: &Settings) -> Option<String> {
     let listen = &settings.listen;
-    if listen.grpc == listen.http && listen.grpc.port() != 0 {
-        return Some(format!(
-            "`listen.grpc` and `listen.http` are both `{}`",
-            listen.grpc
-        ));
+    let internal = settings.internal_address();
+    let all = [
+        Some(("listen.grpc", listen.grpc)),
+        Some(("listen.http", listen.http)),
+        internal.map(|address| ("listen.internal", address)),
+    ];
+    let all: Vec<_> = all.into_iter().flatten().collect();
+    for (at, (name, address)) in all.iter().enumerate() {
+        let mut others = all.iter().skip(at + 1);
+        let same = others.find(|(_, other)| other == address && address.port() != 0);
+        if let Some((other, _)) = same {
+            return Some(format!("`{name}` and `{other}` are both `{address}`"));
+        }
     }
-    let open = [("listen.grpc", listen.grpc), ("listen.http", listen.http)]
-        .into_iter()
-        .find(|(_, address)| !address.ip().is_loopback())?;
+    let is_open = |(name, address): &&(&str, std::net::SocketAddr)| {
+        let has_tls = *name == "listen.internal" && settings.cluster.tls_cert.is_some();
+        !address.ip().is_loopback() && !has_tls
+    };
+    let open = all.iter().find(is_open)?;
+    let remedy = if open.0 == "listen.internal" {
+        "set `cluster.tls_cert`, `cluster.tls_key` and `cluster.tls_ca`"
+    } else {
+        "bind to 127.0.0.1"
+    };
     (!listen.insecure).then(|| {
         format!(
             "`{}` is `{}`, which other machines can reach, and there is no TLS and no authentication \
-             yet: bind to 127.0.0.1, or set `listen.insecure` (`--insecure`) if the network is yours",
+             yet: {remedy}, or set `listen.insecure` (`--insecure`) if the network is yours",
             open.0, open.1
         )
+    })
+}
+
+fn peers(settings: &Settings) -> Option<String> {
+    let cluster = &settings.cluster;
+    let given = [&cluster.tls_cert, &cluster.tls_key, &cluster.tls_ca];
+    let given = given.iter().filter(|path| path.is_some()).count();
+    if given != 0 && given != 3 {
+        return Some(
+            "`cluster.tls_cert`, `cluster.tls_key` and `cluster.tls_ca` go together: set all three"
+                .to_owned(),
+        );
+    }
+    (cluster.lease.get() < cluster.beat.get() * 3).then(|| {
+        format!(
+            "`cluster.lease` is `{}`, which is less than three times `cluster.beat` (`{}`): one beat that \
+             is late would cost the process its shards",
+            cluster.lease, cluster.beat
+        )
+    })
+}
+
+fn foundationdb(settings: &Settings) -> Option<String> {
+    let fdb = &settings.fdb;
+    if fdb.tls_cert.is_some() != fdb.tls_key.is_some() {
+        return Some("`fdb.tls_cert` and `fdb.tls_key` go together: set both".to_owned());
+    }
+    let is_used = settings.metadata.store != MetadataStore::Embedded;
+    let no_metadata = is_used && !settings.roles.has(Role::Metadata);
+    no_metadata.then(|| {
+        "`metadata.store` is for processes with the role `metadata`: the others ask those"
+            .to_owned()
     })
 }
 

@@ -111,6 +111,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "TIDELOG_CACHE",
     "TIDELOG_BIN",
     "TIDELOG_CRASH_POINT",
+    "TIDELOG_FDB_DIR",
 ];
 
 /// What a container platform adds for a service named `tidelog`.

@@ -17,6 +17,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 mod units;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,8 +27,10 @@ use serde::{Deserialize, Serialize};
 pub use load::{Loaded, Origin, SettingsError, SettingsErrors, Sources, load};
 pub use nearest::nearest;
 pub use reference::reference;
+use tidelog_types::Role;
 pub use tidelog_types::Secret;
 pub use units::{ByteSize, OrAuto, Span, UnitError};
+pub use words::{MetadataStore, Peers, Roles};
 
 /// The folder that is the bucket if none is named.
 pub const DATA_DEFAULT: &str = "./tidelog-data";
@@ -40,6 +43,7 @@ pub const DATA_DEFAULT: &str = "./tidelog-data";
     reason = "the table of options documents each field for users and for us"
 )]
 pub struct Settings {
+    pub roles: Roles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +58,7 @@ pub struct Settings {
     pub fetch: FetchSettings,
     pub store: StoreSettings,
     pub metadata: MetadataSettings,
+    pub fdb: FdbSettings,
     pub cluster: ClusterSettings,
     pub drain: DrainSettings,
     pub log: LogSettings,
@@ -141,6 +146,8 @@ pub struct RequestSettings {
 pub struct ListenSettings {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal: Option<SocketAddr>,
     pub insecure: bool,
 }
 
@@ -223,6 +230,7 @@ pub struct StoreSettings {
     reason = "the table of options documents each field for users and for us"
 )]
 pub struct MetadataSettings {
+    pub store: MetadataStore,
     pub checkpoint_interval: Span,
     pub checkpoint_manifests: u32,
     pub producers_in_memory: usize,
@@ -236,7 +244,45 @@ pub struct MetadataSettings {
     reason = "the table of options documents each field for users and for us"
 )]
 pub struct ClusterSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub zone: String,
+    pub metadata: Peers,
+    pub shards: OrAuto<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise_grpc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise_internal: Option<String>,
+    pub beat: Span,
+    pub lease: Span,
+    pub member_grace: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// How to use FoundationDB, where metadata is kept in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "the table of options documents each field for users and for us"
+)]
+pub struct FdbSettings {
+    pub prefix: String,
+    pub timeout: Span,
+    pub knobs: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_verify: Option<String>,
 }
 
 /// How the process ends.
@@ -291,7 +337,26 @@ pub struct OtlpSettings {
     pub timeout: Span,
 }
 
+/// Where members of a cluster reach each other unless it is said.
+const INTERNAL_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7071);
+
 impl Settings {
+    /// Whether this process is, or may become, one of several.
+    pub fn is_clustered(&self) -> bool {
+        !self.roles.has(Role::Metadata)
+            || !self.roles.has(Role::Broker)
+            || !self.cluster.metadata.is_empty()
+            || self.metadata.store != MetadataStore::Embedded
+            || self.listen.internal.is_some()
+    }
+
+    /// Where the process serves other members, if it does.
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        let serves = self.roles.has(Role::Metadata) && self.is_clustered();
+        serves.then(|| self.listen.internal.unwrap_or(INTERNAL_DEFAULT))
+    }
+
     /// The settings as a file that would give them again, but for secrets, which are not shown.
     pub fn to_toml(&self) -> String {
         // Plain data of strings, numbers and tables cannot fail to become TOML.

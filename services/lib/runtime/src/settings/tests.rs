@@ -113,6 +113,22 @@ fn a_secret_is_shown_nowhere() {
 fn settings_that_contradict_each_other_are_refused() {
     for (text, expected) in [
         ("data = \"a\"\nbucket = \"s3://b\"", "both set"),
+        ("roles = \"broker\"", "set `cluster.metadata`"),
+        (
+            "roles = \"metadata\"\n[listen]\ninternal = \"0.0.0.0:7071\"",
+            "cluster.tls_cert",
+        ),
+        (
+            "[listen]\ninternal = \"127.0.0.1:7070\"",
+            "`listen.grpc` and `listen.internal` are both",
+        ),
+        ("[cluster]\ntls_cert = \"a.pem\"", "all three"),
+        ("[cluster]\nbeat = \"1s\"", "three times"),
+        ("[fdb]\ntls_key = \"a.pem\"", "`fdb.tls_key` go together"),
+        (
+            "roles = \"broker\"\n[cluster]\nmetadata = \"m:7071\"\n[metadata]\nstore = \"fdb:a\"",
+            "the others ask those",
+        ),
         ("bucket = \"b\"", "s3://NAME"),
         ("[s3]\naccess_key_id = \"ada\"", "go together"),
         (
@@ -156,6 +172,8 @@ fn the_table_and_the_structs_name_the_same_options() {
             "data" => continue,
             "bucket" => "s3://logs/prefix",
             "s3.path_style" => "true",
+            "listen.internal" => "127.0.0.1:9999",
+            key if key.starts_with("cluster.advertise") => "host:7070",
             key if key.ends_with("endpoint") => "https://example.com",
             _ => "text",
         };
@@ -190,4 +208,23 @@ fn the_reference_has_each_option_with_default_variable_and_limits() {
         );
         assert!(page.contains(&option.variable()), "{}", option.key);
     }
+}
+
+#[test]
+fn a_process_serves_other_members_only_where_there_may_be_some() {
+    let internal = |text: &str| {
+        let settings = load(&file(text)).unwrap().settings;
+        settings
+            .internal_address()
+            .map(|address| address.to_string())
+    };
+    assert_eq!(internal(""), None);
+    let default = Some("127.0.0.1:7071".to_owned());
+    assert_eq!(internal("roles = \"metadata\""), default);
+    assert_eq!(internal("[cluster]\nmetadata = \"other:7071\""), default);
+    assert_eq!(internal("[metadata]\nstore = \"fdb:fdb.cluster\""), default);
+    let given = internal("[listen]\ninternal = \"127.0.0.1:9999\"");
+    assert_eq!(given, Some("127.0.0.1:9999".to_owned()));
+    let broker = "roles = \"broker\"\n[cluster]\nmetadata = \"m:7071\"";
+    assert_eq!(internal(broker), None);
 }

@@ -12,6 +12,7 @@ use toml::Value;
 pub use table::OPTIONS;
 
 use super::units::{AUTO, ByteSize, Span};
+use super::words::{MetadataStore, Peers, Roles, peer};
 
 /// What values an option takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +43,14 @@ pub enum Kind {
     Span(&'static str, &'static str),
     /// A length of time within limits, or `auto`.
     SpanOrAuto(&'static str, &'static str),
+    /// Roles of a process.
+    Roles,
+    /// The address of a process.
+    Peer,
+    /// Addresses of processes.
+    Peers,
+    /// Where metadata is kept.
+    MetadataStore,
 }
 
 /// One option.
@@ -103,6 +112,10 @@ impl OptionDoc {
                 .map_err(|_| wrong())
                 .and_then(|_| same()),
             Kind::Path | Kind::Url | Kind::Choice(_) => Err(wrong()),
+            Kind::Roles => text.parse::<Roles>().and_then(|_| same()),
+            Kind::Peer => peer(text).and_then(|_| same()),
+            Kind::Peers => text.parse::<Peers>().and_then(|_| same()),
+            Kind::MetadataStore => text.parse::<MetadataStore>().and_then(|_| same()),
             Kind::Flag => text.parse().map(Value::Boolean).map_err(|_| wrong()),
             Kind::Integer(min, max) => self.integer(text.parse().ok(), text, min, max),
             Kind::IntegerOrAuto(..) | Kind::SpanOrAuto(..) if text == AUTO => same(),
@@ -144,6 +157,10 @@ impl OptionDoc {
             Kind::Path => "a path".to_owned(),
             Kind::Url => "a URL that begins with http:// or https://".to_owned(),
             Kind::Address => "an address and port, such as 127.0.0.1:7070".to_owned(),
+            Kind::Roles => "roles with commas".to_owned(),
+            Kind::Peer => "an address as host:port".to_owned(),
+            Kind::Peers => "addresses as host:port, with commas".to_owned(),
+            Kind::MetadataStore => "embedded or fdb:CLUSTERFILE".to_owned(),
             Kind::Flag => "true or false".to_owned(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::Integer(min, max) => format!("a whole number from {min} to {max}"),
