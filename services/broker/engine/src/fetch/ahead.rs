@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use tidelog_cache::{PageKey, Pool};
 
-use super::Planned;
+use super::plan::Planned;
 use super::reads::pages_of;
 
 /// Bytes that are looked for beyond what a fetch may take, in all its partitions together. A reader that
@@ -13,29 +13,16 @@ pub(super) const BYTES_AHEAD: u64 = 16 * 1024 * 1024;
 /// Pages that are fetched ahead of one reader.
 const PAGES_AHEAD: usize = 4;
 
-/// The pages of everything that was found for a fetch, in the order in which they are read. The byte budget
-/// leaves most of it for later fetches.
-#[derive(Debug)]
-pub(super) struct Ahead(BTreeMap<PageKey, Pool>);
-
-impl Ahead {
-    /// Call it before the budget is spent.
-    pub(super) fn of(plans: &[Planned]) -> Self {
-        let plans = plans.iter().flatten();
-        let pages = plans.flat_map(|plan| {
-            let pages = plan.extents.iter().flat_map(pages_of);
-            pages.map(|page| (page, plan.pool))
-        });
-        Self(pages.collect())
-    }
-
-    /// The pages that come first behind those of the plans as they are now.
-    pub(super) fn beyond(self, plans: &[Planned]) -> impl Iterator<Item = (PageKey, Pool)> {
-        let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
-        let now: HashSet<PageKey> = extents.flat_map(pages_of).collect();
-        let later = self.0.into_iter();
-        later
-            .filter(move |(page, _)| !now.contains(page))
-            .take(PAGES_AHEAD)
-    }
+/// The pages that come first among those for which a fetch has no room now, in the order in which they are
+/// read. `now` are the pages that it reads.
+pub(super) fn pages_ahead(
+    plans: &[Planned],
+    now: &HashSet<PageKey>,
+) -> impl Iterator<Item = (PageKey, Pool)> + use<> {
+    let later = plans.iter().flatten().flat_map(|plan| {
+        let pages = plan.later.iter().flat_map(pages_of);
+        pages.map(|page| (page, plan.pool))
+    });
+    let later: BTreeMap<PageKey, Pool> = later.filter(|(page, _)| !now.contains(page)).collect();
+    later.into_iter().take(PAGES_AHEAD)
 }

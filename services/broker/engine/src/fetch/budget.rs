@@ -11,7 +11,7 @@ use tidelog_cache::Pool;
 use tidelog_format::location::Location;
 use tidelog_types::SegmentName;
 
-use super::{Plan, Planned};
+use super::plan::{Plan, Planned};
 
 /// Partitions catch up side by side when their segments are no farther apart.
 const HERD_SEGMENTS: u64 = 8;
@@ -31,8 +31,9 @@ struct Spending<'a> {
     bytes_max: u64,
 }
 
-/// Cuts each plan down to its share of `bytes_max`. In the half that rotates, the partition whose turn
-/// it is comes first, and each takes one extent. Returns the bytes planned in all.
+/// Cuts each plan down to its share of `bytes_max`; what it has no room for is for later. In the half that
+/// rotates, the partition whose turn it is comes first, and each takes one extent. Returns the bytes planned
+/// in all.
 ///
 /// Whoever comes first gets at least one extent, so that a reader always gets on.
 pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turn: usize) -> u64 {
@@ -120,7 +121,7 @@ impl Spending<'_> {
 
     fn cut(self) -> u64 {
         for (plan, share) in self.plans.into_iter().zip(self.shares) {
-            plan.extents.truncate(share.extents);
+            plan.later = plan.extents.split_off(share.extents);
             plan.bytes_max = share.bytes;
         }
         self.total
@@ -166,6 +167,7 @@ mod tests {
             },
             bounds: PartitionBounds::default(),
             extents: extents.collect(),
+            later: Vec::new(),
             bytes_max,
             pool: Pool::Tail,
         })

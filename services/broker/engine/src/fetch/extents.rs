@@ -91,11 +91,7 @@ impl Extents {
         if !in_log {
             return Ok(None);
         }
-        let extents = self.cached(request);
-        let bytes: u64 = extents
-            .iter()
-            .map(|extent| u64::from(extent.byte_count()))
-            .sum();
+        let (extents, bytes) = self.cached(request);
         let end = extents
             .last()
             .map_or(request.offset, |last| last.offsets.next);
@@ -124,8 +120,8 @@ impl Extents {
         answer.unwrap_or(Err(LogError::Behind))
     }
 
-    /// The run of cached extents that begins exactly at the offset asked for.
-    fn cached(&self, request: &LookupRequest) -> Vec<Extent> {
+    /// The run of cached extents that begins exactly at the offset asked for, and its bytes.
+    fn cached(&self, request: &LookupRequest) -> (Vec<Extent>, u64) {
         let mut extents = Vec::new();
         let mut offset = request.offset;
         let mut bytes = 0;
@@ -137,6 +133,6 @@ impl Extents {
             bytes += u64::from(extent.byte_count());
             extents.push(extent);
         }
-        extents
+        (extents, bytes)
     }
 }

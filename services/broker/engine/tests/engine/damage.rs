@@ -153,3 +153,20 @@ async fn a_bucket_that_does_not_answer_is_no_loss_of_data() {
     assert_eq!(error.code(), ErrorCode::Unavailable);
     assert_eq!(world.values(0).await, ["a@0", "c@1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_passed_over_when_a_missing_object_is_looked_for_again() {
+    let world = World::new().await;
+    let large = "x".repeat(100_000);
+    for value in [&large, &large, "small"] {
+        world.send(0, value).offset().await;
+    }
+    assert_eq!(world.sequences(0).await, [1, 2, 3]);
+    let gone = FaultRule::new(Fault::NOT_FOUND).on(Operation::Get);
+    world.way.inject(gone.at(world.path(1).as_ref()).once());
+    // There is room for the first batch and for the last, but not for the one between them.
+    let fetched = world.fetch(vec![world.want(0, 0, 150_000)], u64::MAX).await;
+    let found = fetched.partitions[0].as_ref().expect("it is there now");
+    assert_eq!(values_in(found), [format!("{large}@0")]);
+    assert_eq!(found.next_offset, Offset::new(1));
+}

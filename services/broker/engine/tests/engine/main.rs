@@ -15,3 +15,4 @@ mod memory;
 mod order;
 mod settle;
 mod times;
+mod waits;

@@ -1,0 +1,86 @@
+//! What a fetch will read: which extents, of which pages, and whose pages they are.
+
+use std::collections::HashSet;
+
+use tidelog_cache::{PageKey, Pool};
+use tidelog_metadata_api::{Extent, LogError, LookupAnswer, LookupRequest, PartitionBounds};
+use tidelog_types::{OffsetRange, TopicPartition};
+
+use super::ahead::BYTES_AHEAD;
+use super::reads::pages_of;
+use super::{FetchError, FetchPartition, Fetcher};
+
+/// What is to be read of one partition.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) wanted: FetchPartition,
+    pub(super) bounds: PartitionBounds,
+    pub(super) extents: Vec<Extent>,
+    /// Those behind them, for which the budget had no room.
+    pub(super) later: Vec<Extent>,
+    pub(super) bytes_max: u64,
+    /// Whose pages these are: those who read old data do not evict the tail.
+    pub(super) pool: Pool,
+}
+
+/// A plan, or why there is none.
+pub(super) type Planned = Result<Plan, (TopicPartition, FetchError)>;
+
+/// The pages that the plans touch.
+pub(super) fn pages_now(plans: &[Planned]) -> HashSet<PageKey> {
+    let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
+    extents.flat_map(pages_of).collect()
+}
+
+impl Fetcher {
+    /// Where the bytes of each partition are.
+    pub(super) async fn plan_all(&self, wanted: &[FetchPartition], bytes_max: u64) -> Vec<Planned> {
+        let limit = bytes_max.min(self.settings.answer_bytes_max);
+        let ahead = BYTES_AHEAD / (wanted.len() as u64).max(1);
+        let request = |wanted: &FetchPartition| LookupRequest {
+            partition: wanted.partition,
+            offset: wanted.offset,
+            bytes_max: wanted.bytes_max.min(limit).saturating_add(ahead),
+            extents_max: self.settings.extents_max,
+        };
+        let requests: Vec<LookupRequest> = wanted.iter().map(request).collect();
+        let answers = self.extents.find_all(&requests).await;
+        let plans = wanted.iter().zip(answers).map(|(wanted, answer)| {
+            let planned = answer.map_err(FetchError::from);
+            let bytes_max = wanted.bytes_max.min(limit);
+            let planned = planned.and_then(|answer| plan(*wanted, bytes_max, answer));
+            planned.map_err(|error| (wanted.partition, error))
+        });
+        plans.collect()
+    }
+}
+
+/// What is to be read where the log says the bytes are.
+fn plan(wanted: FetchPartition, bytes_max: u64, answer: LookupAnswer) -> Result<Plan, FetchError> {
+    let bounds = answer.bounds;
+    if wanted.offset < bounds.log_start {
+        let valid = OffsetRange {
+            base: bounds.log_start,
+            next: bounds.high_watermark,
+        };
+        let error = LogError::OffsetOutOfRange {
+            offset: wanted.offset,
+            valid,
+        };
+        return Err(error.into());
+    }
+    let end = answer.extents.last().map(|extent| extent.offsets.next);
+    let catches_up = end.is_some_and(|end| end < bounds.high_watermark);
+    Ok(Plan {
+        wanted,
+        bounds,
+        extents: answer.extents,
+        later: Vec::new(),
+        bytes_max,
+        pool: if catches_up {
+            Pool::CatchUp
+        } else {
+            Pool::Tail
+        },
+    })
+}
