@@ -156,6 +156,7 @@ async fn commit(
         orders: Vec::new(),
         dropped: Vec::new(),
         after: Vec::new(),
+        done_below: SegmentSequence::default(),
     };
     for answer in service.commit(vec![commit]).await {
         answer?;

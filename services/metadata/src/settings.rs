@@ -25,6 +25,9 @@ pub struct SequencerSettings {
     /// `producer.id.expiration.ms`: its retries are no duplicates any more, and it may go on with any
     /// sequence.
     pub producer_expiry: Duration,
+    /// The floor of a writer that lives is raised once it is done with so many sequences more, so that about
+    /// as many receipts stay. Each rise lets groups of other shards that are on their way conflict.
+    pub floor_step: u64,
     /// Whether every writer lives in the process that opens the service, so that all incarnations from
     /// before have ended with their processes. Not so where brokers are processes of their own.
     pub is_only_process: bool,
@@ -64,6 +67,7 @@ impl Default for SequencerSettings {
             extent_bytes: 16 * 1024 * 1024,
             mailbox_bytes: 16 * 1024 * 1024,
             producer_expiry: Duration::from_hours(24),
+            floor_step: 1_000,
             is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),
         }

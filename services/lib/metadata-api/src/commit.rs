@@ -6,7 +6,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_types::limits::FENCING_TOKEN_BYTES_MAX;
-use tidelog_types::{Offset, SegmentName};
+use tidelog_types::{Offset, SegmentName, SegmentSequence};
 
 use crate::ReadToken;
 
@@ -95,6 +95,10 @@ pub struct ShardCommit {
     ///
     /// [`CommitError::Early`]: crate::CommitError::Early
     pub after: Vec<SegmentName>,
+    /// Below this sequence the writer is done: it has the answers to all commits of its incarnation that
+    /// it may ever send, and no commit that is still to come, nor this one, names one in `after`. The
+    /// floor of the incarnation follows by and by, and receipts below it go (rule C5). 0 says nothing.
+    pub done_below: SegmentSequence,
 }
 
 /// The durable result of a [`ShardCommit`].

@@ -175,8 +175,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Raises the floor of an incarnation: manifests of its segments below it are refused from then on
     /// (rule C6). Durable when answered; never lowers.
     ///
-    /// Receipts below the floor are deleted by and by, so that a writer raises its own only to the
-    /// lowest sequence that it may still ask about, or name as one that comes first.
+    /// Receipts below the floor are deleted by and by. A writer that lives does not raise its own: it says
+    /// in its commits below which sequence it is done, and the floor follows, see
+    /// [`ShardCommit::done_below`].
     async fn raise_floor(
         &self,
         incarnation: Incarnation,

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::SequencerParts;
 use super::checkpoint::{CheckpointDue, CheckpointPass};
 use super::error::{Next, SequencerError};
+use super::floors::Floors;
 use super::group::{Decided, Group};
 use super::lease::Lease;
 use super::load::load;
@@ -52,6 +53,7 @@ pub(crate) struct Actor {
     shown: watch::Sender<GroupNumber>,
     pub(super) due: CheckpointDue,
     pub(super) pass: Option<CheckpointPass>,
+    pub(super) floors: Floors,
     pub(super) tidy: Tidy,
     drained: CancellationToken,
 }
@@ -84,6 +86,7 @@ impl Actor {
         shown.send_replace(state.group);
         let drained = parts.env.supervisor.token();
         let orders = BrokenOrders::default();
+        let floors = Floors::new(parts.settings.floor_step);
         Ok(Self {
             parts,
             lease,
@@ -93,6 +96,7 @@ impl Actor {
             shown,
             due,
             pass: None,
+            floors,
             tidy: Tidy::default(),
             drained,
         })
@@ -243,6 +247,7 @@ impl Actor {
             group: self.state.group,
         };
         for (message, answer) in group.into_iter().zip(answers) {
+            self.floors.note(&message, &answer);
             message.reply(answer, token);
         }
         rest

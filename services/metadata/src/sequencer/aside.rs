@@ -15,11 +15,17 @@ pub(crate) fn check_commit(commit: &ShardCommit) -> Result<(), String> {
     let in_order = are_positions(manifest, conditions)
         && are_positions(manifest, orders)
         && are_positions(manifest, dropped);
-    if in_order {
-        Ok(())
-    } else {
-        Err("its conditions, orders or drops are out of order or name no batch".to_owned())
+    if !in_order {
+        return Err("its conditions, orders or drops are out of order or name no batch".to_owned());
     }
+    let mut named = commit.after.iter().chain([&manifest.segment]);
+    if named.any(|segment| segment.sequence < commit.done_below) {
+        return Err(format!(
+            "its writer is done below `{}`, and it names a segment there",
+            commit.done_below
+        ));
+    }
+    Ok(())
 }
 
 /// Whether positions go up and each is that of a batch.

@@ -15,9 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::aside::check_commit;
 use super::error::SequencerError;
+use super::floors::read_floor;
 use super::group::{Group, TokenVerdict, producer_of};
 use super::state::ShardState;
-use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
+use crate::keyspace::{Counter, Keyspace, NumberRow, ReceiptRow};
 
 /// Where an answer that is only a token goes.
 pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
@@ -213,12 +214,8 @@ impl Known {
         if self.oldest_live.is_none() {
             self.oldest_live = Some(read_oldest_live(keys, transaction).await?);
         }
-        let floor = transaction
-            .get(&keys.floor(incarnation), ReadMode::Serializable)
-            .await?;
-        let floor = floor.map(FloorRow::decode).transpose()?;
-        self.floors
-            .insert(incarnation, floor.map(|row| row.floor).unwrap_or_default());
+        let floor = read_floor(keys, transaction, incarnation).await?;
+        self.floors.insert(incarnation, floor);
         Ok(())
     }
 }

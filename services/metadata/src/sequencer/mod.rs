@@ -13,6 +13,7 @@ mod aside;
 mod checkpoint;
 mod error;
 mod extents;
+mod floors;
 mod group;
 mod history;
 mod lease;

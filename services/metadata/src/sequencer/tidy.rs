@@ -9,10 +9,11 @@ use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store, Transaction};
 use tidelog_types::{Incarnation, SegmentSequence, ShardId, Timestamp};
 
 use super::error::SequencerError;
+use super::floors::read_floor;
 use super::lease::Lease;
 use super::message::read_oldest_live;
 use super::state::ShardState;
-use crate::keyspace::{EndedWriterRow, FloorRow, KeyKind, Keyspace, ProducerRow, RowError};
+use crate::keyspace::{EndedWriterRow, KeyKind, Keyspace, ProducerRow, RowError};
 
 /// Rows that one transaction looks at.
 const ROWS: usize = 1_000;
@@ -217,17 +218,6 @@ impl Tidy {
         }
         Ok(found)
     }
-}
-
-async fn read_floor(
-    keys: Keyspace,
-    transaction: &mut dyn Transaction,
-    incarnation: Incarnation,
-) -> Result<SegmentSequence, SequencerError> {
-    let key = keys.floor(incarnation);
-    let value = transaction.get(&key, ReadMode::Serializable).await?;
-    let row = value.map(FloorRow::decode).transpose()?;
-    Ok(row.map(|row| row.floor).unwrap_or_default())
 }
 
 /// What stays of a writer whose receipts go: whoever looks for its orphans needs to know how far it came.

@@ -114,6 +114,7 @@ impl Actor {
         );
         self.state.evict_partitions(settings.partitions_in_memory);
         self.state.evict_producers(settings.producers_in_memory);
+        self.floors.begin();
         self.tidy.begin();
         tracing::debug!(
             shard = self.lease.shard.get(),
@@ -136,6 +137,15 @@ impl Actor {
     /// only after a group, so that an idle shard does nothing (invariant I8).
     pub(super) async fn tidy_step(&mut self) -> Result<(), Ended> {
         let store = Arc::clone(&self.parts.store);
+        let due = self.floors.take_due();
+        if !due.is_empty() {
+            let raised = self.floors.raise(store.as_ref(), &self.lease, due).await;
+            // It is tried again after the next checkpoint, and what lands late is true all the same.
+            if let Err(error) = raised {
+                self.warn("floors of writers were not raised", &error);
+            }
+            return Ok(());
+        }
         let deleted = self
             .tidy
             .step(store.as_ref(), &self.lease, &self.state)

@@ -11,6 +11,7 @@ mod c10_unknown;
 mod c1_lease;
 mod c2_c3_settle;
 mod c4_takeover;
+mod c5_long_lives;
 mod c5_receipts;
 mod c6_floors;
 mod c7_producers;

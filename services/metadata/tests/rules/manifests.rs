@@ -70,6 +70,7 @@ pub(crate) fn segment(sequence: u64) -> Draft {
         orders: Vec::new(),
         dropped: Vec::new(),
         after: Vec::new(),
+        done_below: SegmentSequence::default(),
     })
 }
 
@@ -130,6 +131,12 @@ impl Draft {
     /// To be committed after the segment with this sequence.
     pub(crate) fn after(mut self, sequence: u64) -> Self {
         self.0.after.push(name(sequence));
+        self
+    }
+
+    /// From a writer that is done with what is below this sequence.
+    pub(crate) const fn done_below(mut self, sequence: u64) -> Self {
+        self.0.done_below = SegmentSequence::new(sequence);
         self
     }
 

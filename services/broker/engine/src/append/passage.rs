@@ -62,7 +62,8 @@ impl Batcher {
         let writer = Arc::clone(&segment.writer);
         let backoff = self.parts.settings.commit_retry.start();
         let now = self.parts.env.clock.now();
-        let ticket = self.pipeline.push(segment, now, backoff);
+        let next = self.parts.uploader.next_sequence();
+        let ticket = self.pipeline.push(segment, next, now, backoff);
         self.parts.metrics.unanswered.inc();
         self.upload(ticket, writer);
     }
@@ -148,6 +149,7 @@ impl Batcher {
         let pending = Pending {
             segment,
             stage: Stage::Uploading,
+            needs_from: self.parts.uploader.next_sequence(),
             closed_at,
             backoff,
         };

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use tidelog_env::{Backoff, MonoTime};
 use tidelog_metadata_api::ShardCommit;
-use tidelog_types::SegmentName;
+use tidelog_types::{SegmentName, SegmentSequence};
 
 use super::request::{AppendError, OrderedBy};
 use super::segment::{ClosedSegment, StoredSegment};
@@ -45,6 +45,9 @@ pub(super) struct Uncommitted {
 pub(super) struct Pending {
     pub(super) segment: ClosedSegment,
     pub(super) stage: Stage,
+    /// The lowest sequence that is needed for it: it may be committed under that one, or its commit that
+    /// is under way names that one as coming first.
+    pub(super) needs_from: SegmentSequence,
     pub(super) closed_at: MonoTime,
     /// How long to wait before the metadata service is asked again.
     pub(super) backoff: Backoff,
@@ -75,10 +78,11 @@ impl Pipeline {
             .count()
     }
 
-    /// Takes a segment in that is being uploaded.
+    /// Takes a segment in that is being uploaded, under the sequence `next` or a later one.
     pub(super) fn push(
         &mut self,
         segment: ClosedSegment,
+        next: SegmentSequence,
         closed_at: MonoTime,
         backoff: Backoff,
     ) -> Ticket {
@@ -86,6 +90,7 @@ impl Pipeline {
         let pending = Pending {
             segment,
             stage: Stage::Uploading,
+            needs_from: next,
             closed_at,
             backoff,
         };
@@ -106,6 +111,7 @@ impl Pipeline {
     pub(super) fn on_stored(&mut self, ticket: Ticket, stored: StoredSegment) {
         if let Some(pending) = self.pending.get_mut(&ticket) {
             let open = (0..stored.manifests.len()).collect();
+            pending.needs_from = stored.name.sequence;
             pending.stage = Stage::Stored(Uncommitted { stored, open });
         }
     }
@@ -156,8 +162,22 @@ impl Pipeline {
                 _ => None,
             })
             .collect();
-        let commits = pending.segment.commits(stored, open, &earlier);
-        Some((open.clone(), commits))
+        let mut commits = pending.segment.commits(stored, open, &earlier);
+        let (open, own) = (open.clone(), stored.name);
+        let named = commits.iter().flat_map(|commit| &commit.after);
+        let needs_from = named.chain([&own]).map(|name| name.sequence).min();
+        self.pending.get_mut(&ticket)?.needs_from = needs_from?;
+        let done_below = self.done_below()?;
+        for commit in &mut commits {
+            commit.done_below = done_below;
+        }
+        Some((open, commits))
+    }
+
+    /// Below it nothing is asked about any more. Segments that are closed later have later sequences.
+    fn done_below(&self) -> Option<SegmentSequence> {
+        let pending = self.pending.values();
+        pending.map(|pending| pending.needs_from).min()
     }
 
     /// Fails what depends on a segment whose batches are lost: the batches of its senders in later
@@ -186,31 +206,153 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tidelog_env::BackoffPolicy;
+    use tidelog_format::batch::{BatchBuilder, Compression};
+    use tidelog_format::segment::{Nonce, SegmentIdentity};
+    use tidelog_metadata_api::{
+        BatchCondition, OrderKey, PartitionInfo, TopicConfig, TopicInfo, TopicState,
+    };
+    use tidelog_types::{
+        BucketId, ClusterId, Incarnation, PartitionIndex, ShardId, Timestamp, TopicId, TopicName,
+        TopicNumber, TopicPartition,
+    };
+    use tokio::sync::oneshot;
 
+    use super::super::request::{Append, Entry};
     use super::super::segment::OpenSegment;
     use super::*;
+    use crate::memory::MemoryShare;
+
+    /// A batch of one sender.
+    fn entry(order: u64) -> Entry {
+        let topic = TopicInfo {
+            id: TopicId::from_bytes([1; 16]),
+            number: TopicNumber::new(1),
+            name: TopicName::new("log").unwrap(),
+            partitions: vec![PartitionInfo {
+                shard: ShardId::new(0),
+            }],
+            counts: Vec::new(),
+            config: TopicConfig::default(),
+            state: TopicState::Live,
+            created_at: Timestamp::default(),
+        };
+        let mut batch = BatchBuilder::new(Compression::None, 0);
+        let time = Timestamp::default();
+        batch.append(time, None, Some(b"value"), &[]).unwrap();
+        let (reply, _) = oneshot::channel();
+        Entry {
+            append: Append {
+                topic: Arc::new(topic),
+                partition: PartitionIndex::new(0),
+                batch: batch.finish(None).unwrap(),
+                condition: BatchCondition::default(),
+                order: Some(OrderKey(order)),
+            },
+            partition: TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(0)),
+            log_append_time: None,
+            reply: Some(reply),
+            _hold: Arc::new(MemoryShare::new(1).try_hold(1).unwrap()),
+        }
+    }
+
+    /// Segments of one batch each, uploaded under sequences from `next` on.
+    fn push(pipeline: &mut Pipeline, order: u64, next: u64) -> Ticket {
+        let mut open = OpenSegment::new(MonoTime::START);
+        assert!(open.push(entry(order)).is_ok());
+        let backoff = BackoffPolicy::new(Duration::ZERO, Duration::ZERO, 1).start();
+        let next = SegmentSequence::new(next);
+        pipeline.push(open.close(), next, MonoTime::START, backoff)
+    }
+
+    fn store(pipeline: &mut Pipeline, ticket: Ticket, sequence: u64) {
+        let identity = SegmentIdentity {
+            cluster: ClusterId::from_bytes([2; 16]),
+            bucket: BucketId::default(),
+            name: SegmentName::new(Incarnation::new(1), SegmentSequence::new(sequence)),
+            nonce: Nonce::new([3; 16]),
+        };
+        let pending = pipeline.pending.get(&ticket).unwrap();
+        let sealed = pending.segment.writer.seal(&identity).unwrap();
+        let stored = StoredSegment {
+            name: sealed.name,
+            places: sealed.places().to_vec(),
+            manifests: sealed.manifests,
+        };
+        pipeline.on_stored(ticket, stored);
+    }
+
+    /// What the commit of a segment says: which come first, and below which all is done.
+    fn commit(pipeline: &mut Pipeline, ticket: Ticket) -> (Vec<u64>, u64) {
+        let (_, commits) = pipeline.commit(ticket).unwrap();
+        assert_eq!(commits.len(), 1);
+        let after = commits[0].after.iter().map(|name| name.sequence.get());
+        (after.collect(), commits[0].done_below.get())
+    }
+
+    fn rest(pipeline: &mut Pipeline, ticket: Ticket) {
+        let pending = pipeline.pending.get_mut(&ticket).unwrap();
+        pending.stage = match std::mem::replace(&mut pending.stage, Stage::Uploading) {
+            Stage::Committing(uncommitted) => Stage::Resting(uncommitted),
+            other => panic!("{other:?} is not asked about"),
+        };
+        pipeline.on_rested(ticket);
+    }
 
     #[test]
     fn a_closed_segment_is_sent_once_when_it_is_stored() {
         let mut pipeline = Pipeline::default();
-        let segment = OpenSegment::new(MonoTime::START).close();
-        let backoff = BackoffPolicy::new(Duration::ZERO, Duration::ZERO, 1).start();
-        let ticket = pipeline.push(segment, MonoTime::START, backoff);
+        let ticket = push(&mut pipeline, 1, 1);
         assert!(pipeline.ready().is_empty(), "it is not stored yet");
         assert_eq!(pipeline.uploading(), 1);
-        let stored = StoredSegment {
-            name: SegmentName::default(),
-            manifests: Vec::new(),
-            places: Vec::new(),
-        };
-        pipeline.on_stored(ticket, stored);
+        store(&mut pipeline, ticket, 1);
         assert_eq!(pipeline.ready(), [ticket]);
         assert!(pipeline.commit(ticket).is_some());
         assert!(pipeline.ready().is_empty(), "it was sent");
         assert!(pipeline.remove(ticket).is_some());
         assert!(pipeline.is_empty());
+    }
+
+    #[test]
+    fn a_commit_says_that_all_is_done_below_the_lowest_that_is_not_answered() {
+        let mut pipeline = Pipeline::default();
+        let [slow, quick, last] = [(1, 4), (2, 5), (3, 6)].map(|(o, n)| push(&mut pipeline, o, n));
+        store(&mut pipeline, quick, 5);
+        // The slow one may be stored under any sequence from where it began.
+        assert_eq!(commit(&mut pipeline, quick), (vec![], 4));
+        // Its hedge was stored, and nothing will be asked about the first attempt.
+        store(&mut pipeline, slow, 7);
+        store(&mut pipeline, last, 6);
+        assert_eq!(
+            commit(&mut pipeline, last),
+            (vec![], 5),
+            "it is not answered"
+        );
+        pipeline.remove(quick);
+        assert_eq!(commit(&mut pipeline, slow), (vec![], 6));
+        pipeline.remove(last);
+        // Without an answer it is asked about again, with what is known then.
+        rest(&mut pipeline, slow);
+        assert_eq!(commit(&mut pipeline, slow), (vec![], 7));
+    }
+
+    #[test]
+    fn what_a_commit_under_way_names_is_not_done_although_it_is_answered() {
+        let mut pipeline = Pipeline::default();
+        let [first, second, other] =
+            [(1, 1), (1, 2), (3, 3)].map(|(o, n)| push(&mut pipeline, o, n));
+        for (ticket, sequence) in [(first, 1), (second, 2), (other, 3)] {
+            store(&mut pipeline, ticket, sequence);
+        }
+        assert_eq!(commit(&mut pipeline, first), (vec![], 1));
+        assert_eq!(commit(&mut pipeline, second), (vec![1], 1));
+        pipeline.remove(first);
+        assert_eq!(commit(&mut pipeline, other), (vec![], 1));
+        // The next commit of the second names it no more.
+        rest(&mut pipeline, second);
+        assert_eq!(commit(&mut pipeline, second), (vec![], 2));
     }
 }

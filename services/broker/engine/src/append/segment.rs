@@ -7,7 +7,7 @@ use tidelog_env::MonoTime;
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_format::segment::{BatchPlace, PushError, SegmentWriter};
 use tidelog_metadata_api::{BatchPosition, BrokenKey, BrokenReason, CommitAnswer, ShardCommit};
-use tidelog_types::{ErrorCode, Offset, SegmentName};
+use tidelog_types::{ErrorCode, Offset, SegmentName, SegmentSequence};
 
 use super::request::{AppendError, Appended, Entry, OrderedBy};
 
@@ -138,7 +138,7 @@ impl ClosedSegment {
         }
     }
 
-    /// The commits of some manifests of the stored segment. `earlier` are the segments that are with the
+    /// The commits of some manifests of the stored segment, which do not say yet what is done. `earlier` are the segments that are with the
     /// metadata service already, and whose batches are not answered: the last one first.
     pub(super) fn commits(
         &self,
@@ -157,6 +157,7 @@ impl ClosedSegment {
                     orders: Vec::new(),
                     dropped: Vec::new(),
                     after: self.after(stored, index, earlier),
+                    done_below: SegmentSequence::default(),
                 })
             })
             .collect();

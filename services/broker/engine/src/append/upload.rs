@@ -52,6 +52,11 @@ pub(super) struct Uploader {
 }
 
 impl Uploader {
+    /// Uploads that begin from now on have this sequence or later ones.
+    pub(super) fn next_sequence(&self) -> SegmentSequence {
+        SegmentSequence::new(self.sequence.load(Ordering::Relaxed) + 1)
+    }
+
     /// Stores the batches of `writer`. A slow upload is hedged under the next sequence: the first that is
     /// known to be stored is the segment; the other one, if it lands, is an orphan that no commit names.
     pub(super) async fn store(&self, writer: &SegmentWriter) -> Result<SealedSegment, UploadError> {

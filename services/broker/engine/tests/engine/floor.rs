@@ -1,10 +1,14 @@
-//! A segment whose name fell below its floor is stored again under a new one (rule C6).
+//! A segment whose name fell below its floor is stored again under a new one (rule C6). The floor follows
+//! what the broker is done with.
 
 use std::time::Duration;
 
 use tidelog_blob::faulty::Fault;
-use tidelog_metadata_api::Log as _;
-use tidelog_types::SegmentSequence;
+use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
+use tidelog_metadata_api::{CommitError, Log as _, ShardCommit};
+use tidelog_types::{
+    BucketId, ProducerEpoch, ProducerId, SegmentName, SegmentSequence, ShardId, Timestamp,
+};
 
 use crate::batches::stamped;
 use crate::world::{Answer, LINGER, World};
@@ -121,4 +125,77 @@ async fn what_waits_for_a_segment_that_cannot_be_stored_again_fails_with_it() {
     assert_eq!(world.values(0).await, Vec::<String>::new());
     let after = world.send_ordered(0, "after", 1).result().await;
     after.expect_err("the key is broken");
+}
+
+/// Enough for a checkpoint, after which the floor rises and receipts go.
+const SEGMENTS: u64 = 2_100;
+
+async fn live_through(world: &World, segments: u64) {
+    for _ in 0..segments {
+        world.send(0, "value").offset().await;
+    }
+}
+
+/// Whether a commit under a name of this broker that comes late is refused, not answered.
+async fn is_refused(world: &World, sequence: u64) -> bool {
+    let batch = BatchEntry {
+        length: 70,
+        record_count: 1,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+        base_sequence: -1,
+        min_timestamp: Timestamp::from_millis(100),
+        max_timestamp: Timestamp::from_millis(100),
+        max_timestamp_offset_delta: 0,
+        transactional: false,
+        control: false,
+    };
+    let slice = SliceEntry {
+        partition: world.partition(0),
+        position: 64,
+        length: batch.length,
+        crc32c: 0,
+        batches: [batch].into_iter().collect(),
+    };
+    let sequence = SegmentSequence::new(sequence);
+    let late = ShardCommit {
+        manifest: Manifest {
+            segment: SegmentName::new(world.engine.incarnation(), sequence),
+            bucket: BucketId::default(),
+            shard: ShardId::new(0),
+            slices: vec![slice],
+        },
+        conditions: Vec::new(),
+        orders: Vec::new(),
+        dropped: Vec::new(),
+        after: Vec::new(),
+        done_below: SegmentSequence::default(),
+    };
+    match &world.metadata.commit(vec![late]).await[..] {
+        [Ok(_)] => false,
+        [Err(CommitError::BelowFloor { .. })] => true,
+        other => panic!("neither a receipt nor a floor: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_floor_of_a_broker_that_lives_on_follows_what_is_answered() {
+    let world = World::new().await;
+    live_through(&world, SEGMENTS).await;
+    assert!(is_refused(&world, 1).await, "its receipt is gone");
+    assert!(!is_refused(&world, SEGMENTS).await, "it has its receipt");
+    assert_eq!(world.send(0, "more").offset().await, SEGMENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_keeps_the_floor_below_it() {
+    let world = World::new().await;
+    world.slow(1, Duration::from_mins(30));
+    let mut slow = world.send(1, "slow");
+    world.pass(LINGER * 2).await;
+    live_through(&world, SEGMENTS).await;
+    assert!(slow.is_pending());
+    assert!(!is_refused(&world, 2).await, "it has its receipt");
+    assert_eq!(slow.offset().await, 0);
+    assert_eq!(world.sequences(1).await, [1], "it was not stored again");
 }

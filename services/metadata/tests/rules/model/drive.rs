@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     sent: Vec<ShardCommit>,
     sequence: u64,
     burst: u64,
+    /// What was sent before the burst under way has its answer.
+    done_below: u64,
 }
 
 impl Driver {
@@ -75,6 +77,7 @@ impl Driver {
         world.settings = settings([1, 3, u32::MAX][pick(&rng, 3)]);
         world.settings.producers_in_memory = [0, 100_000][pick(&rng, 2)];
         world.settings.partitions_in_memory = [0, 100_000][pick(&rng, 2)];
+        world.settings.floor_step = [1, 1_000][pick(&rng, 2)];
         world.settings.extent_bytes = [0, 2_000, 16 << 20][pick(&rng, 3)];
         let store = world.store.clone();
         let process = world.open().await;
@@ -92,6 +95,7 @@ impl Driver {
             sent: Vec::new(),
             sequence: 0,
             burst: 0,
+            done_below: 0,
         }
     }
 
@@ -142,6 +146,7 @@ impl Driver {
     /// Several requests at once, perhaps into faults, perhaps overtaken by another process.
     async fn burst(&mut self) {
         self.burst += 1;
+        self.done_below = self.sequence + 1;
         for _ in 0..self.below(3) {
             let (kind, fault) = (self.below(FAULTY.len()), self.below(FAULTS.len()));
             self.store.fail(FAULTY[kind], FAULTS[fault]);
@@ -202,7 +207,7 @@ impl Driver {
             (Ask::Commit(commit), Reply::BelowFloor) => {
                 // The receipt may have gone, but only below the floor (rule C5).
                 let sequence = commit.manifest.segment.sequence.get();
-                let is_below = sequence < self.judge.floor;
+                let is_below = sequence < self.judge.floor.max(self.done_below);
                 assert!(is_below, "seed {seed}: {commit:?}");
             }
             (Ask::SetToken(partition, text), Reply::Done) => {
@@ -325,7 +330,8 @@ impl Driver {
             let slice = u32::try_from(slice).expect("few");
             draft = self.asides(draft.slice(partition, &batches), slice, batches.len());
         }
-        self.sharded(draft).done()
+        let done_below = self.done_below.min(sequence);
+        self.sharded(draft.done_below(done_below)).done()
     }
 
     fn is_sent(&self, sequence: u64) -> bool {

@@ -1,0 +1,126 @@
+//! Floors of writers that live: each says with its commits below which sequence it is done, and its floor
+//! follows, so that receipts go however long it lives (rules C5, C6).
+
+use std::collections::BTreeMap;
+
+use tidelog_store::{ReadMode, Store, Transaction};
+use tidelog_types::{Incarnation, SegmentSequence};
+
+use super::error::SequencerError;
+use super::lease::Lease;
+use super::message::{Answer, Message, read_oldest_live};
+use crate::keyspace::{FloorRow, Keyspace};
+
+/// Writers that are remembered. Of more the oldest are forgotten, until they say it again.
+const WRITERS_MAX: usize = 1_024;
+
+/// What the writers of a shard have said. It is in memory only: another owner hears it anew.
+#[derive(Debug)]
+pub(crate) struct Floors {
+    /// A floor goes up by at least this many sequences.
+    step: u64,
+    is_time: bool,
+    writers: BTreeMap<Incarnation, Writer>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Writer {
+    done_below: SegmentSequence,
+    /// The floor as it was seen last.
+    floor: SegmentSequence,
+}
+
+impl Floors {
+    pub(crate) const fn new(step: u64) -> Self {
+        Self {
+            step,
+            is_time: false,
+            writers: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of what the writer of a commit has said, if the commit made sense.
+    pub(crate) fn note(&mut self, message: &Message, answer: &Answer) {
+        let (Message::Commit { commit, .. }, Answer::Receipt(..)) = (message, answer) else {
+            return;
+        };
+        if commit.done_below == SegmentSequence::default() {
+            return;
+        }
+        let incarnation = commit.manifest.segment.incarnation;
+        let writer = self.writers.entry(incarnation).or_default();
+        // What comes late says less.
+        writer.done_below = writer.done_below.max(commit.done_below);
+        while self.writers.len() > WRITERS_MAX {
+            self.writers.pop_first();
+        }
+    }
+
+    /// Allows one transaction: a checkpoint is complete.
+    pub(crate) const fn begin(&mut self) {
+        self.is_time = true;
+    }
+
+    /// The floors that are to go up now, once after each checkpoint.
+    pub(crate) fn take_due(&mut self) -> Vec<Incarnation> {
+        if !std::mem::take(&mut self.is_time) {
+            return Vec::new();
+        }
+        let writers = self.writers.iter();
+        let due = writers.filter(|(_, writer)| self.is_due(writer.floor, writer.done_below));
+        due.map(|(incarnation, _)| *incarnation).collect()
+    }
+
+    const fn is_due(&self, floor: SegmentSequence, done_below: SegmentSequence) -> bool {
+        done_below.get().saturating_sub(floor.get()) >= self.step
+    }
+
+    /// Raises floors. They are read serializably, so that none ever goes down; and groups read them, so
+    /// that a rise that lands late lets a group conflict and does no harm.
+    pub(crate) async fn raise(
+        &mut self,
+        store: &dyn Store,
+        lease: &Lease,
+        due: Vec<Incarnation>,
+    ) -> Result<(), SequencerError> {
+        let mut transaction = store.begin().await?;
+        lease.check(transaction.as_mut()).await?;
+        let oldest_live = read_oldest_live(lease.keys, transaction.as_mut()).await?;
+        // Of a writer that has ended everything is refused without a floor.
+        self.writers = self.writers.split_off(&oldest_live);
+        let (mut seen, mut rises) = (Vec::new(), false);
+        for incarnation in due {
+            let Some(writer) = self.writers.get(&incarnation) else {
+                continue;
+            };
+            let floor = read_floor(lease.keys, transaction.as_mut(), incarnation).await?;
+            let mut now = floor;
+            if self.is_due(floor, writer.done_below) {
+                now = writer.done_below;
+                let key = lease.keys.floor(incarnation);
+                transaction.put(key, FloorRow { floor: now }.encode());
+                rises = true;
+            }
+            seen.push((incarnation, now));
+        }
+        if rises {
+            transaction.commit().await?;
+        }
+        for (incarnation, floor) in seen {
+            self.writers.entry(incarnation).or_default().floor = floor;
+        }
+        Ok(())
+    }
+}
+
+/// The floor of an incarnation. A later rise makes the transaction conflict.
+pub(crate) async fn read_floor(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+    incarnation: Incarnation,
+) -> Result<SegmentSequence, SequencerError> {
+    let key = keys.floor(incarnation);
+    let value = transaction.get(&key, ReadMode::Serializable).await?;
+    let row = value.map(FloorRow::decode).transpose()?;
+    Ok(row.map(|row| row.floor).unwrap_or_default())
+}
