@@ -5,7 +5,6 @@
 //! Here only what stands around them is encoded, and the pieces go to the transport as they are.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
@@ -24,14 +23,14 @@ const TOKEN: u32 = 2;
 const BATCHES: u32 = 4;
 
 /// What goes out of one partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct PartitionAnswer {
     /// All but the batches.
     pub(crate) data: v1::PartitionData,
     /// The batches, if it is batches that are wanted.
     pub(crate) batches: Batches,
     /// Memory of records, until they are encoded.
-    pub(crate) hold: Option<Arc<MemoryHold>>,
+    pub(crate) hold: Option<MemoryHold>,
 }
 
 impl From<v1::PartitionData> for PartitionAnswer {
@@ -43,11 +42,14 @@ impl From<v1::PartitionData> for PartitionAnswer {
     }
 }
 
-/// A `FetchResponse` or a `TailResponse`.
-#[derive(Clone, Debug, Default)]
+/// A `FetchResponse` or a `TailResponse`. What it holds of memory (invariant I7) it holds until it is encoded:
+/// from then on its bytes are counted as those of an answer that is on its way out.
+#[derive(Debug, Default)]
 pub(crate) struct DataAnswer {
     pub(crate) partitions: Vec<PartitionAnswer>,
     pub(crate) token: Bytes,
+    /// Memory of copies that the batches are parts of.
+    pub(crate) hold: Option<MemoryHold>,
 }
 
 impl PartitionAnswer {
@@ -73,30 +75,30 @@ fn begin_field(tag: u32, length: usize, out: &mut BytesMut) {
 impl DataAnswer {
     /// The message with its prefix, in pieces none of which is empty.
     pub(crate) fn encode(self) -> Result<VecDeque<Bytes>, Status> {
-        let lengths: Vec<usize> = self
-            .partitions
+        let Self {
+            partitions,
+            token,
+            hold,
+        } = self;
+        let lengths: Vec<usize> = partitions
             .iter()
             .map(PartitionAnswer::encoded_len)
             .collect();
-        let token = match self.token.len() {
+        let token_len = match token.len() {
             0 => 0,
             length => field_len(TOKEN, length),
         };
         let fields = lengths.iter().map(|length| field_len(PARTITIONS, *length));
-        let length = fields.sum::<usize>() + token;
+        let length = fields.sum::<usize>() + token_len;
         let Ok(announced) = u32::try_from(length) else {
             return Err(Status::internal("an answer is larger than gRPC allows"));
         };
-        let batches: usize = self
-            .partitions
-            .iter()
-            .map(|answer| answer.batches.len())
-            .sum();
+        let batches: usize = partitions.iter().map(|answer| answer.batches.len()).sum();
         let mut pieces = VecDeque::new();
         let mut open = BytesMut::with_capacity(PREFIX_BYTES + length - batches);
         open.put_u8(0);
         open.put_u32(announced);
-        for (answer, length) in self.partitions.into_iter().zip(lengths) {
+        for (answer, length) in partitions.into_iter().zip(lengths) {
             begin_field(PARTITIONS, length, &mut open);
             answer
                 .data
@@ -108,19 +110,22 @@ impl DataAnswer {
                 pieces.extend(answer.batches.into_parts());
             }
         }
-        if token > 0 {
-            begin_field(TOKEN, self.token.len(), &mut open);
-            open.extend_from_slice(&self.token);
+        if token_len > 0 {
+            begin_field(TOKEN, token.len(), &mut open);
+            open.extend_from_slice(&token);
         }
         if !open.is_empty() {
             pieces.push_back(open.freeze());
         }
+        drop(hold);
         Ok(pieces)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidelog_broker_engine::MemoryShare;
+
     use super::*;
 
     fn data(partition: u32) -> v1::PartitionData {
@@ -140,6 +145,7 @@ mod tests {
             let mut answer = DataAnswer {
                 partitions: vec![data(0).into(), data(1).into(), data(2).into()],
                 token: token.clone(),
+                hold: None,
             };
             let mut expected = v1::FetchResponse {
                 partitions: vec![data(0), data(1), data(2)],
@@ -167,6 +173,22 @@ mod tests {
                 (expected.partitions, expected.token)
             );
         }
+    }
+
+    #[test]
+    fn an_answer_holds_its_memory_until_it_is_encoded() {
+        let share = MemoryShare::new(3);
+        let answer = DataAnswer {
+            partitions: vec![PartitionAnswer {
+                hold: share.try_hold(1).ok(),
+                ..data(0).into()
+            }],
+            hold: share.try_hold(2).ok(),
+            ..DataAnswer::default()
+        };
+        assert_eq!(share.free_bytes(), 0);
+        let pieces = answer.encode().unwrap();
+        assert_eq!((pieces.len(), share.free_bytes()), (1, 3));
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchError, FetchedPartition};
 use tidelog_env::error_chain;
 use tidelog_format::batch::{BatchView, Compression, DecodeLimit, RecordError};
+use tidelog_metadata_api::PartitionBounds;
 use tidelog_types::{ErrorCode, Offset};
 
 use crate::decode::RECORD_BYTES;
-use crate::errors::fetch_error;
 
 /// How records are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,79 +28,21 @@ impl Form {
     }
 }
 
-/// What was read of one partition, as a client gets it. Records may take `budget` bytes beside the batches;
-/// those that would take more are left for the next answer.
-pub(crate) fn partition_data(
+/// An answer of a partition without data: where to go on, and the bounds.
+pub(crate) fn shell(
     topic: String,
     partition: u32,
-    from: Offset,
-    form: Form,
-    found: Result<FetchedPartition, FetchError>,
-    budget: u64,
-) -> Made {
-    let mut over_budget = false;
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => return failed(topic, partition, from, &fetch_error(&error)).into(),
-    };
-    let mut data = v1::PartitionData {
+    next: Offset,
+    bounds: PartitionBounds,
+) -> v1::PartitionData {
+    v1::PartitionData {
         topic,
         partition,
         data: None,
-        next_offset: found.next_offset.get(),
-        high_watermark: found.bounds.high_watermark.get(),
-        log_start_offset: found.bounds.log_start.get(),
+        next_offset: next.get(),
+        high_watermark: bounds.high_watermark.get(),
+        log_start_offset: bounds.log_start.get(),
         error: None,
-    };
-    if found.batches.is_empty() {
-        return data.into();
-    }
-    match form {
-        // They go beside the rest, see `PartitionAnswer`.
-        Form::Batches => {}
-        Form::Records => match decode(found.batches.to_bytes(), from, budget) {
-            Ok(records) => {
-                data.data = Some(v1::partition_data::Data::Records(v1::Records { records }));
-            }
-            Err(Undecodable {
-                before,
-                next,
-                error,
-                ..
-            }) if !before.is_empty() => {
-                // What comes before is an answer; the client hears of the rest when it comes there.
-                tracing::debug!(error = error.message, "batch cannot be decoded");
-                data.next_offset = next.get();
-                let records = v1::Records { records: before };
-                data.data = Some(v1::partition_data::Data::Records(records));
-            }
-            Err(Undecodable {
-                error,
-                next,
-                over_budget: over,
-                ..
-            }) => {
-                over_budget = over;
-                data.next_offset = next.get();
-                data.error = Some(error.to_proto());
-            }
-        },
-    }
-    Made { data, over_budget }
-}
-
-/// What a client gets, and whether it gets nothing because its first batch would pass the budget.
-pub(crate) struct Made {
-    pub(crate) data: v1::PartitionData,
-    pub(crate) over_budget: bool,
-}
-
-impl From<v1::PartitionData> for Made {
-    fn from(data: v1::PartitionData) -> Self {
-        Self {
-            data,
-            over_budget: false,
-        }
     }
 }
 
@@ -113,14 +54,54 @@ pub(crate) fn failed(
     error: &ApiError,
 ) -> v1::PartitionData {
     v1::PartitionData {
-        topic,
-        partition,
-        data: None,
-        next_offset: from.get(),
-        high_watermark: 0,
-        log_start_offset: 0,
         error: Some(error.to_proto()),
+        ..shell(topic, partition, from, PartitionBounds::default())
     }
+}
+
+/// What a client gets, and whether it gets nothing because its first batch would pass the budget.
+pub(crate) struct Made {
+    pub(crate) data: v1::PartitionData,
+    pub(crate) over_budget: bool,
+}
+
+/// Puts the records of batches into a partition's answer. They may take `budget` bytes beside the batches;
+/// those that would take more are left for the next answer.
+pub(crate) fn partition_data(
+    mut data: v1::PartitionData,
+    batches: Bytes,
+    from: Offset,
+    budget: u64,
+) -> Made {
+    let mut over_budget = false;
+    match decode(batches, from, budget) {
+        Ok(records) => {
+            data.data = Some(v1::partition_data::Data::Records(v1::Records { records }));
+        }
+        Err(Undecodable {
+            before,
+            next,
+            error,
+            ..
+        }) if !before.is_empty() => {
+            // What comes before is an answer; the client hears of the rest when it comes there.
+            tracing::debug!(error = error.message, "batch cannot be decoded");
+            data.next_offset = next.get();
+            let records = v1::Records { records: before };
+            data.data = Some(v1::partition_data::Data::Records(records));
+        }
+        Err(Undecodable {
+            error,
+            next,
+            over_budget: over,
+            ..
+        }) => {
+            over_budget = over;
+            data.next_offset = next.get();
+            data.error = Some(error.to_proto());
+        }
+    }
+    Made { data, over_budget }
 }
 
 /// A batch whose records cannot be decoded.

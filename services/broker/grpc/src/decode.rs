@@ -6,15 +6,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{Batches, FetchError, FetchedPartition, MemoryHold, MemoryShare};
+use tidelog_broker_engine::{FetchError, FetchedPartition, MemoryShare};
 use tidelog_env::Supervisor;
 use tidelog_format::batch::{BatchView, Compression, DecodeLimit};
 use tidelog_types::{ErrorCode, Offset};
 use tokio::sync::Semaphore;
 
 use crate::answer::PartitionAnswer;
-use crate::data::{Form, failed, partition_data};
+use crate::data::{Form, failed, partition_data, shell};
+use crate::errors::fetch_error;
 use crate::front::{Front, GrpcParts};
 
 /// Work on fewer bytes than this is done at once, where it is: moving it costs more.
@@ -87,9 +89,8 @@ impl Decode {
 
     /// What batches take when they are taken apart, as far as one can know: the records, and the bytes of
     /// those that are compressed.
-    fn estimate(found: &FetchedPartition) -> u64 {
-        let batches = BatchView::all(found.batches.to_bytes());
-        batches
+    fn estimate(batches: Bytes) -> u64 {
+        BatchView::all(batches)
             .filter_map(Result::ok)
             .map(|batch| {
                 let header = batch.header();
@@ -112,26 +113,8 @@ pub(crate) struct Wanted {
     pub(crate) form: Form,
 }
 
-/// A partition of which nothing is told this time but where it ends.
-fn nothing_yet(
-    topic: String,
-    partition: u32,
-    from: Offset,
-    found: &FetchedPartition,
-) -> v1::PartitionData {
-    v1::PartitionData {
-        topic,
-        partition,
-        data: None,
-        next_offset: from.get(),
-        high_watermark: found.bounds.high_watermark.get(),
-        log_start_offset: found.bounds.log_start.get(),
-        error: None,
-    }
-}
-
 impl Front {
-    /// What was read of one partition, as a client gets it, and the memory of records that were taken
+    /// What was read of one partition, as a client gets it, with the memory of records that were taken
     /// apart for it. Who holds such memory already does not wait for more: the partition is empty then, and
     /// is read by the next request.
     pub(crate) async fn take_apart(
@@ -139,33 +122,29 @@ impl Front {
         wanted: Wanted,
         found: Result<FetchedPartition, FetchError>,
         holds: bool,
-    ) -> (PartitionAnswer, Option<MemoryHold>) {
+    ) -> PartitionAnswer {
         let Wanted {
             topic,
             partition,
             from,
             form,
         } = wanted;
-        let found = match (form, found) {
-            (Form::Records, Ok(found)) if !found.batches.is_empty() => FetchedPartition {
-                batches: Batches::from(found.batches.to_bytes()),
-                ..found
-            },
-            (_, found) => {
-                let batches = found
-                    .as_ref()
-                    .map_or_else(|_| Batches::default(), |found| found.batches.clone());
-                let data = partition_data(topic, partition, from, form, found, 0).data;
-                let answer = PartitionAnswer {
-                    data,
-                    batches,
-                    hold: None,
-                };
-                return (answer, None);
-            }
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return failed(topic, partition, from, &fetch_error(&error)).into(),
         };
+        let mut data = shell(topic, partition, found.next_offset, found.bounds);
+        if form == Form::Batches || found.batches.is_empty() {
+            return PartitionAnswer {
+                batches: found.batches,
+                ..data.into()
+            };
+        }
+        let batches = found.batches.to_bytes();
+        // Where these are a copy, the pages are not kept for it.
+        drop(found);
         let decode = &self.decode;
-        let mut budget = Decode::estimate(&found).clamp(BUDGET_MIN, decode.limit);
+        let mut budget = Decode::estimate(batches.clone()).clamp(BUDGET_MIN, decode.limit);
         loop {
             // What was held the first time was given back: nobody waits while holding.
             let hold = if holds {
@@ -173,15 +152,21 @@ impl Front {
             } else {
                 Some(decode.share.hold(budget).await)
             };
-            if hold.is_none() {
-                return (nothing_yet(topic, partition, from, &found).into(), None);
-            }
-            let (name, found) = (topic.clone(), found.clone());
-            let work = move || partition_data(name, partition, from, form, Ok(found), budget);
+            let Some(hold) = hold else {
+                data.next_offset = from.get();
+                return data.into();
+            };
+            let (shell, batches) = (data.clone(), batches.clone());
+            let work = move || partition_data(shell, batches, from, budget);
             match decode.work(budget, work).await {
                 Ok(made) if made.over_budget && budget < decode.limit => budget = decode.limit,
-                Ok(made) => return (made.data.into(), hold),
-                Err(error) => return (failed(topic, partition, from, &error).into(), None),
+                Ok(made) => {
+                    return PartitionAnswer {
+                        hold: Some(hold),
+                        ..made.data.into()
+                    };
+                }
+                Err(error) => return failed(data.topic, partition, from, &error).into(),
             }
         }
     }

@@ -15,7 +15,6 @@ use crate::decode::Wanted;
 use crate::errors::{fetch_error, log_error, no_partition};
 use crate::front::Front;
 use crate::settings::{FETCH_BYTES_DEFAULT, FETCH_WAIT_MAX, REQUEST_PARTITIONS_MAX};
-use crate::transport::Received;
 
 /// What a request without a size takes from the quota.
 pub(crate) const ONE_REQUEST: Charge = Charge {
@@ -113,7 +112,6 @@ impl Front {
     pub(crate) async fn fetch(
         &self,
         caller: &Caller,
-        received: &Received,
         request: v1::FetchRequest,
     ) -> Result<DataAnswer, ApiError> {
         let names = request.partitions.iter();
@@ -140,9 +138,6 @@ impl Front {
         };
         let fetched = self.read_or_go(asked).await;
         let (results, hold) = fetched.into_parts();
-        if let Some(hold) = hold {
-            received.keep(hold);
-        }
         let mut holds = false;
         let mut results = results.into_iter();
         let mut partitions = Vec::with_capacity(found.len());
@@ -163,11 +158,8 @@ impl Front {
                             from,
                             form,
                         };
-                        let (data, hold) = self.take_apart(wanted, result, holds).await;
-                        if let Some(hold) = hold {
-                            holds = true;
-                            received.keep(hold);
-                        }
+                        let data = self.take_apart(wanted, result, holds).await;
+                        holds |= data.hold.is_some();
                         data
                     }
                     None => continue,
@@ -178,6 +170,7 @@ impl Front {
         Ok(DataAnswer {
             partitions,
             token: self.token(tokens),
+            hold,
         })
     }
 

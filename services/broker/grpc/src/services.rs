@@ -70,8 +70,8 @@ service! {
             request: Request<v1::FetchRequest>,
         ) -> Result<Response<v1::FetchResponse>, Status> {
             let call = Call::begin(self, Rpc::Fetch, &request);
-            let (caller, received) = (call.caller.clone(), call.received.clone());
-            let fetched = Self::fetch(self, &caller, &received, request.into_inner());
+            let caller = call.caller.clone();
+            let fetched = Self::fetch(self, &caller, request.into_inner());
             let answer = call.run(fetched).await?.into_inner();
             Ok(carrying(v1::FetchResponse::default(), futures::stream::iter([Ok(answer)])))
         }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tonic::Status;
 
 use crate::answer::{DataAnswer, PartitionAnswer};
-use crate::data::Form;
+use crate::data::{Form, shell};
 use crate::decode::Wanted;
 use crate::errors::log_error;
 use crate::fetch::ONE_REQUEST;
@@ -205,12 +205,11 @@ impl Tail {
     ) -> Result<End, ApiError> {
         let Reader { answers, wanted } = reader;
         let mut is_wanted = false;
-        let mut partitions = self.beginning();
+        let mut answer = self.beginning();
         let stop = self.front.stop.clone();
         loop {
-            if !partitions.is_empty() {
-                let token = self.front.token(tokens.clone());
-                let answer = DataAnswer { partitions, token };
+            if !answer.partitions.is_empty() {
+                answer.token = self.front.token(tokens.clone());
                 tokio::select! {
                     biased;
                     sent = answers.send(Ok(answer)) => if sent.is_err() { return Ok(End::Gone) },
@@ -224,14 +223,14 @@ impl Tail {
             if self.cursors.is_empty() {
                 return Ok(End::Done);
             }
-            partitions = tokio::select! {
+            answer = tokio::select! {
                 biased;
                 () = answers.closed() => return Ok(End::Gone),
                 () = stop.cancelled() => return Err(going_away()),
                 () = call.deadline_passed() => return Err(call.too_late()),
                 () = wanted.notified(), if !is_wanted => {
                     is_wanted = true;
-                    Vec::new()
+                    DataAnswer::default()
                 }
                 read = self.read_once(), if is_wanted => read?,
             };
@@ -239,21 +238,20 @@ impl Tail {
     }
 
     /// Where reading begins, for every partition.
-    fn beginning(&self) -> Vec<PartitionAnswer> {
+    fn beginning(&self) -> DataAnswer {
         let cursors = self.cursors.iter();
         let data = cursors.map(|(partition, cursor)| v1::PartitionData {
-            partition: *partition,
             error: cursor.beyond_end(),
-            next_offset: cursor.next.get(),
-            high_watermark: cursor.bounds.high_watermark.get(),
-            log_start_offset: cursor.bounds.log_start.get(),
-            ..v1::PartitionData::default()
+            ..shell(String::new(), *partition, cursor.next, cursor.bounds)
         });
-        data.map(PartitionAnswer::from).collect()
+        DataAnswer {
+            partitions: data.map(PartitionAnswer::from).collect(),
+            ..DataAnswer::default()
+        }
     }
 
     /// Reads once. Empty if there was no news for a while.
-    async fn read_once(&mut self) -> Result<Vec<PartitionAnswer>, ApiError> {
+    async fn read_once(&mut self) -> Result<DataAnswer, ApiError> {
         let wanted: Vec<(u32, Cursor)> = self
             .cursors
             .iter()
@@ -277,9 +275,9 @@ impl Tail {
         self.front
             .charge_read(&self.caller, self.topic.name.as_str(), fetched.bytes())
             .await?;
-        let mut data = Vec::new();
+        let mut partitions: Vec<PartitionAnswer> = Vec::new();
         let mut may_pass = false;
-        let (found, _hold) = fetched.into_parts();
+        let (found, hold) = fetched.into_parts();
         for ((index, cursor), result) in wanted.into_iter().zip(found) {
             let result = result.map_err(|(_, error)| error);
             if result.as_ref().is_ok_and(|found| found.batches.is_empty()) {
@@ -292,18 +290,22 @@ impl Tail {
                 may_pass = true;
                 continue;
             }
-            let holds = data
-                .iter()
-                .any(|answer: &PartitionAnswer| answer.hold.is_some());
-            data.extend(self.deliver(index, cursor, result, holds).await);
+            let holds = partitions.iter().any(|answer| answer.hold.is_some());
+            partitions.extend(self.deliver(index, cursor, result, holds).await);
         }
-        if data.is_empty() && may_pass {
+        if !partitions.is_empty() {
+            return Ok(DataAnswer {
+                partitions,
+                hold,
+                ..DataAnswer::default()
+            });
+        }
+        drop(hold);
+        if may_pass {
             self.front.parts.env.clock.sleep(RETRY_AFTER).await;
         }
-        if data.is_empty() {
-            self.look_around().await?;
-        }
-        Ok(data)
+        self.look_around().await?;
+        Ok(DataAnswer::default())
     }
 
     /// Turns what was found into an answer and moves on. A partition whose error will not pass is told
@@ -321,8 +323,7 @@ impl Tail {
             from: cursor.next,
             form: self.form,
         };
-        let (mut answer, hold) = self.front.take_apart(wanted, result, holds).await;
-        answer.hold = hold.map(Arc::new);
+        let mut answer = self.front.take_apart(wanted, result, holds).await;
         let data = &mut answer.data;
         if data.data.is_none() && data.error.is_none() && answer.batches.is_empty() {
             return None;

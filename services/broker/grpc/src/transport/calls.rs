@@ -76,8 +76,8 @@ impl Service<Request<Incoming>> for PeerCalls {
         let call = Arc::new(call);
         let (mut head, body) = request.into_parts();
         let (body, received) = calls.intake.meter(body, &call);
-        head.extensions.insert(received.clone());
         let budget = Arc::new(received.clone());
+        head.extensions.insert(received);
         let answer = calls.routes.call(Request::from_parts(head, body));
         let outflow = calls.outflow.clone();
         async move {
@@ -85,7 +85,7 @@ impl Service<Request<Incoming>> for PeerCalls {
             let outgoing = answer.extensions_mut().remove::<Outgoing>();
             Ok(answer.map(|body| {
                 let source = Source::new(body, outgoing);
-                Answer::Metered(Box::new(outflow.meter(source, call, received)))
+                Answer::Metered(Box::new(outflow.meter(source, call)))
             }))
         }
         .boxed()

@@ -121,18 +121,18 @@ mod tests {
 
     #[tokio::test]
     async fn messages_come_one_by_one_and_the_status_behind_them() {
-        let message = DataAnswer {
+        let message = || DataAnswer {
             token: Bytes::from_static(b"token"),
             ..DataAnswer::default()
         };
-        let items = [Ok(message.clone()), Err(Status::aborted("over"))];
+        let items = [Ok(message()), Err(Status::aborted("over"))];
         let outgoing = Outgoing::new(futures::stream::iter(items));
         let mut source = Source::new(Body::empty(), Some(outgoing.clone()));
         let data = poll_fn(|context| source.poll_next(context)).await;
         let Some(Ok(Next::Data(pieces))) = data else {
             panic!("no data");
         };
-        assert_eq!(pieces, message.encode().unwrap());
+        assert_eq!(pieces, message().encode().unwrap());
         let trailers = poll_fn(|context| source.poll_next(context)).await;
         let Some(Ok(Next::Trailers(trailers))) = trailers else {
             panic!("no trailers");

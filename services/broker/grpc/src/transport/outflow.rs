@@ -23,7 +23,6 @@ use tonic::Status;
 
 use super::connections::{Connections, OpenCall, Peer, millis, since};
 use super::encode::{Next, Source};
-use super::intake::Received;
 use crate::front::GrpcParts;
 use crate::metrics::{Closed, GrpcMetrics};
 
@@ -92,17 +91,11 @@ impl Outflow {
     }
 
     /// The body, put together only as the share allows.
-    pub(super) fn meter(
-        &self,
-        source: Source,
-        call: Arc<OpenCall>,
-        received: Received,
-    ) -> MeteredAnswer {
+    pub(super) fn meter(&self, source: Source, call: Arc<OpenCall>) -> MeteredAnswer {
         MeteredAnswer {
             outflow: self.clone(),
             source,
             call,
-            received,
             rest: VecDeque::new(),
             place: None,
             waiting: None,
@@ -233,7 +226,6 @@ pub(crate) struct MeteredAnswer {
     source: Source,
     /// The call is open until its answer is out.
     call: Arc<OpenCall>,
-    received: Received,
     /// What was put together and not yet handed to the transport.
     rest: VecDeque<Bytes>,
     /// Once the call has held memory.
@@ -258,7 +250,6 @@ impl MeteredAnswer {
     }
 
     fn count(&mut self, pieces: VecDeque<Bytes>) -> VecDeque<Bytes> {
-        self.received.answered();
         let (outflow, peer) = (&self.outflow, &self.call.peer);
         let place = &mut self.place;
         let counted = pieces.into_iter().map(|piece| {

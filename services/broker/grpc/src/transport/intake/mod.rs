@@ -76,13 +76,10 @@ impl Drop for Waiting {
     }
 }
 
-/// Memory of the messages of a call that have come in or are coming in, oldest first, and of what was made
-/// of them. Clones share it.
+/// Memory of the messages of a call that have come in or are coming in, oldest first. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     groups: Arc<Mutex<VecDeque<Group>>>,
-    /// Kept until the answer is put together.
-    kept: Arc<Mutex<Vec<MemoryHold>>>,
     decode: MemoryShare,
 }
 
@@ -98,7 +95,6 @@ impl Received {
     pub(crate) fn of_none(decode: &Decode) -> Self {
         Self {
             groups: Arc::default(),
-            kept: Arc::default(),
             decode: decode.share().clone(),
         }
     }
@@ -106,16 +102,6 @@ impl Received {
     fn push(&self, messages: usize, hold: MemoryHold) {
         let holds = vec![hold];
         self.groups.lock().push_back(Group { messages, holds });
-    }
-
-    /// Keeps memory until the call's answer is put together.
-    pub(crate) fn keep(&self, hold: MemoryHold) {
-        self.kept.lock().push(hold);
-    }
-
-    /// The answer is put together and counted by itself.
-    pub(super) fn answered(&self) {
-        self.kept.lock().clear();
     }
 
     /// The oldest message has its memory elsewhere now, or needs none.
