@@ -28,6 +28,24 @@ const ITEM_BYTES: u64 = 64;
 /// As little as this needs no budget.
 const GROWTH_FREE_BYTES: u64 = 16 * 1024;
 
+/// The package of messages between members of a cluster.
+const INTERNAL_PACKAGE: &str = "tidelog.internal.v1";
+/// The most items that one message between members has, at all levels that repeat.
+const INTERNAL_ITEMS_MAX: usize = 400_000;
+/// Messages between members whose items have items themselves, and the fields that lead to those.
+const INTERNAL_NESTED: &[(&str, &[u32])] = &[
+    // Conditions, orders and dropped batches of each commit.
+    ("CommitRequest", &[2]),
+    // Extents of each partition.
+    ("LocateResponse", &[1, 1]),
+    ("SubscribeResponse", &[2, 3]),
+    // Partitions and settings of each topic.
+    ("ListTopicsResponse", &[1]),
+    // Members and shards of a view.
+    ("JoinResponse", &[1]),
+    ("WatchResponse", &[1]),
+];
+
 /// Memory for what messages grow by when they are decoded.
 pub trait DecodeBudget: fmt::Debug + Send + Sync {
     /// Takes so many bytes for the message that is decoded next, or says why there are none now.
@@ -83,7 +101,11 @@ impl<U: Message + Default + Name> Decoder for BoundedDecoder<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // The transport hands out each message in one piece.
-        let growth = check(U::NAME, bytes::Buf::chunk(buf))?;
+        let message = bytes::Buf::chunk(buf);
+        let growth = match U::PACKAGE {
+            INTERNAL_PACKAGE => check_internal(U::NAME, message)?,
+            _ => check(U::NAME, message)?,
+        };
         if growth > GROWTH_FREE_BYTES {
             // Without a budget, as in clients, the bounds above are all there is.
             let taken = BUDGET.try_with(|budget| budget.take(growth));
@@ -124,6 +146,33 @@ fn check(name: &str, message: &[u8]) -> Result<u64, Status> {
     Ok(items as u64 * entry_or_item
         + counts.records as u64 * size_of::<v1::Record>() as u64
         + counts.parts as u64 * size_of::<v1::Header>() as u64)
+}
+
+/// The same for a message between members.
+fn check_internal(name: &str, message: &[u8]) -> Result<u64, Status> {
+    let nested = INTERNAL_NESTED.iter().find(|(known, _)| *known == name);
+    let path = nested.map_or(&[][..], |(_, path)| path);
+    let items = count_along(message, path, INTERNAL_ITEMS_MAX)
+        .ok_or_else(|| too_many(INTERNAL_ITEMS_MAX, "items"))?;
+    Ok(items as u64 * ITEM_BYTES)
+}
+
+/// Counts the fields of a message and of those below it that a path of field numbers leads to; `None` if
+/// there are more than `limit`.
+fn count_along(message: &[u8], path: &[u32], limit: usize) -> Option<usize> {
+    let mut items = 0;
+    for (tag, below) in Fields(message) {
+        items += 1;
+        if let (Some((next, rest)), Some(below)) = (path.split_first(), below)
+            && *next == tag
+        {
+            items += count_along(below, rest, limit.checked_sub(items)?)?;
+        }
+        if items > limit {
+            return None;
+        }
+    }
+    Some(items)
 }
 
 fn too_many(limit: usize, what: &str) -> Status {
@@ -251,6 +300,32 @@ mod tests {
         assert!(check(v1::FetchRequest::NAME, &request.encode_to_vec()).is_ok());
         request.partitions.push(v1::FetchPartition::default());
         assert!(check(v1::FetchRequest::NAME, &request.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn items_of_items_are_counted_between_members() {
+        use crate::internal::v1::{BatchOrder, CommitRequest, ShardCommit};
+        let request = |orders: usize| {
+            let commit = || ShardCommit {
+                orders: vec![BatchOrder::default(); orders],
+                manifest: vec![0x0a; 1000].into(),
+                ..ShardCommit::default()
+            };
+            let commits = vec![commit(), commit()];
+            CommitRequest {
+                request_id: 1,
+                commits,
+            }
+        };
+        let checked = |orders| {
+            check_internal(CommitRequest::NAME, &request(orders).encode_to_vec())
+                .map_err(|status| status.code())
+        };
+        // One for the id, two for the commits, two for their manifests.
+        assert_eq!(checked(10), Ok((5 + 20) * ITEM_BYTES));
+        let half = INTERNAL_ITEMS_MAX / 2;
+        assert_eq!(checked(half), Err(Code::OutOfRange));
+        assert!(checked(half - 10).is_ok());
     }
 
     #[test]

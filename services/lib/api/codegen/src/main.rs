@@ -12,11 +12,23 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-/// The files that hold services or messages, below `proto/`.
-const PROTO_FOLDER: &str = "tidelog/v1";
+/// A package: the folder below `proto/` that holds its files, and the file of its descriptors.
+struct Package {
+    folder: &'static str,
+    descriptors: &'static str,
+}
 
-/// The file descriptor set, for reflection.
-const DESCRIPTOR_FILE: &str = "tidelog.bin";
+/// What clients see: its descriptors are for reflection, and the page for people shows it.
+const PUBLIC: Package = Package {
+    folder: "tidelog/v1",
+    descriptors: "tidelog.bin",
+};
+
+/// What members of a cluster say to each other; in neither of the two.
+const INTERNAL: Package = Package {
+    folder: "tidelog/internal/v1",
+    descriptors: "tidelog.internal.bin",
+};
 
 /// The page for people.
 const PAGE_FILE: &str = "grpc.md";
@@ -34,10 +46,12 @@ fn main() -> Result<()> {
         .context("the repository is not there")?;
 
     let staging = tempfile::tempdir()?;
-    generate(&root.join("proto"), staging.path())?;
+    for package in [PUBLIC, INTERNAL] {
+        generate(&root.join("proto"), &package, staging.path())?;
+    }
     let code = read_folder(staging.path())?;
     let descriptors = code
-        .get(OsStr::new(DESCRIPTOR_FILE))
+        .get(OsStr::new(PUBLIC.descriptors))
         .context("no descriptors were made")?;
     let page = BTreeMap::from([(
         PAGE_FILE.into(),
@@ -59,9 +73,9 @@ fn main() -> Result<()> {
     write(&docs, &page)
 }
 
-/// Runs `protoc` and the generators into `out`.
-fn generate(proto: &Path, out: &Path) -> Result<()> {
-    let mut files: Vec<PathBuf> = fs::read_dir(proto.join(PROTO_FOLDER))?
+/// Runs `protoc` and the generators of one package into `out`.
+fn generate(proto: &Path, package: &Package, out: &Path) -> Result<()> {
+    let mut files: Vec<PathBuf> = fs::read_dir(proto.join(package.folder))?
         .map(|entry| entry.map(|e| e.path()))
         .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|ext| ext == "proto"));
@@ -73,7 +87,7 @@ fn generate(proto: &Path, out: &Path) -> Result<()> {
         .btree_map(".")
         .codec_path("crate::codec::BoundedCodec")
         .out_dir(out)
-        .file_descriptor_set_path(out.join(DESCRIPTOR_FILE))
+        .file_descriptor_set_path(out.join(package.descriptors))
         .emit_rerun_if_changed(false)
         .compile_with_config(config, &files, &[proto.to_path_buf()])
         .context("`protoc` failed; is it installed?")
