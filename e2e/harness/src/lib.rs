@@ -3,6 +3,7 @@
 //! - [`Tools`]: where programs and downloads are; what is missing is said, never passed over.
 //! - [`Process`]: a child that does not outlive its owner and whose log is shown when a test fails.
 //! - [`Minio`], [`Seaweed`], [`Server`], [`Cli`]: the programs under test and beside it.
+//! - [`Cluster`]: metadata processes and brokers on one bucket.
 //! - [`Proxy`]: S3 that answers 503, refuses writes, hangs, or is counted.
 //! - [`Bucket`]: the bucket behind the server's back, to look into it and to damage it.
 //! - [`history`]: what clients did and saw, and the checker that is the judge.
@@ -12,6 +13,7 @@
 
 mod bucket;
 mod cli;
+mod cluster;
 mod disk;
 pub mod history;
 pub mod load;
@@ -26,6 +28,7 @@ mod wait;
 
 pub use bucket::{Bucket, Place};
 pub use cli::{Cli, Finished};
+pub use cluster::{Cluster, ClusterOptions, MetadataProcess};
 pub use disk::{ReadOnlyFolder, SmallDisk};
 pub use minio::Minio;
 pub use net::{free_port, http_get, metric};

@@ -160,6 +160,18 @@ impl Client {
         .await
     }
 
+    /// What this client has seen and done, as opaque bytes. Another client that takes it with
+    /// [`Client::take_read_token`] reads at least that, through whichever broker.
+    pub fn read_token(&self) -> bytes::Bytes {
+        self.inner.token.get()
+    }
+
+    /// Reads from now on at least what the client had seen or done that gave out `token`, in place of what
+    /// this one had seen.
+    pub fn take_read_token(&self, token: bytes::Bytes) {
+        self.inner.token.set(token);
+    }
+
     /// Creates, describes and changes topics.
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
