@@ -16,6 +16,8 @@ pub enum KeyKind {
     Cluster = 0x01,
     /// A counter of the whole cluster.
     Counter = 0x02,
+    /// A member of the cluster.
+    Member = 0x03,
     /// A topic, by number.
     Topic = 0x10,
     /// The number of a live topic, by name.
@@ -48,9 +50,10 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Cluster,
         Self::Counter,
+        Self::Member,
         Self::Topic,
         Self::TopicName,
         Self::TopicId,
@@ -92,7 +95,7 @@ pub struct Keyspace {
 }
 
 /// A key under construction.
-struct Key(Vec<u8>);
+pub(super) struct Key(Vec<u8>);
 
 impl Key {
     fn u8(mut self, value: u8) -> Self {
@@ -110,7 +113,7 @@ impl Key {
         self
     }
 
-    fn fixed(mut self, bytes: &[u8]) -> Self {
+    pub(super) fn fixed(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
@@ -125,7 +128,7 @@ impl Key {
             .u64(segment.sequence.get())
     }
 
-    fn finish(self) -> Bytes {
+    pub(super) fn finish(self) -> Bytes {
         Bytes::from(self.0)
     }
 }
@@ -136,7 +139,7 @@ impl Keyspace {
         Self { tenant }
     }
 
-    fn key(self, kind: KeyKind) -> Key {
+    pub(super) fn key(self, kind: KeyKind) -> Key {
         Key(Vec::with_capacity(40))
             .u32(self.tenant.get())
             .u8(kind as u8)
@@ -232,6 +235,12 @@ impl Keyspace {
     /// Who owns a shard.
     pub fn lease(self, shard: ShardId) -> Bytes {
         self.key(KeyKind::Lease).u32(shard.get()).finish()
+    }
+
+    /// The shard in a key of [`Keyspace::lease`].
+    pub fn lease_shard(key: &[u8]) -> Option<ShardId> {
+        let shard = key.get(6..)?.try_into().ok()?;
+        Some(ShardId::new(u32::from_be_bytes(shard)))
     }
 
     /// A shard's checkpoint.

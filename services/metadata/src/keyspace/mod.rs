@@ -2,6 +2,7 @@
 
 mod codec;
 mod key;
+mod member_row;
 mod page_row;
 mod partition_row;
 mod producer_row;
@@ -12,6 +13,8 @@ mod topic_rows;
 
 pub use codec::RowError;
 pub use key::{Counter, KeyKind, Keyspace};
+pub(crate) use member_row::MEMBER_TEXT_BYTES_MAX;
+pub use member_row::MemberRow;
 pub use page_row::PageRow;
 pub(crate) use page_row::{PAGE_BYTES_MAX, PAGE_EXTENTS_MAX};
 pub use partition_row::PartitionRow;

@@ -1,7 +1,7 @@
 //! Rows of a shard: who owns it, and how far its other rows have been written.
 
 use bytes::Bytes;
-use tidelog_types::{GroupNumber, Timestamp};
+use tidelog_types::{GroupNumber, MemberId, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
 
@@ -13,7 +13,7 @@ const PAGED_VERSION: u8 = 2;
 /// Who owns a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseRow {
-    /// The owner process, by a random id.
+    /// The owner process, by its id as a member; [`LeaseRow::RELEASED`] for none.
     pub owner: [u8; 16],
     /// Raised by each takeover.
     pub epoch: u64,
@@ -22,6 +22,14 @@ pub struct LeaseRow {
 }
 
 impl LeaseRow {
+    /// Stands for an owner that has given the shard back, with nothing under way.
+    pub const RELEASED: [u8; 16] = [0; 16];
+
+    /// The owner, if there is one.
+    pub fn owner(&self) -> Option<MemberId> {
+        (self.owner != Self::RELEASED).then(|| MemberId::from_bytes(self.owner))
+    }
+
     /// The row's value.
     pub fn encode(&self) -> Bytes {
         RowWriter::new(VERSION)
@@ -96,6 +104,12 @@ mod tests {
             settled: 2,
         };
         assert_round_trip(&lease, &lease.encode(), LeaseRow::decode);
+        assert_eq!(lease.owner(), Some(MemberId::from_bytes([3; 16])));
+        let released = LeaseRow {
+            owner: LeaseRow::RELEASED,
+            ..lease
+        };
+        assert_eq!(released.owner(), None);
         let checkpoint = CheckpointRow {
             group: GroupNumber::new(9),
             commit_time: Timestamp::from_millis(-1),

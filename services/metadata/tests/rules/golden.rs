@@ -5,10 +5,15 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use tidelog_metadata::keyspace::KeyKind;
-use tidelog_metadata_api::{BatchCondition, Catalogue as _, Log as _, NewTopic, TopicSelector};
+use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow};
+use tidelog_metadata_api::{
+    BatchCondition, Catalogue as _, Log as _, Member, MemberState, NewTopic, TopicSelector,
+};
+use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
-use tidelog_types::{Offset, SegmentSequence, TopicName};
+use tidelog_types::{
+    Incarnation, MemberId, Offset, Role, RoleSet, SegmentSequence, Timestamp, TopicName,
+};
 
 use crate::manifests::{
     WRITER, accepted, at_epoch, duplicate, expect_next, expect_token, one, only, plain, segment,
@@ -148,7 +153,34 @@ async fn history() -> World {
             .await;
     }
     process.latest(partition(0)).await.expect("the owner");
+    put_member(&world).await;
     world
+}
+
+/// A member of another process, which has the shard no more.
+async fn put_member(world: &World) {
+    let member = Member {
+        id: MemberId::from_bytes([0xab; 16]),
+        name: "host-a".to_owned(),
+        roles: RoleSet::default().with(Role::Metadata).with(Role::Broker),
+        zone: "z1".to_owned(),
+        version: "0.1.0".to_owned(),
+        internal_address: "host-a:7071".to_owned(),
+        grpc_address: "host-a:7070".to_owned(),
+        incarnation: Some(Incarnation::new(2)),
+        state: MemberState::Draining,
+        joined_at: Timestamp::from_millis(1_000_000),
+    };
+    let row = MemberRow {
+        via: member.id,
+        session: 9,
+        beat: 300,
+        member,
+    };
+    let mut transaction = world.store.begin().await.expect("the store answers");
+    let key = Keyspace::default().member(row.member.id);
+    transaction.put(key, row.encode());
+    transaction.commit().await.expect("no conflict");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,162 @@
+//! Members of the cluster, as the metadata processes keep them for each other.
+
+use bytes::Bytes;
+use tidelog_metadata_api::{Member, MemberState};
+use tidelog_types::{Incarnation, MemberId, RoleSet, Timestamp};
+
+use super::codec::{RowError, RowReader, RowWriter};
+use super::key::{KeyKind, Keyspace};
+
+/// The newest version of these rows. On disk for ever.
+const VERSION: u8 = 1;
+/// The longest text of a member in bytes.
+pub(crate) const MEMBER_TEXT_BYTES_MAX: usize = 255;
+
+impl Keyspace {
+    /// A member.
+    pub fn member(self, id: MemberId) -> Bytes {
+        self.key(KeyKind::Member).fixed(&id.to_bytes()).finish()
+    }
+
+    /// The id in a key of [`Keyspace::member`].
+    pub fn member_id(key: &[u8]) -> Option<MemberId> {
+        let id: [u8; 16] = key.get(6..22)?.try_into().ok()?;
+        (key.len() == 22).then(|| MemberId::from_bytes(id))
+    }
+}
+
+/// A member and who keeps it. Its id is that of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// The member.
+    pub member: Member,
+    /// The metadata process that keeps the row; a metadata process its own.
+    pub via: MemberId,
+    /// Another number with each time that the member joins, so that an earlier end is not taken for this
+    /// one's.
+    pub session: u64,
+    /// Goes up while the process lives, where it keeps its own row; else 0.
+    pub beat: u64,
+}
+
+impl MemberRow {
+    /// Whether the member shows by its beat that it lives. The others live as long as they are kept.
+    pub fn has_beat(&self) -> bool {
+        self.via == self.member.id
+    }
+
+    /// The row's value.
+    pub fn encode(&self) -> Bytes {
+        let member = &self.member;
+        let state = match member.state {
+            MemberState::Active => 0,
+            MemberState::Draining => 1,
+        };
+        RowWriter::new(VERSION)
+            .fixed(&self.via.to_bytes())
+            .u64(self.session)
+            .u64(self.beat)
+            .u32(member.roles.bits())
+            .u8(state)
+            .i64(member.joined_at.as_millis())
+            .u64(member.incarnation.map_or(0, Incarnation::get))
+            .bytes(member.name.as_bytes())
+            .bytes(member.zone.as_bytes())
+            .bytes(member.version.as_bytes())
+            .bytes(member.internal_address.as_bytes())
+            .bytes(member.grpc_address.as_bytes())
+            .finish()
+    }
+
+    /// Reads a value back.
+    pub fn decode(id: MemberId, value: Bytes) -> Result<Self, RowError> {
+        let (mut row, _) = RowReader::new("member", value, VERSION)?;
+        let via = MemberId::from_bytes(row.array()?);
+        let (session, beat) = (row.u64()?, row.u64()?);
+        let roles = RoleSet::from_bits(row.u32()?);
+        let state = match row.u8()? {
+            0 => MemberState::Active,
+            1 => MemberState::Draining,
+            _ => return Err(row.error("its state is unknown")),
+        };
+        let joined_at = Timestamp::from_millis(row.i64()?);
+        let incarnation = Some(row.u64()?).filter(|number| *number != 0);
+        let member = Member {
+            id,
+            roles,
+            state,
+            joined_at,
+            incarnation: incarnation.map(Incarnation::new),
+            name: row.text()?,
+            zone: row.text()?,
+            version: row.text()?,
+            internal_address: row.text()?,
+            grpc_address: row.text()?,
+        };
+        row.finish()?;
+        Ok(Self {
+            member,
+            via,
+            session,
+            beat,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::Role;
+
+    use super::super::codec::assert_round_trip;
+    use super::*;
+
+    fn row(incarnation: Option<Incarnation>, state: MemberState) -> MemberRow {
+        let id = MemberId::from_bytes([4; 16]);
+        MemberRow {
+            member: Member {
+                id,
+                name: "host-a".to_owned(),
+                roles: RoleSet::default().with(Role::Metadata).with(Role::Broker),
+                zone: "z1".to_owned(),
+                version: "0.1.0".to_owned(),
+                internal_address: "host-a:7071".to_owned(),
+                grpc_address: String::new(),
+                incarnation,
+                state,
+                joined_at: Timestamp::from_millis(-5),
+            },
+            via: id,
+            session: 7,
+            beat: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn members_round_trip_and_cut_or_longer_ones_are_errors() {
+        for state in [MemberState::Active, MemberState::Draining] {
+            for incarnation in [None, Some(Incarnation::new(3))] {
+                let row = row(incarnation, state);
+                let id = row.member.id;
+                assert_round_trip(&row, &row.encode(), |value| MemberRow::decode(id, value));
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_not_known_is_an_error() {
+        let row = row(None, MemberState::Active);
+        let mut value = row.encode().to_vec();
+        value[1 + 16 + 8 + 8 + 4] = 2;
+        assert!(MemberRow::decode(row.member.id, value.into()).is_err());
+    }
+
+    #[test]
+    fn the_id_is_in_the_key_and_in_no_other_key() {
+        let (keys, id) = (Keyspace::default(), MemberId::from_bytes([8; 16]));
+        let key = keys.member(id);
+        assert_eq!(Keyspace::member_id(&key), Some(id));
+        assert!(keys.all(KeyKind::Member).contains(&key));
+        assert_eq!(Keyspace::member_id(&key[..21]), None);
+        assert_eq!(Keyspace::member_id(&[key.as_ref(), &[0]].concat()), None);
+    }
+}
