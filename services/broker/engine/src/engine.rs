@@ -16,6 +16,7 @@ use tidelog_types::{ClusterId, Incarnation, Offset, TopicPartition};
 
 use crate::append::{Append, AppendAnswer, AppendError, Appender, AppenderParts};
 use crate::crash::CrashPlan;
+use crate::decoding::Decoding;
 use crate::fetch::{FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Reads, Watermarks};
 use crate::memory::{MemoryExhausted, MemoryHold};
 use crate::metrics::{AppendMetrics, FetchMetrics};
@@ -126,6 +127,11 @@ impl Engine {
         self.catalogue.as_ref()
     }
 
+    /// Memory and threads for records, which front ends share with the engine.
+    pub const fn decoding(&self) -> &Decoding {
+        self.fetcher.decoding()
+    }
+
     /// Waits until there is memory for so many bytes of batches. A front end reads nothing more from its
     /// caller meanwhile. Cancel-safe.
     pub async fn reserve(&self, bytes: u64) -> MemoryHold {
@@ -157,7 +163,8 @@ impl Engine {
         self.fetcher.fetch(request).await
     }
 
-    /// Resolves an offset; `None` if no record is that late.
+    /// Resolves an offset; `None` if no record is that late. A search by time takes memory of
+    /// [`decoding`](Self::decoding), so whoever holds some of it waits for none here.
     pub async fn offset(
         &self,
         partition: TopicPartition,

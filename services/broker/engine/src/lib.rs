@@ -5,6 +5,7 @@
 
 mod append;
 mod crash;
+mod decoding;
 mod engine;
 mod fetch;
 mod memory;
@@ -13,6 +14,7 @@ mod settings;
 
 pub use append::{Append, AppendAnswer, AppendError, Appended};
 pub use crash::{CrashPlan, CrashPoint, UnknownCrashPoint};
+pub use decoding::Decoding;
 pub use engine::{Engine, EngineParts, StartError};
 pub use fetch::{
     Batches, FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset,

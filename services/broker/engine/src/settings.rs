@@ -72,6 +72,8 @@ pub struct FetchSettings {
     /// Bytes of pages that are on their way from the bucket, and of those that answers are parts of: half
     /// each.
     pub pages_bytes: u64,
+    /// Bytes of records that are being taken apart or put together, in the engine and its front ends.
+    pub decode_bytes: u64,
     /// Extents kept in memory.
     pub cached_extents: u64,
 }
@@ -102,6 +104,7 @@ impl Default for FetchSettings {
             reads_in_flight: 8,
             memory_bytes: 32 * 1024 * 1024,
             pages_bytes: 64 * 1024 * 1024,
+            decode_bytes: 64 * 1024 * 1024,
             cached_extents: 200_000,
         }
     }

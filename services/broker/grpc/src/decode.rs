@@ -4,70 +4,40 @@
 //! a few bytes can become many megabytes. So such work holds its memory first, and what takes long is done
 //! away from the threads that serve connections.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchError, FetchedPartition, MemoryShare};
-use tidelog_env::Supervisor;
-use tidelog_format::batch::{BatchView, Compression, DecodeLimit};
+use tidelog_broker_engine::{Decoding, FetchError, FetchedPartition, MemoryShare};
+use tidelog_format::batch::BatchView;
 use tidelog_types::{ErrorCode, Offset};
-use tokio::sync::Semaphore;
 
 use crate::answer::PartitionAnswer;
 use crate::data::{Form, failed, partition_data, shell};
 use crate::errors::fetch_error;
 use crate::front::{Front, GrpcParts};
 
-/// Work on fewer bytes than this is done at once, where it is: moving it costs more.
-const INLINE_BYTES: u64 = 64 * 1024;
 /// A record in memory besides its bytes.
 pub(crate) const RECORD_BYTES: u64 = size_of::<v1::Record>() as u64;
-/// What batches usually become when they are decompressed. One that becomes more is done again, with
-/// memory for all that it may become.
-const USUAL_RATIO: u64 = 8;
-/// The records of a batch may be this large whatever the share is, one batch at a time.
-const BATCH_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// The least that is decoded at once.
 const BUDGET_MIN: u64 = 256 * 1024;
 
-/// The share and the threads. Clones share them.
+/// The share and the threads, which are the engine's. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Decode {
-    share: MemoryShare,
-    /// The most that the records of one batch may become.
-    limit: u64,
-    workers: Arc<Semaphore>,
-    supervisor: Supervisor,
-}
+pub(crate) struct Decode(Decoding);
 
 impl Decode {
     pub(crate) fn new(parts: &GrpcParts) -> Self {
-        let bytes = parts.settings.decode_bytes;
-        let most = DecodeLimit::default().get() as u64;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            share: MemoryShare::new(bytes),
-            limit: bytes.clamp(BATCH_BYTES_MIN, most),
-            workers: Arc::new(Semaphore::new(cores)),
-            supervisor: parts.env.supervisor.clone(),
-        }
+        Self(parts.engine.decoding().clone())
     }
 
     /// A share of so many bytes.
     #[cfg(test)]
     pub(crate) fn for_tests(bytes: u64) -> Self {
-        Self {
-            share: MemoryShare::new(bytes),
-            limit: BATCH_BYTES_MIN,
-            workers: Arc::new(Semaphore::new(1)),
-            supervisor: Supervisor::new(),
-        }
+        Self(Decoding::new(bytes, tidelog_env::Supervisor::new()))
     }
 
     /// The share, for what is decoded on its way in.
     pub(crate) const fn share(&self) -> &MemoryShare {
-        &self.share
+        self.0.share()
     }
 
     /// Does work on so many bytes: here if it is little, on a thread of its own if it is much.
@@ -76,12 +46,7 @@ impl Decode {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        if bytes < INLINE_BYTES {
-            return Ok(work());
-        }
-        // The semaphore is never closed.
-        let _worker = self.workers.acquire().await;
-        let done = self.supervisor.run_blocking("records", work).await;
+        let done = self.0.work(bytes, work).await;
         done.ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "the work on records ended in a panic")
         })
@@ -95,11 +60,7 @@ impl Decode {
             .map(|batch| {
                 let header = batch.header();
                 let records = u64::try_from(header.record_count).unwrap_or_default() * RECORD_BYTES;
-                let bytes = match header.attributes.compression() {
-                    Some(Compression::None) => 0,
-                    _ => u64::from(header.size()) * USUAL_RATIO,
-                };
-                records.saturating_add(bytes)
+                records.saturating_add(Decoding::usual_bytes(header))
             })
             .fold(0, u64::saturating_add)
     }
@@ -144,13 +105,14 @@ impl Front {
         // Where these are a copy, the pages are not kept for it.
         drop(found);
         let decode = &self.decode;
-        let mut budget = Decode::estimate(batches.clone()).clamp(BUDGET_MIN, decode.limit);
+        let most = decode.0.batch_bytes_max();
+        let mut budget = Decode::estimate(batches.clone()).clamp(BUDGET_MIN, most);
         loop {
             // What was held the first time was given back: nobody waits while holding.
             let hold = if holds {
-                decode.share.try_hold(budget).ok()
+                decode.share().try_hold(budget).ok()
             } else {
-                Some(decode.share.hold(budget).await)
+                Some(decode.share().hold(budget).await)
             };
             let Some(hold) = hold else {
                 data.next_offset = from.get();
@@ -159,7 +121,7 @@ impl Front {
             let (shell, batches) = (data.clone(), batches.clone());
             let work = move || partition_data(shell, batches, from, budget);
             match decode.work(budget, work).await {
-                Ok(made) if made.over_budget && budget < decode.limit => budget = decode.limit,
+                Ok(made) if made.over_budget && budget < most => budget = most,
                 Ok(made) => {
                     return PartitionAnswer {
                         hold: Some(hold),

@@ -17,8 +17,6 @@ pub struct GrpcSettings {
     /// Bytes of answers that their readers have not taken yet, over all connections. Beyond it nothing
     /// more is put together.
     pub answer_bytes: u64,
-    /// Bytes of records that are being taken apart or put together.
-    pub decode_bytes: u64,
     /// How long a message or an answer may stand still while others wait for its memory.
     pub stall_timeout: Duration,
     /// Bytes of one stream that may await their answers before nothing more is read from it.
@@ -48,7 +46,6 @@ impl Default for GrpcSettings {
             intake_bytes: 64 * 1024 * 1024,
             intake_timeout: Duration::from_mins(1),
             answer_bytes: 64 * 1024 * 1024,
-            decode_bytes: 64 * 1024 * 1024,
             stall_timeout: Duration::from_secs(1),
             stream_bytes_in_flight: 32 * 1024 * 1024,
             connections_max: 1_024,

@@ -93,6 +93,7 @@ pub(super) fn engine_settings(
         reads_in_flight: fetch.reads_in_flight,
         memory_bytes: plan.answers / 2,
         pages_bytes: shares.pages / 4,
+        decode_bytes: plan.decode,
         cached_extents: shares.extents,
     };
     EngineSettings { append, fetch }
@@ -119,7 +120,6 @@ pub(super) fn grpc_settings(settings: &Settings, plan: &MemoryPlan) -> GrpcSetti
         intake_bytes: plan.intake,
         // The other half is for answers that are being put together.
         answer_bytes: plan.answers - plan.answers / 2,
-        decode_bytes: plan.decode,
         stall_timeout: grpc.stall_timeout.get(),
         connections_max: number(connections),
         calls_max: number(plan.calls_max()),

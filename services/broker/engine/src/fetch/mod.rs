@@ -32,6 +32,7 @@ pub use times::FoundOffset;
 pub(crate) use reads::Reads;
 pub(crate) use watermarks::Watermarks;
 
+use crate::decoding::Decoding;
 use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
 use crate::settings::FetchSettings;
@@ -55,6 +56,7 @@ pub(crate) struct Fetcher {
     memory: MemoryShare,
     /// For pages that answers are parts of.
     pages_kept: MemoryShare,
+    decoding: Decoding,
     settings: FetchSettings,
     metrics: FetchMetrics,
     turn: Arc<AtomicUsize>,
@@ -79,6 +81,7 @@ impl Fetcher {
         let fetcher = Self {
             memory: settings.copies(),
             pages_kept: settings.pages_kept(),
+            decoding: Decoding::new(settings.decode_bytes, env.supervisor.clone()),
             env,
             reads,
             extents,
@@ -97,6 +100,10 @@ impl Fetcher {
                 .spawn("commit news", listener.listen(news)),
         );
         fetcher
+    }
+
+    pub(crate) const fn decoding(&self) -> &Decoding {
+        &self.decoding
     }
 
     /// Answers a fetch, after waiting for records if it wants that.

@@ -1,11 +1,15 @@
 //! Offsets by time: the metadata service knows timestamps per batch, the records tell the rest.
 
+use bytes::Bytes;
 use tidelog_cache::Pool;
-use tidelog_format::batch::{BatchView, DecodeLimit};
+use tidelog_format::batch::{BatchHeader, BatchView, DecodeLimit, RecordError};
 use tidelog_metadata_api::{Extent, LookupRequest, OffsetAnswer, OffsetQuery};
 use tidelog_types::{Offset, Timestamp, TopicPartition};
 
+use super::pieces::Pieces;
+use super::reads::batch_at;
 use super::{FetchError, Fetcher};
+use crate::decoding::Decoding;
 
 /// How many extents a search goes on through after the one that it was pointed to.
 const EXTENTS_SEARCHED: usize = 16;
@@ -55,8 +59,9 @@ impl Fetcher {
         };
         let log_start = self.log.bounds(partition).await?.log_start;
         let mut next = extent;
+        let sought = Sought { wanted, log_start };
         for _ in 0..EXTENTS_SEARCHED {
-            if let Some(found) = self.search(partition, &next, wanted, log_start).await? {
+            if let Some(found) = self.search(partition, &next, sought).await? {
                 return Ok(Some(found));
             }
             let request = LookupRequest {
@@ -79,58 +84,159 @@ impl Fetcher {
     }
 
     /// Looks for a record in one extent.
+    ///
+    /// Pages of the extent are let go before this waits for memory, so that waiting costs none. The batch is
+    /// read again then, most likely from the cache.
     async fn search(
         &self,
         partition: TopicPartition,
         extent: &Extent,
-        wanted: Wanted,
-        log_start: Offset,
+        sought: Sought,
     ) -> Result<Option<FoundOffset>, FetchError> {
-        let pieces = self.reads.extent(partition, extent, Pool::CatchUp).await?;
-        let mut base = extent.offsets.base;
-        for batch in BatchView::all(pieces.to_bytes()).flatten() {
-            let header = batch.header();
-            let next = Offset::new(base.get() + u64::from(header.offset_count()));
-            let (Wanted::From(time) | Wanted::Exactly(time)) = wanted;
-            let latest = header.max_timestamp.max(header.base_timestamp);
-            if latest >= time && next > log_start {
-                match search_records(&batch, base, wanted, log_start) {
-                    Some(found) => return Ok(Some(found)),
-                    // Records that cannot be decoded are the consumer's to complain of.
-                    None if batch.records(base, DecodeLimit::default()).is_err() => {
-                        let offset = base.max(log_start);
-                        return Ok(Some(FoundOffset {
-                            offset,
-                            timestamp: Some(latest),
-                        }));
-                    }
-                    None => {}
+        let read = || self.reads.extent(partition, extent, Pool::CatchUp);
+        let decoding = &self.decoding;
+        let mut from = Some((0, extent.offsets.base));
+        // What the records of a batch that became more than usual may become.
+        let mut more = None;
+        while let Some((position, base)) = from {
+            let Some(batch) = sought.candidate(&read().await?, position, base) else {
+                return Ok(None);
+            };
+            let usual = Decoding::usual_bytes(&batch.header);
+            let limit = more.unwrap_or(usual).min(decoding.batch_bytes_max());
+            let bytes = u64::from(batch.header.size()).saturating_add(limit);
+            let hold = decoding.share().hold(bytes).await;
+            let copy = batch.copy(&read().await?);
+            let searched = decoding.work(bytes, move || {
+                let searched = sought.search(copy, batch.base, limit);
+                drop(hold);
+                searched
+            });
+            match searched.await {
+                Some(Searched::Found(found)) => return Ok(Some(found)),
+                Some(Searched::Nothing) => {
+                    from = Some((batch.end, batch.next()));
+                    more = None;
                 }
+                Some(Searched::OverLimit) if limit < decoding.batch_bytes_max() => {
+                    from = Some((batch.position, batch.base));
+                    more = Some(decoding.batch_bytes_max());
+                }
+                // Records that cannot be decoded are the consumer's to complain of.
+                _ => return Ok(Some(batch.begin(sought.log_start))),
             }
-            base = next;
         }
         Ok(None)
     }
 }
 
-fn search_records(
-    batch: &BatchView,
-    base: Offset,
+/// A record that is looked for.
+#[derive(Clone, Copy, Debug)]
+struct Sought {
     wanted: Wanted,
     log_start: Offset,
-) -> Option<FoundOffset> {
-    let records = batch.records(base, DecodeLimit::default()).ok()?;
-    records
-        .map_while(Result::ok)
-        .find(|record| {
-            record.offset >= log_start
-                && match wanted {
-                    Wanted::From(time) => record.timestamp >= time,
-                    Wanted::Exactly(time) => record.timestamp == time,
-                }
+}
+
+/// A batch in which it may be.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    header: BatchHeader,
+    /// Where it begins and ends in its extent.
+    position: usize,
+    end: usize,
+    base: Offset,
+}
+
+/// What a search of a batch came to.
+#[derive(Clone, Copy, Debug)]
+enum Searched {
+    Found(FoundOffset),
+    Nothing,
+    /// More comes out of it than it was given.
+    OverLimit,
+    /// What comes out of it are no records.
+    Undecodable,
+}
+
+impl Candidate {
+    /// The offset after its last.
+    fn next(&self) -> Offset {
+        Offset::new(self.base.get() + u64::from(self.header.offset_count()))
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.header.max_timestamp.max(self.header.base_timestamp)
+    }
+
+    /// Its first offset that is still there.
+    fn begin(&self, log_start: Offset) -> FoundOffset {
+        FoundOffset {
+            offset: self.base.max(log_start),
+            timestamp: Some(self.latest()),
+        }
+    }
+
+    /// Its bytes, which keep no page.
+    fn copy(&self, pieces: &Pieces) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.end - self.position);
+        pieces.for_each(self.position, self.end, |_, part| {
+            bytes.extend_from_slice(part);
+        });
+        bytes.into()
+    }
+}
+
+impl Sought {
+    /// The first batch that may hold the record by its header, from the one at a position on.
+    fn candidate(
+        &self,
+        pieces: &Pieces,
+        mut position: usize,
+        mut base: Offset,
+    ) -> Option<Candidate> {
+        let (Wanted::From(time) | Wanted::Exactly(time)) = self.wanted;
+        while let Some((header, end)) = batch_at(pieces, position) {
+            let batch = Candidate {
+                header,
+                position,
+                end,
+                base,
+            };
+            if batch.latest() >= time && batch.next() > self.log_start {
+                return Some(batch);
+            }
+            (position, base) = (end, batch.next());
+        }
+        None
+    }
+
+    fn is(&self, offset: Offset, timestamp: Timestamp) -> bool {
+        offset >= self.log_start
+            && match self.wanted {
+                Wanted::From(time) => timestamp >= time,
+                Wanted::Exactly(time) => timestamp == time,
+            }
+    }
+
+    /// Looks for the record in a batch whose records may become so many bytes.
+    fn search(&self, batch: Bytes, base: Offset, limit: u64) -> Searched {
+        let limit = DecodeLimit::bytes(usize::try_from(limit).unwrap_or(usize::MAX));
+        let Ok((batch, _)) = BatchView::split(batch) else {
+            return Searched::Undecodable;
+        };
+        let records = match batch.records(base, limit) {
+            Ok(records) => records,
+            Err(RecordError::TooLarge { .. }) => return Searched::OverLimit,
+            Err(_) => return Searched::Undecodable,
+        };
+        let found = records
+            .map_while(Result::ok)
+            .find(|record| self.is(record.offset, record.timestamp));
+        found.map_or(Searched::Nothing, |record| {
+            Searched::Found(FoundOffset {
+                offset: record.offset,
+                timestamp: Some(record.timestamp),
+            })
         })
-        .map(|record| FoundOffset {
-            offset: record.offset,
-            timestamp: Some(record.timestamp),
-        })
+    }
 }

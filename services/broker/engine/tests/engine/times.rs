@@ -5,7 +5,7 @@ use tidelog_metadata_api::OffsetQuery;
 use tidelog_types::{Offset, Timestamp};
 
 use crate::batches::batch_at;
-use crate::world::{World, soon};
+use crate::world::{World, settings, soon};
 
 const CODECS: [Compression; 5] = [
     Compression::None,
@@ -98,4 +98,35 @@ async fn an_empty_partition_has_ends_and_no_times() {
     assert_eq!(find(&world, OffsetQuery::MaxTimestamp).await, None);
     assert_eq!(world.send(0, "a").offset().await, 0);
     assert_eq!(find(&world, OffsetQuery::Latest).await, Some((1, None)));
+}
+
+/// A batch of a few bytes that becomes a megabyte, with its latest record at time 200.
+async fn written_large(decode_bytes: u64) -> World {
+    let mut settings = settings();
+    settings.fetch.decode_bytes = decode_bytes;
+    let world = World::with(settings).await;
+    let value = "x".repeat(1_000_000);
+    let records = [(100, value.as_str()), (200, "late")];
+    let batch = batch_at(&records, Compression::Zstd, None);
+    assert!(batch.size() < 10_000);
+    let sent = world.send_batch(0, batch, None);
+    sent.result().await.expect("it is appended");
+    world
+}
+
+// Time is not paused: it would go on while another thread works.
+#[tokio::test]
+async fn a_search_waits_for_memory_to_decompress_in() {
+    for decode_bytes in [64 << 20, 1 << 20] {
+        let world = written_large(decode_bytes).await;
+        let all = world.engine.decoding().share().hold(u64::MAX).await;
+        let mut search = std::pin::pin!(at(&world, 150));
+        for _ in 0..100 {
+            assert!(futures::poll!(&mut search).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(all);
+        assert_eq!(search.await, Some((1, Some(200))));
+        assert_eq!(world.engine.decoding().share().free_bytes(), decode_bytes);
+    }
 }
