@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tidelog_env::{CancellationToken, MonoTime};
-use tidelog_metadata_api::{
-    BrokenOrders, CommitNotice, Extent, Notice, PartitionAdvance, ReadToken,
-};
-use tidelog_types::{GroupNumber, ShardId, TopicPartition};
+use tidelog_metadata_api::{BrokenOrders, ReadToken};
+use tidelog_types::{GroupNumber, ShardId};
 use tokio::sync::{mpsc, watch};
 
 use super::SequencerParts;
@@ -18,10 +16,9 @@ use super::group::{Decided, Group};
 use super::lease::Lease;
 use super::load::load;
 use super::message::{Answer, Message, decide, read_needed};
-use super::state::{PartitionState, ShardState};
+use super::state::ShardState;
 use super::tidy::Tidy;
 use super::view::ShardView;
-use super::window::PartitionView;
 
 /// Members of one group.
 const GROUP_MEMBERS_MAX: usize = 256;
@@ -32,7 +29,7 @@ const GROUP_BYTES_MAX: usize = 320 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     /// Another owns the shard.
-    fenced: bool,
+    pub(super) fenced: bool,
 }
 
 /// A group as it was sent to the store.
@@ -50,12 +47,12 @@ pub(crate) struct Actor {
     pub(super) state: ShardState,
     orders: BrokenOrders,
     pub(super) view: Arc<RwLock<ShardView>>,
-    shown: watch::Sender<GroupNumber>,
+    pub(super) shown: watch::Sender<GroupNumber>,
     pub(super) due: CheckpointDue,
     pub(super) pass: Option<CheckpointPass>,
     pub(super) floors: Floors,
     pub(super) tidy: Tidy,
-    drained: CancellationToken,
+    pub(super) drained: CancellationToken,
 }
 
 impl Actor {
@@ -252,148 +249,6 @@ impl Actor {
         }
         rest
     }
-
-    fn apply(&mut self, decided: &Decided) {
-        tidelog_env::invariant!(
-            I2,
-            decided.group.get() == self.state.group.get() + 1,
-            "group `{}` follows `{}`",
-            decided.group,
-            self.state.group
-        );
-        self.state.group = decided.group;
-        self.state.commit_time = decided.commit_time;
-        for (partition, state) in &decided.partitions {
-            let before = self.state.partitions.insert(*partition, state.clone());
-            check_forward(*partition, before.as_ref(), state);
-            self.state.changed_partitions.insert(*partition);
-        }
-        for (key, state) in &decided.producers {
-            self.state.producers.insert(*key, Some(state.clone()));
-            self.state.changed_producers.insert(*key);
-        }
-    }
-
-    /// Puts a durable group into the view. After a recovery the view has it already.
-    fn show(&self, decided: &Decided, append: bool) -> Vec<PartitionAdvance> {
-        let mut by_partition: std::collections::BTreeMap<TopicPartition, Vec<Extent>> = decided
-            .partitions
-            .keys()
-            .map(|partition| (*partition, Vec::new()))
-            .collect();
-        let mut view = self.view.write();
-        for partition in by_partition.keys() {
-            // As it was before the group, or as it is if it was loaded with it.
-            let state = self.state.partitions.get(partition);
-            view.open(*partition, || {
-                PartitionView::new(&state.cloned().unwrap_or_default())
-            });
-        }
-        for (partition, extent) in &decided.extents {
-            if append {
-                view.append(*partition, extent);
-            }
-            let extents = by_partition.entry(*partition).or_default();
-            extents.push(extent.clone());
-        }
-        let mut advances = Vec::with_capacity(by_partition.len());
-        for (partition, extents) in by_partition {
-            let state = decided.partitions.get(&partition);
-            let (log_start, next) =
-                state.map_or_else(Default::default, |state| (state.log_start, state.next));
-            let bounds = view.raise(partition, log_start, next);
-            advances.push(PartitionAdvance {
-                partition,
-                bounds,
-                extents,
-            });
-        }
-        view.group = decided.group;
-        view.evict_extents(self.parts.settings.extent_bytes);
-        advances
-    }
-
-    /// Tells brokers of a group that is shown.
-    fn tell(&self, group: GroupNumber, advances: Vec<PartitionAdvance>) {
-        self.shown.send_replace(group);
-        let notice = CommitNotice {
-            shard: self.lease.shard,
-            group,
-            advances,
-        };
-        // Nobody may be listening, which is no error.
-        let _ = self.parts.notices.send(Notice::Commit(Arc::new(notice)));
-    }
-
-    // ----- errors ---------------------------------------------------------------------------------
-
-    /// Rules C2 and C3: settles whether the last group landed, then rereads the shard.
-    async fn recover(&mut self) -> Result<bool, SequencerError> {
-        let store = Arc::clone(&self.parts.store);
-        let group = GroupNumber::new(self.state.group.get() + 1);
-        let landed = self.lease.settle(store.as_ref(), group).await?;
-        let since = store.begin().await?.read_version();
-        let state = ShardState::new(self.parts.keys, self.parts.settings.producer_expiry);
-        let (state, mut view) = load(store.as_ref(), state, self.lease.shard, since).await?;
-        self.pass = None;
-        self.state = state;
-        if self.state.has_changes() {
-            // The pass that was given up had reset the time of the next one.
-            self.due.group(0, self.parts.env.clock.now());
-        }
-        let mut shown = self.view.write();
-        view.generation = shown.generation + 1;
-        *shown = view;
-        drop(shown);
-        self.shown.send_replace(self.state.group);
-        tracing::info!(
-            shard = self.lease.shard.get(),
-            group = group.get(),
-            landed,
-            "settled shard after an error"
-        );
-        Ok(landed)
-    }
-
-    /// Recovers, again and again while the store is only out of reach.
-    pub(super) async fn recover_patiently(&mut self) -> Result<bool, SequencerError> {
-        let mut backoff = self.parts.settings.retry.start();
-        loop {
-            let error = match self.recover().await {
-                Ok(landed) => return Ok(landed),
-                Err(error) => error,
-            };
-            self.warn("shard could not be settled yet", &error);
-            let may_pass = matches!(error.next(), Next::Wait | Next::Recover);
-            let wait = backoff.next_wait(self.parts.env.rng.as_ref());
-            let (true, Some(wait), false) = (may_pass, wait, self.drained.is_cancelled()) else {
-                return Err(error);
-            };
-            self.parts.env.clock.sleep(wait).await;
-        }
-    }
-
-    pub(super) fn warn(&self, what: &'static str, error: &SequencerError) {
-        let error = error as &dyn std::error::Error;
-        tracing::warn!(shard = self.lease.shard.get(), error, "{what}");
-    }
-
-    /// Ends the task: answers from state that may not exist are never given (rule C10).
-    pub(super) fn end(&self, group: Vec<Message>, error: &SequencerError) -> Ended {
-        let fenced = error.next() == Next::Fenced;
-        let reason = error.to_string();
-        tracing::error!(
-            shard = self.lease.shard.get(),
-            fenced,
-            error = error as &dyn std::error::Error,
-            "sequencer ends"
-        );
-        self.parts.metrics.ended.inc();
-        for message in group {
-            message.give_up(fenced, &reason);
-        }
-        Ended { fenced }
-    }
 }
 
 /// Takes what waits in the mailbox into one group, up to its limits.
@@ -408,21 +263,4 @@ fn gather(first: Message, messages: &mut mpsc::Receiver<Message>) -> Vec<Message
         group.push(message);
     }
     group
-}
-
-/// Invariant I2 at the moment it is made true: offsets only go up.
-fn check_forward(
-    partition: TopicPartition,
-    before: Option<&PartitionState>,
-    after: &PartitionState,
-) {
-    let (next, log_start) =
-        before.map_or_else(Default::default, |state| (state.next, state.log_start));
-    tidelog_env::invariant!(
-        I2,
-        after.next >= next && after.log_start >= log_start && after.log_start <= after.next,
-        "partition `{partition}` went from `{log_start}..{next}` to `{}..{}`",
-        after.log_start,
-        after.next
-    );
 }

@@ -6,22 +6,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use tidelog_format::manifest::{
-    BatchEntry, Manifest, Outcome, Receipt, RefusalDetail, sequence_after,
-};
+use tidelog_format::manifest::{Manifest, Outcome, Receipt, RefusalDetail};
 use tidelog_metadata_api::{
-    BatchCondition, BatchPosition, BrokenOrders, Extent, FencingToken, OrderKey, ShardCommit,
+    BatchPosition, BrokenOrders, Extent, FencingToken, OrderKey, ShardCommit,
 };
 use tidelog_types::limits::{STORE_TRANSACTION_BYTES_MAX, STORE_VALUE_BYTES_MAX};
 use tidelog_types::{
-    ErrorCode, GroupNumber, Offset, ProducerId, SegmentName, ShardId, Timestamp, TopicPartition,
+    ErrorCode, GroupNumber, Offset, SegmentName, ShardId, Timestamp, TopicPartition,
 };
 
-use super::aside::{Aside, Asides};
+use super::aside::Asides;
 use super::extents::extents_of;
-use super::producer::{Known, ProducerState, Verdict, is_past, judge};
+use super::producer::{Known, ProducerState, is_past};
 use super::state::{PartitionState, ProducerKey, ShardState};
-use crate::keyspace::{LiveBytesRow, ReceiptRow, SentBatch, TailCommand, TailRow};
+use crate::keyspace::{LiveBytesRow, ReceiptRow, TailCommand, TailRow};
 
 /// A group takes no further member once its rows have this size. What one member adds at most (a tail
 /// row and a receipt, each one value, and a token for each slice) still fits the store's transaction.
@@ -38,8 +36,8 @@ const _: () =
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
     state: &'a ShardState,
-    orders: &'a BrokenOrders,
-    decided: Decided,
+    pub(super) orders: &'a BrokenOrders,
+    pub(super) decided: Decided,
 }
 
 /// A decided group: rows to write, and what to do once they are durable.
@@ -103,7 +101,7 @@ impl<'a> Group<'a> {
         self.decided.receipts.get(&segment)
     }
 
-    fn partition(&self, partition: TopicPartition) -> PartitionState {
+    pub(super) fn partition(&self, partition: TopicPartition) -> PartitionState {
         self.decided
             .partitions
             .get(&partition)
@@ -113,7 +111,7 @@ impl<'a> Group<'a> {
     }
 
     /// The partition's state becomes this one.
-    fn put_partition(&mut self, partition: TopicPartition, mut state: PartitionState) {
+    pub(super) fn put_partition(&mut self, partition: TopicPartition, mut state: PartitionState) {
         if state.since == Timestamp::NONE {
             state.since = self.decided.commit_time;
         }
@@ -121,7 +119,7 @@ impl<'a> Group<'a> {
     }
 
     /// What is known of a producer and has not expired.
-    fn producer(&self, key: ProducerKey) -> Option<&ProducerState> {
+    pub(super) fn producer(&self, key: ProducerKey) -> Option<&ProducerState> {
         let (now, expiry) = (self.decided.commit_time, self.state.producer_expiry);
         self.decided
             .producers
@@ -131,7 +129,7 @@ impl<'a> Group<'a> {
     }
 
     /// The same, or whether there may have been something.
-    fn known(&self, key: ProducerKey) -> Known<'_> {
+    pub(super) fn known(&self, key: ProducerKey) -> Known<'_> {
         if let Some(state) = self.producer(key) {
             return Known::State(state);
         }
@@ -269,108 +267,6 @@ impl<'a> Group<'a> {
         self.push_tail(row.encode(), shard);
     }
 
-    fn decide_batch(
-        &mut self,
-        partition: TopicPartition,
-        batch: &BatchEntry,
-        aside: &Aside<'_>,
-    ) -> Outcome {
-        let outcome = self.judge_batch(partition, batch, aside);
-        if let (Outcome::Refused { code, detail }, Some(order)) = (&outcome, aside.order) {
-            self.decided
-                .broken
-                .entry((order, partition))
-                .or_insert_with(|| (*code, detail.clone()));
-        }
-        outcome
-    }
-
-    fn judge_batch(
-        &mut self,
-        partition: TopicPartition,
-        batch: &BatchEntry,
-        aside: &Aside<'_>,
-    ) -> Outcome {
-        if aside.dropped {
-            return refused(ErrorCode::Unavailable, RefusalDetail::None);
-        }
-        if let Some((code, detail)) = aside.order.and_then(|order| self.broken(order, partition)) {
-            return refused(code, detail);
-        }
-        if let Some(outcome) = self.judge_producer(partition, batch) {
-            return outcome;
-        }
-        let mut state = self.partition(partition);
-        if let Some(outcome) = aside
-            .condition
-            .and_then(|asked| judge_condition(&state, asked))
-        {
-            return outcome;
-        }
-        let base_offset = state.next;
-        let Some(next) = base_offset.checked_add(u64::from(batch.record_count)) else {
-            return refused(ErrorCode::OffsetOutOfRange, RefusalDetail::None);
-        };
-        state.next = next;
-        state.max_timestamp = state.max_timestamp.max(batch.max_timestamp);
-        if let Some(token) = aside
-            .condition
-            .and_then(|asked| asked.set_fencing_token.clone())
-        {
-            state.fencing_token = token;
-        }
-        self.put_partition(partition, state);
-        self.accept_producer(partition, batch, base_offset);
-        Outcome::Accepted { base_offset }
-    }
-
-    /// Whether an earlier batch of the same caller has failed, in this group or before.
-    fn broken(
-        &self,
-        order: OrderKey,
-        partition: TopicPartition,
-    ) -> Option<(ErrorCode, RefusalDetail)> {
-        let key = (order, partition);
-        self.orders
-            .get(key)
-            .or_else(|| self.decided.broken.get(&key))
-            .cloned()
-    }
-
-    fn judge_producer(&self, partition: TopicPartition, batch: &BatchEntry) -> Option<Outcome> {
-        let (first, last) = sequences(batch)?;
-        let known = self.known((partition, batch.producer_id));
-        match judge(known, batch.producer_epoch, first, last) {
-            Verdict::Next => None,
-            Verdict::Duplicate(first_offset) => Some(Outcome::Duplicate { first_offset }),
-            Verdict::OutOfOrder { expected } => Some(refused(
-                ErrorCode::OutOfOrderSequence,
-                RefusalDetail::Sequence(expected),
-            )),
-            Verdict::Fenced { current } => Some(refused(
-                ErrorCode::ProducerFenced,
-                RefusalDetail::ProducerEpoch(current),
-            )),
-            Verdict::Unknown => Some(refused(ErrorCode::UnknownProducer, RefusalDetail::None)),
-        }
-    }
-
-    fn accept_producer(&mut self, partition: TopicPartition, batch: &BatchEntry, base: Offset) {
-        let Some((first_sequence, last_sequence)) = sequences(batch) else {
-            return;
-        };
-        let key = (partition, batch.producer_id);
-        let sent = SentBatch {
-            first_sequence,
-            last_sequence,
-            base_offset: base,
-        };
-        let known = self.producer(key).cloned();
-        let state =
-            ProducerState::accept(known, batch.producer_epoch, sent, self.decided.commit_time);
-        self.decided.producers.insert(key, state);
-    }
-
     /// Decides a command on a fencing token.
     pub(crate) fn set_token(
         &mut self,
@@ -425,47 +321,4 @@ fn strip_detail(outcome: &mut Outcome) {
     if let Outcome::Refused { detail, .. } = outcome {
         *detail = RefusalDetail::None;
     }
-}
-
-/// The first and last sequence of a batch, if its producer is idempotent.
-pub(crate) fn sequences(batch: &BatchEntry) -> Option<(i32, i32)> {
-    let checked = batch.producer_id.is_idempotent() && batch.base_sequence >= 0;
-    checked.then(|| {
-        let last = sequence_after(batch.base_sequence, batch.record_count.saturating_sub(1));
-        (batch.base_sequence, last)
-    })
-}
-
-/// The producer whose state a batch needs, if any.
-pub(crate) fn producer_of(batch: &BatchEntry) -> Option<ProducerId> {
-    sequences(batch).map(|_| batch.producer_id)
-}
-
-/// Rule C8: a mismatch returns the actual values.
-fn judge_condition(state: &PartitionState, asked: &BatchCondition) -> Option<Outcome> {
-    if asked
-        .fencing_token
-        .as_ref()
-        .is_some_and(|token| *token != state.fencing_token)
-    {
-        let actual = state.fencing_token.as_bytes().clone();
-        return Some(refused(
-            ErrorCode::FencingTokenMismatch,
-            RefusalDetail::FencingToken(actual),
-        ));
-    }
-    if asked
-        .expected_next
-        .is_some_and(|expected| expected != state.next)
-    {
-        return Some(refused(
-            ErrorCode::OffsetMismatch,
-            RefusalDetail::NextOffset(state.next),
-        ));
-    }
-    None
-}
-
-const fn refused(code: ErrorCode, detail: RefusalDetail) -> Outcome {
-    Outcome::Refused { code, detail }
 }

@@ -8,8 +8,7 @@ use tidelog_types::{GroupNumber, Offset, ShardId, Timestamp, TopicPartition};
 
 use super::error::SequencerError;
 use super::extents::extents_of;
-use super::group::{producer_of, sequences};
-use super::producer::ProducerState;
+use super::producer::{ProducerState, producer_of, sequences};
 use super::state::{PartitionState, ProducerKey, ShardState, read_partition, read_producer};
 use super::view::ShardView;
 use super::window::PartitionView;

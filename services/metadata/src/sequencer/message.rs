@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::aside::check_commit;
 use super::error::SequencerError;
 use super::floors::read_floor;
-use super::group::{Group, TokenVerdict, producer_of};
+use super::group::{Group, TokenVerdict};
+use super::producer::producer_of;
 use super::state::ShardState;
 use crate::keyspace::{Counter, Keyspace, NumberRow, ReceiptRow};
 

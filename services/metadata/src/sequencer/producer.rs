@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tidelog_format::manifest::sequence_after;
+use tidelog_format::manifest::{BatchEntry, sequence_after};
 use tidelog_types::limits::PRODUCER_BATCHES_KEPT;
-use tidelog_types::{Offset, ProducerEpoch, Timestamp};
+use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::keyspace::{ProducerRow, SentBatch};
 
@@ -128,6 +128,20 @@ impl ProducerState {
 pub(crate) fn is_past(time: Timestamp, now: Timestamp, expiry: Duration) -> bool {
     let expiry = i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX);
     now.as_millis().saturating_sub(time.as_millis()) >= expiry
+}
+
+/// The first and last sequence of a batch, if its producer is idempotent.
+pub(crate) fn sequences(batch: &BatchEntry) -> Option<(i32, i32)> {
+    let checked = batch.producer_id.is_idempotent() && batch.base_sequence >= 0;
+    checked.then(|| {
+        let last = sequence_after(batch.base_sequence, batch.record_count.saturating_sub(1));
+        (batch.base_sequence, last)
+    })
+}
+
+/// The producer whose state a batch needs, if any.
+pub(crate) fn producer_of(batch: &BatchEntry) -> Option<ProducerId> {
+    sequences(batch).map(|_| batch.producer_id)
 }
 
 #[cfg(test)]

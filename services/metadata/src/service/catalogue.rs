@@ -1,0 +1,68 @@
+//! What the service offers to those who create, describe and change topics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidelog_metadata_api::{
+    Catalogue, CatalogueError, NewTopic, TopicInfo, TopicPage, TopicSelector,
+};
+
+use super::MetadataService;
+
+#[async_trait]
+impl Catalogue for MetadataService {
+    async fn create_topic(&self, topic: NewTopic) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.inner.catalogue.create(topic).await
+    }
+
+    async fn topic(&self, selector: &TopicSelector) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.inner.catalogue.topic(selector).await
+    }
+
+    async fn list_topics(
+        &self,
+        after: &[u8],
+        count: usize,
+        deleted: bool,
+    ) -> Result<TopicPage, CatalogueError> {
+        self.inner.catalogue.list(after, count, deleted).await
+    }
+
+    async fn alter_topic_config(
+        &self,
+        selector: &TopicSelector,
+        changes: BTreeMap<String, Option<String>>,
+        validate_only: bool,
+    ) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.inner
+            .catalogue
+            .alter_config(selector, changes, validate_only)
+            .await
+    }
+
+    async fn add_partitions(
+        &self,
+        selector: &TopicSelector,
+        count: u32,
+    ) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.inner.catalogue.add_partitions(selector, count).await
+    }
+
+    async fn delete_topic(
+        &self,
+        selector: &TopicSelector,
+    ) -> Result<Arc<TopicInfo>, CatalogueError> {
+        let topic = self.inner.catalogue.delete(selector).await;
+        // Also after an error: the outcome may be unknown.
+        self.inner.known_shards.invalidate_all();
+        topic
+    }
+
+    async fn undelete_topic(
+        &self,
+        selector: &TopicSelector,
+    ) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.inner.catalogue.undelete(selector).await
+    }
+}

@@ -1,0 +1,76 @@
+//! What happens before a service takes its shards: the cluster is found or founded, and writers of
+//! processes that have ended are let go.
+
+use tidelog_store::{ReadMode, TransactError, transact};
+use tidelog_types::ClusterGeneration;
+
+use super::OpenOptions;
+use crate::OpenError;
+use crate::catalogue::RETRY;
+use crate::keyspace::{ClusterRow, Counter, Keyspace, NumberRow};
+
+/// Reads the cluster's row or writes it.
+pub(super) async fn found(options: &OpenOptions, keys: Keyspace) -> Result<ClusterRow, OpenError> {
+    let fresh = ClusterRow {
+        id: options.cluster,
+        generation: ClusterGeneration::new(1),
+        shards: options.shards.max(1),
+    };
+    let row = transact(
+        options.store.as_ref(),
+        &options.env,
+        RETRY,
+        |mut transaction| async move {
+            let key = keys.cluster();
+            let stored = transaction.get(&key, ReadMode::Serializable).await?;
+            let row = stored
+                .map(ClusterRow::decode)
+                .transpose()
+                .map_err(|error| TransactError::Abort(OpenError::Row(error)))?;
+            if row.is_none() {
+                transaction.put(key, fresh.encode());
+            }
+            let row = row.unwrap_or(fresh);
+            Ok((transaction, row))
+        },
+    )
+    .await
+    .map_err(OpenError::from)?;
+    if row.id != options.cluster {
+        return Err(OpenError::WrongCluster {
+            found: row.id,
+            wanted: options.cluster,
+        });
+    }
+    Ok(row)
+}
+
+/// Takes note that every writer that was registered so far has ended with its process (rule C6).
+pub(super) async fn end_writers(options: &OpenOptions, keys: Keyspace) -> Result<(), OpenError> {
+    transact(
+        options.store.as_ref(),
+        &options.env,
+        RETRY,
+        |mut transaction| async move {
+            let mut numbers = [0; 2];
+            let counters = [Counter::Incarnation, Counter::OldestLiveIncarnation];
+            for (counter, number) in counters.into_iter().zip(&mut numbers) {
+                let key = keys.counter(counter);
+                let value = transaction.get(&key, ReadMode::Serializable).await?;
+                let row = value
+                    .map(NumberRow::decode)
+                    .transpose()
+                    .map_err(|error| TransactError::Abort(OpenError::Row(error)))?;
+                *number = row.map_or(0, |row| row.0);
+            }
+            let [last, oldest_live] = numbers;
+            if last > 0 && oldest_live <= last {
+                let key = keys.counter(Counter::OldestLiveIncarnation);
+                transaction.put(key, NumberRow(last.saturating_add(1)).encode());
+            }
+            Ok((transaction, ()))
+        },
+    )
+    .await
+    .map_err(OpenError::from)
+}

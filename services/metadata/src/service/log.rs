@@ -1,0 +1,173 @@
+//! What the service offers to brokers: commits, lookups, offsets, numbers.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use tidelog_metadata_api::{
+    CommitAnswer, CommitError, FencingToken, Log, LogError, LookupAnswer, LookupRequest,
+    NoticeStream, OffsetAnswer, OffsetQuery, PartitionBounds, ProducerIdentity, ReadToken,
+    ShardCommit,
+};
+use tidelog_store::{ReadMode, TransactError, transact};
+use tidelog_types::{
+    ClusterGeneration, ClusterId, Incarnation, Offset, ProducerEpoch, ProducerId, SegmentSequence,
+    TopicPartition,
+};
+
+use super::MetadataService;
+use crate::catalogue::RETRY;
+use crate::keyspace::{Counter, FloorRow};
+use crate::numbers::transact_error;
+
+/// Producer ids that are taken from the store at once.
+const PRODUCER_IDS_TAKEN: u64 = 1_000;
+
+#[async_trait]
+impl Log for MetadataService {
+    fn cluster(&self) -> (ClusterId, ClusterGeneration) {
+        (self.inner.cluster.id, self.inner.cluster.generation)
+    }
+
+    async fn register_writer(&self) -> Result<Incarnation, LogError> {
+        self.inner
+            .take_numbers(Counter::Incarnation, 1)
+            .await
+            .map(Incarnation::new)
+    }
+
+    fn commit(
+        &self,
+        commits: Vec<ShardCommit>,
+    ) -> BoxFuture<'static, Vec<Result<CommitAnswer, CommitError>>> {
+        let answers = commits.into_iter().map(|commit| {
+            match self.inner.sequencers.get(&commit.manifest.shard) {
+                Some(sequencer) => sequencer.commit(commit),
+                None => futures::future::ready(Err(CommitError::NotOwner)).boxed(),
+            }
+        });
+        // Collected now, so that every commit is in its mailbox before the future is first polled.
+        let answers: Vec<_> = answers.collect();
+        join_all(answers).boxed()
+    }
+
+    async fn set_fencing_token(
+        &self,
+        partition: TopicPartition,
+        expected: Option<FencingToken>,
+        token: FencingToken,
+    ) -> Result<ReadToken, LogError> {
+        let sequencer = self.inner.sequencer(partition).await?;
+        sequencer
+            .set_fencing_token(partition, expected, token)
+            .await
+    }
+
+    async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>> {
+        let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
+        self.inner.lookups.fetch_add(count, Ordering::Relaxed);
+        self.inner.locate(requests).await
+    }
+
+    async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {
+        let sequencer = self.inner.sequencer(partition).await?;
+        Ok(self.inner.shown(sequencer, partition).await?.bounds)
+    }
+
+    async fn offset(
+        &self,
+        partition: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<OffsetAnswer, LogError> {
+        self.inner.offset(partition, query).await
+    }
+
+    async fn delete_records(
+        &self,
+        partition: TopicPartition,
+        before: Offset,
+    ) -> Result<(PartitionBounds, ReadToken), LogError> {
+        let sequencer = self.inner.sequencer(partition).await?;
+        let token = sequencer.delete_records(partition, before).await?;
+        let shown = self.inner.shown(sequencer, partition).await?;
+        Ok((shown.bounds, token))
+    }
+
+    async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
+        let mut free = self.inner.producer_ids.lock().await;
+        if free.is_empty() {
+            let first = self
+                .inner
+                .take_numbers(Counter::ProducerId, PRODUCER_IDS_TAKEN)
+                .await?;
+            *free = first..first.saturating_add(PRODUCER_IDS_TAKEN);
+        }
+        let id = free
+            .next()
+            .and_then(|id| i64::try_from(id).ok())
+            .ok_or_else(|| LogError::Corrupt {
+                reason: "producer ids are used up".to_owned(),
+            })?;
+        Ok(ProducerIdentity {
+            id: ProducerId::new(id),
+            epoch: ProducerEpoch::new(0),
+        })
+    }
+
+    async fn raise_floor(
+        &self,
+        incarnation: Incarnation,
+        floor: SegmentSequence,
+    ) -> Result<(), LogError> {
+        let key = self.inner.keys.floor(incarnation);
+        transact(
+            self.inner.store.as_ref(),
+            &self.inner.env,
+            RETRY,
+            |mut transaction| {
+                let key = key.clone();
+                async move {
+                    let value = transaction.get(&key, ReadMode::Serializable).await?;
+                    let before = value.map(FloorRow::decode).transpose().map_err(|error| {
+                        TransactError::Abort(LogError::Corrupt {
+                            reason: error.to_string(),
+                        })
+                    })?;
+                    if before.is_none_or(|row| row.floor < floor) {
+                        transaction.put(key, FloorRow { floor }.encode());
+                    }
+                    Ok((transaction, ()))
+                }
+            },
+        )
+        .await
+        .map_err(transact_error)
+    }
+
+    fn seen(&self) -> Vec<ReadToken> {
+        let generation = self.inner.cluster.generation;
+        let sequencers = self.inner.sequencers.iter();
+        let seen = sequencers.map(|(shard, sequencer)| ReadToken {
+            generation,
+            shard: *shard,
+            group: sequencer.view().read().group,
+        });
+        seen.collect()
+    }
+
+    async fn reached(&self, token: ReadToken) -> Result<(), LogError> {
+        if token.generation != self.inner.cluster.generation {
+            // A token of another life of the cluster promises nothing in this one.
+            return Ok(());
+        }
+        match self.inner.sequencers.get(&token.shard) {
+            Some(sequencer) => sequencer.reached(token.group).await,
+            None => Err(LogError::NotOwner),
+        }
+    }
+
+    fn subscribe(&self) -> NoticeStream {
+        NoticeStream::new(self.inner.notices.subscribe())
+    }
+}
