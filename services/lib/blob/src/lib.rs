@@ -35,6 +35,7 @@
 //! [`LocalStore`]: local::LocalStore
 //! [`FaultyStore`]: faulty::FaultyStore
 
+mod backup_name;
 mod body;
 pub mod budget;
 #[cfg(feature = "conformance")]
@@ -57,6 +58,7 @@ mod s3;
 pub mod settings;
 mod stack;
 
+pub use backup_name::{BackupName, BackupNameError, BackupPart};
 pub use budget::RequestBudget;
 pub use errors::{ErrorKind, classify};
 pub use location::{Location, LocationError};

@@ -5,6 +5,8 @@
 //! <prefix>/tidelog-preflight/<16 hex>                                scratch of the start-up check
 //! <prefix>/<cluster>/meta/...                                        the embedded store
 //! <prefix>/<cluster>/seg/<2 hex>/<incarnation>/<sequence>            segments
+//! <prefix>/<cluster>/backup/<name>/{begin, <8 digits>, end}          backups of metadata
+//! <prefix>/<cluster>/restore/<10 digits>                             generations that restores have taken
 //! ```
 //!
 //! Incarnation and sequence are 16 lower-case hex digits, so that a listing is in their order. The two hex
@@ -15,12 +17,16 @@
 
 use object_store::path::Path;
 use thiserror::Error;
-use tidelog_types::{ClusterId, Incarnation, SegmentName, SegmentSequence};
+use tidelog_types::{ClusterGeneration, ClusterId, Incarnation, SegmentName, SegmentSequence};
+
+use crate::backup_name::{BackupName, BackupPart};
 
 const MARKER: &str = "tidelog.json";
 const SCRATCH: &str = "tidelog-preflight";
 const SEGMENTS: &str = "seg";
 const STORE: &str = "meta";
+const BACKUPS: &str = "backup";
+const RESTORES: &str = "restore";
 /// Hex digits of a `u64`.
 const NUMBER_DIGITS: usize = 16;
 
@@ -84,6 +90,42 @@ impl ClusterLayout {
     /// What comes before everything that the embedded store writes.
     pub fn store_root(&self) -> Path {
         self.root.clone().join(STORE)
+    }
+
+    /// What comes before all backups of metadata.
+    pub fn backups_root(&self) -> Path {
+        self.root.clone().join(BACKUPS)
+    }
+
+    /// Where a part of a backup lies.
+    pub fn backup(&self, name: &BackupName, part: BackupPart) -> Path {
+        let root = self.backups_root().join(name.as_str());
+        root.join(part.to_string())
+    }
+
+    /// The backup whose folder is at `path`.
+    pub fn parse_backup(&self, path: &Path) -> Option<BackupName> {
+        let mut parts = path.prefix_match(&self.backups_root())?;
+        let name = BackupName::new(parts.next()?.as_ref()).ok()?;
+        parts.next().is_none().then_some(name)
+    }
+
+    /// What comes before everything that says which generations are taken.
+    pub fn restores_root(&self) -> Path {
+        self.root.clone().join(RESTORES)
+    }
+
+    /// What says that a restore has taken a generation.
+    pub fn restore(&self, generation: ClusterGeneration) -> Path {
+        let number = generation.get();
+        self.restores_root().join(format!("{number:010}"))
+    }
+
+    /// The generation in a path of [`ClusterLayout::restore`].
+    pub fn parse_restore(&self, path: &Path) -> Option<ClusterGeneration> {
+        let number = path.filename()?.parse().ok()?;
+        let generation = ClusterGeneration::new(number);
+        (self.restore(generation) == *path).then_some(generation)
     }
 
     /// Where a segment lies.
@@ -219,6 +261,30 @@ mod tests {
             let path = cluster.segment(name(incarnation, sequence));
             assert_eq!(path.as_ref(), format!("{root}/seg/{tail}"));
         }
+    }
+
+    #[test]
+    fn backups_and_restores_have_their_golden_names_and_are_found_again() {
+        let cluster = cluster("a/b");
+        let root = "a/b/0191d3a8-7f3c-4b5e-9a61-2f0c8d4e5b6a";
+        let name = BackupName::new("nightly-7").unwrap();
+        for (part, tail) in [
+            (BackupPart::Begin, "begin"),
+            (BackupPart::Rows(12), "00000012"),
+            (BackupPart::End, "end"),
+        ] {
+            let path = cluster.backup(&name, part);
+            assert_eq!(path.as_ref(), format!("{root}/backup/nightly-7/{tail}"));
+            assert_eq!(cluster.parse_backup(&path), None);
+        }
+        let folder = cluster.backups_root().join("nightly-7");
+        assert_eq!(cluster.parse_backup(&folder), Some(name));
+        let generation = ClusterGeneration::new(2);
+        let path = cluster.restore(generation);
+        assert_eq!(path.as_ref(), format!("{root}/restore/0000000002"));
+        assert_eq!(cluster.parse_restore(&path), Some(generation));
+        let other = cluster.restores_root().join("2");
+        assert_eq!(cluster.parse_restore(&other), None);
     }
 
     #[test]

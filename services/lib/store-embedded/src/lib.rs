@@ -24,10 +24,12 @@ pub mod metrics;
 mod open;
 mod options;
 mod queue;
+mod reader;
 mod snapshot;
 mod store;
 
 pub use metrics::{Metrics, Stats};
 pub use open::OpenError;
 pub use options::{EmbeddedOptions, MEMORY_BYTES_MIN, Medium, OptionsError};
+pub use reader::EmbeddedReader;
 pub use store::EmbeddedStore;

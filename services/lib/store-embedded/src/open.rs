@@ -93,13 +93,9 @@ async fn open_db(
     seed: u64,
 ) -> Result<Db, slatedb::Error> {
     let main: Arc<dyn ObjectStore> = Arc::<GuardedStore>::clone(objects);
-    let cache = SplitCache::new()
-        .with_block_cache(Some(cache(options.block_cache_bytes())))
-        .with_meta_cache(Some(cache(options.meta_cache_bytes())))
-        .build();
     let opening = Db::builder(root.clone(), main)
         .with_settings(options.settings())
-        .with_db_cache(Arc::new(cache), 0)
+        .with_db_cache(Arc::new(split_cache(options)), 0)
         .with_system_clock(Arc::<StoreClock>::clone(clock))
         .with_seed(seed)
         .build();
@@ -107,7 +103,10 @@ async fn open_db(
 }
 
 /// The number of the newest manifest; every opening writes one.
-async fn last_manifest(objects: &GuardedStore, root: &Path) -> Result<u64, slatedb::Error> {
+pub(crate) async fn last_manifest(
+    objects: &GuardedStore,
+    root: &Path,
+) -> Result<u64, slatedb::Error> {
     let mut listed = objects.list(Some(&root.clone().join("manifest")));
     let mut last = 0;
     while let Some(object) = listed.next().await {
@@ -127,8 +126,16 @@ async fn last_manifest(objects: &GuardedStore, root: &Path) -> Result<u64, slate
 
 /// A seed for names of objects. Names come from time and this seed, and two that are equal would be one
 /// object: so the seed differs at each opening even if randomness and time repeat, as in a simulation.
-fn seed(env: &Env, last_manifest: u64) -> u64 {
+pub(crate) fn seed(env: &Env, last_manifest: u64) -> u64 {
     env.rng.next_u64() ^ last_manifest.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The caches of tables, each with its share of the memory.
+pub(crate) fn split_cache(options: &EmbeddedOptions) -> SplitCache {
+    SplitCache::new()
+        .with_block_cache(Some(cache(options.block_cache_bytes())))
+        .with_meta_cache(Some(cache(options.meta_cache_bytes())))
+        .build()
 }
 
 fn cache(bytes: u64) -> Arc<dyn slatedb::db_cache::DbCache> {

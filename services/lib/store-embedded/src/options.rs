@@ -133,6 +133,11 @@ impl EmbeddedOptions {
         self.unflushed_bytes_max() / 4
     }
 
+    /// Rows of the log that a reader keeps in one table.
+    pub(crate) fn reader_table_bytes(&self) -> u64 {
+        self.table_bytes() as u64
+    }
+
     // ----- What SlateDB is told -----
 
     pub(crate) fn settings(&self) -> Settings {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use slatedb::{DbSnapshot, IterationOrder};
+use slatedb::{DbIterator, DbSnapshot, IterationOrder};
 use tidelog_env::MonoTime;
 use tidelog_store::buffer::WriteBuffer;
 use tidelog_store::occ::ReadSet;
@@ -63,21 +63,7 @@ impl Snapshot for EmbeddedSnapshot {
         let scan = scan_options().with_order(order);
         let stored = keys::encode_range(range);
         let rows = self.snapshot.scan_with_options(stored, &scan).await;
-        let mut rows = rows.map_err(read_error)?;
-        let mut page = ScanPage::default();
-        let mut bytes = 0;
-        while let Some(row) = rows.next().await.map_err(read_error)? {
-            if page.rows.len() >= options.limit
-                || (bytes >= options.bytes_max && !page.rows.is_empty())
-            {
-                page.more = true;
-                break;
-            }
-            bytes += row.key.len() - 1 + row.value.len();
-            page.rows
-                .push((keys::decode(&row.key), Bytes::copy_from_slice(&row.value)));
-        }
-        Ok(page)
+        collect(rows.map_err(read_error)?, options).await
     }
 
     async fn commit(self, reads: ReadSet, writes: WriteBuffer) -> Result<Version, CommitError> {
@@ -92,6 +78,26 @@ impl Snapshot for EmbeddedSnapshot {
         drop(snapshot);
         queue.commit(&engine, version, reads, writes).await
     }
+}
+
+/// One page of rows. They are copies, since the stored ones are slices of whole blocks.
+pub(crate) async fn collect(
+    mut rows: DbIterator,
+    options: ScanOptions,
+) -> Result<ScanPage, StoreError> {
+    let mut page = ScanPage::default();
+    let mut bytes = 0;
+    while let Some(row) = rows.next().await.map_err(read_error)? {
+        if page.rows.len() >= options.limit || (bytes >= options.bytes_max && !page.rows.is_empty())
+        {
+            page.more = true;
+            break;
+        }
+        bytes += row.key.len() - 1 + row.value.len();
+        page.rows
+            .push((keys::decode(&row.key), Bytes::copy_from_slice(&row.value)));
+    }
+    Ok(page)
 }
 
 /// The value of a transaction's key. A copy, since the stored one is a slice of a whole block.

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod occ;
 mod range;
 mod range_set;
+mod source;
 mod store;
 mod transact;
 
@@ -36,5 +37,6 @@ pub use buffered::{BufferedTransaction, Snapshot};
 pub use bytes::Bytes;
 pub use error::{Cause, CloseReason, CommitError, LimitKind, Retry, StoreError, TooLarge};
 pub use range::KeyRange;
+pub use source::RowSource;
 pub use store::{Direction, Limits, ReadMode, ScanOptions, ScanPage, Store, Transaction, Version};
 pub use transact::{TransactError, transact};

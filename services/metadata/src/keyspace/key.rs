@@ -18,6 +18,8 @@ pub enum KeyKind {
     Counter = 0x02,
     /// A member of the cluster.
     Member = 0x03,
+    /// A restore of the whole store.
+    Restore = 0x04,
     /// A topic, by number.
     Topic = 0x10,
     /// The number of a live topic, by name.
@@ -50,10 +52,11 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
+        Self::Restore,
         Self::Topic,
         Self::TopicName,
         Self::TopicId,

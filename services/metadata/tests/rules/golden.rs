@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow};
+use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow, RestoreRow, RestoreState};
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, Log as _, Member, MemberState, NewTopic, TopicSelector,
 };
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
 use tidelog_types::{
-    Incarnation, MemberId, Offset, Role, RoleSet, SegmentSequence, Timestamp, TopicName,
+    ClusterGeneration, Incarnation, MemberId, Offset, Role, RoleSet, SegmentSequence, Timestamp,
+    TopicName,
 };
 
 use crate::manifests::{
@@ -154,6 +155,7 @@ async fn history() -> World {
     }
     process.latest(partition(0)).await.expect("the owner");
     put_member(&world).await;
+    put_restore(&world).await;
     world
 }
 
@@ -180,6 +182,22 @@ async fn put_member(world: &World) {
     let mut transaction = world.store.begin().await.expect("the store answers");
     let key = Keyspace::default().member(row.member.id);
     transaction.put(key, row.encode());
+    transaction.commit().await.expect("no conflict");
+}
+
+/// A restore that nobody has accepted yet.
+async fn put_restore(world: &World) {
+    let row = RestoreRow {
+        state: RestoreState::Pending,
+        nonce: [0xcd; 16],
+        step: 7,
+        generation: ClusterGeneration::new(1),
+        first_incarnation: Incarnation::new(1),
+        begun_at: Timestamp::from_millis(1_000_000),
+        backup: "nightly".to_owned(),
+    };
+    let mut transaction = world.store.begin().await.expect("the store answers");
+    transaction.put(Keyspace::default().restore(), row.encode());
     transaction.commit().await.expect("no conflict");
 }
 

@@ -1,0 +1,139 @@
+//! The row of a restore, and what whole kinds of rows say in their keys.
+
+use bytes::Bytes;
+use tidelog_store::KeyRange;
+use tidelog_types::{ClusterGeneration, Incarnation, SegmentName, ShardId, Timestamp};
+
+use super::codec::{RowError, RowReader, RowWriter};
+use super::key::{KeyKind, Keyspace};
+
+/// The newest version of these rows. On disk for ever.
+const VERSION: u8 = 1;
+
+/// How far a restore has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreState {
+    /// Rows are being written: the store must not be opened.
+    Running,
+    /// The store is whole, and nobody has accepted yet what was lost.
+    Pending,
+}
+
+/// A restore of this store from a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreRow {
+    /// How far it has come.
+    pub state: RestoreState,
+    /// Random; tells two restores apart.
+    pub nonce: [u8; 16],
+    /// Goes up with each transaction of the restore, so that a late one can only conflict.
+    pub step: u64,
+    /// The generation that it begins.
+    pub generation: ClusterGeneration,
+    /// The first incarnation of that generation: all lower ones are of before.
+    pub first_incarnation: Incarnation,
+    /// When it began, for people.
+    pub begun_at: Timestamp,
+    /// The name of the backup.
+    pub backup: String,
+}
+
+impl RestoreRow {
+    /// The row's value.
+    pub fn encode(&self) -> Bytes {
+        let state = match self.state {
+            RestoreState::Running => 0,
+            RestoreState::Pending => 1,
+        };
+        RowWriter::new(VERSION)
+            .u8(state)
+            .fixed(&self.nonce)
+            .u64(self.step)
+            .u32(self.generation.get())
+            .u64(self.first_incarnation.get())
+            .i64(self.begun_at.as_millis())
+            .bytes(self.backup.as_bytes())
+            .finish()
+    }
+
+    /// Reads a value back.
+    pub fn decode(value: Bytes) -> Result<Self, RowError> {
+        let (mut row, _) = RowReader::new("restore", value, VERSION)?;
+        let state = match row.u8()? {
+            0 => RestoreState::Running,
+            1 => RestoreState::Pending,
+            _ => return Err(row.error("its state is unknown")),
+        };
+        let decoded = Self {
+            state,
+            nonce: row.array()?,
+            step: row.u64()?,
+            generation: ClusterGeneration::new(row.u32()?),
+            first_incarnation: Incarnation::new(row.u64()?),
+            begun_at: Timestamp::from_millis(row.i64()?),
+            backup: row.text()?,
+        };
+        row.finish()?;
+        Ok(decoded)
+    }
+}
+
+impl Keyspace {
+    /// The row of a restore.
+    pub fn restore(self) -> Bytes {
+        self.key(KeyKind::Restore).finish()
+    }
+
+    /// The live bytes of a segment in all shards.
+    pub fn live_bytes_of(self, segment: SegmentName) -> KeyRange {
+        let first = self.live_bytes(segment, ShardId::new(0));
+        let segment = first.slice(..first.len() - size_of::<u32>());
+        KeyRange::prefix(segment)
+    }
+
+    /// The shard at the end of a key of [`Keyspace::receipt`] or [`Keyspace::live_bytes`], or in one of
+    /// [`Keyspace::checkpoint`].
+    pub fn last_shard(key: &[u8]) -> Option<ShardId> {
+        let at = key.len().checked_sub(size_of::<u32>())?;
+        let shard = key.get(at..)?.try_into().ok()?;
+        Some(ShardId::new(u32::from_be_bytes(shard)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::SegmentSequence;
+
+    use super::super::codec::assert_round_trip;
+    use super::*;
+
+    #[test]
+    fn restores_round_trip_and_cut_or_longer_ones_are_errors() {
+        for state in [RestoreState::Running, RestoreState::Pending] {
+            let row = RestoreRow {
+                state,
+                nonce: [5; 16],
+                step: 9,
+                generation: ClusterGeneration::new(2),
+                first_incarnation: Incarnation::new(1 << 32),
+                begun_at: Timestamp::from_millis(7),
+                backup: "nightly".to_owned(),
+            };
+            assert_round_trip(&row, &row.encode(), RestoreRow::decode);
+        }
+    }
+
+    #[test]
+    fn live_bytes_of_a_segment_are_those_of_all_its_shards_and_no_other() {
+        let keys = Keyspace::default();
+        let name = |sequence| SegmentName::new(Incarnation::new(3), SegmentSequence::new(sequence));
+        let range = keys.live_bytes_of(name(8));
+        for shard in [0, u32::MAX].map(ShardId::new) {
+            let key = keys.live_bytes(name(8), shard);
+            assert!(range.contains(&key));
+            assert_eq!(Keyspace::last_shard(&key), Some(shard));
+            assert!(!range.contains(&keys.live_bytes(name(7), shard)));
+            assert!(!range.contains(&keys.live_bytes(name(9), shard)));
+        }
+    }
+}
