@@ -7,6 +7,7 @@ mod append;
 mod crash;
 mod decoding;
 mod engine;
+mod fair;
 mod fetch;
 mod memory;
 mod metrics;
@@ -16,6 +17,7 @@ pub use append::{Append, AppendAnswer, AppendError, Appended};
 pub use crash::{CrashPlan, CrashPoint, UnknownCrashPoint};
 pub use decoding::Decoding;
 pub use engine::{Engine, EngineParts, StartError};
+pub use fair::{FairHold, FairShare, HolderId, Need};
 pub use fetch::{
     Batches, FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset,
     FoundPartition, ReadError,

@@ -79,11 +79,6 @@ pub struct FetchSettings {
 }
 
 impl FetchSettings {
-    /// Answers that are copies.
-    pub(crate) fn copies(&self) -> MemoryShare {
-        MemoryShare::new(self.memory_bytes)
-    }
-
     /// Pages that answers are parts of.
     pub(crate) fn pages_kept(&self) -> MemoryShare {
         MemoryShare::new(self.pages_bytes / 2)

@@ -4,6 +4,7 @@ mod ahead;
 mod answer;
 mod batches;
 mod budget;
+mod copies;
 mod extents;
 mod news;
 mod pieces;
@@ -38,6 +39,7 @@ use crate::metrics::FetchMetrics;
 use crate::settings::FetchSettings;
 use ahead::pages_ahead;
 use batches::Pinned;
+use copies::Copies;
 use extents::Extents;
 use plan::pages_now;
 
@@ -52,8 +54,7 @@ pub(crate) struct Fetcher {
     reads: Reads,
     extents: Extents,
     watermarks: Watermarks,
-    /// For answers that are copies.
-    memory: MemoryShare,
+    copies: Copies,
     /// For pages that answers are parts of.
     pages_kept: MemoryShare,
     decoding: Decoding,
@@ -79,7 +80,7 @@ impl Fetcher {
             metrics.clone(),
         );
         let fetcher = Self {
-            memory: settings.copies(),
+            copies: Copies::new(settings.memory_bytes),
             pages_kept: settings.pages_kept(),
             decoding: Decoding::new(settings.decode_bytes, env.supervisor.clone()),
             env,
@@ -142,7 +143,7 @@ impl Fetcher {
         let pinned = self.pinned(&pages, total);
         let hold = match &pinned {
             Some(_) => None,
-            None => Some(self.memory.hold(total).await),
+            None => Some(self.copies.hold(total).await),
         };
         let reads = plans.into_iter().map(|plan| async {
             match plan {

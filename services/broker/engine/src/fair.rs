@@ -1,0 +1,447 @@
+//! A share of memory in which those who hold least go first.
+//!
+//! [`MemoryShare`](crate::MemoryShare) knows nothing of who asks. Where what is held goes back at the pace of
+//! somebody outside, such as the reader of an answer, that is not enough: a few who are slow would take it all,
+//! again and again, and a newcomer would wait behind all that they still want.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// This part of the share is kept for small requests of those who hold nothing.
+const KEPT_PART: u64 = 4;
+/// A request is small if so many of it fit into what is kept.
+const SMALL_PART: u64 = 8;
+
+/// Whose bytes they are: one connection, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HolderId(pub u64);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// So many bytes, which are taken.
+    Exactly(u64),
+    /// What will be is not known yet: a turn when so many bytes are free, none of which are taken. Whoever
+    /// gets nothing for a while drops it, and what has come is added to it.
+    Room(u64),
+}
+
+impl Need {
+    /// What is taken at once.
+    const fn taken(self) -> u64 {
+        match self {
+            Self::Exactly(bytes) => bytes,
+            Self::Room(_) => 0,
+        }
+    }
+}
+
+/// A share of memory. Clones share it.
+///
+/// Of those who wait, whoever holds least goes first, and of two who hold the same, whoever came first. So
+/// while one who holds nothing waits, nobody else gets more. What the first one needs is not given to those
+/// behind it; but a quarter is kept for small requests of those who hold nothing, who wait for each other alone.
+/// Nobody waits for ever, as long as what is held is given back in the end.
+#[derive(Clone, Debug)]
+pub struct FairShare {
+    state: Arc<Mutex<State>>,
+}
+
+/// A part of the share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Open,
+    Kept,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    total: u64,
+    used: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    open: Pool,
+    kept: Pool,
+    /// Who holds how much; nobody who holds nothing.
+    holders: HashMap<HolderId, u64>,
+    /// By the order in which they came.
+    waiting: BTreeMap<u64, Waiter>,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    holder: HolderId,
+    need: Need,
+    answer: oneshot::Sender<FairHold>,
+}
+
+/// Bytes that are held. Dropping it gives them back.
+#[derive(Debug)]
+pub struct FairHold {
+    share: FairShare,
+    holder: HolderId,
+    part: Part,
+    bytes: u64,
+}
+
+impl FairShare {
+    /// A share of `bytes`.
+    pub fn new(bytes: u64) -> Self {
+        let kept = bytes / KEPT_PART;
+        let pool = |total| Pool { total, used: 0 };
+        let state = State {
+            open: pool(bytes - kept),
+            kept: pool(kept),
+            holders: HashMap::new(),
+            waiting: BTreeMap::new(),
+            tickets: 0,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Waits for the turn of `holder`. Cancel-safe. One that needs more than there is gets it when nobody
+    /// else has any.
+    pub async fn hold(&self, holder: HolderId, need: Need) -> FairHold {
+        let (answer, granted) = oneshot::channel();
+        let waiter = Waiter {
+            holder,
+            need,
+            answer,
+        };
+        let mut waiting = {
+            let mut state = self.state.lock();
+            let ticket = state.tickets;
+            state.tickets += 1;
+            state.waiting.insert(ticket, waiter);
+            Waiting {
+                share: self,
+                ticket,
+                has_gone: true,
+            }
+        };
+        self.serve(|_| {});
+        let hold = granted.await;
+        waiting.has_gone = false;
+        match hold {
+            Ok(hold) => hold,
+            // Who waits is answered or goes by itself.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// What is free now for everybody.
+    pub fn free_bytes(&self) -> u64 {
+        self.state.lock().open.free()
+    }
+
+    /// What is held now, which may be more than the share: see [`FairHold::add`].
+    pub fn used_bytes(&self) -> u64 {
+        let state = self.state.lock();
+        state.open.used + state.kept.used
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    /// Changes something, and serves whoever can be served then.
+    fn serve(&self, change: impl FnOnce(&mut State)) {
+        let served = {
+            let mut state = self.state.lock();
+            change(&mut state);
+            state.served()
+        };
+        for (waiter, part) in served {
+            let hold = FairHold {
+                share: self.clone(),
+                holder: waiter.holder,
+                part,
+                bytes: waiter.need.taken(),
+            };
+            // Whoever has gone in between gives it back by dropping it.
+            let _ = waiter.answer.send(hold);
+        }
+    }
+}
+
+impl Pool {
+    const fn free(&self) -> u64 {
+        self.total.saturating_sub(self.used)
+    }
+
+    const fn fits(&self, bytes: u64) -> bool {
+        bytes <= self.free() || self.used == 0
+    }
+}
+
+impl State {
+    const fn pool(&mut self, part: Part) -> &mut Pool {
+        match part {
+            Part::Open => &mut self.open,
+            Part::Kept => &mut self.kept,
+        }
+    }
+
+    fn held(&self, holder: HolderId) -> u64 {
+        self.holders.get(&holder).copied().unwrap_or_default()
+    }
+
+    fn take(&mut self, holder: HolderId, part: Part, bytes: u64) {
+        self.pool(part).used += bytes;
+        if bytes > 0 {
+            *self.holders.entry(holder).or_default() += bytes;
+        }
+    }
+
+    fn give_back(&mut self, holder: HolderId, part: Part, bytes: u64) {
+        self.pool(part).used -= bytes;
+        let left = self.held(holder) - bytes;
+        if left == 0 {
+            self.holders.remove(&holder);
+        } else {
+            self.holders.insert(holder, left);
+        }
+    }
+
+    /// Where a request may be served now, where somebody before it may wait for the open part.
+    fn place(&self, holder: HolderId, need: Need, is_blocked: bool) -> Option<Part> {
+        let (Need::Exactly(bytes) | Need::Room(bytes)) = need;
+        if !is_blocked && self.open.fits(bytes) {
+            return Some(Part::Open);
+        }
+        let is_small = need.taken() == bytes && bytes <= self.kept.total / SMALL_PART;
+        let may = is_small && self.held(holder) == 0 && bytes <= self.kept.free();
+        may.then_some(Part::Kept)
+    }
+
+    /// Those whose turn it is and for whom there is enough.
+    fn served(&mut self) -> Vec<(Waiter, Part)> {
+        let mut served = Vec::new();
+        if self.waiting.is_empty() || (self.open.free() == 0 && self.kept.free() == 0) {
+            return served;
+        }
+        let place = |(ticket, waiter): (&u64, &Waiter)| (self.held(waiter.holder), *ticket);
+        let mut order: BTreeSet<(u64, u64)> = self.waiting.iter().map(place).collect();
+        // Turns given now, of which nothing is taken yet.
+        let mut promised = 0;
+        let mut is_blocked = false;
+        while let Some((held, ticket)) = order.pop_first() {
+            let Some(waiter) = self.waiting.get(&ticket) else {
+                continue;
+            };
+            let (holder, need) = (waiter.holder, waiter.need);
+            let now = self.held(holder);
+            if now > held {
+                // It was served just now, and goes behind those who hold less.
+                order.insert((now, ticket));
+                continue;
+            }
+            self.open.used += promised;
+            let part = self.place(holder, need, is_blocked);
+            self.open.used -= promised;
+            let Some(part) = part else {
+                is_blocked = true;
+                continue;
+            };
+            match need {
+                Need::Exactly(bytes) => self.take(holder, part, bytes),
+                Need::Room(bytes) => promised += bytes,
+            }
+            let waiter = self.waiting.remove(&ticket);
+            served.extend(waiter.map(|waiter| (waiter, part)));
+        }
+        served
+    }
+}
+
+/// One that waits. If it goes, its place goes with it, or the turn that it was given just now.
+struct Waiting<'a> {
+    share: &'a FairShare,
+    ticket: u64,
+    has_gone: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.has_gone {
+            let ticket = self.ticket;
+            self.share.serve(|state| {
+                state.waiting.remove(&ticket);
+            });
+        }
+    }
+}
+
+impl FairHold {
+    /// How much it is.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more without waiting, whether or not there is so much: for what is in memory already.
+    pub fn add(&mut self, bytes: u64) {
+        let mut state = self.share.state.lock();
+        state.take(self.holder, self.part, bytes);
+        self.bytes += bytes;
+    }
+
+    /// Parts off a hold of so many bytes, at most all.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            share: self.share.clone(),
+            bytes,
+            ..*self
+        }
+    }
+}
+
+impl Drop for FairHold {
+    fn drop(&mut self) {
+        let (holder, part, bytes) = (self.holder, self.part, self.bytes);
+        // Also a turn that was not used is the next one's.
+        self.share
+            .serve(|state| state.give_back(holder, part, bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use futures::poll;
+
+    use super::*;
+
+    /// Three quarters are for all: 24. Of the eight that are kept, a small request takes one at most.
+    const TOTAL: u64 = 32;
+
+    type Wait<'a> = Pin<Box<dyn Future<Output = FairHold> + 'a>>;
+
+    fn ask(share: &FairShare, holder: u64, need: Need) -> Wait<'_> {
+        Box::pin(share.hold(HolderId(holder), need))
+    }
+
+    async fn got(wait: &mut Wait<'_>) -> Option<FairHold> {
+        match poll!(wait) {
+            std::task::Poll::Ready(hold) => Some(hold),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_nothing_goes_first_and_then_whoever_came_first() {
+        let share = FairShare::new(TOTAL);
+        let large = share.hold(HolderId(1), Need::Exactly(20)).await;
+        let _rest = share.hold(HolderId(2), Need::Exactly(4)).await;
+        let mut greedy = ask(&share, 1, Need::Exactly(8));
+        let mut modest = ask(&share, 2, Need::Exactly(8));
+        let mut first = ask(&share, 3, Need::Exactly(8));
+        let mut second = ask(&share, 4, Need::Exactly(8));
+        for wait in [&mut greedy, &mut modest, &mut first, &mut second] {
+            assert!(got(wait).await.is_none());
+        }
+        drop(large);
+        // Twenty are free for two of them; by now the greedy one holds nothing, and came first of all.
+        let greedy = got(&mut greedy).await.expect("it holds nothing any more");
+        let first = got(&mut first).await.expect("it came before the second");
+        assert!(got(&mut modest).await.is_none() && got(&mut second).await.is_none());
+        drop(greedy);
+        let second = got(&mut second).await;
+        assert!(second.is_some() && got(&mut modest).await.is_none());
+        drop(first);
+        assert!(got(&mut modest).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_holder_with_many_requests_gets_one_when_others_wait() {
+        let share = FairShare::new(TOTAL);
+        let all = share.hold(HolderId(9), Need::Exactly(24)).await;
+        let mut many: Vec<Wait<'_>> = (0..10).map(|_| ask(&share, 1, Need::Exactly(8))).collect();
+        for wait in &mut many {
+            assert!(got(wait).await.is_none());
+        }
+        let mut others = [
+            ask(&share, 2, Need::Exactly(8)),
+            ask(&share, 3, Need::Exactly(8)),
+        ];
+        for wait in &mut others {
+            assert!(got(wait).await.is_none());
+        }
+        drop(all);
+        let mut served = Vec::new();
+        for wait in &mut many {
+            served.extend(got(wait).await);
+        }
+        assert_eq!(served.len(), 1);
+        for wait in &mut others {
+            served.extend(got(wait).await);
+        }
+        assert_eq!((served.len(), share.used_bytes()), (3, 24));
+    }
+
+    #[tokio::test]
+    async fn a_small_request_of_a_newcomer_is_served_at_once_however_full_the_rest_is() {
+        let share = FairShare::new(TOTAL);
+        let _all = share.hold(HolderId(1), Need::Exactly(24)).await;
+        let mut large: Vec<Wait<'_>> = (2..100)
+            .map(|holder| ask(&share, holder, Need::Exactly(2)))
+            .collect();
+        for wait in &mut large {
+            assert!(got(wait).await.is_none());
+        }
+        let mut again = ask(&share, 1, Need::Exactly(1));
+        assert!(got(&mut again).await.is_none(), "it holds much already");
+        let mut small = Vec::new();
+        for holder in 100..108 {
+            let mut wait = ask(&share, holder, Need::Exactly(1));
+            small.push(got(&mut wait).await.expect("there is some for it"));
+        }
+        let mut next = ask(&share, 108, Need::Exactly(1));
+        assert!(got(&mut next).await.is_none());
+        small.pop();
+        assert!(got(&mut next).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn turns_are_given_for_what_is_free_and_a_large_one_waits_for_all() {
+        let share = FairShare::new(TOTAL);
+        let mut all = share.hold(HolderId(1), Need::Exactly(24)).await;
+        let mut turns: Vec<Wait<'_>> = (2..10)
+            .map(|holder| ask(&share, holder, Need::Room(8)))
+            .collect();
+        for wait in &mut turns {
+            assert!(got(wait).await.is_none());
+        }
+        drop(all.split(16));
+        let mut given = Vec::new();
+        for wait in &mut turns {
+            given.extend(got(wait).await);
+        }
+        assert_eq!((given.len(), all.bytes()), (2, 8));
+        for hold in &mut given {
+            // Who had a turn may bring more than there is.
+            hold.add(30);
+        }
+        drop(turns);
+        assert_eq!(share.used_bytes(), 68);
+        let mut huge = ask(&share, 20, Need::Exactly(1_000));
+        assert!(got(&mut huge).await.is_none());
+        drop((all, given));
+        assert!(got(&mut huge).await.is_some());
+        drop(huge);
+        assert_eq!((share.used_bytes(), share.waiting()), (0, 0));
+        assert!(share.state.lock().holders.is_empty());
+    }
+}
