@@ -15,6 +15,7 @@ use tonic::metadata::MetadataMap;
 use crate::decode::Decode;
 use crate::errors::{catalogue_error, log_error};
 use crate::metrics::GrpcMetrics;
+use crate::produce::going_away;
 use crate::settings::GrpcSettings;
 use crate::token::TokenSet;
 use crate::transport::Outflow;
@@ -159,14 +160,16 @@ impl Front {
         self.charge(caller, Resource::Topic(topic), charge).await
     }
 
-    /// Waits until this broker has seen what the caller has.
+    /// Waits until this broker has seen what the caller has, unless it goes before.
     pub(crate) async fn catch_up(&self, token: &[u8]) -> Result<TokenSet, ApiError> {
         let tokens = TokenSet::decode(token)?;
         for part in tokens.parts() {
-            self.engine()
-                .reached(part)
-                .await
-                .map_err(|error| log_error(&error))?;
+            let reached = tokio::select! {
+                biased;
+                reached = self.engine().reached(part) => reached,
+                () = self.stop.cancelled() => return Err(going_away()),
+            };
+            reached.map_err(|error| log_error(&error))?;
         }
         Ok(tokens)
     }

@@ -31,6 +31,8 @@ pub(crate) enum Closed {
     Resting,
     /// It took nothing of its answers while others waited for their memory.
     Stalled,
+    /// The server was going, and it took nothing of what was left for it.
+    Left,
     /// It never began to speak HTTP/2.
     NoGreeting,
 }
@@ -41,6 +43,7 @@ impl Closed {
             Self::Ended => "ended",
             Self::Resting => "resting",
             Self::Stalled => "stalled",
+            Self::Left => "left",
             Self::NoGreeting => "no_greeting",
         }
     }

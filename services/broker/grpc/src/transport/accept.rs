@@ -136,6 +136,23 @@ impl Transport {
         builder
     }
 
+    /// Ends when a connection that was asked to go is waited for in vain: the server has nothing to do for
+    /// it any more, and for a while nothing has moved. Who takes answers, however slowly, is waited for.
+    async fn is_left(&self, peer: &Peer) {
+        // Between two questions whether the peer is still there, since these move as well.
+        let still = self
+            .settings
+            .stall_timeout
+            .min(self.settings.keep_alive / 2);
+        loop {
+            let before = peer.moves();
+            self.env.clock.sleep(still).await;
+            if !peer.awaits_us() && peer.moves() == before {
+                return;
+            }
+        }
+    }
+
     async fn serve(self, stream: TcpStream, seat: Seat, stop: CancellationToken) {
         let clock: &dyn Clock = self.env.clock.as_ref();
         if let Err(error) = stream.set_nodelay(true) {
@@ -143,7 +160,7 @@ impl Transport {
             return;
         }
         let greeting = clock.sleep(self.settings.greeting_timeout);
-        let socket = Socket::new(stream, greeting, self.metrics.clone());
+        let socket = Socket::new(stream, greeting, &seat.peer, self.metrics.clone());
         let service = TowerToHyperService::new(self.calls.of(Arc::clone(&seat.peer)));
         let connection = self
             .builder(&seat.peer)
@@ -161,6 +178,10 @@ impl Transport {
                 tokio::select! {
                     ended = connection.as_mut() => Some(ended),
                     () = seat.peer.close.cancelled() => None,
+                    () = self.is_left(&seat.peer) => {
+                        seat.close(Closed::Left);
+                        None
+                    }
                 }
             }
         };
@@ -173,20 +194,37 @@ impl Transport {
     }
 }
 
-/// A socket that has to be greeted in time.
+/// A socket that has to be greeted in time, and tells what moves on it.
 struct Socket {
     stream: TcpStream,
+    peer: Arc<Peer>,
     greeting: Option<(usize, BoxFuture<'static, ()>)>,
     metrics: GrpcMetrics,
 }
 
 impl Socket {
-    fn new(stream: TcpStream, time: BoxFuture<'static, ()>, metrics: GrpcMetrics) -> Self {
+    fn new(
+        stream: TcpStream,
+        time: BoxFuture<'static, ()>,
+        peer: &Arc<Peer>,
+        metrics: GrpcMetrics,
+    ) -> Self {
         Self {
             stream,
+            peer: Arc::clone(peer),
             greeting: Some((0, time)),
             metrics,
         }
+    }
+}
+
+impl Socket {
+    /// Takes note of what was written.
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.peer.moved(*bytes);
+        }
+        written
     }
 }
 
@@ -199,8 +237,10 @@ impl AsyncRead for Socket {
         let this = self.get_mut();
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buf);
+        let bytes = buf.filled().len() - before;
+        this.peer.moved(bytes);
         if let Some((seen, time)) = &mut this.greeting {
-            *seen += buf.filled().len() - before;
+            *seen += bytes;
             if *seen >= GREETING_BYTES {
                 this.greeting = None;
             } else if time.poll_unpin(context).is_ready() {
@@ -218,7 +258,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.note(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -234,7 +276,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {

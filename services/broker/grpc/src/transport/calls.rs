@@ -21,10 +21,10 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
 
-use super::connections::{Connections, Peer};
+use super::connections::{Connections, Peer, Turn};
 use super::encode::{Outgoing, Source};
 use super::intake::Intake;
-use super::outflow::{MeteredAnswer, Outflow};
+use super::outflow::{Answers, MeteredAnswer, Outflow};
 
 /// When a call that found no place may be tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -74,6 +74,7 @@ impl Service<Request<Incoming>> for PeerCalls {
             return futures::future::ready(Ok(refused())).boxed();
         };
         let call = Arc::new(call);
+        let of = Answers::to(request.uri().path());
         let (mut head, body) = request.into_parts();
         let (body, received) = calls.intake.meter(body, &call);
         let budget = Arc::new(received.clone());
@@ -82,10 +83,11 @@ impl Service<Request<Incoming>> for PeerCalls {
         let outflow = calls.outflow.clone();
         async move {
             let mut answer = within_budget(budget, answer).await?;
+            call.turns_to(Turn::Theirs);
             let outgoing = answer.extensions_mut().remove::<Outgoing>();
             Ok(answer.map(|body| {
                 let source = Source::new(body, outgoing);
-                Answer::Metered(Box::new(outflow.meter(source, call)))
+                Answer::Metered(Box::new(outflow.meter(source, call, of)))
             }))
         }
         .boxed()

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -64,6 +64,21 @@ pub(crate) struct Peer {
     at_work: AtomicU32,
     /// When it was last at work, on the process's clock, in milliseconds.
     worked_at: AtomicU64,
+    /// Calls in which it is the server's turn.
+    ours: AtomicU32,
+    /// Grows with every byte on the socket and every change of turns.
+    moves: AtomicU64,
+}
+
+/// Who is to do something next in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The client: its first message has not come in whole.
+    Asking = 0,
+    /// The server: there is no answer yet, or no more of it.
+    Ours = 1,
+    /// The client: there is something for it to take.
+    Theirs = 2,
 }
 
 /// The place of a connection. Dropping it gives the place back.
@@ -80,6 +95,8 @@ pub(crate) struct OpenCall {
     pub(crate) peer: Arc<Peer>,
     /// Whether it has sent a whole message.
     at_work: AtomicBool,
+    /// A [`Turn`].
+    turn: AtomicU8,
     _shared: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
@@ -163,6 +180,8 @@ impl Connections {
             calls: AtomicUsize::new(0),
             at_work: AtomicU32::new(0),
             worked_at: AtomicU64::new(millis(shared.clock.now())),
+            ours: AtomicU32::new(0),
+            moves: AtomicU64::new(0),
         });
         table.open.insert(id, Arc::clone(&peer));
         shared.metrics.connections.inc();
@@ -194,6 +213,7 @@ impl Connections {
             connections: self.clone(),
             peer: Arc::clone(peer),
             at_work: AtomicBool::new(false),
+            turn: AtomicU8::new(Turn::Asking as u8),
             _shared: more,
         })
     }
@@ -213,6 +233,13 @@ impl Table {
     }
 }
 
+impl Seat {
+    /// Closes the connection.
+    pub(super) fn close(&self, why: Closed) {
+        self.connections.close(&self.peer, why);
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.connections.close(&self.peer, Closed::Ended);
@@ -223,6 +250,21 @@ impl Peer {
     /// No call of it has sent anything whole.
     fn is_resting(&self) -> bool {
         self.at_work.load(Ordering::Relaxed) == 0
+    }
+
+    /// Bytes have come or gone.
+    pub(super) fn moved(&self, bytes: usize) {
+        self.moves.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Grows with everything that gets on.
+    pub(super) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has something to do for it.
+    pub(super) fn awaits_us(&self) -> bool {
+        self.ours.load(Ordering::Relaxed) > 0
     }
 
     /// The window of the connection.
@@ -243,12 +285,35 @@ impl OpenCall {
     pub(crate) fn works(&self) {
         if !self.at_work.swap(true, Ordering::Relaxed) {
             self.peer.at_work.fetch_add(1, Ordering::Relaxed);
+            let (asking, ours) = (Turn::Asking as u8, Turn::Ours as u8);
+            let began =
+                self.turn
+                    .compare_exchange(asking, ours, Ordering::Relaxed, Ordering::Relaxed);
+            if began.is_ok() {
+                self.peer.ours.fetch_add(1, Ordering::Relaxed);
+                self.peer.moved(1);
+            }
         }
+    }
+
+    /// It is somebody's turn.
+    pub(super) fn turns_to(&self, turn: Turn) {
+        let before = self.turn.swap(turn as u8, Ordering::Relaxed);
+        if before == turn as u8 {
+            return;
+        }
+        if turn == Turn::Ours {
+            self.peer.ours.fetch_add(1, Ordering::Relaxed);
+        } else if before == Turn::Ours as u8 {
+            self.peer.ours.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.peer.moved(1);
     }
 }
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
+        self.turns_to(Turn::Theirs);
         let peer = &self.peer;
         if self.at_work.load(Ordering::Relaxed) {
             let now = millis(self.connections.shared.clock.now());

@@ -21,7 +21,7 @@ use tidelog_env::Clock;
 use tokio::sync::Notify;
 use tonic::Status;
 
-use super::connections::{Connections, OpenCall, Peer, millis, since};
+use super::connections::{Connections, OpenCall, Peer, Turn, millis, since};
 use super::encode::{Next, Source};
 use crate::front::GrpcParts;
 use crate::metrics::{Closed, GrpcMetrics};
@@ -91,11 +91,12 @@ impl Outflow {
     }
 
     /// The body, put together only as the share allows.
-    pub(super) fn meter(&self, source: Source, call: Arc<OpenCall>) -> MeteredAnswer {
+    pub(super) fn meter(&self, source: Source, call: Arc<OpenCall>, of: Answers) -> MeteredAnswer {
         MeteredAnswer {
             outflow: self.clone(),
             source,
             call,
+            of,
             rest: VecDeque::new(),
             place: None,
             waiting: None,
@@ -220,12 +221,33 @@ fn gauge(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// Whose answers they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// Those end when the server goes and has told what it knows.
+    OurServices,
+    /// Health and reflection, whose streams go on until the client ends them.
+    OtherServices,
+}
+
+impl Answers {
+    /// By the path of the call.
+    pub(super) fn to(path: &str) -> Self {
+        if path.starts_with("/tidelog.v1.") {
+            Self::OurServices
+        } else {
+            Self::OtherServices
+        }
+    }
+}
+
 /// An answer's body that is counted.
 pub(crate) struct MeteredAnswer {
     outflow: Outflow,
     source: Source,
     /// The call is open until its answer is out.
     call: Arc<OpenCall>,
+    of: Answers,
     /// What was put together and not yet handed to the transport.
     rest: VecDeque<Bytes>,
     /// Once the call has held memory.
@@ -261,6 +283,34 @@ impl MeteredAnswer {
         });
         counted.collect()
     }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        loop {
+            if !self.rest.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
+            }
+            if let Some(waiting) = &mut self.waiting {
+                ready!(waiting.poll_unpin(context));
+                self.waiting = None;
+            }
+            // What is no data is small, and lets calls end that hold memory.
+            if self.source.is_data() && self.outflow.is_full() {
+                self.waiting = Some(self.outflow.clone().has_room().boxed());
+                continue;
+            }
+            match ready!(self.source.poll_next(context)) {
+                Some(Ok(Next::Data(pieces))) => self.rest = self.count(pieces),
+                Some(Ok(Next::Trailers(trailers))) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
 }
 
 impl http_body::Body for MeteredAnswer {
@@ -272,28 +322,11 @@ impl http_body::Body for MeteredAnswer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        loop {
-            if !this.rest.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(this.next_piece()))));
-            }
-            if let Some(waiting) = &mut this.waiting {
-                ready!(waiting.poll_unpin(context));
-                this.waiting = None;
-            }
-            // What is no data is small, and lets calls end that hold memory.
-            if this.source.is_data() && this.outflow.is_full() {
-                this.waiting = Some(this.outflow.clone().has_room().boxed());
-                continue;
-            }
-            match ready!(this.source.poll_next(context)) {
-                Some(Ok(Next::Data(pieces))) => this.rest = this.count(pieces),
-                Some(Ok(Next::Trailers(trailers))) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                }
-                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None => return Poll::Ready(None),
-            }
-        }
+        let frame = this.poll_next(context);
+        let is_ours = frame.is_pending() && this.of == Answers::OurServices;
+        let turn = if is_ours { Turn::Ours } else { Turn::Theirs };
+        this.call.turns_to(turn);
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,6 +4,7 @@
 
 mod access;
 mod client;
+mod drain;
 mod limits;
 mod produce;
 mod read;

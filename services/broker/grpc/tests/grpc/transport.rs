@@ -31,7 +31,7 @@ async fn a_deadline_ends_a_long_poll_with_the_code_of_a_deadline() {
     // Only the header: the client itself does not watch the time.
     request
         .metadata_mut()
-        .insert("grpc-timeout", "200m".parse().unwrap());
+        .insert("grpc-timeout", "400m".parse().unwrap());
     let status = soon(world.raw().await.fetch(request)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let error = ApiError::from_status(&status);

@@ -63,6 +63,7 @@ impl Quota for Gate {
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
+    pub(crate) engine: Engine,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<Result<(), ServeError>>,
@@ -82,7 +83,7 @@ impl World {
         let gate = Arc::new(Gate::default());
         let parts = GrpcParts {
             env,
-            engine,
+            engine: engine.clone(),
             authorizer: Arc::clone(&gate) as Arc<dyn Authorizer>,
             quota: Arc::clone(&gate) as Arc<dyn Quota>,
             settings,
@@ -100,6 +101,7 @@ impl World {
         Self {
             client,
             address,
+            engine,
             gate,
             stop,
             serving,
