@@ -4,6 +4,7 @@
 //! - [`Process`]: a child that does not outlive its owner and whose log is shown when a test fails.
 //! - [`Minio`], [`Seaweed`], [`Server`], [`Cli`]: the programs under test and beside it.
 //! - [`Cluster`]: metadata processes and brokers on one bucket.
+//! - [`FdbServer`]: a `FoundationDB` of one process, to be killed and paused.
 //! - [`Proxy`]: S3 that answers 503, refuses writes, hangs, or is counted.
 //! - [`Bucket`]: the bucket behind the server's back, to look into it and to damage it.
 //! - [`history`]: what clients did and saw, and the checker that is the judge.
@@ -15,6 +16,7 @@ mod bucket;
 mod cli;
 mod cluster;
 mod disk;
+mod fdb;
 pub mod history;
 pub mod load;
 mod minio;
@@ -30,6 +32,7 @@ pub use bucket::{Bucket, Place};
 pub use cli::{Cli, Finished};
 pub use cluster::{Cluster, ClusterOptions, MetadataProcess};
 pub use disk::{ReadOnlyFolder, SmallDisk};
+pub use fdb::FdbServer;
 pub use minio::Minio;
 pub use net::{free_port, http_get, metric};
 pub use process::{Ended, Process};

@@ -4,6 +4,7 @@
 
 mod bench;
 mod docs;
+mod fdb;
 mod fuzz;
 mod process;
 mod root;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::fdb::Fdb;
 use crate::root::Workspace;
 use crate::{docs, process, tidy, tools};
 
@@ -112,18 +113,10 @@ fn perform(workspace: &Workspace, options: &Options, part: Part) -> Result<Outco
         )),
         Part::Tidy => passed(tidy::run(workspace)),
         Part::Deny => check_dependencies(workspace),
-        Part::Clippy => passed(process::run(&mut workspace.cargo([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ]))),
+        Part::Clippy => passed(lint(workspace)),
         Part::Codegen => passed(crate::codegen(workspace, true)),
         Part::Docs => passed(docs::run(workspace, true)),
-        Part::Unit => passed(nextest(workspace, options, "not package(/^tidelog-e2e/)")),
+        Part::Unit => nextest(workspace, options, "not package(/^tidelog-e2e/)"),
         Part::Doctest => passed(process::run(&mut workspace.cargo([
             "test",
             "--doc",
@@ -136,6 +129,21 @@ fn perform(workspace: &Workspace, options: &Options, part: Part) -> Result<Outco
 
 fn passed(result: Result<()>) -> Result<Outcome> {
     result.map(|()| Outcome::Passed)
+}
+
+/// What links the client of `FoundationDB` is linted too, on every machine: that needs no library.
+fn lint(workspace: &Workspace) -> Result<()> {
+    let everything = ["--workspace"];
+    let fdb = ["-p", "tidelog-store-fdb", "--features", "client"];
+    for packages in [&everything[..], &fdb[..]] {
+        process::run(
+            workspace
+                .cargo(["clippy", "--all-targets", "--locked"])
+                .args(packages)
+                .args(["--", "-D", "warnings"]),
+        )?;
+    }
+    Ok(())
 }
 
 fn ensure_tools(workspace: &Workspace) -> Result<Outcome> {
@@ -172,10 +180,10 @@ fn check_dependencies(workspace: &Workspace) -> Result<Outcome> {
 fn end_to_end(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::minio(workspace)?;
     process::run(&mut workspace.cargo(["build", "-p", "tidelog-server", "--locked"]))?;
-    passed(nextest(workspace, options, "package(/^tidelog-e2e/)"))
+    nextest(workspace, options, "package(/^tidelog-e2e/)")
 }
 
-fn nextest(workspace: &Workspace, options: &Options, packages: &str) -> Result<()> {
+fn nextest(workspace: &Workspace, options: &Options, packages: &str) -> Result<Outcome> {
     let nextest: PathBuf = tools::nextest(workspace)?;
     let filter = match &options.filter {
         Some(filter) => format!("({packages}) and ({filter})"),
@@ -198,7 +206,15 @@ fn nextest(workspace: &Workspace, options: &Options, packages: &str) -> Result<(
     if std::env::var_os("CI").is_some() {
         command.args(["--profile", "ci"]);
     }
-    process::run(&mut command)
+    let fdb = Fdb::find(workspace);
+    if let Ok(fdb) = &fdb {
+        fdb.apply(&mut command);
+    }
+    process::run(&mut command)?;
+    Ok(match fdb {
+        Ok(_) => Outcome::Passed,
+        Err(missing) => Outcome::Partly(missing),
+    })
 }
 
 fn name(part: Part) -> String {

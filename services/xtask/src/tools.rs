@@ -18,6 +18,9 @@ const DEBIAN: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
 ];
 
+/// The package of the library that reads C headers, to build the client of `FoundationDB`.
+const LIBCLANG: &str = "libclang1";
+
 const NEXTEST_VERSION: &str = "0.9.148";
 const DENY_VERSION: &str = "0.20.2";
 const MINIO_MODULE: &str = "github.com/minio/minio";
@@ -72,11 +75,14 @@ pub(crate) fn minio(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Installs the Debian packages whose programs are missing; as another user than root it only says so.
 pub(crate) fn debian(workspace: &Workspace) -> Result<()> {
-    let missing: Vec<&str> = DEBIAN
+    let mut missing: Vec<&str> = DEBIAN
         .iter()
         .filter(|(program, _)| on_path(program).is_none())
         .map(|(_, package)| *package)
         .collect();
+    if !has_libclang(workspace) {
+        missing.push(LIBCLANG);
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -94,6 +100,14 @@ pub(crate) fn debian(workspace: &Workspace) -> Result<()> {
             .args(["install", "--yes", "--quiet=2", "--no-install-recommends"])
             .args(&missing),
     )
+}
+
+/// Whether headers of C can be read. Where the system's loader keeps no list, the build will tell.
+fn has_libclang(workspace: &Workspace) -> bool {
+    let listed = process::output(workspace.command("ldconfig").arg("-p"));
+    std::env::var_os("LIBCLANG_PATH").is_some()
+        || listed.is_ok_and(|list| list.contains("libclang.so") || list.contains("libclang-"))
+        || !cfg!(target_os = "linux")
 }
 
 /// `cargo xtask tools`: makes sure of all of them and says where they are.

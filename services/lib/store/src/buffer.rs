@@ -147,6 +147,11 @@ impl WriteBuffer {
         self.cleared.iter()
     }
 
+    /// The ranges that were added by hand for readers to conflict with.
+    pub fn conflicts(&self) -> impl Iterator<Item = KeyRange> + '_ {
+        self.conflicts.iter()
+    }
+
     /// Whether committing this changes nothing and makes nobody conflict.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.cleared.is_empty() && self.conflicts.is_empty()

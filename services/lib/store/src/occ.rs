@@ -35,6 +35,12 @@ impl ReadSet {
         self.ranges.insert(range);
     }
 
+    /// Everything that was read: single keys as ranges of one, then ranges; they may overlap.
+    pub fn ranges(&self) -> impl Iterator<Item = KeyRange> + '_ {
+        let keys = self.keys.iter().map(|key| KeyRange::single(key.clone()));
+        keys.chain(self.ranges.iter())
+    }
+
     /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.ranges.is_empty()

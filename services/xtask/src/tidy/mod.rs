@@ -6,6 +6,7 @@
 mod files;
 mod layers;
 mod links;
+mod lints;
 mod messages;
 mod modules;
 mod source;
@@ -103,6 +104,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     findings.extend(messages::check(&tree));
     findings.extend(modules::check(&tree));
     findings.extend(links::check(&tree));
+    findings.extend(lints::check(&tree));
     findings.sort_by(|a, b| (a.warning, &a.place).cmp(&(b.warning, &b.place)));
     for finding in &findings {
         let kind = if finding.warning { "warning" } else { "error" };
