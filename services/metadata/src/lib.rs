@@ -7,9 +7,11 @@
 
 mod catalogue;
 pub mod keyspace;
+mod members;
 mod metrics;
 mod numbers;
 mod open_error;
+mod ownership;
 mod read;
 mod sequencer;
 mod service;
@@ -17,5 +19,6 @@ mod settings;
 
 pub use metrics::SequencerMetrics;
 pub use open_error::OpenError;
+pub use ownership::{ClusterOptions, ClusterSettings, Ownership};
 pub use service::{MetadataService, OpenOptions};
 pub use settings::SequencerSettings;

@@ -30,6 +30,10 @@ pub struct SequencerMetrics {
     pub(crate) checkpoints_forced: Counter,
     pub(crate) rows_deleted: Counter,
     pub(crate) history_reads: Counter,
+    pub(crate) shards_taken: Counter,
+    pub(crate) shards_released: Counter,
+    pub(crate) shards_lost: Counter,
+    pub(crate) shards_owned: Gauge,
     pub(crate) held: Held,
 }
 
@@ -55,15 +59,26 @@ impl Held {
             number(state.producers.len()),
         ];
         let before = self.reported.lock().insert(shard, now).unwrap_or_default();
-        let gauges = [
+        for ((gauge, now), before) in self.gauges().into_iter().zip(now).zip(before) {
+            gauge.inc_by(now - before);
+        }
+    }
+
+    /// Takes back what was reported of a shard that has gone.
+    pub(crate) fn forget(&self, shard: ShardId) {
+        let before = self.reported.lock().remove(&shard).unwrap_or_default();
+        for (gauge, before) in self.gauges().into_iter().zip(before) {
+            gauge.dec_by(before);
+        }
+    }
+
+    const fn gauges(&self) -> [&Gauge; 4] {
+        [
             &self.extents,
             &self.extent_bytes,
             &self.partitions,
             &self.producers,
-        ];
-        for ((gauge, now), before) in gauges.into_iter().zip(now).zip(before) {
-            gauge.inc_by(now - before);
-        }
+        ]
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -111,6 +126,10 @@ impl SequencerMetrics {
             checkpoints_forced: Counter::default(),
             rows_deleted: Counter::default(),
             history_reads: Counter::default(),
+            shards_taken: Counter::default(),
+            shards_released: Counter::default(),
+            shards_lost: Counter::default(),
+            shards_owned: Gauge::default(),
             held: Held::default(),
         };
         metrics.register_counters(registry);
@@ -121,6 +140,11 @@ impl SequencerMetrics {
             metrics.group_seconds.clone(),
         );
         metrics.held.register(registry);
+        registry.register(
+            "shards_owned",
+            "shards that this process owns now",
+            metrics.shards_owned.clone(),
+        );
         registry.register(
             "group_members",
             "requests that shared one group transaction",
@@ -176,6 +200,21 @@ impl SequencerMetrics {
                 "history_reads",
                 "questions answered from pages of the store since they were about old extents",
                 &self.history_reads,
+            ),
+            (
+                "shards_taken",
+                "shards that this process has taken over",
+                &self.shards_taken,
+            ),
+            (
+                "shards_released",
+                "shards that this process has given back for others to take",
+                &self.shards_released,
+            ),
+            (
+                "shards_lost",
+                "shards that others took from this process or that it could not serve",
+                &self.shards_lost,
             ),
         ];
         register_each(registry, &counters);

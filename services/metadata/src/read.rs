@@ -6,8 +6,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use tidelog_metadata_api::{
     Extent, LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
 };
-use tidelog_types::{Offset, OffsetRange, Timestamp, TopicPartition};
+use tidelog_types::{Offset, OffsetRange, ShardId, Timestamp, TopicPartition};
 
+use crate::ownership::NotHere;
 use crate::sequencer::{PartitionView, Sequencer, ShardView, Shown};
 use crate::service::Inner;
 
@@ -54,7 +55,8 @@ impl Inner {
 
     /// The answer that needs no wait, if there is one.
     fn locate_in_memory(&self, request: &LookupRequest) -> Option<Result<LookupAnswer, LogError>> {
-        let sequencer = self.known_sequencer(request.partition)?;
+        let shard = self.known_shards.get(&request.partition)?;
+        let sequencer = self.shards.get(shard).ok()?;
         match look(&sequencer.view().read(), request) {
             Looked::Answer(answer) => Some(answer),
             Looked::InPages(_) | Looked::Absent => None,
@@ -63,13 +65,17 @@ impl Inner {
 
     async fn locate_one(&self, request: &LookupRequest) -> Result<LookupAnswer, LogError> {
         let partition = request.partition;
-        let sequencer = self.sequencer(partition).await?;
+        let shard = self.shard(partition).await?;
+        let sequencer = match self.shards.get(shard) {
+            Ok(sequencer) => sequencer,
+            Err(reason) => return self.locate_elsewhere(shard, request, reason).await,
+        };
         let looked = look(&sequencer.view().read(), request);
         let bounds = match looked {
             Looked::Answer(answer) => return answer,
             Looked::InPages(bounds) => bounds,
             Looked::Absent => {
-                let shown = self.shown(sequencer, partition).await?;
+                let shown = self.shown(&sequencer, partition).await?;
                 match judge(&shown, request) {
                     Some(answer) => return answer,
                     None => shown.bounds,
@@ -82,6 +88,41 @@ impl Inner {
             .history
             .extents(partition, offset, bytes_max, request.extents_max)
             .await?;
+        Ok(LookupAnswer { bounds, extents })
+    }
+
+    /// Where the bytes of a partition are whose shard is not here: from its row and pages, if they have the
+    /// offset. So history can be read whoever owns the shard, and while nobody does.
+    ///
+    /// The bounds are those of the last checkpoint: durable, and perhaps lower than what its owner has
+    /// shown. Whoever shows bounds keeps the highest.
+    async fn locate_elsewhere(
+        &self,
+        shard: ShardId,
+        request: &LookupRequest,
+        reason: NotHere,
+    ) -> Result<LookupAnswer, LogError> {
+        let partition = request.partition;
+        let row = self.history.checkpointed(shard, partition).await?;
+        let known = row.filter(|row| {
+            let log = OffsetRange {
+                base: row.log_start,
+                next: row.next,
+            };
+            request.extents_max > 0 && log.contains(request.offset)
+        });
+        let Some(row) = known else {
+            return Err(reason.into());
+        };
+        self.metrics.history_reads.inc();
+        let (offset, bytes_max) = (request.offset, request.bytes_max);
+        let extents = self
+            .history
+            .extents(partition, offset, bytes_max, request.extents_max);
+        let mut extents = extents.await?;
+        // A checkpoint that is being written now has pages that its rows do not tell of yet.
+        extents.retain(|extent| extent.offsets.next <= row.next);
+        let bounds = PartitionView::new(&row).bounds();
         Ok(LookupAnswer { bounds, extents })
     }
 
@@ -127,12 +168,14 @@ impl Inner {
         if query == OffsetQuery::Latest {
             sequencer.barrier().await?;
         }
-        let shown = self.shown(sequencer, partition).await?;
+        let shown = self.shown(&sequencer, partition).await?;
         let found = match query {
             OffsetQuery::Earliest => return Ok(OffsetAnswer::Offset(shown.bounds.log_start)),
             OffsetQuery::Latest => return Ok(OffsetAnswer::Offset(shown.bounds.high_watermark)),
-            OffsetQuery::AtTime(time) => self.at_time(sequencer, partition, shown, time).await?,
-            OffsetQuery::MaxTimestamp => self.at_max_timestamp(sequencer, partition, shown).await?,
+            OffsetQuery::AtTime(time) => self.at_time(&sequencer, partition, shown, time).await?,
+            OffsetQuery::MaxTimestamp => {
+                self.at_max_timestamp(&sequencer, partition, shown).await?
+            }
         };
         Ok(found.map_or(OffsetAnswer::None, OffsetAnswer::Within))
     }

@@ -111,6 +111,12 @@ pub enum ClusterError {
     /// No such member is alive.
     #[error("no member `{0}` is alive; `tidelog cluster members` lists those that are")]
     UnknownMember(MemberId),
+    /// The member cannot be listed.
+    #[error("the member cannot be listed: {reason}")]
+    InvalidMember {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Members cannot be changed here now.
     #[error("the metadata service is unavailable: {reason}")]
     Unavailable {
@@ -129,7 +135,7 @@ impl ClusterError {
     /// The code for callers.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::UnknownMember(_) => ErrorCode::InvalidArgument,
+            Self::UnknownMember(_) | Self::InvalidMember { .. } => ErrorCode::InvalidArgument,
             Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Corrupt { .. } => ErrorCode::DataLoss,
         }

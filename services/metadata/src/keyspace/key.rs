@@ -312,6 +312,20 @@ impl Keyspace {
         }
     }
 
+    /// The floors of an incarnation and of those after it.
+    pub fn floors_from(self, incarnation: Incarnation) -> KeyRange {
+        KeyRange {
+            start: self.floor(incarnation),
+            end: self.all(KeyKind::Floor).end,
+        }
+    }
+
+    /// The incarnation in a key of [`Keyspace::floor`].
+    pub fn floor_incarnation(key: &[u8]) -> Option<Incarnation> {
+        let number = key.get(6..)?.try_into().ok()?;
+        Some(Incarnation::new(u64::from_be_bytes(number)))
+    }
+
     /// The floors of incarnations below one.
     pub fn floors_below(self, incarnation: Incarnation) -> KeyRange {
         KeyRange::new(self.all(KeyKind::Floor).start, self.floor(incarnation))

@@ -46,6 +46,16 @@ pub struct FloorRow {
 }
 
 impl FloorRow {
+    /// Says that the incarnation has ended: nothing is taken under it any more. No floor is above this one.
+    pub const ENDED: Self = Self {
+        floor: SegmentSequence::new(u64::MAX),
+    };
+
+    /// Whether it says so.
+    pub fn has_ended(self) -> bool {
+        self == Self::ENDED
+    }
+
     /// The row's value.
     pub fn encode(&self) -> Bytes {
         RowWriter::new(VERSION).u64(self.floor.get()).finish()

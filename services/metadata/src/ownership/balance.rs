@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use tidelog_types::{MemberId, ShardId};
+use tidelog_types::MemberId;
 
 /// A member on its way to its part.
 struct Part {
@@ -92,20 +92,6 @@ fn score(member: MemberId, shard: u32) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)
-}
-
-/// The owners of shards by number, from owners in any order; shards that nobody names have none.
-pub(crate) fn by_number(
-    owners: impl IntoIterator<Item = (ShardId, Option<MemberId>)>,
-    shards: u32,
-) -> Vec<Option<MemberId>> {
-    let mut present = vec![None; shards as usize];
-    for (shard, owner) in owners {
-        if let Some(place) = present.get_mut(shard.get() as usize) {
-            *place = owner;
-        }
-    }
-    present
 }
 
 #[cfg(test)]
@@ -254,16 +240,5 @@ mod tests {
     #[test]
     fn nobody_owns_anything_where_there_are_no_members() {
         assert_eq!(balance(&[], &[None, None]), [None, None]);
-    }
-
-    #[test]
-    fn owners_are_put_in_the_order_of_their_shards() {
-        let member = MemberId::from_bytes([1; 16]);
-        let rows = [
-            (ShardId::new(2), Some(member)),
-            (ShardId::new(0), None),
-            (ShardId::new(9), Some(member)),
-        ];
-        assert_eq!(by_number(rows, 3), [None, None, Some(member)]);
     }
 }

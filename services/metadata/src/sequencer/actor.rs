@@ -13,7 +13,7 @@ use super::checkpoint::{CheckpointDue, CheckpointPass};
 use super::error::{Next, SequencerError};
 use super::floors::Floors;
 use super::group::{Decided, Group};
-use super::lease::Lease;
+use super::lease::{Claim, Lease};
 use super::load::load;
 use super::message::{Answer, Message, decide, read_needed};
 use super::state::ShardState;
@@ -30,6 +30,28 @@ const GROUP_BYTES_MAX: usize = 320 * 1024;
 pub(super) struct Ended {
     /// Another owns the shard.
     pub(super) fenced: bool,
+}
+
+/// How a sequencer came to its end. What waited was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has given the shard back.
+    Released,
+    /// The process ends; the shard is still its own.
+    Drained,
+    /// Another owns the shard.
+    Lost,
+    /// The store or its contents are unusable.
+    Broken,
+}
+
+/// What a sequencer shares with its handle.
+#[derive(Debug)]
+pub(super) struct Outside {
+    pub(super) view: Arc<RwLock<ShardView>>,
+    pub(super) shown: watch::Sender<GroupNumber>,
+    /// Cancelled when the shard is to be given back.
+    pub(super) release: CancellationToken,
 }
 
 /// A group as it was sent to the store.
@@ -53,6 +75,10 @@ pub(crate) struct Actor {
     pub(super) floors: Floors,
     pub(super) tidy: Tidy,
     pub(super) drained: CancellationToken,
+    /// Cancelled when the shard is to be given back.
+    release: CancellationToken,
+    /// Whether it is about to be.
+    pub(super) is_leaving: bool,
 }
 
 impl Actor {
@@ -60,11 +86,17 @@ impl Actor {
     pub(crate) async fn start(
         parts: SequencerParts,
         shard: ShardId,
-        view: Arc<RwLock<ShardView>>,
-        shown: watch::Sender<GroupNumber>,
+        claim: Claim,
+        outside: Outside,
     ) -> Result<Self, SequencerError> {
+        let Outside {
+            view,
+            shown,
+            release,
+        } = outside;
         let store = parts.store.as_ref();
-        let (lease, since) = Lease::take(store, &parts.env, parts.keys, shard, parts.owner).await?;
+        let (keys, owner) = (parts.keys, parts.owner);
+        let (lease, since) = Lease::take(store, &parts.env, keys, shard, owner, claim).await?;
         let state = ShardState::new(parts.keys, parts.settings.producer_expiry);
         let (state, loaded) = load(store, state, shard, since).await?;
         tracing::info!(
@@ -96,26 +128,48 @@ impl Actor {
             floors,
             tidy: Tidy::default(),
             drained,
+            release,
+            is_leaving: false,
         })
     }
 
-    /// Works until the process drains or the shard is lost.
-    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        let ended = self.work(&mut messages).await.err();
-        let fenced = ended.is_some_and(|ended| ended.fenced);
+    /// The epoch of the lease.
+    pub(super) const fn epoch(&self) -> u64 {
+        self.lease.epoch
+    }
+
+    /// Works until the process drains, the shard is lost or somebody asks for it.
+    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> End {
+        let end = match self.work(&mut messages).await {
+            Ok(()) if self.is_leaving => End::Released,
+            Ok(()) => End::Drained,
+            Err(Ended { fenced: true }) => End::Lost,
+            Err(Ended { fenced: false }) => End::Broken,
+        };
         messages.close();
+        let has_gone = matches!(end, End::Released | End::Lost);
         while let Ok(message) = messages.try_recv() {
-            message.give_up(fenced, "the sequencer has ended");
+            message.give_up(has_gone, "the sequencer has ended");
+        }
+        if end == End::Released {
+            self.give_back().await
+        } else {
+            end
         }
     }
 
-    /// Ends well when the process drains, and badly when the shard or the store is lost.
+    /// Ends well when the process drains or the shard is to be given back, and badly when the shard or the
+    /// store is lost.
     async fn work(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<(), Ended> {
         loop {
+            if self.release.is_cancelled() && self.is_ready_to_leave() {
+                return Ok(());
+            }
             let first = tokio::select! {
                 biased;
                 message = messages.recv() => message,
                 () = self.drained.cancelled() => None,
+                () = self.release.cancelled(), if !self.is_leaving => continue,
                 () = self.checkpoint_time() => {
                     self.checkpoint_step().await?;
                     self.report();
@@ -123,6 +177,7 @@ impl Actor {
                 }
             };
             let Some(first) = first else {
+                self.is_leaving = false;
                 return Ok(());
             };
             let group = gather(first, messages);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidelog_metadata_api::{Extent, LogError};
 use tidelog_store::{ReadMode, ScanOptions, Store};
-use tidelog_types::{Offset, OffsetRange, Timestamp, TopicPartition};
+use tidelog_types::{Offset, OffsetRange, ShardId, Timestamp, TopicPartition};
 
 use super::state::PartitionState;
-use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
+use crate::keyspace::{CheckpointRow, Keyspace, PageRow, PartitionRow, RowError};
 use crate::numbers::log_error;
 
 /// Pages after the first that one answer looks into.
@@ -51,6 +51,32 @@ impl History {
             .transpose();
         let row = row.map_err(|error| damaged(&error))?;
         Ok(PartitionState::from_row(row.unwrap_or_default()))
+    }
+
+    /// The same of a partition in a shard that another process may own: what its last checkpoint has
+    /// written. Nothing if there are no pages that go with the row.
+    pub(crate) async fn checkpointed(
+        &self,
+        shard: ShardId,
+        partition: TopicPartition,
+    ) -> Result<Option<PartitionState>, LogError> {
+        let mut transaction = self.store.begin().await.map_err(log_error)?;
+        let mut get = async |key: Bytes| {
+            let value = transaction.get(&key, ReadMode::Snapshot).await;
+            value.map_err(log_error)
+        };
+        let checkpoint = get(self.keys.checkpoint(shard)).await?;
+        let checkpoint = checkpoint.map(CheckpointRow::decode).transpose();
+        if !checkpoint
+            .map_err(|error| damaged(&error))?
+            .is_some_and(|row| row.is_paged)
+        {
+            return Ok(None);
+        }
+        let row = get(self.keys.partition(partition)).await?;
+        let row = row.map(PartitionRow::decode).transpose();
+        let row = row.map_err(|error| damaged(&error))?;
+        Ok(row.map(PartitionState::from_row))
     }
 
     /// The extents from `offset` on, which is in a page; about `bytes_max` of them, at least one.

@@ -9,6 +9,28 @@ use super::error::{Next, SequencerError};
 use crate::catalogue::RETRY;
 use crate::keyspace::{Keyspace, LeaseRow, RowError};
 
+/// From whom a shard may be taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Claim {
+    /// From anybody: the store is open here and nowhere else.
+    Any,
+    /// From the owner that had this epoch, whether it has released the shard or not. Whoever came after it
+    /// keeps the shard.
+    Epoch(u64),
+}
+
+impl Claim {
+    fn allows(self, row: Option<&LeaseRow>, owner: [u8; 16]) -> bool {
+        match self {
+            Self::Any => true,
+            // Our own name is there after an attempt of ours whose outcome was unknown.
+            Self::Epoch(epoch) => {
+                row.map_or(epoch == 0, |row| row.epoch == epoch || row.owner == owner)
+            }
+        }
+    }
+}
+
 /// The lease that this process holds on a shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
@@ -19,8 +41,8 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Takes the shard from whoever has it: the epoch goes up, and all that the owner before does from
-    /// now on conflicts or finds another name in the row.
+    /// Takes the shard from whoever has it, if `claim` allows that: the epoch goes up, and all that the
+    /// owner before does from now on conflicts or finds another name in the row.
     ///
     /// Returns the version of the transaction: what is read for the new owner must not be older (C4).
     ///
@@ -32,10 +54,11 @@ impl Lease {
         keys: Keyspace,
         shard: ShardId,
         owner: [u8; 16],
+        claim: Claim,
     ) -> Result<(Self, Version), SequencerError> {
         let mut backoff = RETRY.start();
         loop {
-            let error = match Self::try_take(store, keys, shard, owner).await {
+            let error = match Self::try_take(store, keys, shard, owner, claim).await {
                 Ok(taken) => return Ok(taken),
                 Err(error) => error,
             };
@@ -52,9 +75,13 @@ impl Lease {
         keys: Keyspace,
         shard: ShardId,
         owner: [u8; 16],
+        claim: Claim,
     ) -> Result<(Self, Version), SequencerError> {
         let mut transaction = store.begin().await?;
         let row = read_lease(keys, shard, transaction.as_mut()).await?;
+        if !claim.allows(row.as_ref(), owner) {
+            return Err(SequencerError::LeaseLost);
+        }
         let epoch = row.map_or(0, |row| row.epoch).checked_add(1);
         let epoch = epoch.ok_or(RowError {
             kind: "lease",
@@ -103,6 +130,30 @@ impl Lease {
         self.check(transaction.as_mut()).await?;
         let first: Bytes = self.keys.tail(self.shard, group, 0);
         Ok(transaction.get(&first, ReadMode::Snapshot).await?.is_some())
+    }
+
+    /// The lease that an owner with this epoch had.
+    pub(crate) const fn of(keys: Keyspace, shard: ShardId, owner: [u8; 16], epoch: u64) -> Self {
+        Self {
+            keys,
+            shard,
+            owner,
+            epoch,
+        }
+    }
+
+    /// Gives the shard back, so that the next owner need not wait. Nothing of this one may be under way
+    /// any more; what is all the same conflicts, or finds another name in the row.
+    pub(crate) async fn release(&self, store: &dyn Store) -> Result<(), SequencerError> {
+        let mut transaction = store.begin().await?;
+        let row = self.check(transaction.as_mut()).await?;
+        let released = LeaseRow {
+            owner: LeaseRow::RELEASED,
+            ..row
+        };
+        transaction.put(self.keys.lease(self.shard), released.encode());
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Commits a write to the own lease row. When it returns, this process was the owner at some time

@@ -19,7 +19,7 @@ use super::floors::read_floor;
 use super::group::{Group, TokenVerdict};
 use super::producer::producer_of;
 use super::state::ShardState;
-use crate::keyspace::{Counter, Keyspace, NumberRow, ReceiptRow};
+use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
 
 /// Where an answer that is only a token goes.
 pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
@@ -300,7 +300,12 @@ fn decide_commit(
     if let Some(floor) = known.floors.get(&segment.incarnation)
         && segment.sequence < *floor
     {
-        return Answer::BelowFloor(*floor);
+        let has_ended = FloorRow { floor: *floor }.has_ended();
+        return if has_ended {
+            Answer::WriterEnded
+        } else {
+            Answer::BelowFloor(*floor)
+        };
     }
     let is_committed = |segment: &SegmentName| {
         known.receipts.contains_key(segment) || group.receipt_of(*segment).is_some()

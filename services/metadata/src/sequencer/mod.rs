@@ -34,17 +34,21 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, TryFutureExt as _};
 use parking_lot::RwLock;
-use tidelog_env::Env;
+use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::{
     CommitAnswer, CommitError, FencingToken, LogError, Notice, ReadToken, ShardCommit,
 };
 use tidelog_store::Store;
 use tidelog_types::{ClusterGeneration, GroupNumber, Offset, ShardId, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
+pub(crate) use actor::End;
 pub(crate) use error::SequencerError;
 pub(crate) use group::Decided;
 pub(crate) use history::History;
+pub(crate) use lease::Claim;
+use lease::Lease;
 pub(crate) use message::{Answer, Message};
 pub(crate) use state::ShardState;
 pub(crate) use view::ShardView;
@@ -70,14 +74,16 @@ pub(crate) struct SequencerParts {
     pub(crate) metrics: SequencerMetrics,
 }
 
-/// A handle on the sequencer of one shard. Cheap to clone.
-#[derive(Clone, Debug)]
+/// A handle on the sequencer of one shard.
+#[derive(Debug)]
 pub(crate) struct Sequencer {
     mailbox: mpsc::Sender<Message>,
     view: Arc<RwLock<ShardView>>,
     shown: watch::Receiver<GroupNumber>,
     room: Arc<Semaphore>,
     room_bytes: usize,
+    epoch: u64,
+    release: CancellationToken,
 }
 
 /// Why a request was not taken into the mailbox.
@@ -87,26 +93,52 @@ enum NotTaken {
 }
 
 impl Sequencer {
-    /// Takes the shard over, loads it and starts the task.
+    /// Takes the shard over, loads it and starts the task, which tells how it ended.
     pub(crate) async fn start(
         parts: SequencerParts,
         shard: ShardId,
-    ) -> Result<Self, SequencerError> {
+        claim: Claim,
+    ) -> Result<(Self, JoinHandle<Option<End>>), SequencerError> {
         let (mailbox, messages) = mpsc::channel(MAILBOX_MAX);
         let view = Arc::new(RwLock::new(ShardView::default()));
         let (shown_sender, shown) = watch::channel(GroupNumber::default());
         let supervisor = parts.env.supervisor.clone();
         let room_bytes = parts.settings.mailbox_bytes.min(Semaphore::MAX_PERMITS);
-        let actor = actor::Actor::start(parts, shard, Arc::clone(&view), shown_sender).await?;
-        // A panic is recorded by the supervisor, so the handle is of no use.
-        drop(supervisor.spawn("sequencer", actor.run(messages)));
-        Ok(Self {
+        let release = CancellationToken::new();
+        let outside = actor::Outside {
+            view: Arc::clone(&view),
+            shown: shown_sender,
+            release: release.clone(),
+        };
+        let actor = actor::Actor::start(parts, shard, claim, outside).await?;
+        let epoch = actor.epoch();
+        let task = supervisor.spawn("sequencer", actor.run(messages));
+        let sequencer = Self {
             mailbox,
             view,
             shown,
             room: Arc::new(Semaphore::new(room_bytes)),
             room_bytes,
-        })
+            epoch,
+            release,
+        };
+        Ok((sequencer, task))
+    }
+
+    /// The epoch of the lease.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Asks the task to write a checkpoint, to finish the group in flight, to give the shard back and to
+    /// end. It takes requests until it is about to do the last two.
+    pub(crate) fn release(&self) {
+        self.release.cancel();
+    }
+
+    /// Whether it was asked to.
+    pub(crate) fn is_releasing(&self) -> bool {
+        self.release.is_cancelled()
     }
 
     /// What is durable of the shard.
@@ -215,6 +247,16 @@ impl Sequencer {
             .map(|_| ())
             .map_err(|_| LogError::NotOwner)
     }
+}
+
+/// Gives a shard back that this process had under this epoch and serves no more.
+pub(crate) async fn give_up_lease(
+    parts: &SequencerParts,
+    shard: ShardId,
+    epoch: u64,
+) -> Result<(), SequencerError> {
+    let lease = Lease::of(parts.keys, shard, parts.owner, epoch);
+    lease.release(parts.store.as_ref()).await
 }
 
 /// Nothing happened: the same commit may be asked for again.

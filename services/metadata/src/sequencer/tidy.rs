@@ -13,7 +13,7 @@ use super::floors::read_floor;
 use super::lease::Lease;
 use super::message::read_oldest_live;
 use super::state::ShardState;
-use crate::keyspace::{EndedWriterRow, KeyKind, Keyspace, ProducerRow, RowError};
+use crate::keyspace::{EndedWriterRow, FloorRow, KeyKind, Keyspace, ProducerRow, RowError};
 
 /// Rows that one transaction looks at.
 const ROWS: usize = 1_000;
@@ -148,11 +148,13 @@ impl Tidy {
                 what: "its key is too short",
             })?;
             let incarnation = segment.incarnation;
-            let has_ended = incarnation < oldest_live;
-            if !has_ended && writer.is_none_or(|(seen, _)| seen != incarnation) {
+            let is_old = incarnation < oldest_live;
+            if !is_old && writer.is_none_or(|(seen, _)| seen != incarnation) {
                 let floor = read_floor(keys, transaction, incarnation).await?;
                 writer = Some((incarnation, floor));
             }
+            let is_ended = |(seen, floor)| seen == incarnation && FloorRow { floor }.has_ended();
+            let has_ended = is_old || writer.is_some_and(is_ended);
             if !has_ended && writer.is_some_and(|(_, floor)| segment.sequence >= floor) {
                 // The rest of this writer stays, and those after it are looked at next.
                 let next = Incarnation::new(incarnation.get().saturating_add(1));

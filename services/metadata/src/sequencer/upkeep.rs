@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tidelog_env::MonoTime;
 use tidelog_types::GroupNumber;
 
-use super::actor::{Actor, Ended};
+use super::actor::{Actor, End, Ended};
 use super::checkpoint::{CheckpointDue, CheckpointPass, CheckpointStep};
-use super::error::SequencerError;
+use super::error::{Next, SequencerError};
 use super::view::ShardView;
 
 /// Changed partitions or producers that wait for a checkpoint, beyond which commits wait for it too, if
@@ -161,6 +161,43 @@ impl Actor {
                 match self.recover_patiently().await {
                     Ok(_) => Ok(()),
                     Err(error) => Err(self.end(Vec::new(), &error)),
+                }
+            }
+        }
+    }
+
+    /// Whether a checkpoint has been written since the shard was asked for, so that its next owner has
+    /// little to replay. Groups are committed meanwhile. One that fails is not tried again.
+    pub(super) fn is_ready_to_leave(&mut self) -> bool {
+        if !self.is_leaving {
+            self.is_leaving = true;
+            if self.pass.is_none() && self.state.has_changes() {
+                self.due = CheckpointDue::default();
+                self.pass = Some(CheckpointPass::begin(&mut self.state));
+            }
+        }
+        self.pass.is_none()
+    }
+
+    /// Gives the shard back, again and again while the store is only out of reach.
+    pub(super) async fn give_back(&self) -> End {
+        let mut backoff = self.parts.settings.retry.start();
+        loop {
+            let error = match self.lease.release(self.parts.store.as_ref()).await {
+                Ok(()) => return End::Released,
+                Err(error) => error,
+            };
+            let wait = backoff.next_wait(self.parts.env.rng.as_ref());
+            match (error.next(), wait) {
+                // Perhaps an attempt has landed unseen, and perhaps another has the shard already.
+                (Next::Fenced, _) => return End::Released,
+                (Next::Wait | Next::Recover, Some(wait)) if !self.drained.is_cancelled() => {
+                    self.warn("shard could not be given back yet", &error);
+                    self.parts.env.clock.sleep(wait).await;
+                }
+                _ => {
+                    self.warn("shard was not given back", &error);
+                    return End::Broken;
                 }
             }
         }

@@ -31,22 +31,22 @@ impl Log for MetadataService {
     }
 
     async fn register_writer(&self) -> Result<Incarnation, LogError> {
-        self.inner
-            .take_numbers(Counter::Incarnation, 1)
-            .await
-            .map(Incarnation::new)
+        let taken = self.inner.take_numbers(Counter::Incarnation, 1).await?;
+        self.inner.members.note_writer();
+        Ok(Incarnation::new(taken))
     }
 
     fn commit(
         &self,
         commits: Vec<ShardCommit>,
     ) -> BoxFuture<'static, Vec<Result<CommitAnswer, CommitError>>> {
-        let answers = commits.into_iter().map(|commit| {
-            match self.inner.sequencers.get(&commit.manifest.shard) {
-                Some(sequencer) => sequencer.commit(commit),
-                None => futures::future::ready(Err(CommitError::NotOwner)).boxed(),
-            }
-        });
+        let answers =
+            commits.into_iter().map(
+                |commit| match self.inner.shards.get(commit.manifest.shard) {
+                    Ok(sequencer) => sequencer.commit(commit),
+                    Err(reason) => futures::future::ready(Err(CommitError::from(reason))).boxed(),
+                },
+            );
         // Collected now, so that every commit is in its mailbox before the future is first polled.
         let answers: Vec<_> = answers.collect();
         join_all(answers).boxed()
@@ -72,7 +72,7 @@ impl Log for MetadataService {
 
     async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {
         let sequencer = self.inner.sequencer(partition).await?;
-        Ok(self.inner.shown(sequencer, partition).await?.bounds)
+        Ok(self.inner.shown(&sequencer, partition).await?.bounds)
     }
 
     async fn offset(
@@ -90,7 +90,7 @@ impl Log for MetadataService {
     ) -> Result<(PartitionBounds, ReadToken), LogError> {
         let sequencer = self.inner.sequencer(partition).await?;
         let token = sequencer.delete_records(partition, before).await?;
-        let shown = self.inner.shown(sequencer, partition).await?;
+        let shown = self.inner.shown(&sequencer, partition).await?;
         Ok((shown.bounds, token))
     }
 
@@ -147,10 +147,10 @@ impl Log for MetadataService {
 
     fn seen(&self) -> Vec<ReadToken> {
         let generation = self.inner.cluster.generation;
-        let sequencers = self.inner.sequencers.iter();
+        let sequencers = self.inner.shards.all().into_iter();
         let seen = sequencers.map(|(shard, sequencer)| ReadToken {
             generation,
-            shard: *shard,
+            shard,
             group: sequencer.view().read().group,
         });
         seen.collect()
@@ -161,10 +161,8 @@ impl Log for MetadataService {
             // A token of another life of the cluster promises nothing in this one.
             return Ok(());
         }
-        match self.inner.sequencers.get(&token.shard) {
-            Some(sequencer) => sequencer.reached(token.group).await,
-            None => Err(LogError::NotOwner),
-        }
+        let sequencer = self.inner.shards.get(token.shard)?;
+        sequencer.reached(token.group).await
     }
 
     fn subscribe(&self) -> NoticeStream {

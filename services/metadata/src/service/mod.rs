@@ -1,19 +1,22 @@
 //! The metadata service of one process: the catalogue and the sequencers of all its shards.
 
+mod begin;
 mod catalogue;
+mod cluster;
 mod founding;
 mod log;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidelog_env::Env;
 use tidelog_metadata_api::{CatalogueError, LogError, Notice, TopicSelector};
 use tidelog_store::Store;
-use tidelog_types::{ClusterId, ShardId, Tenant, TopicPartition};
+use tidelog_types::{ClusterId, MemberId, ShardId, Tenant, TopicPartition};
 use tokio::sync::broadcast;
 
+use begin::{Begun, SHARD_KNOWN_FOR, nameless};
+use cluster::Members;
 use founding::{end_writers, found};
 
 use crate::OpenError;
@@ -21,11 +24,14 @@ use crate::catalogue::Catalogue;
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use crate::metrics::SequencerMetrics;
 use crate::numbers::take_numbers;
+use crate::ownership::{ClusterOptions, Ownership, Shards};
 use crate::sequencer::{History, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
 
 /// News that a slow listener may fall behind before it is told that it missed some.
 const NOTICES_KEPT: usize = 4_096;
+/// Partitions whose shard is remembered.
+const SHARDS_KNOWN: u64 = 100_000;
 
 /// What the service is opened with.
 #[derive(Debug)]
@@ -57,25 +63,46 @@ pub(crate) struct Inner {
     keys: Keyspace,
     cluster: ClusterRow,
     catalogue: Catalogue,
-    sequencers: HashMap<ShardId, Sequencer>,
+    pub(crate) shards: Arc<Shards>,
+    members: Members,
     notices: broadcast::Sender<Notice>,
     pub(crate) history: History,
     pub(crate) partitions_in_memory: usize,
     pub(crate) metrics: SequencerMetrics,
     producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
-    /// Where the shard of a partition is kept once it is known; it never changes while we own all.
-    known_shards: moka::sync::Cache<TopicPartition, ShardId>,
+    /// Where the shard of a partition is kept once it is known, for as long as only this process changes
+    /// topics, and else for a while.
+    pub(crate) known_shards: moka::sync::Cache<TopicPartition, ShardId>,
     lookups: AtomicU64,
 }
 
 impl MetadataService {
-    /// Opens the service: finds or founds the cluster, takes every shard over and loads it.
+    /// Opens the service of a process that has the store to itself: finds or founds the cluster, takes
+    /// every shard over and loads it.
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        Self::open_with(options, None).await
+    }
+
+    /// Opens the service of a process that is a member of a cluster. On a store that others use too it
+    /// comes by its shards later, in the background.
+    pub async fn open_in(options: OpenOptions, cluster: ClusterOptions) -> Result<Self, OpenError> {
+        Self::open_with(options, Some(cluster)).await
+    }
+
+    async fn open_with(
+        options: OpenOptions,
+        place: Option<ClusterOptions>,
+    ) -> Result<Self, OpenError> {
         let keys = Keyspace::new(Tenant::default());
         let cluster = found(&options, keys).await?;
-        if options.sequencer.is_only_process {
+        let is_shared = place
+            .as_ref()
+            .is_some_and(|place| place.ownership == Ownership::Shared);
+        if options.sequencer.is_only_process && !is_shared {
             end_writers(&options, keys).await?;
         }
+        let place =
+            place.unwrap_or_else(|| nameless(MemberId::from_bytes(options.env.rng.bytes_16())));
         let (notices, _) = broadcast::channel(NOTICES_KEPT);
         let catalogue = Catalogue::new(
             Arc::clone(&options.store),
@@ -89,18 +116,24 @@ impl MetadataService {
             store: Arc::clone(&options.store),
             keys,
             generation: cluster.generation,
-            owner: options.env.rng.bytes_16(),
+            owner: place.member.id.to_bytes(),
             settings: options.sequencer,
             notices: notices.clone(),
             metrics: options.metrics.clone(),
         };
-        let mut sequencers = HashMap::new();
-        for shard in (0..cluster.shards).map(ShardId::new) {
-            let sequencer = Sequencer::start(parts.clone(), shard)
-                .await
-                .map_err(OpenError::sequencer)?;
-            sequencers.insert(shard, sequencer);
-        }
+        let shards = Arc::new(Shards::new(cluster.shards));
+        let begun = Begun {
+            cluster,
+            parts,
+            shards: Arc::clone(&shards),
+        };
+        let members = begun.begin(place).await?;
+        let known_shards = moka::sync::Cache::builder().max_capacity(SHARDS_KNOWN);
+        let known_shards = if is_shared {
+            known_shards.time_to_live(SHARD_KNOWN_FOR).build()
+        } else {
+            known_shards.build()
+        };
         let inner = Inner {
             history: History::new(Arc::clone(&options.store), keys),
             partitions_in_memory: options.sequencer.partitions_in_memory,
@@ -110,10 +143,11 @@ impl MetadataService {
             keys,
             cluster,
             catalogue,
-            sequencers,
+            shards,
+            members,
             notices,
             producer_ids: tokio::sync::Mutex::new(0..0),
-            known_shards: moka::sync::Cache::new(100_000),
+            known_shards,
             lookups: AtomicU64::new(0),
         };
         Ok(Self {
@@ -128,21 +162,21 @@ impl MetadataService {
 }
 
 impl Inner {
-    /// The sequencer of a partition that was asked about before.
-    pub(crate) fn known_sequencer(&self, partition: TopicPartition) -> Option<&Sequencer> {
-        self.sequencers.get(&self.known_shards.get(&partition)?)
-    }
-
-    /// The sequencer of a partition, if the partition exists.
+    /// The sequencer of a partition, if the partition exists and its shard is here.
     pub(crate) async fn sequencer(
         &self,
         partition: TopicPartition,
-    ) -> Result<&Sequencer, LogError> {
-        let shard = match self.known_shards.get(&partition) {
-            Some(shard) => shard,
-            None => self.find_shard(partition).await?,
-        };
-        self.sequencers.get(&shard).ok_or(LogError::NotOwner)
+    ) -> Result<Arc<Sequencer>, LogError> {
+        let shard = self.shard(partition).await?;
+        Ok(self.shards.get(shard)?)
+    }
+
+    /// The shard of a partition, if the partition exists.
+    pub(crate) async fn shard(&self, partition: TopicPartition) -> Result<ShardId, LogError> {
+        match self.known_shards.get(&partition) {
+            Some(shard) => Ok(shard),
+            None => self.find_shard(partition).await,
+        }
     }
 
     async fn find_shard(&self, partition: TopicPartition) -> Result<ShardId, LogError> {

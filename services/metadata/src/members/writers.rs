@@ -1,0 +1,232 @@
+//! The ends of writers, one by one (rule C6): an incarnation whose member has left, or that no member has
+//! been for long, takes no more commits. Its floor says so, which every group transaction reads; and when
+//! all below some incarnation have ended, the oldest live one is raised, and their floors may go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tidelog_env::{BackoffPolicy, Env, MonoTime};
+use tidelog_store::{
+    ReadMode, ScanOptions, Store, StoreError, TransactError, Transaction, transact,
+};
+use tidelog_types::Incarnation;
+
+use crate::catalogue::RETRY;
+use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, RowError};
+
+/// Incarnations that one look takes account of, from the oldest live one on.
+const WRITERS_AT_ONCE: u64 = 10_000;
+/// Incarnations that one transaction ends.
+const ENDS_AT_ONCE: usize = 1_000;
+/// Waits while the store does not take note of an end. After them a look finds it, later.
+const PATIENCE: BackoffPolicy =
+    BackoffPolicy::new(Duration::from_millis(100), Duration::from_secs(5), 10);
+
+/// Why the state of writers is not known.
+#[derive(Debug, Error)]
+pub(crate) enum WritersError {
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error(transparent)]
+    Transact(#[from] TransactError<RowError>),
+}
+
+/// Ends writers.
+#[derive(Clone, Debug)]
+pub(crate) struct Writers {
+    pub(crate) env: Env,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keys: Keyspace,
+}
+
+/// The writers that nobody is, and since when, on the clock of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    since: BTreeMap<Incarnation, MonoTime>,
+}
+
+/// What is stored of writers.
+struct Stored {
+    oldest_live: u64,
+    last: u64,
+    ended: BTreeSet<u64>,
+}
+
+impl Stored {
+    /// Those that may write still.
+    fn open(&self) -> impl Iterator<Item = u64> {
+        let all = self.oldest_live.max(1)..=self.last;
+        all.filter(|number| !self.ended.contains(number))
+    }
+}
+
+impl Writers {
+    /// Ends one writer, whose member has left for good.
+    pub(crate) async fn end(&self, incarnation: Incarnation) -> Result<(), WritersError> {
+        let key = self.keys.floor(incarnation);
+        // It is above all other floors, so that nothing need be read.
+        let ended = transact(self.store.as_ref(), &self.env, RETRY, |mut transaction| {
+            let key = key.clone();
+            async move {
+                transaction.put(key, FloorRow::ENDED.encode());
+                Ok((transaction, ()))
+            }
+        });
+        Ok(ended.await?)
+    }
+
+    /// The same, again and again while the store is out of reach.
+    pub(crate) async fn end_patiently(&self, incarnation: Incarnation) {
+        let mut backoff = PATIENCE.start();
+        loop {
+            let Err(error) = self.end(incarnation).await else {
+                tracing::info!(incarnation = incarnation.get(), "writer has ended");
+                return;
+            };
+            let Some(wait) = backoff.next_wait(self.env.rng.as_ref()) else {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    incarnation = incarnation.get(),
+                    error,
+                    "end of writer not noted"
+                );
+                return;
+            };
+            self.env.clock.sleep(wait).await;
+        }
+    }
+
+    /// Ends the writers that no member has been for `grace`, and raises the oldest live one. Returns
+    /// whether none is left that nobody is.
+    pub(crate) async fn look(
+        &self,
+        missing: &mut Missing,
+        alive: &BTreeSet<Incarnation>,
+        grace: Duration,
+    ) -> Result<bool, WritersError> {
+        let now = self.env.clock.now();
+        let stored = self.stored().await?;
+        let open = stored.open().map(Incarnation::new);
+        let nobodys: BTreeSet<_> = open.filter(|writer| !alive.contains(writer)).collect();
+        missing.since.retain(|writer, _| nobodys.contains(writer));
+        for writer in &nobodys {
+            missing.since.entry(*writer).or_insert(now);
+        }
+        let since = missing.since.iter();
+        let due = since.filter(|(_, since)| now.saturating_since(**since) >= grace);
+        let due: Vec<_> = due.map(|(writer, _)| *writer).take(ENDS_AT_ONCE).collect();
+        let can_rise = stored.ended.contains(&stored.oldest_live.max(1));
+        if !due.is_empty() || can_rise {
+            self.end_all(&stored, &due).await?;
+            for writer in &due {
+                tracing::info!(
+                    incarnation = writer.get(),
+                    ?grace,
+                    "writer has ended, since no member has been it for so long"
+                );
+                missing.since.remove(writer);
+            }
+        }
+        Ok(missing.since.is_empty())
+    }
+
+    async fn stored(&self) -> Result<Stored, WritersError> {
+        let mut transaction = self.store.begin().await?;
+        let mut stored = Stored {
+            oldest_live: self
+                .number(
+                    transaction.as_mut(),
+                    Counter::OldestLiveIncarnation,
+                    ReadMode::Snapshot,
+                )
+                .await?,
+            last: self
+                .number(
+                    transaction.as_mut(),
+                    Counter::Incarnation,
+                    ReadMode::Snapshot,
+                )
+                .await?,
+            ended: BTreeSet::new(),
+        };
+        let end = stored.oldest_live.saturating_add(WRITERS_AT_ONCE);
+        stored.last = stored.last.min(end);
+        let range = self.keys.floors_from(Incarnation::new(stored.oldest_live));
+        let mut rest = Some(range);
+        while let Some(range) = rest.take() {
+            let options = ScanOptions::default().snapshot();
+            let page = transaction.scan(range.clone(), options).await?;
+            rest = page.next(&range, options.direction);
+            for (key, value) in page.rows {
+                let writer = Keyspace::floor_incarnation(&key).ok_or(RowError {
+                    kind: "floor",
+                    what: "its key has another length",
+                })?;
+                if FloorRow::decode(value)?.has_ended() {
+                    stored.ended.insert(writer.get());
+                }
+                if writer.get() > stored.last {
+                    return Ok(stored);
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    /// One transaction: these end, and the oldest live one goes up as far as it can.
+    async fn end_all(&self, stored: &Stored, due: &[Incarnation]) -> Result<(), WritersError> {
+        let mut ended = stored.ended.clone();
+        ended.extend(due.iter().map(|writer| writer.get()));
+        let all = stored.oldest_live.max(1)..=stored.last;
+        let first_live = all.clone().find(|number| !ended.contains(number));
+        let first_live = first_live.unwrap_or_else(|| all.end().saturating_add(1));
+        let keys: Vec<Bytes> = due.iter().map(|writer| self.keys.floor(*writer)).collect();
+        let oldest_key = self.keys.counter(Counter::OldestLiveIncarnation);
+        let done = transact(self.store.as_ref(), &self.env, RETRY, |mut transaction| {
+            let (keys, oldest_key) = (keys.clone(), oldest_key.clone());
+            async move {
+                // It never goes down, whoever else raises it.
+                let oldest = self
+                    .number(
+                        transaction.as_mut(),
+                        Counter::OldestLiveIncarnation,
+                        ReadMode::Serializable,
+                    )
+                    .await
+                    .map_err(aborted)?;
+                if oldest < first_live {
+                    transaction.put(oldest_key, NumberRow(first_live).encode());
+                }
+                for key in keys {
+                    transaction.put(key, FloorRow::ENDED.encode());
+                }
+                Ok((transaction, ()))
+            }
+        });
+        Ok(done.await?)
+    }
+
+    async fn number(
+        &self,
+        transaction: &mut dyn Transaction,
+        counter: Counter,
+        mode: ReadMode,
+    ) -> Result<u64, WritersError> {
+        let value = transaction.get(&self.keys.counter(counter), mode).await?;
+        let row = value.map(NumberRow::decode).transpose()?;
+        Ok(row.map_or(0, |row| row.0))
+    }
+}
+
+fn aborted(error: WritersError) -> TransactError<RowError> {
+    match error {
+        WritersError::Read(error) => TransactError::Read(error),
+        WritersError::Row(error) => TransactError::Abort(error),
+        WritersError::Transact(error) => error,
+    }
+}

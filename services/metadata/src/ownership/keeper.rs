@@ -1,0 +1,474 @@
+//! The task that takes part in the sharing of shards: it beats, looks, takes what it shall have and gives
+//! back what others shall have.
+//!
+//! ```text
+//!   look (and beat) --> who lives --> plan --> take in tasks of their own, release, let go
+//!        ^                                         |
+//!        +-- soon while shards move, else at the next beat, or when something happens
+//! ```
+//!
+//! Safety does not rest on any of it: a look may be old, a process may be slow, two may want one shard.
+//! Each transaction of a sequencer proves that it owns its shard (rule C1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use tidelog_env::{Backoff, BackoffPolicy, CancellationToken, MonoTime};
+use tidelog_metadata_api::{MemberState, Notice, ShardOwner};
+use tidelog_types::{MemberId, ShardId};
+use tokio::task::JoinHandle;
+
+use super::lives::Lives;
+use super::look::{LeaseSeen, Looker, Observed, OwnRow};
+use super::plan::{Me, Plan, plan};
+use super::settings::ClusterSettings;
+use super::shards::Shards;
+use crate::members::SharedMembers;
+use crate::sequencer::{Claim, End, Sequencer, SequencerError, SequencerParts, give_up_lease};
+
+/// Looks are frequent for at most this long: where a shard has not come to rest by then, something is
+/// wrong that looking does not mend.
+const HURRY_MAX: Duration = Duration::from_secs(10);
+/// Waits before a shard is taken again that could not be.
+const TAKE_AGAIN: BackoffPolicy = BackoffPolicy::new(
+    Duration::from_millis(200),
+    Duration::from_secs(10),
+    u32::MAX,
+);
+
+/// A sequencer that was started, and its task.
+type Started = (Sequencer, JoinHandle<Option<End>>);
+
+/// What happened to a shard of this process.
+enum Event {
+    /// An attempt to take it has ended.
+    Taken(ShardId, Result<Started, SequencerError>),
+    /// Its sequencer has ended; not at all if it panicked.
+    Ended(ShardId, Option<End>),
+    /// The lease of an earlier run was given up, or not.
+    Cleared(ShardId),
+}
+
+/// A shard that could not be taken.
+#[derive(Debug)]
+struct Failed {
+    backoff: Backoff,
+    again_at: MonoTime,
+}
+
+/// The state of the task.
+pub(crate) struct Keeper {
+    pub(crate) parts: SequencerParts,
+    pub(crate) settings: ClusterSettings,
+    pub(crate) looker: Looker,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) members: Arc<SharedMembers>,
+    state: State,
+}
+
+/// What the task remembers from look to look.
+#[derive(Default)]
+struct State {
+    lives: Lives,
+    observed: Option<Observed>,
+    beat: u64,
+    beat_due: MonoTime,
+    failed_looks: u32,
+    in_hurry_since: Option<MonoTime>,
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    takes: usize,
+    failed: HashMap<ShardId, Failed>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        parts: SequencerParts,
+        settings: ClusterSettings,
+        looker: Looker,
+        shards: Arc<Shards>,
+        members: Arc<SharedMembers>,
+    ) -> Self {
+        Self {
+            parts,
+            settings,
+            looker,
+            shards,
+            members,
+            state: State::default(),
+        }
+    }
+
+    fn me(&self) -> Me {
+        Me {
+            id: self.members.me(),
+            is_leaving: self.members.is_leaving(),
+        }
+    }
+
+    fn now(&self) -> MonoTime {
+        self.parts.env.clock.now()
+    }
+
+    /// Works until the process ends or has left the cluster.
+    pub(crate) async fn run(mut self) {
+        let drained = self.parts.env.supervisor.token();
+        let members = Arc::clone(&self.members);
+        let _left = members.has_left().drop_guard();
+        let mut leaving_since = None;
+        while !drained.is_cancelled() {
+            self.look().await;
+            let plan = self.act();
+            if self.me().is_leaving {
+                let since = *leaving_since.get_or_insert_with(|| self.now());
+                if self.has_left(plan.as_ref(), since) {
+                    self.members.delete_own().await;
+                    return;
+                }
+            }
+            self.wait(&drained).await;
+        }
+    }
+
+    // ----- looking --------------------------------------------------------------------------------
+
+    /// Looks at the cluster, with a beat when one is due, and shows what was seen.
+    async fn look(&mut self) {
+        let (now, me) = (self.now(), self.me());
+        let is_due = now >= self.state.beat_due || !self.is_shown(me);
+        let own = is_due.then(|| self.own_row(me));
+        match self.looker.look(own.as_ref()).await {
+            Ok((observed, written)) => {
+                match written {
+                    Ok(()) if is_due => self.state.beat_due = now + self.settings.beat,
+                    Ok(()) => {}
+                    Err(error) => {
+                        // The next one comes soon, and nothing of this one can do harm.
+                        self.state.beat_due = now + self.settings.beat_fast;
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "beat was not written");
+                    }
+                }
+                self.saw(observed);
+            }
+            Err(error) => {
+                self.state.failed_looks += 1;
+                if self.state.failed_looks.is_power_of_two() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        failures = self.state.failed_looks,
+                        "members and owners of shards cannot be read; what this process owns it keeps"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whether the own row was there at the last look and says what it shall.
+    fn is_shown(&self, me: Me) -> bool {
+        let rows = self.state.observed.as_ref().map(|seen| &seen.members);
+        let Some(row) = rows.and_then(|rows| rows.get(&me.id)) else {
+            return false;
+        };
+        let mut member = self.members.own();
+        // Others may change the state.
+        member.state = row.member.state;
+        row.session == self.members.session()
+            && row.member == member
+            && (!me.is_leaving || member.state == MemberState::Draining)
+    }
+
+    fn own_row(&mut self, me: Me) -> OwnRow {
+        self.state.beat += 1;
+        OwnRow {
+            member: self.members.own(),
+            session: self.members.session(),
+            beat: self.state.beat,
+            is_leaving: me.is_leaving,
+        }
+    }
+
+    fn saw(&mut self, observed: Observed) {
+        if self.state.failed_looks > 0 {
+            self.state.failed_looks = 0;
+            tracing::info!("members and owners of shards can be read again");
+        }
+        let rows = observed.members.values().filter(|row| row.has_beat());
+        let beats = rows.map(|row| (row.member.id, row.session, row.beat));
+        self.state.lives.read(observed.at, beats);
+        let (lives, lease, me) = (&self.state.lives, self.settings.lease, self.me());
+        let is_alive = |member: MemberId| member == me.id || lives.lives(member, lease);
+        let leases = observed.leases();
+        let owners = leases.map(|(shard, lease)| ShardOwner {
+            shard,
+            owner: lease.owner.filter(|owner| is_alive(*owner)),
+            epoch: lease.epoch,
+        });
+        self.members
+            .show(&observed.members, owners.collect(), is_alive);
+        let before = self.state.observed.as_ref().map(|seen| &seen.leases);
+        if before != Some(&observed.leases) {
+            // Things move, so that it pays to look.
+            self.state.in_hurry_since = None;
+        }
+        self.state.observed = Some(observed);
+    }
+
+    // ----- acting ---------------------------------------------------------------------------------
+
+    /// Does what follows from the last look and from what is here now.
+    fn act(&mut self) -> Option<Plan> {
+        let (me, lease, now) = (self.me(), self.settings.lease, self.now());
+        let observed = self.state.observed.as_ref()?;
+        let plan = plan(
+            me,
+            observed,
+            |member| self.state.lives.lives(member, lease),
+            |shard| self.shards.here(shard),
+        );
+        for shard in &plan.release {
+            self.release(*shard, "another member shall have it");
+        }
+        for shard in &plan.lost {
+            // Its next transaction would show it as well, but there may be none.
+            self.release(*shard, "another member has taken it");
+        }
+        for (shard, lease) in &plan.take {
+            let is_early = self
+                .state
+                .failed
+                .get(shard)
+                .is_some_and(|failed| now < failed.again_at);
+            if self.state.takes < self.settings.takes_at_once && !is_early {
+                self.take(*shard, *lease);
+            }
+        }
+        for (shard, lease) in &plan.clear {
+            self.clear(*shard, *lease);
+        }
+        if plan.is_settled {
+            self.state.in_hurry_since = None;
+        } else {
+            self.state.in_hurry_since.get_or_insert(now);
+        }
+        self.report();
+        Some(plan)
+    }
+
+    fn release(&self, shard: ShardId, why: &'static str) {
+        if let Ok(sequencer) = self.shards.get(shard) {
+            tracing::info!(
+                shard = shard.get(),
+                epoch = sequencer.epoch(),
+                why,
+                "giving shard up"
+            );
+            sequencer.release();
+        }
+    }
+
+    fn take(&mut self, shard: ShardId, lease: LeaseSeen) {
+        let from = lease.owner.map(|owner| owner.to_string());
+        tracing::info!(
+            shard = shard.get(),
+            epoch = lease.epoch,
+            from,
+            "taking shard over"
+        );
+        self.shards.taking(shard);
+        self.state.takes += 1;
+        let parts = self.parts.clone();
+        let take = async move { Sequencer::start(parts, shard, Claim::Epoch(lease.epoch)).await };
+        // In a task of its own, since it may take long and beats must go on.
+        let take = self.parts.env.supervisor.spawn("shard takeover", take);
+        let done = async move {
+            match take.await {
+                Ok(Some(taken)) => Event::Taken(shard, taken),
+                // It has panicked, which ends the process.
+                Ok(None) | Err(_) => Event::Taken(shard, Err(SequencerError::LeaseLost)),
+            }
+        };
+        self.state.events.push(done.boxed());
+    }
+
+    /// Gives up what an earlier run of this process has left in the lease row.
+    fn clear(&mut self, shard: ShardId, lease: LeaseSeen) {
+        self.shards.taking(shard);
+        let parts = self.parts.clone();
+        let clear = async move {
+            if let Err(error) = give_up_lease(&parts, shard, lease.epoch).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(shard = shard.get(), error, "shard was not given back");
+            }
+            Event::Cleared(shard)
+        };
+        self.state.events.push(clear.boxed());
+    }
+
+    fn report(&self) {
+        let count = i64::try_from(self.shards.all().len()).unwrap_or(i64::MAX);
+        self.parts.metrics.shards_owned.set(count);
+    }
+
+    // ----- waiting --------------------------------------------------------------------------------
+
+    /// Waits until there may be something to do.
+    async fn wait(&mut self, drained: &CancellationToken) {
+        let until = self.parts.env.clock.sleep_until(self.next_look());
+        let event = tokio::select! {
+            biased;
+            () = drained.cancelled() => None,
+            Some(event) = self.state.events.next() => Some(event),
+            () = self.members.poked() => None,
+            () = until => None,
+        };
+        let mut next = event;
+        let mut has_moved = false;
+        while let Some(event) = next {
+            has_moved |= self.on_event(event);
+            next = self.state.events.next().now_or_never().flatten();
+        }
+        if has_moved {
+            // What was committed elsewhere before a shard came, and is committed elsewhere after it has
+            // gone, is no news of this process. Nobody may be listening, which is no error.
+            let _ = self.parts.notices.send(Notice::Missed);
+        }
+        self.report();
+    }
+
+    /// When to look again, if nothing happens before.
+    fn next_look(&self) -> MonoTime {
+        let now = self.now();
+        if self.state.observed.is_none() || self.state.failed_looks > 0 {
+            return now + self.settings.beat;
+        }
+        let mut next = self.state.beat_due;
+        let hurry = self.state.in_hurry_since;
+        let is_new = !self.is_shown(self.me());
+        if is_new || self.me().is_leaving || hurry.is_some_and(|since| now < since + HURRY_MAX) {
+            next = next.min(now + self.settings.beat_fast);
+        }
+        let leases = self.state.observed.iter().flat_map(|seen| &seen.leases);
+        let owners: Vec<_> = leases.filter_map(|lease| lease.owner).collect();
+        let me = self.members.me();
+        let asked = |member: MemberId| member != me && owners.contains(&member);
+        let death = self.state.lives.next_death(self.settings.lease, asked);
+        let again = self.state.failed.values().map(|failed| failed.again_at);
+        let again = again.filter(|at| *at > now).min();
+        let next = [death, again]
+            .into_iter()
+            .flatten()
+            .fold(next, MonoTime::min);
+        // Never at once again, whatever the clock says.
+        next.max(now + Duration::from_millis(1))
+    }
+
+    /// Takes note of what happened to a shard; tells whether it has come or gone.
+    fn on_event(&mut self, event: Event) -> bool {
+        match event {
+            Event::Taken(shard, Ok((sequencer, task))) => {
+                self.state.takes -= 1;
+                self.state.failed.remove(&shard);
+                self.parts.metrics.shards_taken.inc();
+                self.shards.insert(shard, sequencer);
+                let end = async move { Event::Ended(shard, task.await.ok().flatten()) };
+                self.state.events.push(end.boxed());
+                true
+            }
+            Event::Taken(shard, Err(error)) => {
+                self.state.takes -= 1;
+                self.shards.remove(shard);
+                if matches!(error, SequencerError::LeaseLost) {
+                    tracing::info!(shard = shard.get(), "another member took the shard first");
+                } else {
+                    self.try_later(shard, &error);
+                }
+                false
+            }
+            Event::Ended(shard, end) => {
+                self.on_end(shard, end);
+                true
+            }
+            Event::Cleared(shard) => {
+                self.shards.remove(shard);
+                false
+            }
+        }
+    }
+
+    fn on_end(&mut self, shard: ShardId, end: Option<End>) {
+        self.shards.remove(shard);
+        self.parts.metrics.held.forget(shard);
+        match end {
+            Some(End::Released) => {
+                self.parts.metrics.shards_released.inc();
+                tracing::info!(shard = shard.get(), "gave shard back");
+            }
+            Some(End::Lost) => {
+                self.parts.metrics.shards_lost.inc();
+                tracing::warn!(
+                    shard = shard.get(),
+                    "lost shard: another member took it, since this process was silent for too long"
+                );
+            }
+            Some(End::Broken) => {
+                self.parts.metrics.shards_lost.inc();
+                self.wait_for(shard);
+            }
+            Some(End::Drained) | None => {}
+        }
+    }
+
+    fn try_later(&mut self, shard: ShardId, error: &SequencerError) {
+        let wait = self.wait_for(shard);
+        tracing::error!(
+            shard = shard.get(),
+            error = error as &dyn std::error::Error,
+            again_in = ?wait,
+            "shard cannot be taken over"
+        );
+    }
+
+    /// A shard that cannot be served is not taken again at once.
+    fn wait_for(&mut self, shard: ShardId) -> Duration {
+        let now = self.now();
+        let start = || Failed {
+            backoff: TAKE_AGAIN.start(),
+            again_at: now,
+        };
+        let failed = self.state.failed.entry(shard).or_insert_with(start);
+        let wait = failed.backoff.next_wait(self.parts.env.rng.as_ref());
+        let wait = wait.unwrap_or(TAKE_AGAIN.max);
+        failed.again_at = now + wait;
+        wait
+    }
+
+    // ----- leaving --------------------------------------------------------------------------------
+
+    /// Whether the process may go: it has no shard any more, and those that shall have them do, or time is
+    /// up.
+    fn has_left(&self, plan: Option<&Plan>, since: MonoTime) -> bool {
+        if self.now() >= since + self.settings.leave_wait {
+            return true;
+        }
+        self.shards.is_empty() && plan.is_some_and(|plan| plan.is_idle() && !plan.has_heirs)
+    }
+}
+
+impl Plan {
+    fn is_idle(&self) -> bool {
+        self.take.is_empty() && self.release.is_empty() && self.clear.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let beat = self.state.beat;
+        f.debug_struct("Keeper")
+            .field("beat", &beat)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+//! The shards of this process. Each has a place of its own, so that no two of them share a lock.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tidelog_metadata_api::{CommitError, LogError};
+use tidelog_types::ShardId;
+
+use super::plan::Here;
+use crate::sequencer::Sequencer;
+
+/// What is in the place of a shard.
+#[derive(Clone, Debug, Default)]
+enum Slot {
+    #[default]
+    Elsewhere,
+    Taking,
+    Here(Arc<Sequencer>),
+}
+
+/// All shards of the cluster, and the sequencers of those that are here.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    slots: Box<[RwLock<Slot>]>,
+}
+
+/// Why there is no sequencer of a shard here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotHere {
+    /// Another process has it, or nobody.
+    Elsewhere,
+    /// It will be here in a moment.
+    Taking,
+}
+
+impl Shards {
+    /// As many shards as the cluster has, all elsewhere.
+    pub(crate) fn new(count: u32) -> Self {
+        let slots = (0..count).map(|_| RwLock::default());
+        Self {
+            slots: slots.collect(),
+        }
+    }
+
+    fn slot(&self, shard: ShardId) -> Option<&RwLock<Slot>> {
+        self.slots.get(shard.get() as usize)
+    }
+
+    /// The sequencer of a shard, if it is here.
+    pub(crate) fn get(&self, shard: ShardId) -> Result<Arc<Sequencer>, NotHere> {
+        let slot = self.slot(shard).ok_or(NotHere::Elsewhere)?;
+        match &*slot.read() {
+            Slot::Here(sequencer) => Ok(Arc::clone(sequencer)),
+            Slot::Taking => Err(NotHere::Taking),
+            Slot::Elsewhere => Err(NotHere::Elsewhere),
+        }
+    }
+
+    /// What is here of a shard.
+    pub(crate) fn here(&self, shard: ShardId) -> Here {
+        match self.get(shard) {
+            Ok(sequencer) if sequencer.is_releasing() => Here::Moving,
+            Ok(sequencer) => Here::Owned(sequencer.epoch()),
+            Err(NotHere::Taking) => Here::Moving,
+            Err(NotHere::Elsewhere) => Here::Nothing,
+        }
+    }
+
+    /// The sequencers that are here, in the order of their shards.
+    pub(crate) fn all(&self) -> Vec<(ShardId, Arc<Sequencer>)> {
+        let shards = (0..).map(ShardId::new).zip(&self.slots);
+        let here = shards.filter_map(|(shard, slot)| match &*slot.read() {
+            Slot::Here(sequencer) => Some((shard, Arc::clone(sequencer))),
+            Slot::Elsewhere | Slot::Taking => None,
+        });
+        here.collect()
+    }
+
+    /// Whether none is here or on its way in.
+    pub(crate) fn is_empty(&self) -> bool {
+        let mut slots = self.slots.iter();
+        slots.all(|slot| matches!(&*slot.read(), Slot::Elsewhere))
+    }
+
+    /// A shard is on its way in.
+    pub(crate) fn taking(&self, shard: ShardId) {
+        self.set(shard, Slot::Taking);
+    }
+
+    /// It is here.
+    pub(crate) fn insert(&self, shard: ShardId, sequencer: Sequencer) {
+        self.set(shard, Slot::Here(Arc::new(sequencer)));
+    }
+
+    /// It has gone.
+    pub(crate) fn remove(&self, shard: ShardId) {
+        self.set(shard, Slot::Elsewhere);
+    }
+
+    fn set(&self, shard: ShardId, to: Slot) {
+        if let Some(slot) = self.slot(shard) {
+            *slot.write() = to;
+        }
+    }
+}
+
+const TAKING: &str = "this process is taking the shard over";
+
+impl From<NotHere> for CommitError {
+    fn from(reason: NotHere) -> Self {
+        match reason {
+            NotHere::Elsewhere => Self::NotOwner,
+            NotHere::Taking => Self::Unavailable {
+                reason: TAKING.to_owned(),
+            },
+        }
+    }
+}
+
+impl From<NotHere> for LogError {
+    fn from(reason: NotHere) -> Self {
+        match reason {
+            NotHere::Elsewhere => Self::NotOwner,
+            NotHere::Taking => Self::Unavailable {
+                reason: TAKING.to_owned(),
+            },
+        }
+    }
+}
