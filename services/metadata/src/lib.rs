@@ -5,6 +5,7 @@
 //! rows. `docs/architecture.md` states the commit rules C1 to C10; the code names them where they are
 //! kept.
 
+pub mod backup;
 mod catalogue;
 pub mod keyspace;
 mod members;
@@ -16,9 +17,11 @@ mod read;
 mod sequencer;
 mod service;
 mod settings;
+mod stats;
 
 pub use metrics::SequencerMetrics;
 pub use open_error::OpenError;
 pub use ownership::{ClusterOptions, ClusterSettings, Ownership};
 pub use service::{MetadataService, OpenOptions};
 pub use settings::SequencerSettings;
+pub use stats::{KindStats, stats};

@@ -28,6 +28,12 @@ pub enum OpenError {
         /// Whose it should be.
         wanted: ClusterId,
     },
+    /// A restore into the store has not ended: rows are missing.
+    #[error("the restore of `{backup}` into the metadata store has not ended: run it again")]
+    HalfRestored {
+        /// The backup.
+        backup: String,
+    },
     /// Another process took a shard while this one was opening.
     #[error("another process took over while this one was opening")]
     Fenced,

@@ -53,6 +53,13 @@ impl PartitionRow {
             .finish()
     }
 
+    /// Whether the partition that has this value has pages, too.
+    pub fn has_pages(value: &[u8]) -> bool {
+        value
+            .first()
+            .is_some_and(|version| *version >= PAGED_VERSION)
+    }
+
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
         let (mut row, version) = RowReader::new("partition", value, PAGED_VERSION)?;

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use tidelog_store::KeyRange;
-use tidelog_types::{ClusterGeneration, Incarnation, SegmentName, ShardId, Timestamp};
+use tidelog_types::{
+    ClusterGeneration, Incarnation, PartitionIndex, SegmentName, ShardId, Timestamp, TopicNumber,
+    TopicPartition,
+};
 
 use super::codec::{RowError, RowReader, RowWriter};
 use super::key::{KeyKind, Keyspace};
@@ -79,6 +82,12 @@ impl RestoreRow {
 }
 
 impl Keyspace {
+    /// The kind of a key, if this program knows it.
+    pub fn kind_of(key: &[u8]) -> Option<KeyKind> {
+        let number = *key.get(4)?;
+        KeyKind::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
     /// The row of a restore.
     pub fn restore(self) -> Bytes {
         self.key(KeyKind::Restore).finish()
@@ -89,6 +98,16 @@ impl Keyspace {
         let first = self.live_bytes(segment, ShardId::new(0));
         let segment = first.slice(..first.len() - size_of::<u32>());
         KeyRange::prefix(segment)
+    }
+
+    /// The partition in a key of [`Keyspace::partition`], [`Keyspace::producer`] or [`Keyspace::page`].
+    pub fn partition_of(key: &[u8]) -> Option<TopicPartition> {
+        let topic = u64::from_be_bytes(key.get(6..14)?.try_into().ok()?);
+        let partition = u32::from_be_bytes(key.get(14..18)?.try_into().ok()?);
+        Some(TopicPartition::new(
+            TopicNumber::new(topic),
+            PartitionIndex::new(partition),
+        ))
     }
 
     /// The shard at the end of a key of [`Keyspace::receipt`] or [`Keyspace::live_bytes`], or in one of
@@ -102,7 +121,7 @@ impl Keyspace {
 
 #[cfg(test)]
 mod tests {
-    use tidelog_types::SegmentSequence;
+    use tidelog_types::{Offset, ProducerId, SegmentSequence};
 
     use super::super::codec::assert_round_trip;
     use super::*;
@@ -120,6 +139,20 @@ mod tests {
                 backup: "nightly".to_owned(),
             };
             assert_round_trip(&row, &row.encode(), RestoreRow::decode);
+        }
+    }
+
+    #[test]
+    fn a_partition_is_found_in_the_keys_of_its_rows() {
+        let keys = Keyspace::default();
+        let partition = TopicPartition::new(TopicNumber::new(7), PartitionIndex::new(9));
+        for key in [
+            keys.partition(partition),
+            keys.producer(partition, ProducerId::new(3)),
+            keys.page(partition, Offset::new(4)),
+        ] {
+            assert_eq!(Keyspace::partition_of(&key), Some(partition));
+            assert_eq!(Keyspace::partition_of(&key[..17]), None);
         }
     }
 

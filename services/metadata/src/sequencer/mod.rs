@@ -45,6 +45,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use actor::End;
 pub(crate) use error::SequencerError;
+pub(crate) use extents::live_bytes;
 pub(crate) use group::Decided;
 pub(crate) use history::History;
 pub(crate) use lease::Claim;

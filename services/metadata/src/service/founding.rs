@@ -7,7 +7,7 @@ use tidelog_types::ClusterGeneration;
 use super::OpenOptions;
 use crate::OpenError;
 use crate::catalogue::RETRY;
-use crate::keyspace::{ClusterRow, Counter, Keyspace, NumberRow};
+use crate::keyspace::{ClusterRow, Counter, Keyspace, NumberRow, RestoreRow, RestoreState};
 
 /// Reads the cluster's row or writes it.
 pub(super) async fn found(options: &OpenOptions, keys: Keyspace) -> Result<ClusterRow, OpenError> {
@@ -21,6 +21,16 @@ pub(super) async fn found(options: &OpenOptions, keys: Keyspace) -> Result<Clust
         &options.env,
         RETRY,
         |mut transaction| async move {
+            let restore = transaction
+                .get(&keys.restore(), ReadMode::Serializable)
+                .await?;
+            let restore = restore.map(RestoreRow::decode).transpose();
+            let restore = restore.map_err(|error| TransactError::Abort(OpenError::Row(error)))?;
+            if let Some(RestoreRow { backup, .. }) =
+                restore.filter(|row| row.state == RestoreState::Running)
+            {
+                return Err(TransactError::Abort(OpenError::HalfRestored { backup }));
+            }
             let key = keys.cluster();
             let stored = transaction.get(&key, ReadMode::Serializable).await?;
             let row = stored

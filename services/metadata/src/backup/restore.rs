@@ -1,0 +1,291 @@
+//! Makes a store again from a backup, and begins a new generation of the cluster.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidelog_blob::BackupName;
+use tidelog_env::Env;
+use tidelog_store::{KeyRange, ScanOptions, Store};
+use tidelog_types::{ClusterGeneration, Incarnation, Tenant};
+
+use super::Backups;
+use super::error::RestoreError;
+use super::generation::{Counters, Fate, Jump};
+use super::objects::{ObjectError, names_below, put_new};
+use super::part_reader::Backup;
+use super::restore_rows::{Change, Steps};
+use super::scan::{Pages, Rest, Row};
+use crate::keyspace::{
+    ClusterRow, KeyKind, Keyspace, RestoreRow, RestoreState, RowError, TopicRow,
+};
+
+/// How often a generation that another restore takes meanwhile is left to it.
+const CLAIMS_MAX: u32 = 16;
+
+/// How to restore.
+#[derive(Debug)]
+pub struct RestoreOptions<'a> {
+    /// Clock, randomness, tasks.
+    pub env: &'a Env,
+    /// Where to. It must have no rows, unless they may go.
+    pub store: &'a dyn Store,
+    /// What from.
+    pub name: &'a BackupName,
+    /// Whether the rows that are in the store may be deleted.
+    pub wipe: bool,
+    /// How long metadata processes on the same store are looked for, if it knows any: longer than they
+    /// take from one beat to the next.
+    pub watch: Duration,
+}
+
+/// What a restore has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The generation that has begun.
+    pub generation: ClusterGeneration,
+    /// The first incarnation that it gives out; all lower ones have ended.
+    pub first_incarnation: Incarnation,
+    /// Rows that were written.
+    pub rows: u64,
+}
+
+/// What a store holds.
+#[derive(Debug)]
+struct Standing {
+    is_empty: bool,
+    generation: ClusterGeneration,
+    restore: Option<RestoreRow>,
+}
+
+impl Backups {
+    /// Restores a backup into a store that nobody else uses.
+    ///
+    /// Nothing is written before the whole backup was read and found right. A store that a restore has not
+    /// finished is refused by [`MetadataService::open`](crate::MetadataService::open); the restore is to be
+    /// run again, from the begin and without `wipe`. What it ends with waits for
+    /// [`accept_restore`](super::accept_restore).
+    pub async fn restore(&self, options: &RestoreOptions<'_>) -> Result<Restored, RestoreError> {
+        let of_backup = |source| RestoreError::Backup {
+            name: options.name.clone(),
+            source: Box::new(source),
+        };
+        let backup = Backup::open(self, options.name).await.map_err(of_backup)?;
+        backup.verify().await.map_err(of_backup)?;
+        let restoring = Restoring {
+            backups: self,
+            backup: &backup,
+            options,
+            keys: Keyspace::new(Tenant::default()),
+            pages: Pages {
+                source: options.store,
+                env: options.env,
+                options: ScanOptions::default(),
+            },
+        };
+        let restored = restoring.run().await?;
+        tracing::info!(
+            backup = %options.name,
+            generation = restored.generation.get(),
+            rows = restored.rows,
+            "restored the metadata store"
+        );
+        Ok(restored)
+    }
+}
+
+struct Restoring<'a> {
+    backups: &'a Backups,
+    backup: &'a Backup<'a>,
+    options: &'a RestoreOptions<'a>,
+    keys: Keyspace,
+    pages: Pages<'a, dyn Store>,
+}
+
+impl Restoring<'_> {
+    async fn run(&self) -> Result<Restored, RestoreError> {
+        let standing = self.standing().await?;
+        let was_interrupted = standing
+            .restore
+            .as_ref()
+            .is_some_and(|row| row.state == RestoreState::Running);
+        if !standing.is_empty && !was_interrupted && !self.options.wipe {
+            return Err(RestoreError::NotEmpty);
+        }
+        self.check_unused().await?;
+        let (counters, cluster) = self.numbers().await?;
+        let generation = self.claim(standing.generation).await?;
+        let jump = Jump::between(self.backup.origin.generation, generation);
+        let (counters, first_incarnation) = counters.raised(jump, self.keys)?;
+        let row = RestoreRow {
+            state: RestoreState::Running,
+            nonce: self.options.env.rng.bytes_16(),
+            step: 0,
+            generation,
+            first_incarnation,
+            begun_at: self.options.env.clock.wall(),
+            backup: self.options.name.to_string(),
+        };
+        let (store, env) = (self.options.store, self.options.env);
+        // Whoever had a shard finds no lease from here on, and whoever opens finds the restore.
+        let first = vec![
+            Change::Delete(self.keys.cluster()),
+            Change::DeleteRange(self.keys.all(KeyKind::Lease)),
+        ];
+        let mut steps =
+            Steps::begin(store, env, self.keys, row.clone(), standing.restore, first).await?;
+        if !standing.is_empty {
+            self.wipe(&mut steps).await?;
+        }
+        steps.written = 0;
+        self.rows(&mut steps, jump).await?;
+        let cluster = ClusterRow {
+            generation,
+            ..cluster
+        };
+        let last = [(self.keys.cluster(), cluster.encode())];
+        for (key, value) in counters.into_iter().chain(last) {
+            steps.push(Change::Put(key, value)).await?;
+        }
+        let rows = steps
+            .finish(RestoreRow {
+                state: RestoreState::Pending,
+                ..row
+            })
+            .await?;
+        Ok(Restored {
+            generation,
+            first_incarnation,
+            rows,
+        })
+    }
+
+    async fn standing(&self) -> Result<Standing, RestoreError> {
+        let any = self.pages.last(KeyRange::all()).await?;
+        let cluster = self.pages.value(self.keys.cluster()).await?;
+        // A damaged row is no hindrance: that may be why there is a restore.
+        let cluster = cluster.and_then(|value| ClusterRow::decode(value).ok());
+        let restore = self.pages.value(self.keys.restore()).await?;
+        let restore = restore.map(RestoreRow::decode).transpose()?;
+        let generation = cluster.map_or_else(ClusterGeneration::default, |row| row.generation);
+        Ok(Standing {
+            is_empty: any.is_none(),
+            generation,
+            restore,
+        })
+    }
+
+    /// Fails if the rows of members change: then their processes live.
+    async fn check_unused(&self) -> Result<(), RestoreError> {
+        let before = self.members().await?;
+        if before.is_empty() {
+            return Ok(());
+        }
+        self.options.env.clock.sleep(self.options.watch).await;
+        if self.members().await? == before {
+            Ok(())
+        } else {
+            Err(RestoreError::InUse)
+        }
+    }
+
+    async fn members(&self) -> Result<Vec<Row>, RestoreError> {
+        let mut members = Vec::new();
+        let mut rest = Rest::of(self.keys.all(KeyKind::Member));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            members.extend(rows);
+        }
+        Ok(members)
+    }
+
+    /// Takes a generation that no other restore has had or will have.
+    async fn claim(&self, standing: ClusterGeneration) -> Result<ClusterGeneration, RestoreError> {
+        let layout = &self.backups.layout;
+        let objects = self.backups.objects.as_ref();
+        let taken = names_below(objects, &layout.restores_root())
+            .await
+            .map_err(RestoreError::Claim)?;
+        let taken = taken.iter().filter_map(|path| layout.parse_restore(path));
+        let known = [self.backup.origin.generation, standing];
+        let highest = taken.chain(known).max().unwrap_or_default().get();
+        let text = format!("{}\n", self.options.name);
+        // Bytes of our own, so that another's object is never taken for ours.
+        let nonce = self.options.env.rng.bytes_16();
+        let body = Bytes::from([text.as_bytes(), &nonce].concat());
+        let mut last = None;
+        for number in (1..=CLAIMS_MAX).map_while(|more| highest.checked_add(more)) {
+            let generation = ClusterGeneration::new(number);
+            match put_new(objects, &layout.restore(generation), body.clone()).await {
+                Ok(()) => return Ok(generation),
+                Err(error @ ObjectError::Taken(_)) => last = Some(error),
+                Err(error) => return Err(RestoreError::Claim(error)),
+            }
+        }
+        Err(last.map_or(RestoreError::Exhausted("generations"), RestoreError::Claim))
+    }
+
+    /// Deletes all rows but the one of the restore.
+    async fn wipe(&self, steps: &mut Steps<'_>) -> Result<(), RestoreError> {
+        let own = self.keys.restore();
+        let mut rest = Rest::of(KeyRange::all());
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, _) in rows.into_iter().filter(|(key, _)| *key != own) {
+                steps.push(Change::Delete(key)).await?;
+            }
+            steps.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn part(&self, number: u32) -> Result<Vec<Row>, RestoreError> {
+        let part = self.backup.part(number).await;
+        part.map_err(|source| RestoreError::Backup {
+            name: self.options.name.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    /// The counters and the cluster's row, which come last: they are needed first.
+    async fn numbers(&self) -> Result<(Counters, ClusterRow), RestoreError> {
+        let mut counters = Counters::default();
+        let mut cluster = None;
+        for number in 1..=self.backup.end.parts {
+            for (key, value) in self.part(number).await? {
+                match kind_of(&key)? {
+                    KeyKind::Counter => counters.note(self.keys, &key, value)?,
+                    KeyKind::Cluster => cluster = Some(ClusterRow::decode(value)?),
+                    _ => {}
+                }
+            }
+        }
+        let cluster = cluster.filter(|row| row.id == self.backups.cluster);
+        let missing = RowError {
+            kind: "cluster",
+            what: "the backup has none",
+        };
+        Ok((counters, cluster.ok_or(missing)?))
+    }
+
+    async fn rows(&self, steps: &mut Steps<'_>, jump: Jump) -> Result<(), RestoreError> {
+        for number in 1..=self.backup.end.parts {
+            for (key, value) in self.part(number).await? {
+                match jump.fate(kind_of(&key)?, value)? {
+                    Fate::Stays(value) => steps.push(Change::Put(key, value)).await?,
+                    Fate::Topic(value) => {
+                        let row = Box::new(TopicRow::decode(value)?);
+                        steps.push(Change::Topic(row)).await?;
+                    }
+                    Fate::Later => {}
+                }
+            }
+        }
+        steps.flush().await
+    }
+}
+
+fn kind_of(key: &[u8]) -> Result<KeyKind, RestoreError> {
+    let unknown = RowError {
+        kind: "backup",
+        what: "a kind of key is unknown",
+    };
+    Ok(Keyspace::kind_of(key).ok_or(unknown)?)
+}

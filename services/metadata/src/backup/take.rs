@@ -1,0 +1,350 @@
+//! Takes a backup: reads rows in the order that makes them fit together.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidelog_blob::BackupName;
+use tidelog_env::Env;
+use tidelog_store::{KeyRange, RowSource, ScanOptions};
+use tidelog_types::{GroupNumber, SegmentName, ShardId, Tenant};
+
+use super::Backups;
+use super::error::TakeError;
+use super::format::{End, Origin};
+use super::list::BackupSummary;
+use super::part_writer::PartWriter;
+use super::scan::{Pages, Rest};
+use super::trim::Trim;
+use crate::keyspace::{
+    CheckpointRow, ClusterRow, KeyKind, Keyspace, LiveBytesRow, ReceiptRow, RestoreRow,
+    RestoreState, RowError, TailRow,
+};
+use crate::sequencer::live_bytes;
+
+/// How much a backup reads and writes at once.
+#[derive(Clone, Copy, Debug)]
+pub struct TakeOptions {
+    /// Rows of one read.
+    pub page_rows: usize,
+    /// Bytes of one read, about.
+    pub page_bytes: usize,
+    /// Bytes of one object, about.
+    pub part_bytes: usize,
+}
+
+impl Default for TakeOptions {
+    fn default() -> Self {
+        Self {
+            page_rows: ScanOptions::LIMIT_DEFAULT,
+            page_bytes: ScanOptions::BYTES_MAX_DEFAULT,
+            part_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// What is known of a shard while it is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shard {
+    /// The last group before live bytes were read.
+    counted: GroupNumber,
+    /// Every group up to this one is in the rows.
+    checkpoint: GroupNumber,
+    /// The last group that is in the backup.
+    reached: GroupNumber,
+}
+
+/// A backup under way.
+#[derive(Debug)]
+struct Taking<'a, R: ?Sized> {
+    pages: Pages<'a, R>,
+    keys: Keyspace,
+    writer: PartWriter<'a>,
+    shards: BTreeMap<ShardId, Shard>,
+}
+
+impl Backups {
+    /// Takes a backup of the rows of `source`, which may change meanwhile.
+    ///
+    /// Everything that was durable when the call began is in it, and of each shard some prefix of what came
+    /// later. A backup that fails is deleted again; until then it pins all segments.
+    pub async fn take<R: RowSource + ?Sized>(
+        &self,
+        source: &R,
+        env: &Env,
+        name: &BackupName,
+        options: TakeOptions,
+    ) -> Result<BackupSummary, TakeError> {
+        let keys = Keyspace::new(Tenant::default());
+        let pages = Pages {
+            source,
+            env,
+            options: ScanOptions {
+                limit: options.page_rows.max(1),
+                bytes_max: options.page_bytes,
+                ..ScanOptions::default()
+            },
+        };
+        let cluster = self.find_cluster(&pages, keys).await?;
+        let origin = Origin {
+            cluster: self.cluster,
+            nonce: env.rng.bytes_16(),
+            generation: cluster.generation,
+        };
+        let now = env.clock.wall();
+        let writer = PartWriter::begin(self, origin, name, now, options.part_bytes).await?;
+        let taking = Taking {
+            pages,
+            keys,
+            writer,
+            shards: BTreeMap::new(),
+        };
+        match taking.run(&cluster).await {
+            Ok(end) => Ok(BackupSummary::of(&end, cluster.generation)),
+            Err(error) => {
+                if let Err(error) = self.delete(name).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(backup = %name, error, "failed backup was not deleted");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn find_cluster<R: RowSource + ?Sized>(
+        &self,
+        pages: &Pages<'_, R>,
+        keys: Keyspace,
+    ) -> Result<ClusterRow, TakeError> {
+        if let Some(value) = pages.value(keys.restore()).await? {
+            let restore = RestoreRow::decode(value)?;
+            if restore.state == RestoreState::Running {
+                return Err(TakeError::Unfinished(restore.backup));
+            }
+        }
+        let cluster = pages.value(keys.cluster()).await?;
+        let cluster = ClusterRow::decode(cluster.ok_or(TakeError::Empty)?)?;
+        if cluster.id != self.cluster {
+            return Err(TakeError::WrongCluster {
+                found: cluster.id,
+                wanted: self.cluster,
+            });
+        }
+        Ok(cluster)
+    }
+}
+
+impl<R: RowSource + ?Sized> Taking<'_, R> {
+    /// The steps of `docs/format/backup.md`, which says why they are in this order.
+    async fn run(mut self, cluster: &ClusterRow) -> Result<End, TakeError> {
+        for shard in (0..cluster.shards).map(ShardId::new) {
+            let counted = self.last_group(shard).await?.unwrap_or_default();
+            self.shards.entry(shard).or_default().counted = counted;
+        }
+        self.live_bytes().await?;
+        self.checkpoints().await?;
+        self.partitions().await?;
+        self.copy(KeyKind::Producer).await?;
+        self.tails().await?;
+        self.receipts().await?;
+        for kind in [
+            KeyKind::Floor,
+            KeyKind::EndedWriter,
+            KeyKind::Lease,
+            KeyKind::Topic,
+            KeyKind::Counter,
+        ] {
+            self.copy(kind).await?;
+        }
+        let after = self.cluster().await?;
+        if after.generation != cluster.generation {
+            return Err(TakeError::Restored {
+                before: cluster.generation,
+                after: after.generation,
+            });
+        }
+        self.writer
+            .row(&self.keys.cluster(), &after.encode())
+            .await?;
+        let shards = self.shards.into_iter();
+        let reached = shards
+            .map(|(shard, known)| (shard, known.reached))
+            .collect();
+        let now = self.pages.env.clock.wall();
+        Ok(self.writer.finish(reached, now).await?)
+    }
+
+    async fn cluster(&self) -> Result<ClusterRow, TakeError> {
+        let value = self.pages.value(self.keys.cluster()).await?;
+        Ok(ClusterRow::decode(value.ok_or(TakeError::Empty)?)?)
+    }
+
+    async fn last_group(&self, shard: ShardId) -> Result<Option<GroupNumber>, TakeError> {
+        let last = self.pages.last(self.keys.tail_of(shard)).await?;
+        last.map(|(key, _)| group_of(&key)).transpose()
+    }
+
+    /// Copies rows as they are.
+    async fn copy(&mut self, kind: KeyKind) -> Result<(), TakeError> {
+        let mut rest = Rest::of(self.keys.all(kind));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                self.writer.row(&key, &value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn live_bytes(&mut self) -> Result<(), TakeError> {
+        let mut rest = Rest::of(self.keys.all(KeyKind::LiveBytes));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                let segment = segment_of(&key, "live bytes")?;
+                self.writer.name(segment.incarnation, segment.sequence);
+                self.writer.row(&key, &value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn checkpoints(&mut self) -> Result<(), TakeError> {
+        let mut rest = Rest::of(self.keys.all(KeyKind::Checkpoint));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                let shard = shard_of(&key, "checkpoint")?;
+                let checkpoint = CheckpointRow::decode(value.clone())?;
+                self.shards.entry(shard).or_default().checkpoint = checkpoint.group;
+                self.writer.row(&key, &value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Partition rows, some at a time, and after each time the pages of these.
+    async fn partitions(&mut self) -> Result<(), TakeError> {
+        let mut rest = Rest::of(self.keys.all(KeyKind::Partition));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            let trim = Trim::new(&rows)?;
+            for (key, value) in rows {
+                self.writer.row(&key, &value).await?;
+            }
+            if let Some(range) = trim.pages(self.keys) {
+                self.pages_of(range, &trim).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pages_of(&mut self, range: KeyRange, trim: &Trim) -> Result<(), TakeError> {
+        let mut rest = Rest::of(range);
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                if let Some(value) = trim.page(&key, value)? {
+                    self.writer.row(&key, &value).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tails up to where they end when all rows of partitions and producers have been read.
+    async fn tails(&mut self) -> Result<(), TakeError> {
+        for shard in (0..self.cluster().await?.shards).map(ShardId::new) {
+            self.shards.entry(shard).or_default();
+        }
+        let shards: Vec<ShardId> = self.shards.keys().copied().collect();
+        for shard in shards {
+            let last = self.last_group(shard).await?;
+            let mut known = self.shards.get(&shard).copied().unwrap_or_default();
+            known.reached = known.checkpoint.max(last.unwrap_or_default());
+            self.shards.insert(shard, known);
+            self.tail(shard, known).await?;
+        }
+        Ok(())
+    }
+
+    async fn tail(&mut self, shard: ShardId, known: Shard) -> Result<(), TakeError> {
+        let end = self.keys.tail(shard, known.reached, u32::MAX);
+        let mut rest = Rest::of(KeyRange {
+            end: Some(KeyRange::successor(&end)),
+            ..self.keys.tail_of(shard)
+        });
+        let mut at = known.checkpoint;
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                let group = group_of(&key)?;
+                if group.get() > at.get().saturating_add(1) {
+                    return Err(gap(shard, at, group));
+                }
+                at = at.max(group);
+                self.writer.row(&key, &value).await?;
+                if group > known.counted {
+                    self.count(shard, value).await?;
+                }
+            }
+        }
+        if at == known.reached {
+            Ok(())
+        } else {
+            Err(gap(shard, at, known.reached))
+        }
+    }
+
+    /// Writes the live bytes of a manifest that may have been committed after live bytes were read.
+    async fn count(&mut self, shard: ShardId, value: Bytes) -> Result<(), TakeError> {
+        if let TailRow::Manifest {
+            manifest, receipt, ..
+        } = TailRow::decode(value)?
+        {
+            let segment = manifest.segment;
+            let bytes = live_bytes(&manifest, &receipt.outcomes);
+            let key = self.keys.live_bytes(segment, shard);
+            self.writer.name(segment.incarnation, segment.sequence);
+            self.writer
+                .row(&key, &LiveBytesRow { bytes }.encode())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Receipts, without those of groups that are not in the tail.
+    async fn receipts(&mut self) -> Result<(), TakeError> {
+        let mut rest = Rest::of(self.keys.all(KeyKind::Receipt));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                let shard = self.shards.get(&shard_of(&key, "receipt")?);
+                let row = ReceiptRow::decode(value.clone())?;
+                if shard.is_some_and(|shard| row.group <= shard.reached) {
+                    self.writer.row(&key, &value).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gap(shard: ShardId, after: GroupNumber, found: GroupNumber) -> TakeError {
+    TakeError::Gap {
+        shard,
+        after,
+        found,
+    }
+}
+
+fn short(kind: &'static str) -> RowError {
+    RowError {
+        kind,
+        what: "its key is too short",
+    }
+}
+
+fn group_of(key: &[u8]) -> Result<GroupNumber, TakeError> {
+    Ok(Keyspace::tail_group(key).ok_or(short("tail"))?)
+}
+
+fn segment_of(key: &[u8], kind: &'static str) -> Result<SegmentName, RowError> {
+    Keyspace::receipt_segment(key).ok_or(short(kind))
+}
+
+fn shard_of(key: &[u8], kind: &'static str) -> Result<ShardId, RowError> {
+    Keyspace::last_shard(key).ok_or(short(kind))
+}
