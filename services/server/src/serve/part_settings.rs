@@ -58,6 +58,10 @@ pub(super) fn sequencer_settings(
         checkpoint_interval: metadata.checkpoint_interval.get(),
         checkpoint_manifests: metadata.checkpoint_manifests,
         producers_in_memory: metadata.producers_in_memory.min(within.producers_in_memory),
+        partitions_in_memory: metadata
+            .partitions_in_memory
+            .min(within.partitions_in_memory),
+        producer_expiry: metadata.producer_expiry.get(),
         ..within
     }
 }
@@ -151,6 +155,34 @@ mod tests {
         assert_eq!(linger(false, &[]), LINGER_REMOTE);
         let given = [("produce.linger", "7ms")];
         assert_eq!(linger(false, &given), Duration::from_millis(7));
+    }
+
+    #[test]
+    fn sequencers_take_what_is_given_as_far_as_memory_goes() {
+        let sequencer = |given: &[(&str, &str)]| {
+            let settings = settings(given);
+            let plan = MemoryPlan::divide(settings.memory.total);
+            sequencer_settings(&settings.metadata, &plan, 1)
+        };
+        let room =
+            SequencerSettings::within(MemoryPlan::divide(settings(&[]).memory.total).metadata);
+        let by_default = sequencer(&[]);
+        assert_eq!(by_default.producer_expiry, Duration::from_hours(24));
+        assert!(by_default.partitions_in_memory <= room.partitions_in_memory);
+        let few = sequencer(&[
+            ("metadata.partitions_in_memory", "200"),
+            ("metadata.producers_in_memory", "300"),
+            ("metadata.producer_expiry", "2h"),
+        ]);
+        assert_eq!(few.partitions_in_memory, 200);
+        assert_eq!(few.producers_in_memory, 300);
+        assert_eq!(few.producer_expiry, Duration::from_hours(2));
+        let many = sequencer(&[
+            ("metadata.partitions_in_memory", "100000000"),
+            ("metadata.producers_in_memory", "100000000"),
+        ]);
+        assert_eq!(many.partitions_in_memory, room.partitions_in_memory);
+        assert_eq!(many.producers_in_memory, room.producers_in_memory);
     }
 
     #[test]

@@ -234,6 +234,8 @@ pub struct MetadataSettings {
     pub checkpoint_interval: Span,
     pub checkpoint_manifests: u32,
     pub producers_in_memory: usize,
+    pub partitions_in_memory: usize,
+    pub producer_expiry: Span,
 }
 
 /// What the process is within its cluster.

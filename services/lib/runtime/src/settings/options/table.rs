@@ -349,7 +349,19 @@ pub const OPTIONS: &[OptionDoc] = &[
         "metadata.producers_in_memory",
         Kind::Integer(100, 100_000_000),
         "100000",
-        "Idempotent producers that are kept in memory; others are read again when they come back.",
+        "Idempotent producers that are kept in memory, as many as the memory of the metadata has room for; others are read again when they come back.",
+    ),
+    option(
+        "metadata.partitions_in_memory",
+        Kind::Integer(100, 100_000_000),
+        "100000",
+        "Partitions that are kept in memory, as many as the memory of the metadata has room for; others are read again when they are written or read.",
+    ),
+    option(
+        "metadata.producer_expiry",
+        Kind::Span("5m", "365d"),
+        "1d",
+        "How long after its last batch an idempotent producer is forgotten; from then on what it sends again is no duplicate. Keep it well above the time for which clients retry.",
     ),
     option(
         "fdb.prefix",
