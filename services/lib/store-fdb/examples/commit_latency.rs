@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tidelog_e2e_harness::FdbServer;
 use tidelog_env::Env;
 use tidelog_store::{Bytes, CommitError, ReadMode, Store, StoreError};
-use tidelog_store_fdb::{FdbOptions, FdbStore, Metrics};
+use tidelog_store_fdb::{FdbOptions, FdbStore, Metrics, Network, NetworkOptions};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -22,8 +22,9 @@ async fn main() -> Result<()> {
     let own = server.as_ref().map(FdbServer::cluster_file);
     let cluster_file = file.map(PathBuf::from).or(own).context("no cluster file")?;
     let env = Env::system();
+    let network = Network::start(&NetworkOptions::default())?;
     let options = FdbOptions::new(cluster_file);
-    let store = FdbStore::open(options, env.clone(), Metrics::unregistered()).await?;
+    let store = FdbStore::open(&network, options, env.clone(), Metrics::unregistered()).await?;
     for committers in [1, 16, 128] {
         run(&store, &env, committers, Duration::from_secs(seconds)).await?;
     }

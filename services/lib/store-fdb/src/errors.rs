@@ -10,7 +10,7 @@ use crate::keyspace::CLIENT_BYTES_MAX;
 
 /// An error of `FoundationDB`'s client.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("FoundationDB error `{code}`: {message}")]
+#[error("error `{code}` of FoundationDB: {message}")]
 pub struct FdbFailure {
     /// Its number, as `FoundationDB`'s documentation lists it.
     pub code: i32,
@@ -136,6 +136,9 @@ mod tests {
     fn a_locked_database_says_what_to_do() {
         let text = failure(1038).to_string();
         assert!(text.contains("`1038`") && text.contains("fdbcli"), "{text}");
-        assert_eq!(failure(1021).to_string(), "FoundationDB error `1021`: text");
+        assert_eq!(
+            failure(1021).to_string(),
+            "error `1021` of FoundationDB: text"
+        );
     }
 }

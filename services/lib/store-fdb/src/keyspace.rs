@@ -4,13 +4,13 @@ use tidelog_store::buffer::{Write, WriteBuffer};
 use tidelog_store::occ::ReadSet;
 use tidelog_store::{Bytes, KeyRange};
 
-/// The client refuses a transaction that is larger by its own measure, which counts each written key up
-/// to four times: in the mutation and in the conflict range.
+/// The client refuses a transaction that is larger by its own measure, which counts a written key three
+/// times, in the mutation and as both ends of a conflict range, and a deleted one four times.
 pub(crate) const CLIENT_BYTES_MAX: usize = 10_000_000;
 
 /// What the client's measure adds to a mutation, and to a conflict range, besides keys and values; not
 /// less than the sizes of its structures.
-const MUTATION_BYTES: usize = 96;
+const MUTATION_BYTES: usize = 64;
 const CONFLICT_BYTES: usize = 32;
 
 /// The prefix, and the keys of `FoundationDB` that begin with it.
@@ -70,12 +70,13 @@ impl Keyspace {
         let written: usize = writes
             .writes()
             .map(|(key, write)| {
-                let value = match write {
+                let key = self.prefix.len() + key.len();
+                let param = match write {
                     Write::Put(value) => value.len(),
-                    Write::Delete => 0,
+                    Write::Delete => key + 1,
                     Write::Add(_) => size_of::<i64>(),
                 };
-                4 * (self.prefix.len() + key.len() + 1) + value + MUTATION_BYTES + CONFLICT_BYTES
+                3 * key + 1 + param + MUTATION_BYTES + CONFLICT_BYTES
             })
             .sum();
         conflicts + cleared + written
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_measure_counts_reads_and_each_key_up_to_four_times() {
+    fn the_clients_measure_counts_reads_and_each_key_three_or_four_times() {
         let (mut reads, mut writes) = (ReadSet::default(), WriteBuffer::default());
         assert_eq!(keyspace().client_bytes(&reads, &writes), 0);
         reads.add_key(b"read");
@@ -130,7 +131,11 @@ mod tests {
         );
         let before = keyspace().client_bytes(&reads, &writes);
         writes.put(Bytes::from_static(b"key"), Bytes::from_static(b"value"));
-        let put = 4 * 6 + 5 + MUTATION_BYTES + CONFLICT_BYTES;
+        let put = (5 + 5) + (5 + 6) + MUTATION_BYTES + CONFLICT_BYTES;
         assert_eq!(keyspace().client_bytes(&reads, &writes), before + put);
+        writes.delete(Bytes::from_static(b"other"));
+        let delete = (7 + 8) + (7 + 8) + MUTATION_BYTES + CONFLICT_BYTES;
+        let all = keyspace().client_bytes(&reads, &writes);
+        assert_eq!(all, before + put + delete);
     }
 }

@@ -38,9 +38,9 @@
 //! - **Role.** Nobody is fenced by this store: many processes have it open, and owners are told apart by
 //!   their leases. `closed` waits until `close` is called; then commits that are under way are finished,
 //!   and every other call says `Closed`.
-//! - **Process.** The client has one network thread in a process, started by the first store and stopped
-//!   when the last store, its transactions and every `Network` are dropped; it cannot be started again. A
-//!   process must drop them before it ends.
+//! - **Process.** The client has one network thread in a process, a `Network`. It is stopped when every
+//!   `Network`, store and transaction is dropped, and cannot be started again. A process starts one before
+//!   it opens its first store, and drops all of them before it ends.
 //! - **No watches.** The store sets none, so its load does not grow with the number of partitions.
 
 #[cfg(any(feature = "client", test))]

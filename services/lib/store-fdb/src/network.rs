@@ -1,6 +1,9 @@
 //! The client's network thread, of which a process has one.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use foundationdb::FdbError;
@@ -10,10 +13,11 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::errors::FdbFailure;
-use crate::options::NetworkOptions;
+use crate::options::{NetworkOptions, OptionsError};
 
 /// The network thread of this process. Clones share it; when the last one is gone, and every store holds
-/// one, the thread is stopped and joined, and no other can be started in this process.
+/// one, the thread is stopped and joined, and no other can be started in this process. So a process keeps
+/// one from its start to its end, and drops it before it ends.
 #[derive(Clone, Debug)]
 pub struct Network {
     running: Arc<Running>,
@@ -37,6 +41,18 @@ impl fmt::Debug for Running {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NetworkError {
+    /// The options make no sense.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// A file for TLS cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It runs with other options.
     #[error("client of FoundationDB already runs in this process with other options")]
     OtherOptions,
@@ -60,9 +76,11 @@ static STATE: Mutex<State> = Mutex::new(State::Fresh);
 impl Network {
     /// The running network thread, or a new one.
     pub fn start(options: &NetworkOptions) -> Result<Self, NetworkError> {
+        options.check()?;
         let mut state = STATE.lock();
         match &*state {
             State::Fresh => {
+                check_files(options)?;
                 // Whatever comes of it, there is no second try.
                 *state = State::Failed;
                 let running = Arc::new(Running {
@@ -90,6 +108,17 @@ impl Network {
     }
 }
 
+/// The client reads the files when it first connects, and its error names none.
+fn check_files(options: &NetworkOptions) -> Result<(), NetworkError> {
+    for path in options.tls.files() {
+        File::open(path).map_err(|source| NetworkError::File {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
 fn boot(options: &NetworkOptions) -> Result<NetworkAutoStop, FdbError> {
     let mut builder = FdbApiBuilder::default().build()?;
     for option in client_options(options) {
@@ -110,7 +139,7 @@ fn start_thread(builder: NetworkBuilder) -> Result<NetworkAutoStop, FdbError> {
 }
 
 fn client_options(options: &NetworkOptions) -> Vec<NetworkOption> {
-    let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
     let mut all = vec![
         // One client library, the one that is linked: no other is loaded at run time.
         NetworkOption::DisableMultiVersionClientApi,

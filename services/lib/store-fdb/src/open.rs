@@ -11,7 +11,7 @@ use tokio::fs;
 
 use crate::errors::FdbFailure;
 use crate::metrics::Metrics;
-use crate::network::{Network, NetworkError};
+use crate::network::Network;
 use crate::options::{FdbOptions, OptionsError};
 use crate::store::FdbStore;
 
@@ -22,8 +22,8 @@ pub enum OpenError {
     /// The options make no sense.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// A file that the options name cannot be read.
-    #[error("cannot read `{}`", path.display())]
+    /// The cluster file cannot be read.
+    #[error("cannot read the cluster file `{}`", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -39,9 +39,6 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
-    /// The client cannot be started.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
     /// The client refused to open the database.
     #[error("client of FoundationDB cannot open the database")]
     Client(#[source] FdbFailure),
@@ -57,6 +54,7 @@ pub enum OpenError {
 }
 
 pub(crate) async fn open(
+    network: &Network,
     options: FdbOptions,
     env: Env,
     metrics: Metrics,
@@ -64,12 +62,8 @@ pub(crate) async fn open(
     options.check()?;
     let path = options.cluster_file.clone();
     let name = check_cluster_file(&path).await?;
-    for file in options.network.tls.files() {
-        read(file).await?;
-    }
-    let network = Network::start(&options.network)?;
     let database = Database::from_path(&name).map_err(|error| OpenError::Client(error.into()))?;
-    let store = FdbStore::new(database, network, &options, env, metrics);
+    let store = FdbStore::new(database, network.clone(), &options, env, metrics);
     match store.confirm().await {
         Ok(()) => Ok(store),
         Err(source) => Err(OpenError::Unreachable { path, source }),
@@ -78,7 +72,10 @@ pub(crate) async fn open(
 
 /// The path as the client takes it, if there is a cluster file.
 async fn check_cluster_file(path: &Path) -> Result<String, OpenError> {
-    let text = read(path).await?;
+    let text = fs::read(path).await.map_err(|source| OpenError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     let bad = |why: &str| OpenError::ClusterFile {
         path: path.to_owned(),
         why: why.to_owned(),
@@ -90,13 +87,6 @@ async fn check_cluster_file(path: &Path) -> Result<String, OpenError> {
         Some(name) if !name.contains('\0') => Ok(name.to_owned()),
         _ => Err(bad("the client takes no name that is not UTF-8")),
     }
-}
-
-async fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
-    fs::read(path).await.map_err(|source| OpenError::File {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Whether some line that is no comment looks like a connection string; the rest is the client's to judge.

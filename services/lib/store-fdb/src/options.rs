@@ -33,11 +33,9 @@ pub struct FdbOptions {
     /// How long a transaction may take until it commits, and how long a commit may take; then the call
     /// fails. A transaction is too old after [`TRANSACTION_AGE_MAX`] in any case.
     pub timeout: Duration,
-    /// Options of the client, of which a process has one.
-    pub network: NetworkOptions,
 }
 
-/// Options of the client's network thread. A process has one, so all its stores must agree on them.
+/// Options of the client's network thread, of which a process has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// Knobs of the client. One that it does not know is ignored, with a line on standard error.
@@ -112,7 +110,6 @@ impl FdbOptions {
             cluster_file: cluster_file.into(),
             key_prefix: Bytes::from_static(KEY_PREFIX_DEFAULT),
             timeout: TIMEOUT_DEFAULT,
-            network: NetworkOptions::default(),
         }
     }
 
@@ -126,8 +123,14 @@ impl FdbOptions {
         if self.timeout < TIMEOUT_MIN || self.timeout > TIMEOUT_MAX {
             return Err(OptionsError::Timeout(self.timeout));
         }
-        let bad = self.network.knobs.iter().find(|knob| !is_name(&knob.name));
-        match bad {
+        Ok(())
+    }
+}
+
+impl NetworkOptions {
+    /// Whether the options make sense, as far as can be told without the client.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        match self.knobs.iter().find(|knob| !is_name(&knob.name)) {
             Some(knob) => Err(OptionsError::Knob(knob.name.clone())),
             None => Ok(()),
         }
@@ -183,8 +186,9 @@ mod tests {
             ..options()
         };
         assert_eq!(short.check(), Err(OptionsError::Timeout(timeout)));
-        let mut odd = options();
-        odd.network.knobs.push(Knob {
+        let mut odd = NetworkOptions::default();
+        assert_eq!(odd.check(), Ok(()));
+        odd.knobs.push(Knob {
             name: "A=B".to_owned(),
             value: String::new(),
         });

@@ -79,7 +79,7 @@ impl FdbSnapshot {
 
 /// The client returned a key outside the range that was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("FoundationDB returned a key outside the store's prefix")]
+#[error("a key outside the store's prefix was returned by FoundationDB")]
 struct ForeignKey;
 
 #[async_trait]

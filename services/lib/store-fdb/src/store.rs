@@ -94,10 +94,14 @@ fn time_limit(limit: Duration) -> TransactionOption {
 }
 
 impl FdbStore {
-    /// Opens the store: starts the client of this process if it does not run, and waits until the cluster
-    /// has answered once.
-    pub async fn open(options: FdbOptions, env: Env, metrics: Metrics) -> Result<Self, OpenError> {
-        open::open(options, env, metrics).await
+    /// Opens the store on the client of this process, and waits until the cluster has answered once.
+    pub async fn open(
+        network: &Network,
+        options: FdbOptions,
+        env: Env,
+        metrics: Metrics,
+    ) -> Result<Self, OpenError> {
+        open::open(network, options, env, metrics).await
     }
 
     /// What the store has done so far.

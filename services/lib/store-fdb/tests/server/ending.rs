@@ -4,7 +4,7 @@ use tidelog_e2e_harness::within;
 use tidelog_store::{CommitError, Store as _, StoreError};
 use tidelog_store_fdb::{Network, NetworkError, NetworkOptions};
 
-use crate::support::{SOON, begin, put, read, start, text};
+use crate::support::{SOON, begin, has_own_process, open, options, put, read, start, text};
 
 #[tokio::test]
 async fn closing_waits_for_commits_under_way_and_refuses_later_ones() {
@@ -40,7 +40,7 @@ async fn closing_waits_for_commits_under_way_and_refuses_later_ones() {
     let begun = store.begin().await.map(drop);
     assert!(matches!(begun, Err(StoreError::Closed)), "{begun:?}");
 
-    let again = crate::support::open(crate::support::options(&server)).await;
+    let again = open(options(&server)).await;
     assert_eq!(read(&again, "key").await, Some(text("2")));
 }
 
@@ -56,10 +56,9 @@ async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     .await
 }
 
-/// Needs a process of its own, as the test runner gives it.
 #[tokio::test]
 async fn the_client_ends_with_its_last_user_and_does_not_start_again() {
-    if std::env::var_os("NEXTEST").is_none() {
+    if !has_own_process() {
         return;
     }
     let (_server, store) = start().await;

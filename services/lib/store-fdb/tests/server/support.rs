@@ -1,6 +1,5 @@
 //! What the tests share.
 
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tidelog_env::Env;
 use tidelog_store::{
     Bytes, CommitError, KeyRange, ReadMode, ScanOptions, Store, StoreError, Transaction, Version,
 };
-use tidelog_store_fdb::{FdbOptions, FdbStore, Metrics, Network};
+use tidelog_store_fdb::{FdbOptions, FdbStore, Metrics, Network, NetworkOptions};
 
 /// Longest wait for what must happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -30,17 +29,25 @@ pub(crate) async fn open(options: FdbOptions) -> FdbStore {
 }
 
 pub(crate) async fn open_in(options: FdbOptions, env: Env) -> FdbStore {
-    keep_network(&options);
-    let opened = FdbStore::open(options, env, Metrics::unregistered()).await;
+    let opened = FdbStore::open(&network(), options, env, Metrics::unregistered()).await;
     opened.expect("the store opens")
 }
 
-/// Where all tests run in one process, the first one to end must not take the client from the others.
-fn keep_network(options: &FdbOptions) {
+/// The client of this process. Where all tests run in one, the first test to end must not take it from
+/// the others; where each has its own, it ends with the test.
+pub(crate) fn network() -> Network {
     static KEPT: OnceLock<Network> = OnceLock::new();
-    if std::env::var_os("NEXTEST").is_none() {
-        KEPT.get_or_init(|| Network::start(&options.network).expect("the client starts"));
+    let start = || Network::start(&NetworkOptions::default()).expect("the client starts");
+    if has_own_process() {
+        start()
+    } else {
+        KEPT.get_or_init(start).clone()
     }
+}
+
+/// Whether the test runs in a process of its own, as the test runner of the workspace lets it.
+pub(crate) fn has_own_process() -> bool {
+    std::env::var_os("NEXTEST").is_some()
 }
 
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Bytes {
@@ -86,10 +93,4 @@ pub(crate) async fn keys(store: &FdbStore, options: ScanOptions) -> Vec<String> 
     rows.iter()
         .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
         .collect()
-}
-
-/// A cluster file that names an address on which nobody listens.
-pub(crate) fn write_cluster_file(path: &Path) {
-    let address = tidelog_e2e_harness::free_port().expect("a port");
-    std::fs::write(path, format!("test:test@{address}\n")).expect("a file");
 }
