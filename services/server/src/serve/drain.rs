@@ -66,13 +66,14 @@ pub(super) async fn until_end(
 }
 
 /// Finishes what was begun, in an order in which nothing is cut off: no new calls, every append answered,
-/// readers told to go on elsewhere, the store closed, and only then the tasks and `/metrics`.
+/// readers told to go on elsewhere, and only when the last call is answered the tasks that answer them, the
+/// store and `/metrics`.
 async fn drain(running: Running, env: &Env) -> Exit {
     running.stop_grpc.cancel();
     running.engine.drain().await;
-    env.supervisor.token().cancel();
     // A failure of a server that is going is of no interest any more.
     let _ = running.grpc.await;
+    env.supervisor.token().cancel();
     let closed = running.store.close().await;
     running.stop_admin.cancel();
     // Tasks that serve the last handle end with it.
@@ -130,7 +131,64 @@ fn store_error(reason: &CloseReason) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tidelog_metadata_api::NewTopic;
+    use tidelog_runtime::telemetry::Identity;
+    use tidelog_types::{Offset, PartitionIndex};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::super::tests::settings;
+    use super::super::{Listeners, assemble};
     use super::*;
+
+    async fn running(env: &Env, folder: &std::path::Path) -> Running {
+        let settings = settings(&[("data", folder.to_str().unwrap())]);
+        let identity = Identity {
+            version: "0",
+            instance: String::new(),
+            zone: String::new(),
+        };
+        let listeners = Listeners {
+            grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        };
+        assemble::start(&settings, &identity, listeners, env.clone())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_under_way_has_its_metadata_until_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Env::system();
+        let mut running = running(&env, folder.path()).await;
+        let engine = running.engine.clone();
+        let topic = NewTopic {
+            name: "t".parse().unwrap(),
+            partitions: 1,
+            config: BTreeMap::new(),
+            validate_only: false,
+        };
+        let topic = engine.catalogue().create_topic(topic).await.unwrap();
+        let (at, _) = topic.partition(PartitionIndex::new(0)).unwrap();
+        // A server whose last call comes to the metadata long after the last append is answered.
+        let stop = running.stop_grpc.clone();
+        let (tell, told) = oneshot::channel();
+        running.grpc = env.supervisor.spawn("server with a slow call", async move {
+            stop.cancelled().await;
+            engine.drain().await;
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            tell.send(engine.delete_records(at, Offset::ZERO).await)
+                .unwrap();
+            Ok(())
+        });
+        assert_eq!(drain(running, &env).await, Exit::Ok);
+        told.await.unwrap().unwrap();
+    }
 
     #[test]
     fn a_fenced_process_ends_with_its_own_code() {
