@@ -110,6 +110,9 @@ impl FairShare {
     /// Waits for the turn of `holder`. Cancel-safe. One that needs more than there is gets it when nobody
     /// else has any.
     pub async fn hold(&self, holder: HolderId, need: Need) -> FairHold {
+        if let Some(hold) = self.try_hold(holder, need) {
+            return hold;
+        }
         let (answer, granted) = oneshot::channel();
         let waiter = Waiter {
             holder,
@@ -134,6 +137,32 @@ impl FairShare {
             Ok(hold) => hold,
             // Who waits is answered or goes by itself.
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The turn of `holder`, if it has it now and nobody waits.
+    pub fn try_hold(&self, holder: HolderId, need: Need) -> Option<FairHold> {
+        let mut state = self.state.lock();
+        if !state.waiting.is_empty() {
+            return None;
+        }
+        let part = state.place(holder, need, false)?;
+        state.take(holder, part, need.taken());
+        Some(FairHold {
+            share: self.clone(),
+            holder,
+            part,
+            bytes: need.taken(),
+        })
+    }
+
+    /// Nothing yet, for what [`FairHold::add`] counts without a turn.
+    pub fn nothing(&self, holder: HolderId) -> FairHold {
+        FairHold {
+            share: self.clone(),
+            holder,
+            part: Part::Open,
+            bytes: 0,
         }
     }
 

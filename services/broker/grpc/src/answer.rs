@@ -73,6 +73,12 @@ fn begin_field(tag: u32, length: usize, out: &mut BytesMut) {
 }
 
 impl DataAnswer {
+    /// Bytes of the message, about.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let partitions = self.partitions.iter().map(PartitionAnswer::encoded_len);
+        partitions.sum::<usize>() + self.token.len()
+    }
+
     /// The message with its prefix, in pieces none of which is empty.
     pub(crate) fn encode(self) -> Result<VecDeque<Bytes>, Status> {
         let Self {

@@ -1,22 +1,17 @@
 //! The generated service traits, each method one call of the front.
 
-use futures::Stream;
 use tidelog_api::v1;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::answer::DataAnswer;
 use crate::front::Front;
 use crate::produce::ProduceAnswers;
 use crate::rpc::{Call, Rpc};
 use crate::transport::Outgoing;
 
 /// A response whose messages travel beside it, to be encoded one by one instead of `nothing`.
-fn carrying<T>(
-    nothing: T,
-    messages: impl Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
-) -> Response<T> {
+fn carrying<T>(nothing: T, outgoing: Outgoing) -> Response<T> {
     let mut response = Response::new(nothing);
-    response.extensions_mut().insert(Outgoing::new(messages));
+    response.extensions_mut().insert(outgoing);
     response
 }
 
@@ -73,7 +68,7 @@ service! {
             let caller = call.caller.clone();
             let fetched = Self::fetch(self, &caller, request.into_inner());
             let answer = call.run(fetched).await?.into_inner();
-            Ok(carrying(v1::FetchResponse::default(), futures::stream::iter([Ok(answer)])))
+            Ok(carrying(v1::FetchResponse::default(), Outgoing::one(answer)))
         }
 
         async fn produce_stream(
@@ -90,7 +85,7 @@ service! {
         ) -> Result<Response<Self::TailStream>, Status> {
             let call = Call::begin(self, Rpc::Tail, &request);
             let answers = Self::tail(call, request.into_inner()).await?;
-            Ok(carrying(futures::stream::empty(), answers))
+            Ok(carrying(futures::stream::empty(), Outgoing::new(answers)))
         }
     }
 }

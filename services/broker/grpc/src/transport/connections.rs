@@ -267,6 +267,11 @@ impl Peer {
         self.ours.load(Ordering::Relaxed) > 0
     }
 
+    /// A number of its own.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The window of the connection.
     pub(crate) fn window_bytes(&self) -> u32 {
         u32::try_from(WINDOW_BYTES_MIN + self.extra).unwrap_or(u32::MAX)

@@ -14,16 +14,21 @@ use futures::{Stream, StreamExt as _};
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use parking_lot::Mutex;
+use tidelog_broker_engine::Need;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::outflow::ROOM_MIN;
 use crate::answer::DataAnswer;
 
 type Messages = Pin<Box<dyn Stream<Item = Result<VecDeque<Bytes>, Status>> + Send>>;
 
-/// A stream of messages that travels with the header of an answer, in its extensions.
+/// Messages that travel with the header of an answer, in its extensions.
 #[derive(Clone)]
-pub(crate) struct Outgoing(Arc<Mutex<Option<Messages>>>);
+pub(crate) struct Outgoing {
+    messages: Arc<Mutex<Option<Messages>>>,
+    need: Need,
+}
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,8 +42,24 @@ impl Outgoing {
     where
         S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
     {
+        Self::with(stream, Need::Room(ROOM_MIN))
+    }
+
+    /// One message that is there already.
+    pub(crate) fn one(message: DataAnswer) -> Self {
+        let need = Need::Exactly(message.encoded_len() as u64);
+        Self::with(futures::stream::iter([Ok(message)]), need)
+    }
+
+    fn with<S>(stream: S, need: Need) -> Self
+    where
+        S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
+    {
         let messages = stream.map(|message| message.and_then(DataAnswer::encode));
-        Self(Arc::new(Mutex::new(Some(messages.boxed()))))
+        Self {
+            messages: Arc::new(Mutex::new(Some(messages.boxed()))),
+            need,
+        }
     }
 }
 
@@ -46,8 +67,8 @@ impl Outgoing {
 pub(super) enum Source {
     /// The transport's encoder.
     Body(Body),
-    /// Messages in pieces; `None` when all is said.
-    Messages(Option<Messages>),
+    /// Messages in pieces, `None` when all is said, and what the next one needs.
+    Messages(Option<Messages>, Option<Need>),
 }
 
 /// What comes next of an answer.
@@ -62,7 +83,10 @@ impl Source {
     /// The messages that travel beside a body, or the body. They are sent once.
     pub(super) fn new(body: Body, outgoing: Option<Outgoing>) -> Self {
         match outgoing {
-            Some(outgoing) => Self::Messages(outgoing.0.lock().take()),
+            Some(outgoing) => {
+                let messages = outgoing.messages.lock().take();
+                Self::Messages(messages, Some(outgoing.need))
+            }
             None => Self::Body(body),
         }
     }
@@ -76,14 +100,18 @@ impl Source {
                 let frame = ready!(Pin::new(body).poll_frame(context));
                 Poll::Ready(frame.map(|frame| frame.map(next_of)))
             }
-            Self::Messages(None) => Poll::Ready(None),
-            Self::Messages(Some(messages)) => {
+            Self::Messages(None, _) => Poll::Ready(None),
+            Self::Messages(Some(messages), need) => {
                 let status = match ready!(messages.as_mut().poll_next(context)) {
-                    Some(Ok(pieces)) => return Poll::Ready(Some(Ok(Next::Data(pieces)))),
+                    Some(Ok(pieces)) => {
+                        // Behind the one that was there comes nothing more.
+                        *need = need.filter(|need| matches!(need, Need::Room(_)));
+                        return Poll::Ready(Some(Ok(Next::Data(pieces))));
+                    }
                     Some(Err(status)) => status,
                     None => Status::ok(""),
                 };
-                *self = Self::Messages(None);
+                *self = Self::Messages(None, None);
                 let mut trailers = status.into_http::<()>().into_parts().0.headers;
                 trailers.remove(http::header::CONTENT_TYPE);
                 Poll::Ready(Some(Ok(Next::Trailers(trailers))))
@@ -91,15 +119,18 @@ impl Source {
         }
     }
 
-    /// Whether messages with data may come.
-    pub(super) const fn is_data(&self) -> bool {
-        matches!(self, Self::Messages(Some(_)))
+    /// What a message with data needs that may come next.
+    pub(super) const fn need(&self) -> Option<Need> {
+        match self {
+            Self::Messages(Some(_), need) => *need,
+            Self::Messages(None, _) | Self::Body(_) => None,
+        }
     }
 
     pub(super) fn is_end(&self) -> bool {
         match self {
             Self::Body(body) => body.is_end_stream(),
-            Self::Messages(messages) => messages.is_none(),
+            Self::Messages(messages, _) => messages.is_none(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   socket -> connection: seat, windows        connections.rs, accept.rs
 //!          -> call: one of a limited number    calls.rs
 //!          -> request body: intake share       intake.rs
-//!   socket <- answer body: answers share       outflow.rs, encode.rs
+//!   socket <- answer body: answers share       outflow/, encode.rs
 //! ```
 //!
 //! Invariant: memory is bounded by configuration, whatever clients do. Past its share a part stops reading
