@@ -31,6 +31,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         "metadata",
         &["types", "env", "format", "blob", "store", "metadata-api"],
     ),
+    // The same seam between processes; which store is behind it, it does not know.
+    (
+        "metadata-rpc",
+        &["types", "env", "format", "api", "metadata-api"],
+    ),
     ("runtime", &["types", "env"]),
     // The engine knows neither gRPC nor Kafka; the front ends know no store and no bucket.
     (

@@ -1,0 +1,17 @@
+//! One other process: its seams, called through a socket.
+
+mod calls;
+mod follow;
+mod membership;
+mod node;
+mod peer;
+mod pipe;
+mod watch;
+
+pub use node::RemoteNode;
+pub use peer::SetupError;
+pub use watch::{PeerWatch, Probe};
+
+pub(crate) use follow::{Source, follow};
+pub(crate) use membership::join;
+pub(crate) use peer::Peer;

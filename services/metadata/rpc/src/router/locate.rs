@@ -1,0 +1,192 @@
+//! Bounds and extents of many partitions, each from the owner of its shard.
+
+use std::collections::HashMap;
+
+use futures::future::join_all;
+use tidelog_metadata_api::{LogError, LookupAnswer, LookupRequest, PartitionBounds};
+use tidelog_types::{MemberId, Offset, ShardId};
+
+use super::Router;
+use super::ask::{Elsewhere as _, no_owner, unavailable};
+use crate::following::{Known, highest};
+use crate::server::Parts;
+
+/// After so many waits for an owner another process is asked for history, which it may know by itself.
+const WAITS_BEFORE_HISTORY: u32 = 3;
+
+type Answer = Result<LookupAnswer, LogError>;
+
+/// A lookup that has no answer yet.
+struct Open {
+    /// Its place among all.
+    at: usize,
+    shard: ShardId,
+    /// What was shown before; an answer below it is an old one.
+    floor: PartitionBounds,
+    session: Option<u64>,
+}
+
+/// Lookups that one process is asked.
+struct Batch {
+    parts: Parts,
+    open: Vec<Open>,
+    /// It does not own the shards: what it knows is old, and of old things it knows enough.
+    is_history: bool,
+}
+
+impl Router {
+    pub(super) async fn locate_all(&self, requests: &[LookupRequest]) -> Vec<Answer> {
+        let mut patience = self.patience();
+        let mut answers: Vec<Answer> = requests.iter().map(|_| Err(LogError::NotOwner)).collect();
+        let mut left: Vec<usize> = (0..requests.len()).collect();
+        loop {
+            let asks_history = patience.waits >= WAITS_BEFORE_HISTORY;
+            let batches = self.plan(requests, &mut left, &mut answers, asks_history);
+            let batches = batches.await;
+            let asked = batches.into_iter().map(|batch| self.ask(requests, batch));
+            for (at, answer) in join_all(asked).await.into_iter().flatten() {
+                let is_open = matches!(&answer, Err(error) if error.is_elsewhere());
+                if !is_open {
+                    left.retain(|open| *open != at);
+                }
+                if let (Err(LogError::NotOwner), Some(request)) = (&answer, requests.get(at)) {
+                    let topic = request.partition.topic;
+                    self.inner.following.topics().forget(topic);
+                }
+                put(&mut answers, at, answer);
+            }
+            if left.is_empty() {
+                return answers;
+            }
+            self.inner.metrics.rerouted.inc();
+            if !patience.wait().await {
+                let answers = answers.into_iter();
+                return answers.map(|answer| answer.map_err(unavailable)).collect();
+            }
+        }
+    }
+
+    /// Answers what is known, and parts the rest by whom to ask.
+    async fn plan(
+        &self,
+        requests: &[LookupRequest],
+        left: &mut Vec<usize>,
+        answers: &mut [Answer],
+        asks_history: bool,
+    ) -> Vec<Batch> {
+        let view = self.view();
+        let mut batches: HashMap<MemberId, Batch> = HashMap::new();
+        let mut orphans = Vec::new();
+        let mut still_left = Vec::with_capacity(left.len());
+        for at in left.drain(..) {
+            let Some(request) = requests.get(at) else {
+                continue;
+            };
+            let shard = match self.shard_of(request.partition).await {
+                Ok(shard) => shard,
+                Err(error) => {
+                    put(answers, at, Err(error));
+                    continue;
+                }
+            };
+            let (floor, session) = match self.inner.following.bounds(shard, request.partition) {
+                Known::Current(bounds) if is_answered_by(request, bounds.high_watermark) => {
+                    let extents = Vec::new();
+                    put(answers, at, Ok(LookupAnswer { bounds, extents }));
+                    continue;
+                }
+                Known::Current(bounds) => (bounds, None),
+                Known::Ask { floor, session } => (floor, session),
+            };
+            still_left.push(at);
+            let open = Open {
+                at,
+                shard,
+                floor,
+                session,
+            };
+            if let Some((member, parts)) = self.owner(&view, shard) {
+                let new = || Batch {
+                    parts,
+                    open: Vec::new(),
+                    is_history: false,
+                };
+                batches.entry(member).or_insert_with(new).open.push(open);
+            } else {
+                put(answers, at, Err(no_owner(shard)));
+                orphans.push(open);
+            }
+        }
+        *left = still_left;
+        let mut batches: Vec<Batch> = batches.into_values().collect();
+        if asks_history && !orphans.is_empty() {
+            // Only extents: bounds are for the owner to tell.
+            orphans.retain(|open| requests.get(open.at).is_some_and(|r| r.extents_max > 0));
+            let somebody = self.anybody().into_iter().next();
+            batches.extend(somebody.map(|parts| Batch {
+                parts,
+                open: orphans,
+                is_history: true,
+            }));
+        }
+        batches
+    }
+
+    async fn ask(&self, requests: &[LookupRequest], batch: Batch) -> Vec<(usize, Answer)> {
+        let asked = batch.open.iter();
+        let asked = asked.filter_map(|open| requests.get(open.at).cloned());
+        let asked: Vec<LookupRequest> = asked.collect();
+        let mut found = batch.parts.log.locate(&asked).await.into_iter();
+        let answers = batch.open.into_iter().zip(&asked).map(|(open, request)| {
+            let answer = found.next().unwrap_or(Err(LogError::Behind));
+            let answer = answer.and_then(|answer| {
+                if batch.is_history {
+                    old_answer(&open, answer)
+                } else {
+                    self.owners_answer(&open, request, answer)
+                }
+            });
+            (open.at, answer)
+        });
+        answers.collect()
+    }
+
+    /// Takes note of what an owner has answered.
+    fn owners_answer(
+        &self,
+        open: &Open,
+        request: &LookupRequest,
+        mut answer: LookupAnswer,
+    ) -> Answer {
+        if answer.bounds.high_watermark < open.floor.high_watermark {
+            // Durable records are missing: it was the owner once.
+            return Err(LogError::NotOwner);
+        }
+        let following = &self.inner.following;
+        let known = following.learnt(open.shard, request.partition, answer.bounds, open.session);
+        if request.extents_max == 0 {
+            answer.bounds = known;
+        }
+        Ok(answer)
+    }
+}
+
+/// What another process than the owner knows, where that is extents.
+fn old_answer(open: &Open, mut answer: LookupAnswer) -> Answer {
+    if answer.extents.is_empty() {
+        return Err(LogError::NotOwner);
+    }
+    answer.bounds = highest(answer.bounds, open.floor);
+    Ok(answer)
+}
+
+/// Whether bounds that are current say it all.
+fn is_answered_by(request: &LookupRequest, high_watermark: Offset) -> bool {
+    request.extents_max == 0 || request.offset == high_watermark
+}
+
+fn put(answers: &mut [Answer], at: usize, answer: Answer) {
+    if let Some(place) = answers.get_mut(at) {
+        *place = answer;
+    }
+}

@@ -1,0 +1,143 @@
+//! The whole metadata service, wherever its parts run.
+
+mod ask;
+mod locate;
+mod nodes;
+mod seams;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tidelog_env::{CancellationToken, Env};
+use tidelog_metadata_api::ClusterView;
+use tidelog_types::{ClusterId, MemberId, ShardId};
+use tokio::sync::watch;
+
+use crate::following::{Following, Rule};
+use crate::metrics::RpcMetrics;
+use crate::server::Parts;
+use crate::settings::ClientSettings;
+use nodes::Nodes;
+
+/// What a router is made of.
+#[derive(Debug)]
+pub struct RouterParts {
+    /// Clock, randomness, tasks.
+    pub env: Env,
+    /// Where metadata processes may be, each as `host:port`. One that answers is enough.
+    pub seeds: Vec<String>,
+    /// The metadata service of this process, if it has one, and the member that it is: it is called without a
+    /// socket.
+    pub local: Option<(MemberId, Parts)>,
+    /// How to reach the others.
+    pub settings: ClientSettings,
+    /// Where it reports.
+    pub metrics: RpcMetrics,
+    /// How long to look for a metadata process at the start.
+    pub start_timeout: Duration,
+}
+
+/// No metadata process was found.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RouterError {
+    /// There is nobody to ask.
+    #[error(
+        "no address of a metadata process is given (`cluster.metadata`), and this process is none"
+    )]
+    NoSeeds,
+    /// Nobody answered in time.
+    #[error(
+        "no metadata process answered within `{waited:?}` ({}); check `cluster.metadata` and that they run",
+        told(.seeds)
+    )]
+    NoAnswer {
+        /// How long they were asked.
+        waited: Duration,
+        /// Each address and what it answered last.
+        seeds: Vec<(String, String)>,
+    },
+}
+
+fn told(seeds: &[(String, String)]) -> String {
+    let told = seeds.iter().map(|(seed, why)| format!("`{seed}`: {why}"));
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// The metadata service of the whole cluster: `Log`, `Catalogue` and `Cluster`. Clones share everything.
+///
+/// - A commit goes to the owner of its shard, all shards of one owner in one message, once: what becomes of
+///   it the caller hears and asks again.
+/// - Questions about partitions, and changes that do no harm twice, follow a shard to its new owner within
+///   the time for requests.
+/// - Bounds of partitions whose owner's news is followed are answered from memory.
+/// - The catalogue, and what belongs to no shard, is asked at any metadata process.
+#[derive(Clone, Debug)]
+pub struct Router {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
+    seeds: Vec<String>,
+    local: Option<(MemberId, Parts)>,
+    settings: ClientSettings,
+    metrics: RpcMetrics,
+    stop: CancellationToken,
+    cluster: ClusterId,
+    view: watch::Sender<Arc<ClusterView>>,
+    following: Following,
+    nodes: Mutex<Nodes>,
+}
+
+impl Router {
+    /// Learns of the cluster from the local service or the first seed that answers, and follows it until
+    /// `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When nobody answers within `start_timeout`; names each seed and what it said.
+    pub async fn connect(parts: RouterParts, stop: CancellationToken) -> Result<Self, RouterError> {
+        let (first, watched) = views::first(&parts).await?;
+        let following = Following::new(Rule::Owner, first.generation, parts.metrics.clone());
+        let inner = Inner {
+            env: parts.env,
+            seeds: parts.seeds,
+            local: parts.local,
+            settings: parts.settings,
+            metrics: parts.metrics,
+            stop,
+            cluster: first.cluster,
+            view: watch::Sender::new(Arc::new(ClusterView::empty(
+                first.cluster,
+                first.generation,
+            ))),
+            following,
+            nodes: Mutex::default(),
+        };
+        let router = Self {
+            inner: Arc::new(inner),
+        };
+        router.on_view(&first);
+        router.clone().start(watched);
+        Ok(router)
+    }
+
+    /// The view as it is now.
+    fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.inner.view.borrow())
+    }
+
+    /// The service of the process that owns a shard, by the view as it is now.
+    fn owner(&self, view: &ClusterView, shard: ShardId) -> Option<(MemberId, Parts)> {
+        let owner = view.owner(shard)?;
+        if let Some((_, parts)) = self.inner.local.as_ref().filter(|(id, _)| *id == owner.id) {
+            return Some((owner.id, parts.clone()));
+        }
+        let node = self.inner.nodes.lock().get(&owner.internal_address)?;
+        Some((owner.id, node.parts))
+    }
+}

@@ -1,0 +1,95 @@
+//! Limits of server and client.
+
+use std::time::Duration;
+
+use tonic::transport::ClientTlsConfig;
+
+/// The largest message: a commit, or an answer.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest request beside commits.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest request about members.
+pub(crate) const MEMBER_BYTES_MAX: usize = 64 * 1024;
+/// A call that commits more than this is sent as several messages.
+pub(crate) const COMMIT_BYTES_TARGET: usize = 4 * 1024 * 1024;
+/// Commits of one message.
+pub(crate) const COMMITS_MAX: usize = 4_096;
+/// Lookups of one message, and how many a client puts in one.
+pub(crate) const LOOKUPS_MAX: usize = 10_000;
+pub(crate) const LOOKUPS_TARGET: usize = 1_000;
+/// Extents of one answer; beyond it each lookup has the one that it must have.
+pub(crate) const EXTENTS_MAX: usize = 65_536;
+/// Between two views an empty message says so often that the process is there.
+pub(crate) const BEAT: Duration = Duration::from_millis(500);
+/// How often a connection is asked whether its other end is there, and how long that one may take.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const _: () = assert!(COMMIT_BYTES_TARGET < MESSAGE_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX <= MESSAGE_BYTES_MAX);
+
+/// Limits of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSettings {
+    /// Connections at the same time; further ones wait until one ends.
+    pub connections_max: usize,
+    /// Calls of one connection at the same time.
+    pub connection_calls_max: u32,
+    /// Messages of one commit stream that await their answers before nothing more is read from it.
+    pub commits_open_max: usize,
+    /// Bytes of them.
+    pub commit_bytes_open_max: usize,
+    /// A connection that has not begun to speak HTTP/2 after this long is closed.
+    pub greeting_timeout: Duration,
+    /// The longest that a call which is no stream may take, whatever its caller says.
+    pub call_timeout: Duration,
+    /// How long calls under way may take when the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_024,
+            connection_calls_max: 256,
+            commits_open_max: 1_024,
+            commit_bytes_open_max: 64 * 1024 * 1024,
+            greeting_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_mins(1),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How a client reaches peers and how patient it is.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// How to check peers and to prove who this process is; none for plain HTTP/2.
+    pub tls: Option<ClientTlsConfig>,
+    /// How long an attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How long a question or a change may take, with all attempts at other processes.
+    pub request_timeout: Duration,
+    /// A peer that has said nothing for this long where it should beat is taken for gone.
+    pub silence: Duration,
+    /// How long a commit waits for its shard to have an owner before it is given back.
+    pub owner_wait: Duration,
+    /// Messages with commits that one peer has not answered; beyond it commits are given back.
+    pub commits_open_max: usize,
+    /// Bytes of them.
+    pub commit_bytes_open_max: usize,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(5),
+            silence: Duration::from_secs(2),
+            owner_wait: Duration::from_millis(200),
+            commits_open_max: 4_096,
+            commit_bytes_open_max: 128 * 1024 * 1024,
+        }
+    }
+}
