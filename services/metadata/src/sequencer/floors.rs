@@ -44,13 +44,15 @@ impl Floors {
         let (Message::Commit { commit, .. }, Answer::Receipt(..)) = (message, answer) else {
             return;
         };
-        if commit.done_below == SegmentSequence::default() {
-            return;
+        if commit.done_below > SegmentSequence::default() {
+            self.hear(commit.manifest.segment.incarnation, commit.done_below);
         }
-        let incarnation = commit.manifest.segment.incarnation;
+    }
+
+    fn hear(&mut self, incarnation: Incarnation, done_below: SegmentSequence) {
         let writer = self.writers.entry(incarnation).or_default();
         // What comes late says less.
-        writer.done_below = writer.done_below.max(commit.done_below);
+        writer.done_below = writer.done_below.max(done_below);
         while self.writers.len() > WRITERS_MAX {
             self.writers.pop_first();
         }
@@ -123,4 +125,44 @@ pub(crate) async fn read_floor(
     let value = transaction.get(&key, ReadMode::Serializable).await?;
     let row = value.map(FloorRow::decode).transpose()?;
     Ok(row.map(|row| row.floor).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hear(floors: &mut Floors, incarnation: u64, done_below: u64) {
+        let done_below = SegmentSequence::new(done_below);
+        floors.hear(Incarnation::new(incarnation), done_below);
+    }
+
+    #[test]
+    fn a_floor_is_due_once_after_a_checkpoint_and_after_its_step() {
+        let mut floors = Floors::new(10);
+        hear(&mut floors, 1, 10);
+        hear(&mut floors, 2, 9);
+        assert!(floors.take_due().is_empty(), "there was no checkpoint");
+        floors.begin();
+        assert_eq!(floors.take_due(), [Incarnation::new(1)]);
+        assert!(floors.take_due().is_empty());
+        // What comes late takes nothing back.
+        hear(&mut floors, 1, 3);
+        hear(&mut floors, 2, 10);
+        floors.begin();
+        assert_eq!(floors.take_due(), [1, 2].map(Incarnation::new));
+    }
+
+    #[test]
+    fn of_too_many_writers_the_oldest_are_forgotten() {
+        let mut floors = Floors::new(1);
+        let last = WRITERS_MAX as u64 + 5;
+        for incarnation in 1..=last {
+            hear(&mut floors, incarnation, 1);
+        }
+        floors.begin();
+        let due = floors.take_due();
+        assert_eq!(due.len(), WRITERS_MAX);
+        assert_eq!(due.first(), Some(&Incarnation::new(6)));
+        assert_eq!(due.last(), Some(&Incarnation::new(last)));
+    }
 }
