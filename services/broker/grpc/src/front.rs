@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidelog_api::ApiError;
 use tidelog_broker_engine::Engine;
 use tidelog_env::{CancellationToken, Env, MonoTime};
-use tidelog_metadata_api::{OrderKey, TopicInfo, TopicSelector};
+use tidelog_metadata_api::{Cluster, OrderKey, TopicInfo, TopicSelector};
 use tidelog_runtime::access::{Allowance, Authorizer, Caller, Charge, Operation, Quota, Resource};
 use tidelog_types::{ErrorCode, TopicName};
 use tonic::metadata::MetadataMap;
@@ -34,6 +34,8 @@ pub struct GrpcParts {
     pub env: Env,
     /// The engine.
     pub engine: Engine,
+    /// Members and owners.
+    pub cluster: Arc<dyn Cluster>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
     /// How much of it.

@@ -5,6 +5,7 @@
 //! the socket's buffer to the engine without being copied or decoded.
 
 mod answer;
+mod cluster;
 mod data;
 mod decode;
 mod entry;

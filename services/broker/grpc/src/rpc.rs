@@ -68,6 +68,10 @@ rpcs! {
     DeleteTopic = "TopicService/DeleteTopic", true;
     UndeleteTopic = "TopicService/UndeleteTopic", true;
     DescribeCluster = "ClusterService/DescribeCluster", false;
+    ListMembers = "ClusterService/ListMembers", false;
+    ListShards = "ClusterService/ListShards", false;
+    DrainMember = "ClusterService/DrainMember", true;
+    UndrainMember = "ClusterService/UndrainMember", true;
 }
 
 /// An RPC that has begun. Counted when it ends, also when its caller goes away.

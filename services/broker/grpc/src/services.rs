@@ -108,6 +108,10 @@ service! {
     v1::cluster_service_server::ClusterService
     {
         describe_cluster = DescribeCluster(DescribeClusterRequest) -> DescribeClusterResponse;
+        list_members = ListMembers(ListMembersRequest) -> ListMembersResponse;
+        list_shards = ListShards(ListShardsRequest) -> ListShardsResponse;
+        drain_member = DrainMember(DrainMemberRequest) -> DrainMemberResponse;
+        undrain_member = UndrainMember(UndrainMemberRequest) -> UndrainMemberResponse;
     }
     {}
 }

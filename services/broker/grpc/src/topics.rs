@@ -1,4 +1,4 @@
-//! `TopicService` and `ClusterService`.
+//! `TopicService`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,15 +9,11 @@ use tidelog_metadata_api::{
     CatalogueError, ConfigKey, NewTopic, TopicInfo, TopicSelector, TopicState,
 };
 use tidelog_runtime::access::{Caller, Operation, Resource};
-use tidelog_types::limits::{
-    BATCH_BYTES_MAX_DEFAULT, BATCH_BYTES_MAX_LIMIT, FENCING_TOKEN_BYTES_MAX, TOPIC_PARTITIONS_MAX,
-};
 use tidelog_types::{Timestamp, TopicId};
 
 use crate::errors::catalogue_error;
 use crate::fetch::ONE_REQUEST;
 use crate::front::{Front, topic_name};
-use crate::settings::{PRODUCE_ENTRIES_MAX, REQUEST_PARTITIONS_MAX};
 
 /// Topics in a page that does not say how many.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -253,35 +249,6 @@ impl Front {
             .change(caller, Operation::Delete, asked, change)
             .await?;
         Ok(v1::UndeleteTopicResponse { topic, token })
-    }
-
-    pub(crate) async fn describe_cluster(
-        &self,
-        caller: &Caller,
-        request: v1::DescribeClusterRequest,
-    ) -> Result<v1::DescribeClusterResponse, ApiError> {
-        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
-            .await?;
-        let tokens = self.catch_up(&request.token).await?;
-        let settings = &self.parts.settings;
-        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        Ok(v1::DescribeClusterResponse {
-            cluster_id: self.engine().cluster().to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            features: Vec::new(),
-            limits: Some(v1::ClusterLimits {
-                max_request_bytes: number(settings.request_bytes_max),
-                default_batch_bytes: BATCH_BYTES_MAX_DEFAULT,
-                max_batch_bytes: BATCH_BYTES_MAX_LIMIT,
-                max_topic_partitions: TOPIC_PARTITIONS_MAX,
-                default_partition_count: settings.default_partitions,
-                max_fencing_token_bytes: number(FENCING_TOKEN_BYTES_MAX),
-                max_produce_entries: number(PRODUCE_ENTRIES_MAX),
-                max_request_partitions: number(REQUEST_PARTITIONS_MAX),
-                max_fetch_bytes: settings.fetch_bytes_max,
-            }),
-            token: self.token(tokens),
-        })
     }
 }
 

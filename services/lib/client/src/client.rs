@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::call::{Retry, call};
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::producer::{Producer, ProducerOptions};
-use crate::{Admin, ClientError, ClientOptions, LogClient};
+use crate::{Admin, ClientError, ClientOptions, ClusterClient, LogClient};
 
 /// Metadata that says which application sends a request.
 const CLIENT_ID: &str = "x-tidelog-client-id";
@@ -148,7 +148,7 @@ impl Client {
 
     /// Describes the cluster.
     pub async fn describe_cluster(&self) -> Result<v1::DescribeClusterResponse, ClientError> {
-        let client = ClusterServiceClient::new(self.inner.transport.clone());
+        let client = self.cluster_service();
         let token = self.token().get();
         call(self.options(), Retry::Always, || {
             let mut client = client.clone();
@@ -175,6 +175,11 @@ impl Client {
     /// Creates, describes and changes topics.
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
+    }
+
+    /// Lists members and shards, and drains members.
+    pub fn cluster(&self) -> ClusterClient {
+        ClusterClient::new(self.clone())
     }
 
     /// Writes and reads partitions request by request.
@@ -209,6 +214,11 @@ impl Client {
         LogServiceClient::new(self.inner.transport.clone())
             .max_decoding_message_size(self.inner.options.message_bytes_max)
             .max_encoding_message_size(SEND_BYTES_MAX)
+    }
+
+    pub(crate) fn cluster_service(&self) -> ClusterServiceClient<Transport> {
+        ClusterServiceClient::new(self.inner.transport.clone())
+            .max_decoding_message_size(self.inner.options.message_bytes_max)
     }
 
     pub(crate) fn topic_service(&self) -> TopicServiceClient<Transport> {

@@ -8,6 +8,7 @@
 mod admin;
 mod call;
 mod client;
+mod cluster;
 pub mod consumer;
 mod error;
 mod log;
@@ -16,6 +17,7 @@ pub mod producer;
 
 pub use admin::Admin;
 pub use client::Client;
+pub use cluster::ClusterClient;
 pub use consumer::{Chunk, Consumer, ConsumerOptions, Start};
 pub use error::ClientError;
 pub use log::LogClient;

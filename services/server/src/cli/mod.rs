@@ -5,6 +5,7 @@
 
 mod bench;
 mod bucket;
+mod cluster;
 mod completion;
 mod config;
 mod connect;
@@ -104,6 +105,9 @@ enum Command {
     /// Remember several clusters and switch between them.
     #[command(subcommand)]
     Context(context::ContextCommand),
+    /// Show the processes and shards of a cluster, and drain processes.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Set up the bucket of a cluster.
     #[command(subcommand)]
     Bucket(bucket::BucketCommand),
@@ -165,6 +169,7 @@ async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> 
         Command::DeleteRecords(args) => delete_records::run(args, global, env).await,
         Command::Segment(command) => segment::run(command, global.output).await,
         Command::Bench(command) => bench::run(command, global, env).await,
+        Command::Cluster(command) => cluster::run(command, global, env).await,
         Command::Bucket(command) => bucket::run(command).await,
         Command::Completion(_)
         | Command::Config(_)

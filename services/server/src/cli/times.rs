@@ -28,6 +28,12 @@ pub(crate) fn format(millis: i64) -> String {
         .map_or_else(|_| millis.to_string(), |moment| format!("{moment:.3}"))
 }
 
+/// The same for a time as the API has it.
+pub(crate) fn format_proto(time: tidelog_client::prost_types::Timestamp) -> String {
+    let millis = i64::from(time.nanos) / 1_000_000;
+    format(time.seconds.saturating_mul(1_000).saturating_add(millis))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -191,15 +191,9 @@ fn shown(topic: v1::Topic) -> Shown {
     };
     Shown {
         state,
-        created: topic
-            .create_time
-            .map(|time| moment(time.seconds, time.nanos)),
-        deleted: topic
-            .delete_time
-            .map(|time| moment(time.seconds, time.nanos)),
-        purged: topic
-            .purge_time
-            .map(|time| moment(time.seconds, time.nanos)),
+        created: topic.create_time.map(times::format_proto),
+        deleted: topic.delete_time.map(times::format_proto),
+        purged: topic.purge_time.map(times::format_proto),
         name: topic.name,
         id: topic.topic_id,
         partitions: topic.partition_count,
@@ -217,14 +211,6 @@ fn shown(topic: v1::Topic) -> Shown {
             })
             .collect(),
     }
-}
-
-fn moment(seconds: i64, nanos: i32) -> String {
-    times::format(
-        seconds
-            .saturating_mul(1000)
-            .saturating_add(i64::from(nanos) / 1_000_000),
-    )
 }
 
 fn list_table(topics: &[Shown], deleted: bool) -> Table {

@@ -77,7 +77,7 @@ pub(super) async fn start(
         store: objects,
         layout,
         log: Arc::new(metadata.clone()),
-        catalogue: Arc::new(metadata),
+        catalogue: Arc::new(metadata.clone()),
         pages: PageCache::with_pools(shares.pools(), CacheMetrics::new(&mut registry)),
         settings: engine_settings(settings, &plan, opened.location.is_local(), shares),
         crash: crash_plan()?,
@@ -88,6 +88,7 @@ pub(super) async fn start(
     let grpc = GrpcParts {
         env: env.clone(),
         engine: engine.clone(),
+        cluster: Arc::new(metadata),
         authorizer: Arc::new(AllowAll),
         quota: Arc::new(AllowAll),
         settings: grpc_settings(settings, &plan),

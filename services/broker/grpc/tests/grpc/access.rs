@@ -189,6 +189,29 @@ async fn call(world: &World, rpc: &str) -> Result<(), ErrorCode> {
                 .await,
         )
         .map(drop),
+        "ClusterService/ListMembers" => whole(
+            cluster
+                .list_members(v1::ListMembersRequest::default())
+                .await,
+        )
+        .map(drop),
+        "ClusterService/ListShards" => {
+            whole(cluster.list_shards(v1::ListShardsRequest::default()).await).map(drop)
+        }
+        "ClusterService/DrainMember" => {
+            let request = v1::DrainMemberRequest {
+                member_id: world.member.clone(),
+                ..Default::default()
+            };
+            whole(cluster.drain_member(request).await).map(drop)
+        }
+        "ClusterService/UndrainMember" => {
+            let request = v1::UndrainMemberRequest {
+                member_id: world.member.clone(),
+                ..Default::default()
+            };
+            whole(cluster.undrain_member(request).await).map(drop)
+        }
         new => panic!("`{new}` is new: add a call of it here, and see that it asks"),
     }
 }

@@ -19,6 +19,7 @@ use tidelog_env::clock::timeout;
 use tidelog_env::{CancellationToken, Env, SystemClock};
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata_api::Cluster as _;
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
@@ -65,6 +66,8 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
     pub(crate) gate: Arc<Gate>,
+    /// The only member of the cluster.
+    pub(crate) member: String,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<Result<(), ServeError>>,
 }
@@ -77,13 +80,14 @@ impl World {
     pub(crate) async fn with(settings: GrpcSettings) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let engine = engine(&env, &mut registry).await;
+        let (engine, metadata) = engine(&env, &mut registry).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
         let parts = GrpcParts {
             env,
             engine: engine.clone(),
+            cluster: Arc::new(metadata.clone()),
             authorizer: Arc::clone(&gate) as Arc<dyn Authorizer>,
             quota: Arc::clone(&gate) as Arc<dyn Quota>,
             settings,
@@ -103,6 +107,7 @@ impl World {
             address,
             engine,
             gate,
+            member: metadata.watch().borrow().members[0].id.to_string(),
             stop,
             serving,
         }
@@ -183,7 +188,7 @@ impl World {
     }
 }
 
-async fn engine(env: &Env, registry: &mut Registry) -> Engine {
+async fn engine(env: &Env, registry: &mut Registry) -> (Engine, MetadataService) {
     let cluster = ClusterId::from_random_bytes([9; 16]);
     let metadata = MetadataService::open(OpenOptions {
         env: env.clone(),
@@ -207,7 +212,7 @@ async fn engine(env: &Env, registry: &mut Registry) -> Engine {
         store: Arc::new(InMemory::new()),
         layout: BucketLayout::new("".into()).cluster(cluster),
         log: Arc::new(metadata.clone()),
-        catalogue: Arc::new(metadata),
+        catalogue: Arc::new(metadata.clone()),
         pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
         settings: EngineSettings {
             append,
@@ -215,7 +220,7 @@ async fn engine(env: &Env, registry: &mut Registry) -> Engine {
         },
         crash: CrashPlan::default(),
     };
-    Engine::start(parts, registry).await.unwrap()
+    (Engine::start(parts, registry).await.unwrap(), metadata)
 }
 
 /// Ends with the future, or fails the test: what should end must not hang.

@@ -36,6 +36,9 @@ pub struct DescribeClusterResponse {
     /// Read-your-writes token.
     #[prost(bytes = "bytes", tag = "5")]
     pub token: ::prost::bytes::Bytes,
+    /// Which life of the cluster this is: 1, and one more with each restore of its metadata.
+    #[prost(uint32, tag = "6")]
+    pub generation: u32,
 }
 impl ::prost::Name for DescribeClusterResponse {
     const NAME: &'static str = "DescribeClusterResponse";
@@ -45,6 +48,228 @@ impl ::prost::Name for DescribeClusterResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.v1.DescribeClusterResponse".into()
+    }
+}
+/// A process of the cluster.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Member {
+    /// This run of the process, a UUID as text. A process that starts again has another one.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// What people call it, such as its host name. Not unique.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// What it does.
+    #[prost(enumeration = "MemberRole", repeated, tag = "3")]
+    pub roles: ::prost::alloc::vec::Vec<i32>,
+    /// Where it runs; empty if nobody said.
+    #[prost(string, tag = "4")]
+    pub zone: ::prost::alloc::string::String,
+    /// The version of its program, such as `0.1.0`.
+    #[prost(string, tag = "5")]
+    pub version: ::prost::alloc::string::String,
+    /// Where clients reach it, as `host:port`; empty if it serves no clients.
+    #[prost(string, tag = "6")]
+    pub grpc_address: ::prost::alloc::string::String,
+    /// Whether it takes on work.
+    #[prost(enumeration = "MemberState", tag = "7")]
+    pub state: i32,
+    /// When it joined.
+    #[prost(message, optional, tag = "8")]
+    pub join_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many shards it owns.
+    #[prost(uint32, tag = "9")]
+    pub shard_count: u32,
+}
+impl ::prost::Name for Member {
+    const NAME: &'static str = "Member";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Member".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Member".into()
+    }
+}
+/// Request of `ListMembers`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListMembersRequest {
+    /// Read-your-writes token, see `LogService`. Empty: none.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListMembersRequest {
+    const NAME: &'static str = "ListMembersRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListMembersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListMembersRequest".into()
+    }
+}
+/// Response of `ListMembers`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListMembersResponse {
+    /// The members, in the order of their ids, as the process that answers knows them: it learns of changes within seconds.
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<Member>,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListMembersResponse {
+    const NAME: &'static str = "ListMembersResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListMembersResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListMembersResponse".into()
+    }
+}
+/// A shard and its owner.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shard {
+    /// Its number, from 0.
+    #[prost(uint32, tag = "1")]
+    pub shard_id: u32,
+    /// The member that owns it. Empty: nobody for the moment.
+    #[prost(string, tag = "2")]
+    pub owner_member_id: ::prost::alloc::string::String,
+    /// Goes up with each change of owner.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+}
+impl ::prost::Name for Shard {
+    const NAME: &'static str = "Shard";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Shard".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Shard".into()
+    }
+}
+/// Request of `ListShards`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListShardsRequest {
+    /// Read-your-writes token, see `LogService`. Empty: none.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListShardsRequest {
+    const NAME: &'static str = "ListShardsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListShardsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListShardsRequest".into()
+    }
+}
+/// Response of `ListShards`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListShardsResponse {
+    /// All shards, in the order of their numbers, as the process that answers knows them.
+    #[prost(message, repeated, tag = "1")]
+    pub shards: ::prost::alloc::vec::Vec<Shard>,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListShardsResponse {
+    const NAME: &'static str = "ListShardsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListShardsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListShardsResponse".into()
+    }
+}
+/// Request of `DrainMember`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainMemberRequest {
+    /// The member. Required.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Read-your-writes token, see `LogService`. Empty: none.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DrainMemberRequest {
+    const NAME: &'static str = "DrainMemberRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DrainMemberRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DrainMemberRequest".into()
+    }
+}
+/// Response of `DrainMember`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainMemberResponse {
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DrainMemberResponse {
+    const NAME: &'static str = "DrainMemberResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DrainMemberResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DrainMemberResponse".into()
+    }
+}
+/// Request of `UndrainMember`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UndrainMemberRequest {
+    /// The member. Required.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Read-your-writes token, see `LogService`. Empty: none.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for UndrainMemberRequest {
+    const NAME: &'static str = "UndrainMemberRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.UndrainMemberRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.UndrainMemberRequest".into()
+    }
+}
+/// Response of `UndrainMember`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UndrainMemberResponse {
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for UndrainMemberResponse {
+    const NAME: &'static str = "UndrainMemberResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.UndrainMemberResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.UndrainMemberResponse".into()
     }
 }
 /// What requests must keep to.
@@ -87,6 +312,82 @@ impl ::prost::Name for ClusterLimits {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.v1.ClusterLimits".into()
+    }
+}
+/// What a process of the cluster does.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MemberRole {
+    /// A role that this version of the API does not know.
+    Unspecified = 0,
+    /// Gives out offsets and keeps the catalogue.
+    Metadata = 1,
+    /// Serves producers and consumers.
+    Broker = 2,
+    /// Caches what was written, for brokers.
+    Reader = 3,
+    /// Merges, compacts and deletes.
+    Janitor = 4,
+}
+impl MemberRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MEMBER_ROLE_UNSPECIFIED",
+            Self::Metadata => "MEMBER_ROLE_METADATA",
+            Self::Broker => "MEMBER_ROLE_BROKER",
+            Self::Reader => "MEMBER_ROLE_READER",
+            Self::Janitor => "MEMBER_ROLE_JANITOR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MEMBER_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "MEMBER_ROLE_METADATA" => Some(Self::Metadata),
+            "MEMBER_ROLE_BROKER" => Some(Self::Broker),
+            "MEMBER_ROLE_READER" => Some(Self::Reader),
+            "MEMBER_ROLE_JANITOR" => Some(Self::Janitor),
+            _ => None,
+        }
+    }
+}
+/// Whether a member takes on work.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MemberState {
+    /// A state that this version of the API does not know.
+    Unspecified = 0,
+    /// It does.
+    Active = 1,
+    /// It serves what it has, gives its shards away and is not recommended to clients.
+    Draining = 2,
+}
+impl MemberState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MEMBER_STATE_UNSPECIFIED",
+            Self::Active => "MEMBER_STATE_ACTIVE",
+            Self::Draining => "MEMBER_STATE_DRAINING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MEMBER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "MEMBER_STATE_ACTIVE" => Some(Self::Active),
+            "MEMBER_STATE_DRAINING" => Some(Self::Draining),
+            _ => None,
+        }
     }
 }
 /// Generated client implementations.
@@ -206,6 +507,108 @@ pub mod cluster_service_client {
                 .insert(GrpcMethod::new("tidelog.v1.ClusterService", "DescribeCluster"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the processes of the cluster that are alive.
+        pub async fn list_members(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListMembersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMembersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.ClusterService/ListMembers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.ClusterService", "ListMembers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the shards, the unit in which metadata processes own partitions, and their owners.
+        pub async fn list_shards(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListShardsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.ClusterService/ListShards",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.ClusterService", "ListShards"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Drains a member: it finishes what it has and serves on, but gives its shards to others and is not recommended to clients.
+        /// Answered when the cluster has taken note; `ListShards` and `ListMembers` show how far it is. Draining a member that
+        /// drains already changes nothing. It holds until `UndrainMember` or until the process ends.
+        pub async fn drain_member(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainMemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainMemberResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.ClusterService/DrainMember",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.ClusterService", "DrainMember"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the draining of a member.
+        pub async fn undrain_member(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UndrainMemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UndrainMemberResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.ClusterService/UndrainMember",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.ClusterService", "UndrainMember"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -227,6 +630,40 @@ pub mod cluster_service_server {
             request: tonic::Request<super::DescribeClusterRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DescribeClusterResponse>,
+            tonic::Status,
+        >;
+        /// Lists the processes of the cluster that are alive.
+        async fn list_members(
+            &self,
+            request: tonic::Request<super::ListMembersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMembersResponse>,
+            tonic::Status,
+        >;
+        /// Lists the shards, the unit in which metadata processes own partitions, and their owners.
+        async fn list_shards(
+            &self,
+            request: tonic::Request<super::ListShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListShardsResponse>,
+            tonic::Status,
+        >;
+        /// Drains a member: it finishes what it has and serves on, but gives its shards to others and is not recommended to clients.
+        /// Answered when the cluster has taken note; `ListShards` and `ListMembers` show how far it is. Draining a member that
+        /// drains already changes nothing. It holds until `UndrainMember` or until the process ends.
+        async fn drain_member(
+            &self,
+            request: tonic::Request<super::DrainMemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainMemberResponse>,
+            tonic::Status,
+        >;
+        /// Ends the draining of a member.
+        async fn undrain_member(
+            &self,
+            request: tonic::Request<super::UndrainMemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UndrainMemberResponse>,
             tonic::Status,
         >;
     }
@@ -338,6 +775,186 @@ pub mod cluster_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeClusterSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.ClusterService/ListMembers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListMembersSvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::UnaryService<super::ListMembersRequest>
+                    for ListMembersSvc<T> {
+                        type Response = super::ListMembersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListMembersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::list_members(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListMembersSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.ClusterService/ListShards" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListShardsSvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::UnaryService<super::ListShardsRequest>
+                    for ListShardsSvc<T> {
+                        type Response = super::ListShardsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListShardsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::list_shards(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListShardsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.ClusterService/DrainMember" => {
+                    #[allow(non_camel_case_types)]
+                    struct DrainMemberSvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::UnaryService<super::DrainMemberRequest>
+                    for DrainMemberSvc<T> {
+                        type Response = super::DrainMemberResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DrainMemberRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::drain_member(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DrainMemberSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.ClusterService/UndrainMember" => {
+                    #[allow(non_camel_case_types)]
+                    struct UndrainMemberSvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::UnaryService<super::UndrainMemberRequest>
+                    for UndrainMemberSvc<T> {
+                        type Response = super::UndrainMemberResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UndrainMemberRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::undrain_member(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UndrainMemberSvc(inner);
                         let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
