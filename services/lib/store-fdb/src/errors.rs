@@ -30,6 +30,12 @@ const GRV_PROXY_MEMORY_LIMIT_EXCEEDED: i32 = 1078;
 const TAG_THROTTLED: i32 = 1213;
 const PROXY_TAG_THROTTLED: i32 = 1223;
 const TRANSACTION_TOO_LARGE: i32 = 2101;
+/// Errors of files and of the machine.
+const PLATFORM: i32 = 1500;
+const PLATFORM_END: i32 = 1600;
+/// Errors of what the client is asked for: options, the connection string, TLS, versions.
+const REQUEST: i32 = 2000;
+const REQUEST_END: i32 = 2200;
 
 /// Errors after which nothing was written, nor will be, and that pass by themselves or by an operator.
 const NOT_COMMITTED_FOR_NOW: &[i32] = &[
@@ -57,6 +63,13 @@ impl FdbFailure {
             code,
             message: message.to_owned(),
         }
+    }
+}
+
+impl FdbFailure {
+    /// Whether a wait does not help: a file, a certificate or a version is not what the client needs.
+    pub(crate) fn lasts(&self) -> bool {
+        (PLATFORM..PLATFORM_END).contains(&self.code) || (REQUEST..REQUEST_END).contains(&self.code)
     }
 }
 
@@ -129,6 +142,16 @@ mod tests {
         assert!(matches!(read_error(failure(1007)), StoreError::TooOld));
         for code in [1009, 1031, 1037, 1038, 1101, 1500] {
             assert_eq!(read_error(failure(code)).retry(), Retry::Later, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_bad_cluster_file_lasts_and_a_cluster_that_is_away_does_not() {
+        for code in [1513, 1515, 2104, 2107] {
+            assert!(failure(code).lasts(), "{code}");
+        }
+        for code in [1007, 1031, 1037, 1038, 1213] {
+            assert!(!failure(code).lasts(), "{code}");
         }
     }
 

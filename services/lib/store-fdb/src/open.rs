@@ -39,9 +39,15 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
-    /// The client refused to open the database.
-    #[error("client of FoundationDB cannot open the database")]
-    Client(#[source] FdbFailure),
+    /// The client does not take the cluster file, or cannot work with what it names.
+    #[error("client of FoundationDB cannot open the database of `{}`", path.display())]
+    Client {
+        /// The cluster file.
+        path: PathBuf,
+        /// What the client said.
+        #[source]
+        source: FdbFailure,
+    },
     /// The cluster does not answer. The caller may try again.
     #[error("no answer from the cluster of `{}`: is it up, and is this its cluster file?", path.display())]
     Unreachable {
@@ -62,11 +68,29 @@ pub(crate) async fn open(
     options.check()?;
     let path = options.cluster_file.clone();
     let name = check_cluster_file(&path).await?;
-    let database = Database::from_path(&name).map_err(|error| OpenError::Client(error.into()))?;
+    let database = Database::from_path(&name).map_err(|error| OpenError::Client {
+        path: path.clone(),
+        source: error.into(),
+    })?;
     let store = FdbStore::new(database, network.clone(), &options, env, metrics);
     match store.confirm().await {
         Ok(()) => Ok(store),
-        Err(source) => Err(OpenError::Unreachable { path, source }),
+        Err(source) => Err(explain(path, source)),
+    }
+}
+
+/// Why the first transaction failed: the client tells only then what it thinks of the cluster file.
+fn explain(path: PathBuf, source: StoreError) -> OpenError {
+    let cause = match &source {
+        StoreError::Unavailable(cause) => cause.downcast_ref::<FdbFailure>(),
+        _ => None,
+    };
+    match cause {
+        Some(failure) if failure.lasts() => OpenError::Client {
+            path,
+            source: failure.clone(),
+        },
+        _ => OpenError::Unreachable { path, source },
     }
 }
 

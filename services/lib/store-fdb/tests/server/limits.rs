@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidelog_e2e_harness::FdbServer;
 use tidelog_env::{Env, ManualClock};
 use tidelog_store::{
     Bytes, CommitError, LimitKind, ReadMode, ScanOptions, Store as _, StoreError, Transaction,
@@ -64,7 +65,7 @@ async fn a_full_transaction_of_rows_as_small_as_ours_is_taken() {
 
 #[tokio::test]
 async fn a_transaction_that_is_open_for_too_long_is_too_old() {
-    let (server, _) = start().await;
+    let server = FdbServer::start().await.expect("fdbserver starts");
     let clock = ManualClock::default();
     let mut env = Env::seeded(1);
     env.clock = Arc::new(clock.clone());

@@ -6,14 +6,14 @@ use tidelog_e2e_harness::{FdbServer, until};
 use tidelog_store::{CommitError, ReadMode, Store as _, StoreError};
 use tidelog_store_fdb::{FdbOptions, FdbStore};
 
-use crate::support::{SOON, begin, open, options, put, read, start, text, try_put, try_read};
+use crate::support::{SOON, begin, open, options, put, read, text, try_put, try_read};
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 /// How much later than its time limit a call may end on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
 async fn start_impatient() -> (FdbServer, FdbStore) {
-    let (server, _) = start().await;
+    let server = FdbServer::start().await.expect("fdbserver starts");
     let options = FdbOptions {
         timeout: TIMEOUT,
         ..options(&server)
