@@ -56,6 +56,8 @@ pub(crate) enum GivenUp {
     Slow,
     /// It stood still while others waited for its memory.
     Stalled,
+    /// It waited for memory and kept other messages of its connection from coming in.
+    InTheWay,
 }
 
 /// Why something ended, from a fixed list.
@@ -160,6 +162,7 @@ impl GrpcMetrics {
         let why = match why {
             GivenUp::Slow => "slow",
             GivenUp::Stalled => "stalled",
+            GivenUp::InTheWay => "in_the_way",
         };
         self.given_up.get_or_create(&WhyLabel { why }).inc();
     }

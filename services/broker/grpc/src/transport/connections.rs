@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tidelog_env::{CancellationToken, Clock, MonoTime};
 use tokio::sync::Semaphore;
 
+use super::intake::Lane;
 use crate::front::GrpcParts;
 use crate::metrics::{Closed, GrpcMetrics};
 
@@ -56,8 +57,8 @@ pub(crate) struct Peer {
     extra: u64,
     /// Asks it to end.
     pub(crate) close: CancellationToken,
-    /// One message at a time waits for memory or comes in piece by piece.
-    pub(crate) receiving: Arc<Semaphore>,
+    /// Its messages that come piece by piece.
+    pub(super) lane: Lane,
     /// Calls that are open.
     calls: AtomicUsize,
     /// Of them, those that have sent a whole message.
@@ -176,7 +177,7 @@ impl Connections {
             id,
             extra,
             close: CancellationToken::new(),
-            receiving: Arc::new(Semaphore::new(1)),
+            lane: Lane::new(),
             calls: AtomicUsize::new(0),
             at_work: AtomicU32::new(0),
             worked_at: AtomicU64::new(millis(shared.clock.now())),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_grpc::GrpcSettings;
 use tidelog_client::ErrorCode;
+use tidelog_runtime::access::Allowance;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt as _;
 
-use crate::world::{World, soon};
+use crate::world::{World, entry, soon};
 
 fn tail() -> v1::TailRequest {
     v1::TailRequest {
@@ -83,4 +84,51 @@ async fn a_call_too_many_is_refused_and_another_connection_has_its_own() {
     assert_eq!(open.len(), 5, "one of its own and four for all");
     let mut modest = soon(world.raw()).await;
     assert!(soon(modest.tail(tail())).await.is_ok());
+}
+
+#[tokio::test]
+async fn large_messages_that_wait_for_memory_do_not_keep_their_connection_from_small_ones() {
+    let settings = GrpcSettings {
+        intake_bytes: 1024 * 1024,
+        // Every connection has the least window.
+        window_bytes: 0,
+        ..GrpcSettings::default()
+    };
+    let world = World::with(settings).await;
+    world.topic("t", 1).await;
+    let large = || v1::ProduceRequest {
+        entries: vec![entry(&"x".repeat(700_000))],
+        ..v1::ProduceRequest::default()
+    };
+    // One that is throttled has the memory, for longer than the test waits.
+    *world.gate.allowance.lock() = Some(Allowance::Throttled(Duration::from_mins(1)));
+    let before = world.gate.charged.lock().len();
+    let mut holder = soon(world.raw()).await;
+    let holding = tokio::spawn(async move { holder.produce(large()).await });
+    soon(async {
+        while world.gate.charged.lock().len() == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    *world.gate.allowance.lock() = None;
+    let raw = soon(world.raw()).await;
+    let (mut first, mut second, mut small) = (raw.clone(), raw.clone(), raw);
+    let (first, second) = (first.produce(large()), second.produce(large()));
+    tokio::pin!(first, second);
+    let refused = soon(async {
+        tokio::select! {
+            refused = &mut first => refused,
+            refused = &mut second => refused,
+        }
+    });
+    let refused = ApiError::from_status(&refused.await.unwrap_err());
+    assert_eq!(refused.code, ErrorCode::ResourceExhausted);
+    assert!(refused.is_retriable());
+    let request = v1::ProduceRequest {
+        entries: vec![entry("small")],
+        ..v1::ProduceRequest::default()
+    };
+    assert!(soon(small.produce(request)).await.is_ok());
+    holding.abort();
 }

@@ -1,13 +1,16 @@
 //! Facts about messages that come whole, in pieces, slowly or not at all.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use prometheus_client::registry::Registry;
 use tidelog_env::ManualClock;
 
 use super::super::connections::{Connections, Limits, Seat};
+use super::framing::{Brings, PREFIX_BYTES};
 use super::*;
 
 /// Frames of a test, then nothing more for ever.
@@ -184,6 +187,38 @@ fn a_connection_receives_one_large_message_at_a_time() {
     assert_eq!(poll(&mut second), None);
     drop((first, held));
     assert_eq!(poll(&mut second), Some(Ok(10)));
+}
+
+#[test]
+fn of_messages_that_fill_the_window_of_their_connection_the_newest_gives_way() {
+    let mut world = World::new(64 * 1024);
+    let begun = &message(60_000)[..10];
+    let (mut holder, held) = world.body(&[&message(60_000)]);
+    let (mut first, _) = world.body(&[begun]);
+    let beside = || {
+        let frames = Frames([Bytes::copy_from_slice(begun)].into());
+        world.intake.meter(frames, &first.call).0
+    };
+    let (mut second, mut third) = (beside(), beside());
+    // A message in one frame has memory of its own, so the pieces are taken here.
+    let pieces = world.intake.pieces.try_hold(60_000).unwrap();
+    assert_eq!(poll(&mut holder), Some(Ok(60_005)));
+    for body in [&mut first, &mut second, &mut third] {
+        assert_eq!(poll(body), None);
+    }
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(poll(&mut first), None);
+    assert_eq!(poll(&mut second), None, "a newer one waits");
+    assert_eq!(poll(&mut third), Some(Err(ErrorCode::ResourceExhausted)));
+    first.call.peer.lane.frame_came();
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(poll(&mut second), None, "something came");
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(poll(&mut second), Some(Err(ErrorCode::ResourceExhausted)));
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(poll(&mut first), None, "alone it leaves half of the window");
+    drop((pieces, held));
+    assert_eq!(poll(&mut first), Some(Ok(10)));
 }
 
 #[test]
