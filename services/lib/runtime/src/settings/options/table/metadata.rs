@@ -1,0 +1,166 @@
+//! Where metadata is kept and who serves it.
+
+use super::super::{Kind, OptionDoc};
+use super::{option, unset};
+use crate::settings::units::AUTO;
+
+pub(super) const OPTIONS: &[OptionDoc] = &[
+    option(
+        "store.transaction_age_max",
+        Kind::Span("1s", "1m"),
+        "5s",
+        "A transaction of the embedded store that is open for longer is refused.",
+    ),
+    option(
+        "store.flushes_per_table",
+        Kind::Integer(16, 100_000),
+        "256",
+        "After so many flushes the rows go from log to table. A restart replays at most about this many objects.",
+    ),
+    option(
+        "store.garbage_age_min",
+        Kind::Span("10s", "7d"),
+        "1m",
+        "Objects of the store that nothing refers to are kept this long before they are deleted.",
+    ),
+    option(
+        "metadata.store",
+        Kind::MetadataStore,
+        "embedded",
+        "Where metadata is kept: `embedded` in the bucket, with one metadata process at work at a time, or `fdb:CLUSTERFILE` in FoundationDB, with any number. A cluster cannot change it. FoundationDB needs a program built with the feature `fdb`.",
+    ),
+    option(
+        "metadata.checkpoint_interval",
+        Kind::Span("1s", "10m"),
+        "10s",
+        "How long after the first change changed partitions and producers are written down.",
+    ),
+    option(
+        "metadata.checkpoint_manifests",
+        Kind::Integer(1, 1_000_000),
+        "2000",
+        "After so many segments they are written down in any case. A takeover replays at most this many.",
+    ),
+    option(
+        "metadata.producers_in_memory",
+        Kind::Integer(100, 100_000_000),
+        "100000",
+        "Idempotent producers that are kept in memory, as many as the memory of the metadata has room for; others are read again when they come back.",
+    ),
+    option(
+        "metadata.partitions_in_memory",
+        Kind::Integer(100, 100_000_000),
+        "100000",
+        "Partitions that are kept in memory, as many as the memory of the metadata has room for; others are read again when they are written or read.",
+    ),
+    option(
+        "metadata.producer_expiry",
+        Kind::Span("5m", "365d"),
+        "1d",
+        "How long after its last batch an idempotent producer is forgotten; from then on what it sends again is no duplicate. Keep it well above the time for which clients retry.",
+    ),
+    option(
+        "fdb.prefix",
+        Kind::Text,
+        "tidelog/",
+        "All keys in FoundationDB begin with this, so that several clusters can share one.",
+    ),
+    option(
+        "fdb.timeout",
+        Kind::Span("100ms", "1m"),
+        "5s",
+        "How long one call of FoundationDB may take before its outcome counts as unknown.",
+    ),
+    option(
+        "fdb.knobs",
+        Kind::Text,
+        "",
+        "Knobs of the FoundationDB client, as `NAME=VALUE` with commas.",
+    ),
+    unset(
+        "fdb.tls_cert",
+        Kind::Path,
+        "The certificate with which this process connects to FoundationDB, as PEM.",
+    ),
+    unset(
+        "fdb.tls_key",
+        Kind::Path,
+        "The key of that certificate, as PEM.",
+    ),
+    unset(
+        "fdb.tls_ca",
+        Kind::Path,
+        "The authorities that certificates of FoundationDB are checked against, as PEM.",
+    ),
+    unset(
+        "fdb.tls_verify",
+        Kind::Text,
+        "What must hold of certificates of FoundationDB, in its own language of verification.",
+    ),
+    unset(
+        "cluster.name",
+        Kind::Text,
+        "What people call this process. Unset takes the name of its host.",
+    ),
+    option(
+        "cluster.zone",
+        Kind::Text,
+        "",
+        "The zone that this process runs in, for clients that prefer what is near.",
+    ),
+    option(
+        "cluster.metadata",
+        Kind::Peers,
+        "",
+        "Where metadata processes serve other members, as `host:port` with commas: all or some of them. A process without the role `metadata` needs it; one with it names the others.",
+    ),
+    option(
+        "cluster.shards",
+        Kind::IntegerOrAuto(1, 1024),
+        AUTO,
+        "How many shards a new cluster has: the unit in which ownership is spread over metadata processes. `auto` is 1 for the embedded store and 32 for FoundationDB. An existing cluster keeps its number.",
+    ),
+    unset(
+        "cluster.advertise_grpc",
+        Kind::Peer,
+        "Where clients reach gRPC of this process, as `host:port`, if not at `listen.grpc`.",
+    ),
+    unset(
+        "cluster.advertise_internal",
+        Kind::Peer,
+        "Where other members reach this process, as `host:port`, if not at `listen.internal`.",
+    ),
+    option(
+        "cluster.beat",
+        Kind::Span("50ms", "10s"),
+        "500ms",
+        "How often a metadata process says that it is alive.",
+    ),
+    option(
+        "cluster.lease",
+        Kind::Span("500ms", "1m"),
+        "2500ms",
+        "A metadata process that has been silent for so long loses its shards to others. The same in all processes.",
+    ),
+    option(
+        "cluster.member_grace",
+        Kind::Span("1s", "10m"),
+        "5s",
+        "How long a member that was lost without a word stays listed, in case it comes back.",
+    ),
+    unset(
+        "cluster.tls_cert",
+        Kind::Path,
+        "The certificate, as PEM, that this process shows to other members. With it, its key and the authority, members speak mutual TLS.",
+    ),
+    unset(
+        "cluster.tls_key",
+        Kind::Path,
+        "The key of that certificate, as PEM.",
+    ),
+    unset(
+        "cluster.tls_ca",
+        Kind::Path,
+        "The authority, as PEM, that must have signed the certificates of other members.",
+    ),
+];
