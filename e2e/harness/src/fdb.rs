@@ -12,6 +12,8 @@ use crate::{Ended, Process, Tools, free_port, until, within};
 
 /// Longest time until it serves, also after a kill.
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// Longest time until it stands still.
+const PAUSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time of a command.
 const CLI_LIMIT: Duration = Duration::from_secs(20);
 /// How often to try when another process has taken the port in between.
@@ -119,9 +121,18 @@ impl FdbServer {
         self.ready().await
     }
 
-    /// Stops it where it is: requests hang.
-    pub fn pause(&self) -> Result<()> {
-        self.process.pause()
+    /// Stops it where it is, and waits until it is: requests hang.
+    pub async fn pause(&self) -> Result<()> {
+        self.process.pause()?;
+        let status = format!("/proc/{}/status", self.process.id());
+        until("fdbserver is stopped", PAUSE_LIMIT, async || {
+            let status = std::fs::read_to_string(&status).ok()?;
+            let state = status
+                .lines()
+                .find_map(|line| line.strip_prefix("State:"))?;
+            state.trim().starts_with('T').then_some(())
+        })
+        .await
     }
 
     /// Lets it go on.

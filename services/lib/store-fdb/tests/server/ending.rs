@@ -15,7 +15,7 @@ async fn closing_waits_for_commits_under_way_and_refuses_later_ones() {
     let mut late = begin(&store).await;
     late.put(text("key"), text("3"));
 
-    server.pause().expect("a process is paused");
+    server.pause().await.expect("a process is paused");
     let commit = under_way.commit();
     tokio::pin!(commit);
     assert!(

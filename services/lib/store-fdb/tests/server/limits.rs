@@ -35,7 +35,7 @@ async fn what_is_too_large_is_refused_while_the_server_does_not_even_run() {
     }
     // A million bytes of keys alone are more to the client than it takes.
     let tiny = full_of_rows(&store, 0).await;
-    server.pause().expect("a process is paused");
+    server.pause().await.expect("a process is paused");
     for (transaction, kind) in [
         (large, LimitKind::Value),
         (many, LimitKind::Transaction),

@@ -30,7 +30,7 @@ async fn every_call_to_a_server_that_hangs_ends_within_its_time_limit() {
     let read_only = begin(&store).await;
     let mut writer = begin(&store).await;
     writer.put(text("key"), text("2"));
-    server.pause().expect("a process is paused");
+    server.pause().await.expect("a process is paused");
 
     let started = Instant::now();
     let outcome = writer.commit().await;

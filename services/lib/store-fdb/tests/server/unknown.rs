@@ -32,7 +32,7 @@ async fn group(store: &FdbStore, row: &str) -> Box<dyn Transaction> {
 
 async fn lose(server: &FdbServer, store: &FdbStore, row: &str) {
     let transaction = group(store, row).await;
-    server.pause().expect("a process is paused");
+    server.pause().await.expect("a process is paused");
     let outcome = transaction.commit().await;
     assert!(
         matches!(outcome, Err(CommitError::Unknown(_))),
