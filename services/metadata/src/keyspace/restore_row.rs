@@ -81,6 +81,32 @@ impl RestoreRow {
     }
 }
 
+impl KeyKind {
+    /// Its name in `docs/format/keyspace.md`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Counter => "counter",
+            Self::Member => "member",
+            Self::Restore => "restore",
+            Self::Topic => "topic",
+            Self::TopicName => "topic name",
+            Self::TopicId => "topic id",
+            Self::DeletedTopic => "deleted topic",
+            Self::Lease => "lease",
+            Self::Checkpoint => "checkpoint",
+            Self::Tail => "tail",
+            Self::Receipt => "receipt",
+            Self::Floor => "floor",
+            Self::LiveBytes => "live bytes",
+            Self::EndedWriter => "ended writer",
+            Self::Partition => "partition",
+            Self::Producer => "producer",
+            Self::Page => "page",
+        }
+    }
+}
+
 impl Keyspace {
     /// The kind of a key, if this program knows it.
     pub fn kind_of(key: &[u8]) -> Option<KeyKind> {

@@ -13,6 +13,7 @@ mod consume;
 mod context;
 mod delete_records;
 mod error;
+mod metadata;
 mod offsets;
 mod output;
 mod produce;
@@ -111,6 +112,9 @@ enum Command {
     /// Set up the bucket of a cluster.
     #[command(subcommand)]
     Bucket(bucket::BucketCommand),
+    /// Look into the metadata store, back it up and restore it.
+    #[command(subcommand)]
+    Metadata(metadata::MetadataCommand),
     /// Print a script that completes commands in a shell.
     Completion(completion::CompletionArgs),
     /// Print a page of the reference.
@@ -171,6 +175,7 @@ async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> 
         Command::Bench(command) => bench::run(command, global, env).await,
         Command::Cluster(command) => cluster::run(command, global, env).await,
         Command::Bucket(command) => bucket::run(command).await,
+        Command::Metadata(command) => metadata::run(command, global.output, env).await,
         Command::Completion(_)
         | Command::Config(_)
         | Command::Context(_)

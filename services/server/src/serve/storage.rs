@@ -95,6 +95,33 @@ pub(crate) fn blob_settings(settings: &Settings) -> BlobSettings {
     }
 }
 
+fn supported() -> Supported {
+    Supported {
+        versions: VERSIONS,
+        feature_level: FEATURE_LEVEL,
+        features: BTreeSet::new(),
+    }
+}
+
+/// Finds the cluster in the bucket; founds none.
+pub(crate) async fn find(
+    opened: &OpenedStore,
+    store: &dyn ObjectStore,
+) -> Result<(ClusterId, ClusterLayout)> {
+    let failed = |error: marker::MarkerError| {
+        let message = error.to_string();
+        CliError::because(Exit::Bucket, message, error)
+    };
+    let marker = marker::read(store, &opened.layout).await.map_err(failed)?;
+    let Some(marker) = marker else {
+        let message = format!("there is no cluster in `{}`", opened.location);
+        return Err(CliError::other(Exit::NotFound, message));
+    };
+    marker.check(None, &supported()).map_err(failed)?;
+    let cluster = marker.cluster_id();
+    Ok((cluster, opened.layout.cluster(cluster)))
+}
+
 /// Proves that the bucket keeps its promises, and finds or founds the cluster in it.
 pub(super) async fn enter(
     opened: &OpenedStore,
@@ -104,11 +131,7 @@ pub(super) async fn enter(
     preflight(store, &opened.location, &opened.layout, env.rng.as_ref())
         .await
         .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
-    let supported = Supported {
-        versions: VERSIONS,
-        feature_level: FEATURE_LEVEL,
-        features: BTreeSet::new(),
-    };
+    let supported = supported();
     let proposed = Marker::new(ClusterId::from_random_bytes(env.rng.bytes_16()), &supported);
     let marker = marker::open_or_create(store, &opened.layout, proposed, None, &supported)
         .await
@@ -118,7 +141,7 @@ pub(super) async fn enter(
 }
 
 /// The bucket as brokers use it: metered, hedged, tried again.
-pub(super) fn for_segments(
+pub(crate) fn for_segments(
     opened: &OpenedStore,
     settings: &Settings,
     meter: &Meter,
@@ -136,7 +159,7 @@ pub(super) fn for_segments(
 
 /// The bucket as the embedded store uses it. It tries again by itself and knows when it must not, so that
 /// here a request is sent once, and given up when it takes too long.
-pub(super) fn for_metadata(
+pub(crate) fn for_metadata(
     opened: &OpenedStore,
     settings: &Settings,
     meter: &Meter,

@@ -1,0 +1,93 @@
+//! `tidelog metadata restore` and `tidelog metadata accept-restore`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tidelog_blob::BackupName;
+use tidelog_env::Env;
+use tidelog_metadata::backup::{RestoreError, RestoreOptions, accept_restore};
+use tidelog_runtime::Exit;
+use tidelog_store::Store as _;
+
+use super::place::{Place, failed};
+use crate::cli::output::{grouped, print_done};
+use crate::cli::{Output, Result, SettingsArgs};
+
+/// How long metadata processes are looked for that share the store: several of their beats.
+const WATCH: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The name of the backup.
+    name: BackupName,
+    /// Delete everything that is in the metadata store first.
+    #[arg(long)]
+    wipe: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// A restore as programs see it.
+#[derive(Debug, Serialize)]
+struct Done {
+    backup: String,
+    generation: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+}
+
+pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<Exit> {
+    let place = Place::find(&args.settings, env).await?;
+    let store = place.store().await?;
+    let options = RestoreOptions {
+        env: &place.env,
+        store: &store,
+        name: &args.name,
+        wipe: args.wipe,
+        watch: WATCH,
+    };
+    let restored = place.backups().restore(&options).await;
+    // Everything that was committed is durable; only tidying up is left to the next start.
+    let _ = store.close().await;
+    let restored = restored.map_err(|error| {
+        let exit = match &error {
+            RestoreError::NotEmpty | RestoreError::InUse => Exit::Usage,
+            _ => Exit::Error,
+        };
+        failed(exit)(error.into())
+    })?;
+    let done = Done {
+        backup: args.name.to_string(),
+        generation: restored.generation.get(),
+        rows: Some(restored.rows),
+    };
+    let sentence = format!(
+        "restored `{}` as generation {} of the cluster, {} rows\nnothing newer than the backup is deleted \
+         until `tidelog metadata accept-restore`",
+        done.backup,
+        done.generation,
+        grouped(restored.rows)
+    );
+    print_done(output, &done, &sentence)?;
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn accept(args: &SettingsArgs, output: Output, env: Env) -> Result<Exit> {
+    let place = Place::find(args, env).await?;
+    let store = place.store().await?;
+    let accepted = accept_restore(&store, &place.env).await;
+    let _ = store.close().await;
+    let accepted = accepted.map_err(|error| failed(Exit::Error)(error.into()))?;
+    let done = Done {
+        backup: accepted.backup,
+        generation: accepted.generation.get(),
+        rows: None,
+    };
+    let sentence = format!(
+        "accepted the restore of `{}` as generation {}",
+        done.backup, done.generation
+    );
+    print_done(output, &done, &sentence)?;
+    Ok(Exit::Ok)
+}
