@@ -26,12 +26,13 @@ impl Copies {
         }
     }
 
-    /// Waits for the memory of an answer. Cancel-safe.
-    pub(super) async fn hold(&self, bytes: u64) -> MemoryHold {
+    /// Waits for the memory of an answer out of extents of so many bytes. Only where these are small is the
+    /// answer small for sure. Cancel-safe.
+    pub(super) async fn hold(&self, bytes: u64, whole: u64) -> MemoryHold {
         if let Ok(hold) = self.open.try_hold(bytes) {
             return hold;
         }
-        let small = (bytes <= self.small_max).then(|| self.kept.try_hold(bytes));
+        let small = (bytes.max(whole) <= self.small_max).then(|| self.kept.try_hold(bytes));
         match small {
             Some(Ok(hold)) => hold,
             _ => self.open.hold(bytes).await,
@@ -48,15 +49,17 @@ mod tests {
     #[tokio::test]
     async fn small_answers_do_not_wait_for_large_ones() {
         let copies = Copies::new(32);
-        let large = copies.hold(24).await;
-        let mut next = Box::pin(copies.hold(24));
+        let large = copies.hold(24, 24).await;
+        let mut next = Box::pin(copies.hold(24, 24));
         assert!(poll!(&mut next).is_pending());
+        let mut claims_little = Box::pin(copies.hold(1, 24));
+        assert!(poll!(&mut claims_little).is_pending());
         let small: Vec<MemoryHold> =
-            futures::future::join_all((0..8).map(|_| copies.hold(1))).await;
+            futures::future::join_all((0..8).map(|_| copies.hold(1, 1))).await;
         assert_eq!(small.len(), 8);
-        let mut one_more = Box::pin(copies.hold(1));
+        let mut one_more = Box::pin(copies.hold(1, 1));
         assert!(poll!(&mut one_more).is_pending());
-        drop((large, next));
+        drop((large, next, claims_little));
         assert!(poll!(&mut one_more).is_ready());
     }
 }

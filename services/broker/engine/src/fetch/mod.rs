@@ -41,7 +41,7 @@ use ahead::pages_ahead;
 use batches::Pinned;
 use copies::Copies;
 use extents::Extents;
-use plan::pages_now;
+use plan::{pages_now, whole_bytes};
 
 /// An answer of fewer bytes is copied: it is not worth the pages that it would keep.
 const PINNED_BYTES_MIN: u64 = 64 * 1024;
@@ -143,7 +143,7 @@ impl Fetcher {
         let pinned = self.pinned(&pages, total);
         let hold = match &pinned {
             Some(_) => None,
-            None => Some(self.copies.hold(total).await),
+            None => Some(self.copies.hold(total, whole_bytes(&plans)).await),
         };
         let reads = plans.into_iter().map(|plan| async {
             match plan {

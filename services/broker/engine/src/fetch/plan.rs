@@ -26,6 +26,12 @@ pub(super) struct Plan {
 /// A plan, or why there is none.
 pub(super) type Planned = Result<Plan, (TopicPartition, FetchError)>;
 
+/// The bytes of all extents that the plans touch: a first batch is read whole, however little was asked for.
+pub(super) fn whole_bytes(plans: &[Planned]) -> u64 {
+    let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
+    extents.map(|extent| u64::from(extent.byte_count())).sum()
+}
+
 /// The pages that the plans touch.
 pub(super) fn pages_now(plans: &[Planned]) -> HashSet<PageKey> {
     let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
