@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tidelog_env::register_each;
 use tidelog_format::manifest::Outcome;
-use tidelog_types::ShardId;
+use tidelog_types::{ShardId, Timestamp};
 
 use crate::sequencer::{Answer, Decided, ShardState, ShardView};
 
@@ -23,7 +25,9 @@ pub struct SequencerMetrics {
     pub(crate) ended: Counter,
     group_seconds: Histogram,
     group_members: Histogram,
+    pub(crate) commit_seconds: Histogram,
     manifests: Counter,
+    by_shard: ByShard,
     batches_accepted: Counter,
     batches_duplicate: Counter,
     batches_refused: Counter,
@@ -35,6 +39,25 @@ pub struct SequencerMetrics {
     pub(crate) shards_lost: Counter,
     pub(crate) shards_owned: Gauge,
     pub(crate) held: Held,
+}
+
+/// Which shard a number is of. There are as many as the cluster has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShardLabel {
+    shard: u32,
+}
+
+impl ShardLabel {
+    const fn of(shard: ShardId) -> Self {
+        Self { shard: shard.get() }
+    }
+}
+
+/// Numbers of each shard.
+#[derive(Clone, Debug, Default)]
+struct ByShard {
+    manifests: Family<ShardLabel, Counter>,
+    tail_since: Family<ShardLabel, Gauge>,
 }
 
 /// What the sequencers of the process hold in memory.
@@ -109,6 +132,22 @@ impl Held {
     }
 }
 
+impl ByShard {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "shard_manifests",
+            "manifests committed, by shard",
+            self.manifests.clone(),
+        );
+        registry.register_with_unit(
+            "shard_tail_since",
+            "commit time of the oldest entry in the tail of a shard that is not merged, since 1970",
+            Unit::Seconds,
+            self.tail_since.clone(),
+        );
+    }
+}
+
 impl SequencerMetrics {
     /// Registers the metrics.
     pub fn new(registry: &mut Registry) -> Self {
@@ -119,7 +158,9 @@ impl SequencerMetrics {
             ended: Counter::default(),
             group_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             group_members: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             manifests: Counter::default(),
+            by_shard: ByShard::default(),
             batches_accepted: Counter::default(),
             batches_duplicate: Counter::default(),
             batches_refused: Counter::default(),
@@ -139,6 +180,13 @@ impl SequencerMetrics {
             Unit::Seconds,
             metrics.group_seconds.clone(),
         );
+        registry.register_with_unit(
+            "commit_duration",
+            "time from the arrival of a commit to its durable answer",
+            Unit::Seconds,
+            metrics.commit_seconds.clone(),
+        );
+        metrics.by_shard.register(registry);
         metrics.held.register(registry);
         registry.register(
             "shards_owned",
@@ -220,8 +268,29 @@ impl SequencerMetrics {
         register_each(registry, &counters);
     }
 
+    /// Says since when the tail of a shard has not been merged.
+    pub(crate) fn report_tail(&self, shard: ShardId, since: Option<Timestamp>) {
+        let label = ShardLabel::of(shard);
+        match since {
+            Some(since) => {
+                let gauge = self.by_shard.tail_since.get_or_create(&label);
+                gauge.set(since.as_millis() / 1_000);
+            }
+            None => {
+                self.by_shard.tail_since.remove(&label);
+            }
+        }
+    }
+
+    /// Takes back what was said of a shard that has gone.
+    pub(crate) fn forget(&self, shard: ShardId) {
+        self.held.forget(shard);
+        self.report_tail(shard, None);
+    }
+
     pub(crate) fn observe_group(
         &self,
+        shard: ShardId,
         decided: &Decided,
         answers: &[Answer],
         members: usize,
@@ -232,6 +301,9 @@ impl SequencerMetrics {
         self.group_members
             .observe(f64::from(u32::try_from(members).unwrap_or(u32::MAX)));
         self.manifests.inc_by(u64::from(decided.manifests));
+        let label = ShardLabel::of(shard);
+        let of_shard = self.by_shard.manifests.get_or_create(&label);
+        of_shard.inc_by(u64::from(decided.manifests));
         for answer in answers {
             let Answer::Receipt(receipt, group) = answer else {
                 continue;

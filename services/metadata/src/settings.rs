@@ -28,6 +28,9 @@ pub struct SequencerSettings {
     /// The floor of a writer that lives is raised once it is done with so many sequences more, so that about
     /// as many receipts stay. Each rise lets groups of other shards that are on their way conflict.
     pub floor_step: u64,
+    /// When the oldest entry of a shard's tail that is not merged is older than this, the shard takes no
+    /// commits until merging has caught up: so the metadata stays small. No limit by default.
+    pub tail_age_max: Option<Duration>,
     /// Whether every writer lives in the process that opens the service, so that all incarnations from
     /// before have ended with their processes. Not so where brokers are processes of their own.
     pub is_only_process: bool,
@@ -68,6 +71,7 @@ impl Default for SequencerSettings {
             mailbox_bytes: 16 * 1024 * 1024,
             producer_expiry: Duration::from_hours(24),
             floor_step: 1_000,
+            tail_age_max: None,
             is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),
         }

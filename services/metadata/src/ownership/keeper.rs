@@ -401,7 +401,7 @@ impl Keeper {
 
     fn on_end(&mut self, shard: ShardId, end: Option<End>) {
         self.shards.remove(shard);
-        self.parts.metrics.held.forget(shard);
+        self.parts.metrics.forget(shard);
         match end {
             Some(End::Released) => {
                 self.parts.metrics.shards_released.inc();

@@ -238,8 +238,9 @@ impl Actor {
         let mut transaction = store.begin().await?;
         self.lease.check(transaction.as_mut()).await?;
         let shard = self.lease.shard;
-        let known = read_needed(&mut self.state, shard, transaction.as_mut(), group).await?;
+        let mut known = read_needed(&mut self.state, shard, transaction.as_mut(), group).await?;
         let now = self.parts.env.clock.wall();
+        known.overload = self.overload(now);
         let mut deciding = Group::new(&self.state, &self.orders, now);
         let mut answers = Vec::with_capacity(group.len());
         for message in group {
@@ -279,9 +280,13 @@ impl Actor {
         };
         let rest = group.split_off(answers.len());
         let now = self.parts.env.clock.now();
-        self.parts
-            .metrics
-            .observe_group(&decided, &answers, group.len(), now - started);
+        self.parts.metrics.observe_group(
+            self.lease.shard,
+            &decided,
+            &answers,
+            group.len(),
+            now - started,
+        );
         for (key, reason) in &decided.broken {
             self.orders.insert(*key, reason.clone());
         }

@@ -29,7 +29,8 @@ pub(crate) async fn load(
 ) -> Result<(ShardState, ShardView), SequencerError> {
     let keys = state.keys;
     let mut view = ShardView::default();
-    let checkpoint = read_checkpoint(store, keys, shard, since).await?;
+    let (checkpoint, tail_since) = read_checkpoint(store, keys, shard, since).await?;
+    state.tail_since = tail_since;
     state.group = checkpoint.group;
     state.commit_time = checkpoint.commit_time;
     // Where there are no pages yet, the whole tail is read, and the next checkpoint writes them.
@@ -78,20 +79,26 @@ pub(crate) async fn load(
     Ok((state, view))
 }
 
+/// The checkpoint, and the commit time of the first entry of the tail.
 async fn read_checkpoint(
     store: &dyn Store,
     keys: Keyspace,
     shard: ShardId,
     since: Version,
-) -> Result<CheckpointRow, SequencerError> {
+) -> Result<(CheckpointRow, Option<Timestamp>), SequencerError> {
     let mut transaction = begin_since(store, since).await?;
     let value = transaction
         .get(&keys.checkpoint(shard), ReadMode::Snapshot)
         .await?;
-    Ok(value
-        .map(CheckpointRow::decode)
-        .transpose()?
-        .unwrap_or_default())
+    let checkpoint = value.map(CheckpointRow::decode).transpose()?;
+    let first = transaction
+        .scan(keys.tail_of(shard), ScanOptions::limit(1).snapshot())
+        .await?;
+    let first = first.rows.into_iter().next();
+    // Only its age is asked for. If it is damaged, whoever merges it will say so.
+    let first = first.and_then(|(_, value)| TailRow::decode(value).ok());
+    let tail_since = first.map(|row| row.commit_time());
+    Ok((checkpoint.unwrap_or_default(), tail_since))
 }
 
 /// Rule C4. A store that gives out an older version than one it has committed breaks its contract.

@@ -64,6 +64,8 @@ pub(crate) enum Answer {
     Early(SegmentName),
     /// The manifest makes no sense.
     Malformed(String),
+    /// The shard takes no commits now.
+    Overloaded(String),
     /// Done.
     Done,
     /// The expected fencing token is not the one that holds.
@@ -76,6 +78,8 @@ pub(crate) struct Known {
     receipts: HashMap<SegmentName, ReceiptRow>,
     floors: HashMap<Incarnation, SegmentSequence>,
     oldest_live: Option<Incarnation>,
+    /// Why the shard takes nothing new now, if so.
+    pub(crate) overload: Option<String>,
 }
 
 impl Message {
@@ -149,6 +153,7 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
         Answer::WriterEnded => Err(CommitError::WriterEnded),
         Answer::Early(after) => Err(CommitError::Early { after }),
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
+        Answer::Overloaded(reason) => Err(CommitError::Unavailable { reason }),
         Answer::Done | Answer::TokenMismatch => Err(CommitError::Unknown),
     }
 }
@@ -312,6 +317,9 @@ fn decide_commit(
     };
     if let Some(missing) = commit.after.iter().find(|segment| !is_committed(segment)) {
         return Answer::Early(*missing);
+    }
+    if let Some(reason) = &known.overload {
+        return Answer::Overloaded(reason.clone());
     }
     match group.decide(commit) {
         Some(receipt) => Answer::Receipt(receipt, group.number()),

@@ -34,7 +34,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, TryFutureExt as _};
 use parking_lot::RwLock;
-use tidelog_env::{CancellationToken, Env};
+use prometheus_client::metrics::histogram::Histogram;
+use tidelog_env::{CancellationToken, Clock, Env};
 use tidelog_metadata_api::{
     CommitAnswer, CommitError, FencingToken, LogError, Notice, ReadToken, ShardCommit,
 };
@@ -85,6 +86,8 @@ pub(crate) struct Sequencer {
     room_bytes: usize,
     epoch: u64,
     release: CancellationToken,
+    clock: Arc<dyn Clock>,
+    commit_seconds: Histogram,
 }
 
 /// Why a request was not taken into the mailbox.
@@ -106,6 +109,8 @@ impl Sequencer {
         let supervisor = parts.env.supervisor.clone();
         let room_bytes = parts.settings.mailbox_bytes.min(Semaphore::MAX_PERMITS);
         let release = CancellationToken::new();
+        let clock = Arc::clone(&parts.env.clock);
+        let commit_seconds = parts.metrics.commit_seconds.clone();
         let outside = actor::Outside {
             view: Arc::clone(&view),
             shown: shown_sender,
@@ -122,6 +127,8 @@ impl Sequencer {
             room_bytes,
             epoch,
             release,
+            clock,
+            commit_seconds,
         };
         Ok((sequencer, task))
     }
@@ -170,7 +177,17 @@ impl Sequencer {
         };
         match self.take(message) {
             // A dropped reply means that the task has ended without knowing what became of the commit.
-            Ok(()) => answer.unwrap_or_else(|_| Err(CommitError::Unknown)).boxed(),
+            Ok(()) => {
+                let answer = answer.unwrap_or_else(|_| Err(CommitError::Unknown));
+                let (clock, seconds) = (Arc::clone(&self.clock), self.commit_seconds.clone());
+                let asked = clock.now();
+                let note = move |answer: &Result<_, _>| {
+                    if answer.is_ok() {
+                        seconds.observe((clock.now() - asked).as_secs_f64());
+                    }
+                };
+                answer.inspect(note).boxed()
+            }
             Err(NotTaken::Full) => futures::future::ready(Err(queue_is_full())).boxed(),
             Err(NotTaken::Ended) => futures::future::ready(Err(CommitError::NotOwner)).boxed(),
         }

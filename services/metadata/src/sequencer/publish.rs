@@ -23,6 +23,7 @@ impl Actor {
         );
         self.state.group = decided.group;
         self.state.commit_time = decided.commit_time;
+        self.state.tail_since.get_or_insert(decided.commit_time);
         for (partition, state) in &decided.partitions {
             let before = self.state.partitions.insert(*partition, state.clone());
             check_forward(*partition, before.as_ref(), state);

@@ -54,6 +54,8 @@ pub(crate) struct ShardState {
     pub(crate) group: GroupNumber,
     /// The commit time of that group; the next one's is not earlier.
     pub(crate) commit_time: Timestamp,
+    /// The commit time of the first entry that is in the tail; none in an empty one.
+    pub(crate) tail_since: Option<Timestamp>,
     pub(crate) partitions: HashMap<TopicPartition, PartitionState>,
     /// `None` stands for "looked up, not there".
     pub(crate) producers: HashMap<ProducerKey, Option<ProducerState>>,
@@ -69,6 +71,7 @@ impl ShardState {
             producer_expiry,
             group: GroupNumber::default(),
             commit_time: Timestamp::default(),
+            tail_since: None,
             partitions: HashMap::new(),
             producers: HashMap::new(),
             changed_partitions: HashSet::new(),

@@ -2,9 +2,10 @@
 //! within bounds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelog_env::MonoTime;
-use tidelog_types::GroupNumber;
+use tidelog_types::{GroupNumber, Timestamp};
 
 use super::actor::{Actor, End, Ended};
 use super::checkpoint::{CheckpointDue, CheckpointPass, CheckpointStep};
@@ -42,8 +43,24 @@ impl Actor {
             )
     }
 
+    /// Why the shard takes no commits now, if so: its tail is older than it may grow.
+    pub(super) fn overload(&self, now: Timestamp) -> Option<String> {
+        let max = self.parts.settings.tail_age_max?;
+        let since = self.state.tail_since?;
+        let age = now.as_millis().saturating_sub(since.as_millis());
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
+        let shard = self.lease.shard;
+        (age > max).then(|| {
+            format!(
+                "the tail of shard `{shard}` has not been merged for `{age:?}`, more than `{max:?}`: see \
+                 whether a janitor runs"
+            )
+        })
+    }
+
     pub(super) fn report(&self) {
         let shard = self.lease.shard;
+        self.parts.metrics.report_tail(shard, self.state.tail_since);
         let view = self.view.read();
         self.parts.metrics.held.report(shard, &view, &self.state);
     }

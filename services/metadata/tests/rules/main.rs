@@ -1,5 +1,6 @@
 //! The commit rules C1 to C10, the catalogue and the rows, each shown on the memory store.
 
+mod cluster;
 mod golden;
 mod limits;
 mod manifests;
@@ -7,6 +8,7 @@ mod model;
 mod store;
 mod world;
 
+mod backup;
 mod c10_unknown;
 mod c1_lease;
 mod c2_c3_settle;
@@ -20,5 +22,7 @@ mod c8_orders;
 mod c9_linearizable;
 mod catalogue;
 mod history;
+mod many_partitions;
 mod restart;
+mod tail_age;
 mod tidy;

@@ -38,6 +38,7 @@ struct Plan {
     waiting: watch::Sender<usize>,
     faults: Mutex<VecDeque<(u8, CommitFault)>>,
     commits: watch::Sender<u64>,
+    is_frozen: watch::Sender<bool>,
     /// A transaction that was begun before, and how many calls of `begin` come first.
     given: Mutex<Option<(u64, Box<dyn Transaction>)>>,
 }
@@ -79,6 +80,16 @@ impl TestStore {
         *self.plan.given.lock() = Some((begins, transaction));
     }
 
+    /// Lets every call of this handle wait, as those of a process that is stopped, until [`thaw`](Self::thaw).
+    pub(crate) fn freeze(&self) {
+        self.plan.is_frozen.send_replace(true);
+    }
+
+    /// Lets all calls go on.
+    pub(crate) fn thaw(&self) {
+        self.plan.is_frozen.send_replace(false);
+    }
+
     /// How many commits with writes this handle has sent.
     pub(crate) fn commits(&self) -> u64 {
         *self.plan.commits.borrow()
@@ -110,6 +121,12 @@ impl Drop for Hold {
 }
 
 impl Plan {
+    async fn thawed(&self) {
+        let mut is_frozen = self.is_frozen.subscribe();
+        // The sender lives as long as the plan.
+        let _ = is_frozen.wait_for(|is_frozen| !is_frozen).await;
+    }
+
     fn given(&self) -> Option<Box<dyn Transaction>> {
         let mut given = self.given.lock();
         match given.take() {
@@ -131,6 +148,7 @@ impl Plan {
 #[async_trait]
 impl Store for TestStore {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.plan.thawed().await;
         if let Some(given) = self.plan.given() {
             return Ok(given);
         }
@@ -173,6 +191,7 @@ impl Transaction for TestTransaction {
     }
 
     async fn get(&mut self, key: &[u8], mode: ReadMode) -> Result<Option<Bytes>, StoreError> {
+        self.store.plan.thawed().await;
         self.inner.get(key, mode).await
     }
 
@@ -181,6 +200,7 @@ impl Transaction for TestTransaction {
         range: KeyRange,
         options: ScanOptions,
     ) -> Result<ScanPage, StoreError> {
+        self.store.plan.thawed().await;
         self.inner.scan(range, options).await
     }
 
@@ -217,6 +237,7 @@ impl Transaction for TestTransaction {
             store,
         } = *self;
         let plan = &store.plan;
+        plan.thawed().await;
         let mut held = plan.held.subscribe();
         let is_free = |held: &Option<u8>| held.is_none_or(|kind| !kinds.contains(&kind));
         if !is_free(&held.borrow_and_update()) {

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tidelog_env::{BackoffPolicy, Clock, Env, MonoTime, Rng, SeededRng, Supervisor};
 use tidelog_format::location::Location;
 use tidelog_metadata::{
-    MetadataService, OpenError, OpenOptions, SequencerMetrics, SequencerSettings,
+    ClusterOptions, MetadataService, OpenError, OpenOptions, SequencerMetrics, SequencerSettings,
 };
 use tidelog_metadata_api::{
     Catalogue as _, CommitAnswer, CommitError, Log as _, LogError, LookupRequest, NewTopic,
@@ -174,17 +174,34 @@ impl World {
     }
 
     pub(crate) async fn try_open_on(&self, store: &TestStore) -> Result<Process, OpenError> {
+        self.try_open_in(store, None).await
+    }
+
+    /// Opens a process that is a member of a cluster.
+    pub(crate) async fn open_in(&self, store: &TestStore, cluster: ClusterOptions) -> Process {
+        let opened = self.try_open_in(store, Some(cluster)).await;
+        opened.expect("the store answers")
+    }
+
+    async fn try_open_in(
+        &self,
+        store: &TestStore,
+        cluster: Option<ClusterOptions>,
+    ) -> Result<Process, OpenError> {
         let env = self.env();
         let mut registry = Registry::default();
-        let service = MetadataService::open(OpenOptions {
+        let options = OpenOptions {
             env: env.clone(),
             store: Arc::new(store.clone()),
             cluster: ClusterId::from_bytes([9; 16]),
             shards: self.shards,
             sequencer: self.settings,
             metrics: SequencerMetrics::new(&mut registry),
-        })
-        .await?;
+        };
+        let service = match cluster {
+            None => MetadataService::open(options).await?,
+            Some(cluster) => MetadataService::open_in(options, cluster).await?,
+        };
         let process = Process {
             service,
             env,

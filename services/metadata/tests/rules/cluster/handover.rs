@@ -1,0 +1,191 @@
+//! Shards go to those who shall have them, without a lease running out where that is planned, and within
+//! five seconds where it is not; and nothing that was answered is lost on the way.
+
+use std::time::Duration;
+
+use tidelog_metadata::keyspace::{KeyKind, LeaseRow};
+use tidelog_metadata_api::{Cluster as _, CommitError, Log as _, LogError, Notice};
+use tidelog_types::ShardId;
+
+use super::audit::{Load, judge};
+use super::nodes::{SHARDS, id, world};
+use crate::manifests::{plain, segment};
+
+/// From the death of an owner to the first commit in each of its shards.
+const TAKEOVER_MAX: Duration = Duration::from_secs(5);
+/// A planned hand-over needs a beat until the other sees that it is wanted, and some fast looks.
+const HANDOVER_MAX: Duration = Duration::from_millis(1_200);
+
+#[tokio::test(start_paused = true)]
+async fn the_first_process_takes_every_shard_and_the_next_one_its_half() {
+    let world = world(1, SHARDS);
+    let first = world.join(1).await;
+    let took = first.until_shared_by(&[id(1)]).await;
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    let second = world.join(2).await;
+    let took = second.until_shared_by(&[id(1), id(2)]).await;
+    assert!(took < HANDOVER_MAX, "{took:?}");
+    first.until_shared_by(&[id(1), id(2)]).await;
+    assert_eq!(first.view().shards, second.view().shards);
+    assert_eq!(first.process.metric("shards_owned"), 16);
+    assert_eq!(first.process.metric("shards_released_total"), 16);
+    assert_eq!(second.process.metric("shards_taken_total"), 16);
+    assert_eq!(first.process.metric("shards_lost_total"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_process_is_replaced_within_five_seconds_in_every_shard() {
+    let world = world(2, SHARDS);
+    let (dead, heir) = (world.join(1).await, world.join(2).await);
+    heir.until_shared_by(&[id(1), id(2)]).await;
+    let partitions = heir.partition_of_each_shard().await;
+    assert_eq!(partitions.len(), 32);
+    let orphans = heir.shards_of(id(1));
+    dead.kill();
+    let killed = tokio::time::Instant::now();
+    for (sequence, (shard, partition)) in (1..).zip(&partitions) {
+        let commit = segment(sequence).shard(*shard);
+        let commit = commit.slice(*partition, &[plain(1)]).done();
+        heir.send_until_answered(&commit).await;
+        assert!(killed.elapsed() <= TAKEOVER_MAX, "{:?}", killed.elapsed());
+    }
+    assert!(
+        orphans
+            .iter()
+            .all(|shard| heir.own_shards().contains(shard))
+    );
+    assert!(
+        killed.elapsed() > Duration::from_secs(2),
+        "it might only be slow"
+    );
+    let mut views = heir.watch();
+    let gone = views.wait_for(|view| view.member(id(1)).is_none()).await;
+    drop(gone.expect("the service lives"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_hands_over_at_once_and_who_is_alone_just_goes() {
+    let world = world(3, SHARDS);
+    let (first, second) = (world.join(1).await, world.join(2).await);
+    second.until_shared_by(&[id(1), id(2)]).await;
+    let started = tokio::time::Instant::now();
+    first.leave().await;
+    assert!(started.elapsed() < HANDOVER_MAX, "{:?}", started.elapsed());
+    second.until_shared_by(&[id(2)]).await;
+    assert!(started.elapsed() < HANDOVER_MAX, "{:?}", started.elapsed());
+    second
+        .until("the other is seen no more", |view| {
+            view.member(id(1)).is_none()
+        })
+        .await;
+    let started = tokio::time::Instant::now();
+    second.leave().await;
+    assert!(started.elapsed() < Duration::from_millis(500));
+    assert!(world.store.rows(KeyKind::Member).is_empty());
+    for (_, value) in world.store.rows(KeyKind::Lease) {
+        let row = LeaseRow::decode(value).expect("a good row");
+        assert_eq!(row.owner(), None);
+    }
+    // Nobody is there to wait for.
+    let third = world.join(3).await;
+    let took = third.until_shared_by(&[id(3)]).await;
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_process_gives_its_shards_away_and_gets_some_again_later() {
+    let world = world(4, SHARDS);
+    let (first, second) = (world.join(1).await, world.join(2).await);
+    second.until_shared_by(&[id(1), id(2)]).await;
+    second.set_draining(id(1), true).await.expect("it is there");
+    let took = second.until_shared_by(&[id(2)]).await;
+    assert!(took < HANDOVER_MAX, "{took:?}");
+    second.set_draining(id(2), true).await.expect("it is there");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // Both drain: somebody has to go on.
+    first.until_shared_by(&[id(1), id(2)]).await;
+    second
+        .set_draining(id(1), false)
+        .await
+        .expect("it is there");
+    first.until_shared_by(&[id(1)]).await;
+}
+
+/// What the old owner commits up to the end is there at the new one, and what it is asked after that it
+/// refuses for sure.
+#[tokio::test(start_paused = true)]
+async fn a_handed_over_shard_goes_on_where_it_was() {
+    let world = world(5, 1);
+    let first = world.join(1).await;
+    first.until_shared_by(&[id(1)]).await;
+    let partitions = first.partition_of_each_shard().await;
+    let (shard, partition) = partitions.first_key_value().expect("one");
+    let commit = |sequence| {
+        let commit = segment(sequence).shard(*shard);
+        commit.slice(*partition, &[plain(2)]).done()
+    };
+    let before = first.send_until_answered(&commit(1)).await;
+    let second = world.join(2).await;
+    let mut notices = second.subscribe();
+    first.leave().await;
+    second.until_shared_by(&[id(2)]).await;
+    assert!(matches!(notices.next().await, Some(Notice::Missed)));
+    assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
+    let error = first.try_send(&commit(2)).await.expect_err("it has left");
+    assert_eq!(error, CommitError::NotOwner);
+    let bounds = first.bounds(*partition).await;
+    assert_eq!(bounds, Err(LogError::NotOwner));
+    assert_eq!(first.reached(before.token).await, Err(LogError::NotOwner));
+    assert_eq!(first.seen(), []);
+    assert_eq!(second.reached(before.token).await, Ok(()));
+    assert_eq!(second.process.high_watermark(*partition).await, 2);
+    let again = second.send_until_answered(&commit(1)).await;
+    assert_eq!(again.outcomes, before.outcomes);
+}
+
+/// Writers go on while processes join, drain and leave, and one more dies.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_or_doubled_while_shards_move() {
+    let world = world(6, SHARDS);
+    let (first, second) = (world.join(1).await, world.join(2).await);
+    second.until_shared_by(&[id(1), id(2)]).await;
+    let partitions = first.partition_of_each_shard().await;
+    let load = Load::start(6, 4, &[&first, &second], &partitions);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = world.join(3).await;
+    load.asked.lock().push(third.process.service.clone());
+    third.until_shared_by(&[id(1), id(2), id(3)]).await;
+    second.set_draining(id(1), true).await.expect("it is there");
+    third.until_shared_by(&[id(2), id(3)]).await;
+    third.kill();
+    second
+        .set_draining(id(1), false)
+        .await
+        .expect("it is there");
+    second.until_shared_by(&[id(1), id(2)]).await;
+    second.leave().await;
+    let fourth = world.join(4).await;
+    load.asked.lock().push(fourth.process.service.clone());
+    fourth.until_shared_by(&[id(1), id(4)]).await;
+    first.until_shared_by(&[id(1), id(4)]).await;
+    let told = load.stop().await;
+    assert!(told.len() > 200, "{}", told.len());
+    judge(&told, &[&first, &fourth]).await;
+}
+
+/// Without a lease row anybody may begin; a shard that nobody ever had has no owner to wait for.
+#[tokio::test(start_paused = true)]
+async fn two_that_start_at_once_share_from_the_beginning() {
+    let world = world(7, SHARDS);
+    let (first, second) = tokio::join!(world.join(1), world.join(2));
+    first.until_shared_by(&[id(1), id(2)]).await;
+    second.until_shared_by(&[id(1), id(2)]).await;
+    assert_eq!(first.own_shards().len(), 16);
+    assert!(
+        first
+            .seen()
+            .iter()
+            .all(|token| token.shard < ShardId::new(SHARDS))
+    );
+    assert_eq!(first.seen().len(), 16);
+}

@@ -1,0 +1,13 @@
+//! Several metadata processes on one store: they share the shards, hand them over, take over from the
+//! dead, and keep the commit rules whoever is paused, killed or drained meanwhile.
+
+mod audit;
+mod nodes;
+
+mod alone;
+mod elsewhere;
+mod handover;
+mod members;
+mod paused;
+mod random;
+mod writers;
