@@ -4,42 +4,105 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use tidelog_blob::{ClusterLayout, Location, OpenedStore, Role};
+use tidelog_blob::object_store::ObjectStore;
+use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_broker_engine::{AppendMetrics, CrashPlan, Engine, EngineParts, FetchMetrics};
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics};
+use tidelog_metadata::SequencerMetrics;
+use tidelog_metadata_api::{Member, Membership};
+use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
 use tidelog_runtime::telemetry::metrics::MetricsExport;
 use tidelog_runtime::{AdminServer, AllowAll, Condition, Exit, Health, MemoryPlan};
-use tidelog_store::Store;
-use tidelog_store_embedded::{EmbeddedOptions, EmbeddedStore, Medium};
 use tidelog_types::ClusterId;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::part_settings::{CacheShares, engine_settings, grpc_settings, sequencer_settings};
-use super::{Listeners, registry, storage};
+use super::metadata::Place;
+use super::part_settings::{CacheShares, engine_settings, grpc_settings};
+use super::seams::{Metadata, PeerServer, Seams};
+use super::{Listeners, peers, registry, storage};
 use crate::cli::{CliError, Result};
 
-/// Shards of a cluster in one process.
-const SHARDS: u32 = 1;
 /// Names a place at which the process shall die, for tests of what survives that.
 const CRASH_VARIABLE: &str = "TIDELOG_CRASH_POINT";
 
 /// A process that serves.
 pub(super) struct Running {
-    pub(super) engine: Engine,
-    pub(super) store: Arc<dyn Store>,
+    /// What serves clients, if the process is a broker.
+    pub(super) broker: Option<Broker>,
+    pub(super) metadata: Metadata,
+    /// Lists the process in its cluster.
+    pub(super) membership: Option<Membership>,
+    /// Serves other members.
+    pub(super) peers: Option<PeerServer>,
     pub(super) health: Health,
     /// Met while the process takes requests.
     pub(super) serving: Condition,
-    /// Ends the gRPC server.
-    pub(super) stop_grpc: CancellationToken,
-    pub(super) grpc: JoinHandle<Option<std::result::Result<(), ServeError>>>,
     /// Ends the HTTP server and what exports telemetry, last of all.
     pub(super) stop_admin: CancellationToken,
+}
+
+/// What serves clients.
+pub(super) struct Broker {
+    pub(super) engine: Engine,
+    /// Ends the gRPC server.
+    pub(super) stop: CancellationToken,
+    pub(super) grpc: JoinHandle<Option<std::result::Result<(), ServeError>>>,
+}
+
+/// What all roles share.
+pub(super) struct Site<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) env: Env,
+    pub(super) plan: MemoryPlan,
+    pub(super) registry: Registry,
+    pub(super) health: Health,
+    pub(super) rpc: RpcMetrics,
+    pub(super) opened: OpenedStore,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) cluster: ClusterId,
+    pub(super) layout: ClusterLayout,
+    pub(super) blob: tidelog_blob::Metrics,
+}
+
+impl<'a> Site<'a> {
+    /// Opens the bucket and finds the cluster in it.
+    async fn open(settings: &'a Settings, identity: &Identity, env: Env) -> Result<Self> {
+        let mut registry = registry(&identity.zone);
+        let blob = tidelog_blob::Metrics::register(&mut registry);
+        let opened = storage::open(settings)?;
+        let objects = storage::for_segments(&opened, settings, &blob.meter(Role::Broker), &env);
+        let (cluster, layout) = storage::enter(&opened, objects.as_ref(), &env).await?;
+        tracing::info!(%cluster, bucket = %opened.location, "cluster found");
+        sweep_in_background(&opened, settings, &env);
+        Ok(Self {
+            settings,
+            env,
+            plan: MemoryPlan::divide(settings.memory.total),
+            rpc: RpcMetrics::new(&mut registry),
+            registry,
+            health: Health::new(),
+            opened,
+            objects,
+            cluster,
+            layout,
+            blob,
+        })
+    }
+
+    /// Where the metadata service finds the bucket.
+    pub(super) const fn place(&self) -> Place<'_> {
+        Place {
+            opened: &self.opened,
+            layout: &self.layout,
+            cluster: self.cluster,
+            blob: &self.blob,
+        }
+    }
 }
 
 /// Opens everything from the bucket up and begins to serve.
@@ -49,87 +112,109 @@ pub(super) async fn start(
     listeners: Listeners,
     env: Env,
 ) -> Result<Running> {
-    let mut registry = registry(&identity.zone);
-    let health = Health::new();
-    let serving = health.condition("broker");
-    let plan = MemoryPlan::divide(settings.memory.total);
-    let blob = tidelog_blob::Metrics::register(&mut registry);
-    let opened = storage::open(settings)?;
-    let objects = storage::for_segments(&opened, settings, &blob.meter(Role::Broker), &env);
-    let (cluster, layout) = storage::enter(&opened, objects.as_ref(), &env).await?;
-    tracing::info!(%cluster, bucket = %opened.location, "cluster found");
-    sweep_in_background(&opened, settings, &env);
+    let mut site = Site::open(settings, identity, env).await?;
+    let serving = site.health.condition("process");
+    let grpc = listeners.grpc.as_ref().map(address).transpose()?;
+    let internal = listeners.internal.as_ref().map(address).transpose()?;
+    let member = peers::member(settings, grpc, internal, &site.env);
+    let Seams {
+        parts,
+        metadata,
+        peers,
+    } = Seams::open(&mut site, &member, listeners.internal).await?;
+    let (broker, incarnation) = match (listeners.grpc, &parts) {
+        (Some(listener), Some(parts)) => {
+            let broker = start_broker(&mut site, parts, listener).await?;
+            let incarnation = broker.engine.incarnation();
+            (Some(broker), Some(incarnation))
+        }
+        _ => (None, None),
+    };
+    let membership = match &parts {
+        Some(parts) => {
+            let member = Member {
+                incarnation,
+                ..member
+            };
+            Some(join(parts, member).await?)
+        }
+        None => None,
+    };
+    let stop_admin = CancellationToken::new();
+    let http = address(&listeners.http)?;
+    serve_admin(site, identity, listeners.http, &stop_admin).map(|health| {
+        serving.met();
+        let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
+        tracing::info!(
+            roles = %settings.roles,
+            grpc = shown(grpc),
+            internal = shown(internal),
+            %http,
+            "ready"
+        );
+        Running {
+            broker,
+            metadata,
+            membership,
+            peers,
+            health,
+            serving,
+            stop_admin,
+        }
+    })
+}
 
-    let store = open_store(
-        settings,
-        &plan,
-        &opened,
-        &layout,
-        &blob,
-        &env,
-        &mut registry,
-    )
-    .await?;
-    let metadata = open_metadata(settings, &plan, cluster, &store, &env, &mut registry).await?;
-    let shares = CacheShares::of(settings, &plan);
-    let parts = EngineParts {
-        env: env.clone(),
-        store: objects,
-        layout,
-        log: Arc::new(metadata.clone()),
-        catalogue: Arc::new(metadata.clone()),
-        pages: PageCache::with_pools(shares.pools(), CacheMetrics::new(&mut registry)),
-        settings: engine_settings(settings, &plan, opened.location.is_local(), shares),
+async fn join(parts: &Parts, member: Member) -> Result<Membership> {
+    let joined = parts.cluster.join(member).await;
+    joined.map_err(|error| {
+        let message = format!("the process cannot join its cluster: {error}");
+        CliError::because(Exit::Unavailable, message, error)
+    })
+}
+
+/// Starts what serves clients.
+async fn start_broker(site: &mut Site<'_>, parts: &Parts, listener: TcpListener) -> Result<Broker> {
+    let (settings, plan) = (site.settings, &site.plan);
+    let shares = CacheShares::of(settings, plan);
+    let pages = PageCache::with_pools(shares.pools(), CacheMetrics::new(&mut site.registry));
+    let engine = EngineParts {
+        env: site.env.clone(),
+        store: Arc::clone(&site.objects),
+        layout: site.layout.clone(),
+        log: Arc::clone(&parts.log),
+        catalogue: Arc::clone(&parts.catalogue),
+        pages,
+        settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
         crash: crash_plan()?,
     };
-    let engine = Engine::start(parts, &mut registry)
+    let engine = Engine::start(engine, &mut site.registry)
         .await
         .map_err(|error| CliError::because(Exit::FailStop, error.to_string(), error))?;
     let grpc = GrpcParts {
-        env: env.clone(),
+        env: site.env.clone(),
         engine: engine.clone(),
-        cluster: Arc::new(metadata),
+        cluster: Arc::clone(&parts.cluster),
         authorizer: Arc::new(AllowAll),
         quota: Arc::new(AllowAll),
-        settings: grpc_settings(settings, &plan),
-        metrics: GrpcMetrics::new(&mut registry),
+        settings: grpc_settings(settings, plan),
+        metrics: GrpcMetrics::new(&mut site.registry),
     };
-    let store: Arc<dyn Store> = Arc::new(store);
-    serve(
-        settings,
-        identity,
-        listeners,
-        &env,
-        registry,
-        Built {
-            grpc,
-            store,
-            health,
-            serving,
-        },
-    )
+    let stop = CancellationToken::new();
+    let serving = tidelog_broker_grpc::serve(grpc, listener, stop.clone());
+    let grpc = site.env.supervisor.spawn("grpc", serving);
+    Ok(Broker { engine, stop, grpc })
 }
 
-/// What is ready to serve.
-struct Built {
-    grpc: GrpcParts,
-    store: Arc<dyn Store>,
-    health: Health,
-    serving: Condition,
-}
-
-fn serve(
-    settings: &Settings,
+/// Serves health and metrics, and exports telemetry.
+fn serve_admin(
+    site: Site<'_>,
     identity: &Identity,
-    listeners: Listeners,
-    env: &Env,
-    registry: Registry,
-    built: Built,
-) -> Result<Running> {
-    let registry = Arc::new(registry);
-    let (stop_grpc, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+    listener: TcpListener,
+    stop: &CancellationToken,
+) -> Result<Health> {
+    let (env, registry) = (site.env, Arc::new(site.registry));
     let export = MetricsExport::new(
-        &settings.otlp,
+        &site.settings.otlp,
         identity,
         Arc::clone(&registry),
         Arc::clone(&env.clock),
@@ -137,29 +222,15 @@ fn serve(
     .map_err(|error| CliError::because(Exit::Usage, error.to_string(), error))?;
     if let Some(export) = export {
         env.supervisor
-            .spawn("metrics export", export.run(stop_admin.clone()));
+            .spawn("metrics export", export.run(stop.clone()));
     }
-    let (grpc_address, http_address) = (address(&listeners.grpc)?, address(&listeners.http)?);
-    let admin = AdminServer::new(listeners.http, registry, built.health.clone());
+    let admin = AdminServer::new(listener, registry, site.health.clone());
     env.supervisor
-        .spawn("admin http", admin.serve(stop_admin.clone()));
-    let engine = built.grpc.engine.clone();
-    let serving_grpc = tidelog_broker_grpc::serve(built.grpc, listeners.grpc, stop_grpc.clone());
-    let grpc = env.supervisor.spawn("grpc", serving_grpc);
-    built.serving.met();
-    tracing::info!(grpc = %grpc_address, http = %http_address, "ready");
-    Ok(Running {
-        engine,
-        store: built.store,
-        health: built.health,
-        serving: built.serving,
-        stop_grpc,
-        grpc,
-        stop_admin,
-    })
+        .spawn("admin http", admin.serve(stop.clone()));
+    Ok(site.health)
 }
 
-fn address(listener: &tokio::net::TcpListener) -> Result<SocketAddr> {
+fn address(listener: &TcpListener) -> Result<SocketAddr> {
     listener
         .local_addr()
         .map_err(|source| CliError::io("the address that was bound is not known", source))
@@ -179,65 +250,6 @@ fn sweep_in_background(opened: &OpenedStore, settings: &Settings, env: &Env) {
     });
 }
 
-async fn open_store(
-    settings: &Settings,
-    plan: &MemoryPlan,
-    opened: &OpenedStore,
-    layout: &ClusterLayout,
-    blob: &tidelog_blob::Metrics,
-    env: &Env,
-    registry: &mut Registry,
-) -> Result<EmbeddedStore> {
-    let objects = storage::for_metadata(opened, settings, &blob.meter(Role::Store), env);
-    let medium = match &opened.location {
-        Location::Folder(_) => Medium::Folder,
-        Location::S3 { .. } | Location::Memory => Medium::Bucket,
-    };
-    let memory = usize::try_from(plan.store).unwrap_or(usize::MAX);
-    let options = EmbeddedOptions {
-        transaction_age_max: settings.store.transaction_age_max.get(),
-        flushes_per_table: settings.store.flushes_per_table,
-        garbage_age_min: settings.store.garbage_age_min.get(),
-        ..EmbeddedOptions::new(layout.store_root().to_string(), memory, medium)
-    };
-    let metrics = tidelog_store_embedded::Metrics::register(registry);
-    EmbeddedStore::open(objects, options, env.clone(), metrics)
-        .await
-        .map_err(|error| {
-            let exit = match &error {
-                tidelog_store_embedded::OpenError::Fenced => Exit::Fenced,
-                _ => Exit::Bucket,
-            };
-            CliError::because(exit, error.to_string(), error)
-        })
-}
-
-async fn open_metadata(
-    settings: &Settings,
-    plan: &MemoryPlan,
-    cluster: ClusterId,
-    store: &EmbeddedStore,
-    env: &Env,
-    registry: &mut Registry,
-) -> Result<MetadataService> {
-    let options = OpenOptions {
-        env: env.clone(),
-        store: Arc::new(store.clone()),
-        cluster,
-        shards: SHARDS,
-        sequencer: sequencer_settings(&settings.metadata, plan, SHARDS),
-        metrics: SequencerMetrics::new(registry),
-    };
-    MetadataService::open(options).await.map_err(|error| {
-        let exit = match &error {
-            tidelog_metadata::OpenError::Fenced => Exit::Fenced,
-            tidelog_metadata::OpenError::WrongCluster { .. } => Exit::Bucket,
-            _ => Exit::FailStop,
-        };
-        CliError::because(exit, error.to_string(), error)
-    })
-}
-
 fn crash_plan() -> Result<CrashPlan> {
     match std::env::var(CRASH_VARIABLE) {
         Err(_) => Ok(CrashPlan::default()),
@@ -253,6 +265,7 @@ fn crash_plan() -> Result<CrashPlan> {
 pub(crate) fn all_metrics() -> Registry {
     let mut registry = registry("");
     tidelog_blob::Metrics::register(&mut registry);
+    RpcMetrics::new(&mut registry);
     tidelog_store_embedded::Metrics::register(&mut registry);
     SequencerMetrics::new(&mut registry);
     CacheMetrics::new(&mut registry);

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tidelog_env::{Env, TaskFailure};
 use tidelog_runtime::{End, Exit, Signals};
-use tidelog_store::CloseReason;
 
-use super::assemble::Running;
+use super::assemble::{Broker, Running};
 use crate::cli::{CliError, Result};
 
 /// How long callers may take to hear that the process is going, when there is nothing to finish.
@@ -16,8 +15,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 enum Cause {
     /// Somebody asked.
     Asked(&'static str),
-    /// The store is no longer ours or no longer works.
-    Store(CloseReason),
+    /// The metadata service is no longer ours or no longer works.
+    Metadata(CliError),
     /// A task panicked.
     Task(TaskFailure),
     /// The gRPC server ended by itself.
@@ -33,15 +32,12 @@ pub(super) async fn until_end(
 ) -> Result<Exit> {
     let cause = tokio::select! {
         biased;
-        reason = running.store.closed() => Cause::Store(reason),
+        error = running.metadata.ended() => Cause::Metadata(error),
         end = signals.end(&env.supervisor) => match end {
             End::Asked(name) => Cause::Asked(name),
             End::TaskFailed(failure) => Cause::Task(failure),
         },
-        ended = &mut running.grpc => Cause::Grpc(match ended.ok().flatten() {
-            Some(Err(error)) => error.to_string(),
-            Some(Ok(())) | None => "it stopped without being asked".to_owned(),
-        }),
+        reason = grpc_ended(running.broker.as_mut()) => Cause::Grpc(reason),
     };
     match cause {
         Cause::Asked(name) => {
@@ -53,7 +49,7 @@ pub(super) async fn until_end(
             tracing::info!(code = exit.code(), "ended");
             Ok(exit)
         }
-        Cause::Store(reason) => Err(stop(running, env, store_error(&reason)).await),
+        Cause::Metadata(error) => Err(stop(running, env, error).await),
         Cause::Task(failure) => {
             let error = CliError::because(Exit::FailStop, failure.to_string(), failure);
             Err(stop(running, env, error).await)
@@ -65,19 +61,37 @@ pub(super) async fn until_end(
     }
 }
 
+/// Waits until the gRPC server ends by itself, and says why. Cancel-safe.
+async fn grpc_ended(broker: Option<&mut Broker>) -> String {
+    let Some(broker) = broker else {
+        return std::future::pending().await;
+    };
+    match (&mut broker.grpc).await.ok().flatten() {
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(())) | None => "it stopped without being asked".to_owned(),
+    }
+}
+
 /// Finishes what was begun, in an order in which nothing is cut off: no new calls, every append answered,
-/// readers told to go on elsewhere, and only when the last call is answered the tasks that answer them, the
-/// store and `/metrics`.
+/// readers told to go on elsewhere; when the last call is answered the process leaves its cluster, gives its
+/// shards away, and only then the tasks that answer members end, the store and `/metrics`.
 async fn drain(running: Running, env: &Env) -> Exit {
-    running.stop_grpc.cancel();
-    running.engine.drain().await;
-    // A failure of a server that is going is of no interest any more.
-    let _ = running.grpc.await;
-    env.supervisor.token().cancel();
-    let closed = running.store.close().await;
+    if let Some(broker) = running.broker {
+        broker.stop.cancel();
+        broker.engine.drain().await;
+        // A failure of a server that is going is of no interest any more.
+        let _ = broker.grpc.await;
+        // Tasks that serve the last handle end with it.
+        drop(broker.engine);
+    }
+    if let Some(membership) = running.membership {
+        membership.leave();
+    }
+    running.metadata.close(&env.supervisor.token()).await;
+    if let Some(peers) = running.peers {
+        peers.stop().await;
+    }
     running.stop_admin.cancel();
-    // Tasks that serve the last handle end with it.
-    drop((running.engine, running.store));
     if let Err(error) = env
         .supervisor
         .shutdown(env.clock.as_ref(), LAST_WORDS)
@@ -85,14 +99,7 @@ async fn drain(running: Running, env: &Env) -> Exit {
     {
         tracing::warn!(%error, "tasks were left");
     }
-    match closed {
-        Ok(()) => Exit::Ok,
-        Err(error) => {
-            // All that was acknowledged is durable; only tidying up is left to the next start.
-            tracing::warn!(%error, "the store did not close cleanly");
-            Exit::Ok
-        }
-    }
+    Exit::Ok
 }
 
 /// Ends without finishing anything: what is true is in the bucket, and this process may no longer add to
@@ -100,33 +107,20 @@ async fn drain(running: Running, env: &Env) -> Exit {
 async fn stop(running: Running, env: &Env, error: CliError) -> CliError {
     tracing::error!(code = error.exit().code(), %error, "stopping");
     running.health.fail(error.to_string());
-    running.stop_grpc.cancel();
     env.supervisor.token().cancel();
-    let told = tidelog_env::clock::timeout(env.clock.as_ref(), LAST_WORDS, async {
-        if !running.grpc.is_finished() {
-            let _ = running.grpc.await;
+    if let Some(broker) = running.broker {
+        broker.stop.cancel();
+        let told = tidelog_env::clock::timeout(env.clock.as_ref(), LAST_WORDS, async {
+            if !broker.grpc.is_finished() {
+                let _ = broker.grpc.await;
+            }
+        });
+        if told.await.is_err() {
+            tracing::warn!("connections were cut");
         }
-    });
-    if told.await.is_err() {
-        tracing::warn!("connections were cut");
     }
     running.stop_admin.cancel();
     error
-}
-
-fn store_error(reason: &CloseReason) -> CliError {
-    match reason {
-        CloseReason::Fenced => CliError::other(
-            Exit::Fenced,
-            "another process has taken over the bucket: only one may serve it, and it is not this one",
-        ),
-        reason => CliError::other(
-            Exit::FailStop,
-            format!(
-                "the metadata store {reason}: start again, what was acknowledged is in the bucket"
-            ),
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -151,8 +145,9 @@ mod tests {
             zone: String::new(),
         };
         let listeners = Listeners {
-            grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            grpc: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            internal: None,
         };
         assemble::start(&settings, &identity, listeners, env.clone())
             .await
@@ -164,7 +159,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let env = Env::system();
         let mut running = running(&env, folder.path()).await;
-        let engine = running.engine.clone();
+        let broker = running.broker.as_mut().unwrap();
+        let engine = broker.engine.clone();
         let topic = NewTopic {
             name: "t".parse().unwrap(),
             partitions: 1,
@@ -174,9 +170,9 @@ mod tests {
         let topic = engine.catalogue().create_topic(topic).await.unwrap();
         let (at, _) = topic.partition(PartitionIndex::new(0)).unwrap();
         // A server whose last call comes to the metadata long after the last append is answered.
-        let stop = running.stop_grpc.clone();
+        let stop = broker.stop.clone();
         let (tell, told) = oneshot::channel();
-        running.grpc = env.supervisor.spawn("server with a slow call", async move {
+        broker.grpc = env.supervisor.spawn("server with a slow call", async move {
             stop.cancelled().await;
             engine.drain().await;
             for _ in 0..1_000 {
@@ -188,11 +184,5 @@ mod tests {
         });
         assert_eq!(drain(running, &env).await, Exit::Ok);
         told.await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn a_fenced_process_ends_with_its_own_code() {
-        assert_eq!(store_error(&CloseReason::Fenced).exit(), Exit::Fenced);
-        assert_eq!(store_error(&CloseReason::Stopped).exit(), Exit::FailStop);
     }
 }

@@ -1,4 +1,4 @@
-//! `tidelog serve`: every role in one process.
+//! `tidelog serve`: every role in one process, or some of them.
 //!
 //! ```text
 //!   settings -> listeners -> bucket: preflight, marker -> store -> metadata -> engine -> gRPC, HTTP
@@ -9,8 +9,12 @@
 
 mod assemble;
 mod drain;
+mod election;
 mod heap;
+mod metadata;
 mod part_settings;
+mod peers;
+mod seams;
 pub(crate) mod storage;
 
 use clap::Args;
@@ -19,6 +23,7 @@ use tidelog_env::Env;
 use tidelog_runtime::settings::{Loaded, Settings};
 use tidelog_runtime::telemetry::{self, Identity};
 use tidelog_runtime::{Exit, Signals};
+use tidelog_types::Role;
 use tokio::net::TcpListener;
 
 use crate::cli::{CliError, Result, SettingsArgs};
@@ -37,8 +42,11 @@ pub(crate) struct ServeArgs {
 /// Sockets that are bound before anything else is touched.
 #[derive(Debug)]
 struct Listeners {
-    grpc: TcpListener,
+    /// For clients, if the process is a broker.
+    grpc: Option<TcpListener>,
     http: TcpListener,
+    /// For other members, if there may be some and the process has something for them.
+    internal: Option<TcpListener>,
 }
 
 /// Serves until it is asked to end, loses the bucket or fails.
@@ -64,8 +72,16 @@ async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exi
     let mut signals = Signals::listen()
         .map_err(|source| CliError::io("signals cannot be listened to", source))?;
     let listeners = Listeners {
-        grpc: bind("listen.grpc", settings.listen.grpc).await?,
+        grpc: if settings.roles.has(Role::Broker) {
+            Some(bind("listen.grpc", settings.listen.grpc).await?)
+        } else {
+            None
+        },
         http: bind("listen.http", settings.listen.http).await?,
+        internal: match settings.internal_address() {
+            Some(address) => Some(bind("listen.internal", address).await?),
+            None => None,
+        },
     };
     let starting = assemble::start(settings, identity, listeners, env.clone());
     let running = tokio::select! {

@@ -1,0 +1,239 @@
+//! Which of several metadata processes on one embedded store is active.
+//!
+//! ```text
+//!             the active one is silent, or nobody is active
+//!   standby --------------------------------------------------> opens the store, which fences the other
+//!      ^                                                              |
+//!      |                 another process has opened the store         v
+//!      +----------------------------------------------------------- active
+//! ```
+//!
+//! Safety is the store's: it takes commits of one writer alone. Here it is only decided when to try. Two
+//! processes that cannot hear each other but both reach the bucket would fence each other again and again:
+//! one that was fenced therefore stays away for a while, unless it hears that nobody is active.
+
+use std::time::Duration;
+
+use tidelog_env::{CancellationToken, Env, MonoTime};
+use tidelog_metadata_rpc::{ClientSettings, PeerWatch, Probe, RpcMetrics, Standing};
+use tidelog_runtime::{Condition, Exit};
+use tidelog_store::CloseReason;
+use tokio::sync::watch;
+
+use super::metadata::{MetadataOpener, OpenedMetadata, store_error};
+use crate::cli::{CliError, Result};
+
+/// One that was fenced opens the store again after this long at the earliest, if it cannot hear the other.
+const FENCED_REST: Duration = Duration::from_secs(30);
+/// A random time up to this keeps standbys from opening the store at the same moment.
+const RANDOM_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How often peers are asked that do not say who is active.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// A process that did not run for this long may have been replaced, and asks the store.
+const PAUSE_NOTICED: Duration = Duration::from_secs(1);
+
+/// What the peers say.
+enum Look {
+    /// One is active.
+    Active(String, Box<PeerWatch>),
+    /// All that run say that they are not, and the others do not run.
+    Nobody,
+    /// At least one does not answer: it may be active.
+    Unclear,
+}
+
+/// Takes part in the election.
+#[derive(Debug)]
+pub(super) struct Election {
+    pub(super) env: Env,
+    pub(super) opener: MetadataOpener,
+    /// The other metadata processes.
+    pub(super) peers: Vec<String>,
+    pub(super) client: ClientSettings,
+    pub(super) metrics: RpcMetrics,
+    /// What this process is, for those who ask.
+    pub(super) standing: watch::Sender<Standing>,
+    /// Met while this process is active or hears who is.
+    pub(super) condition: Condition,
+}
+
+impl Election {
+    /// Goes from standby to active and back until `stop` is cancelled. Fails when the store cannot be
+    /// opened or has failed: what is durable is not known then.
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<()> {
+        let mut fenced_at = None;
+        loop {
+            if stop
+                .run_until_cancelled(self.turn(fenced_at))
+                .await
+                .is_none()
+            {
+                return Ok(());
+            }
+            self.stand_by(None, "opening the store");
+            let opened = match stop.run_until_cancelled(Box::pin(self.opener.open())).await {
+                None => return Ok(()),
+                Some(Ok(opened)) => opened,
+                Some(Err(error)) if error.exit() == Exit::Fenced => {
+                    tracing::info!("another metadata process was faster to open the store");
+                    fenced_at = Some(self.env.clock.now());
+                    continue;
+                }
+                Some(Err(error)) => return Err(error),
+            };
+            if let Some(reason) = self.be_active(&opened, &stop).await {
+                if !matches!(reason, CloseReason::Fenced) {
+                    return Err(store_error(&reason));
+                }
+                tracing::warn!("another metadata process has taken over; this one stands by");
+                fenced_at = Some(self.env.clock.now());
+                self.stand_by(None, "another process has taken over");
+            } else {
+                self.stand_by(None, "the process is about to end");
+                opened.close().await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Serves until the store is lost, and says why, or until it is time to end.
+    async fn be_active(
+        &self,
+        opened: &OpenedMetadata,
+        stop: &CancellationToken,
+    ) -> Option<CloseReason> {
+        tracing::info!("this metadata process is active");
+        self.standing.send_replace(Standing::Active(opened.parts()));
+        self.condition.met();
+        tokio::select! {
+            biased;
+            reason = opened.store.closed() => Some(reason),
+            () = stop.cancelled() => None,
+            () = self.mind_pauses(opened) => None,
+        }
+    }
+
+    /// Asks the store after each time in which the process did not run whether it is still its writer. Never
+    /// ends: a store that is lost closes.
+    async fn mind_pauses(&self, opened: &OpenedMetadata) {
+        loop {
+            let before = self.env.clock.now();
+            self.env.clock.sleep(PAUSE_NOTICED / 2).await;
+            let slept = self.env.clock.now() - before;
+            if slept >= PAUSE_NOTICED {
+                tracing::info!(
+                    ?slept,
+                    "the process did not run; asking the store who is its writer"
+                );
+                if let Err(error) = opened.store.confirm().await {
+                    tracing::warn!(%error, "the store does not confirm this process");
+                }
+            }
+        }
+    }
+
+    fn stand_by(&self, active: Option<String>, reason: &str) {
+        match &active {
+            Some(_) => self.condition.met(),
+            None => self.condition.unmet(reason),
+        }
+        self.standing.send_replace(Standing::Standby {
+            active,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Ends when it is this process's turn to open the store.
+    async fn turn(&self, fenced_at: Option<MonoTime>) {
+        let mut has_waited = false;
+        loop {
+            match self.look().await {
+                Look::Active(address, watch) => {
+                    has_waited = false;
+                    self.follow(address, *watch).await;
+                    continue;
+                }
+                Look::Unclear if self.must_rest(fenced_at) => {
+                    self.env.clock.sleep(LOOK_AGAIN).await;
+                    continue;
+                }
+                Look::Nobody | Look::Unclear => {}
+            }
+            if has_waited || self.peers.is_empty() {
+                return;
+            }
+            // Others may think the same at this moment.
+            has_waited = true;
+            self.random_wait().await;
+        }
+    }
+
+    async fn random_wait(&self) {
+        let most = u64::try_from(RANDOM_WAIT_MAX.as_millis()).unwrap_or(u64::MAX);
+        let wait = Duration::from_millis(self.env.rng.below(most));
+        self.env.clock.sleep(wait).await;
+    }
+
+    fn must_rest(&self, fenced_at: Option<MonoTime>) -> bool {
+        fenced_at.is_some_and(|at| self.env.clock.now() - at < FENCED_REST)
+    }
+
+    /// Stands by until the active process is silent.
+    async fn follow(&self, address: String, mut watch: PeerWatch) {
+        tracing::info!(active = address, "standing by");
+        self.stand_by(Some(address.clone()), "another process is active");
+        while watch.next().await.is_some() {}
+        tracing::warn!(active = address, "the active metadata process is silent");
+        self.stand_by(None, "the active process is silent");
+    }
+
+    /// Asks all peers who is active.
+    async fn look(&self) -> Look {
+        let mut to_ask: Vec<String> = self.peers.clone();
+        let mut asked: Vec<String> = Vec::new();
+        let mut is_clear = true;
+        while let Some(address) = to_ask.pop() {
+            if asked.contains(&address) {
+                continue;
+            }
+            let opened = PeerWatch::open(&self.env, &address, &self.client, &self.metrics).await;
+            match opened {
+                Ok(watch) => return Look::Active(address, Box::new(watch)),
+                Err(Probe::Standby { active }) => to_ask.extend(active),
+                Err(Probe::Refused) => {}
+                Err(probe) => {
+                    tracing::info!(peer = address, %probe, "a metadata process does not answer");
+                    is_clear = false;
+                }
+            }
+            asked.push(address);
+        }
+        if is_clear {
+            Look::Nobody
+        } else {
+            Look::Unclear
+        }
+    }
+}
+
+/// Runs the election as a task; what it ends with comes through the receiver.
+pub(super) fn start(
+    election: Election,
+    stop: CancellationToken,
+) -> tokio::sync::oneshot::Receiver<Result<()>> {
+    let (ended, receiver) = tokio::sync::oneshot::channel();
+    let supervisor = election.env.supervisor.clone();
+    drop(supervisor.spawn("election", async move {
+        // Whoever waited for it may be gone.
+        let _ = ended.send(Box::pin(election.run(stop)).await);
+    }));
+    receiver
+}
+
+/// What a process hears whose election has ended without a word.
+pub(super) fn lost() -> CliError {
+    CliError::other(
+        Exit::FailStop,
+        "the election of metadata processes ended without a word",
+    )
+}

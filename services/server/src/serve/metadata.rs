@@ -1,0 +1,330 @@
+//! The metadata service of this process: the store it stands on, and the service itself, opened as often as
+//! it takes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use tidelog_blob::object_store::ObjectStore;
+use tidelog_blob::{ClusterLayout, Location, OpenedStore, Role};
+use tidelog_env::Env;
+use tidelog_metadata::{
+    ClusterOptions, ClusterSettings, MetadataService, OpenOptions, Ownership, SequencerMetrics,
+    SequencerSettings,
+};
+use tidelog_metadata_api::Member;
+use tidelog_metadata_rpc::Parts;
+use tidelog_runtime::settings::{MetadataStore, Settings};
+use tidelog_runtime::{Exit, MemoryPlan};
+use tidelog_store::{CloseReason, Store};
+use tidelog_store_embedded::{EmbeddedOptions, EmbeddedStore, Medium};
+use tidelog_types::{ClusterId, Role as MemberRole};
+
+use super::part_settings::sequencer_settings;
+use super::storage;
+use crate::cli::{CliError, Result};
+
+/// Shards of a new cluster on the embedded store, which one process serves at a time.
+const SHARDS_EMBEDDED: u32 = 1;
+/// Shards of a new cluster on a store that many processes share.
+const SHARDS_SHARED: u32 = 32;
+
+/// Where the metadata service finds the bucket.
+pub(super) struct Place<'a> {
+    pub(super) opened: &'a OpenedStore,
+    pub(super) layout: &'a ClusterLayout,
+    pub(super) cluster: ClusterId,
+    pub(super) blob: &'a tidelog_blob::Metrics,
+}
+
+/// Opens the store and the service on it.
+#[derive(Clone)]
+pub(super) struct MetadataOpener {
+    env: Env,
+    kind: StoreKind,
+    cluster: ClusterId,
+    shards: u32,
+    sequencer: SequencerSettings,
+    metrics: SequencerMetrics,
+    times: ClusterSettings,
+    member: Member,
+}
+
+/// Which store, and what it is opened with.
+#[derive(Clone)]
+enum StoreKind {
+    Embedded {
+        objects: Arc<dyn ObjectStore>,
+        options: EmbeddedOptions,
+        metrics: tidelog_store_embedded::Metrics,
+    },
+    #[cfg(feature = "fdb")]
+    FoundationDb {
+        network: tidelog_store_fdb::Network,
+        options: tidelog_store_fdb::FdbOptions,
+        metrics: tidelog_store_fdb::Metrics,
+    },
+}
+
+/// A metadata service and its store.
+#[derive(Debug)]
+pub(super) struct OpenedMetadata {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) service: MetadataService,
+}
+
+impl OpenedMetadata {
+    /// The service as others call it.
+    pub(super) fn parts(&self) -> Parts {
+        Parts::of(Arc::new(self.service.clone()))
+    }
+
+    /// Gives away what others can have, and closes the store.
+    pub(super) async fn close(&self) {
+        self.service.leave().await;
+        if let Err(error) = self.store.close().await {
+            // All that was acknowledged is durable; only tidying up is left to the next start.
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+impl fmt::Debug for MetadataOpener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetadataOpener")
+            .field("cluster", &self.cluster)
+            .field("member", &self.member)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MetadataOpener {
+    pub(super) fn new(
+        settings: &Settings,
+        plan: &MemoryPlan,
+        place: &Place<'_>,
+        member: Member,
+        env: &Env,
+        registry: &mut Registry,
+    ) -> Result<Self> {
+        let is_shared = settings.metadata.store != MetadataStore::Embedded;
+        let default = if is_shared {
+            SHARDS_SHARED
+        } else {
+            SHARDS_EMBEDDED
+        };
+        let shards = settings.cluster.shards.unwrap_or_else(|| default);
+        let cluster = &settings.cluster;
+        let times = ClusterSettings {
+            beat: cluster.beat.get(),
+            lease: cluster.lease.get(),
+            beat_fast: ClusterSettings::default().beat_fast.min(cluster.beat.get()),
+            member_grace: cluster.member_grace.get(),
+            ..ClusterSettings::default()
+        };
+        let is_only_process = !settings.is_clustered() && settings.roles.has(MemberRole::Broker);
+        Ok(Self {
+            env: env.clone(),
+            kind: StoreKind::new(settings, plan, place, env, registry)?,
+            cluster: place.cluster,
+            shards,
+            sequencer: SequencerSettings {
+                is_only_process,
+                ..sequencer_settings(&settings.metadata, plan, shards)
+            },
+            metrics: SequencerMetrics::new(registry),
+            times,
+            member,
+        })
+    }
+
+    /// Whether other processes use the store at the same time.
+    pub(super) const fn is_shared(&self) -> bool {
+        !matches!(self.kind, StoreKind::Embedded { .. })
+    }
+
+    /// Opens both. On the embedded store this fences whoever had it.
+    pub(super) async fn open(&self) -> Result<OpenedMetadata> {
+        let store = self.kind.open(&self.env).await?;
+        let options = OpenOptions {
+            env: self.env.clone(),
+            store: Arc::clone(&store),
+            cluster: self.cluster,
+            shards: self.shards,
+            sequencer: self.sequencer,
+            metrics: self.metrics.clone(),
+        };
+        let ownership = if self.is_shared() {
+            Ownership::Shared
+        } else {
+            Ownership::Alone
+        };
+        let place = ClusterOptions {
+            member: self.member.clone(),
+            ownership,
+            settings: self.times,
+        };
+        let service = MetadataService::open_in(options, place).await;
+        let service = service.map_err(|error| {
+            let exit = match &error {
+                tidelog_metadata::OpenError::Fenced => Exit::Fenced,
+                tidelog_metadata::OpenError::WrongCluster { .. } => Exit::Bucket,
+                _ => Exit::FailStop,
+            };
+            CliError::because(exit, error.to_string(), error)
+        })?;
+        Ok(OpenedMetadata { store, service })
+    }
+}
+
+impl StoreKind {
+    fn new(
+        settings: &Settings,
+        plan: &MemoryPlan,
+        place: &Place<'_>,
+        env: &Env,
+        registry: &mut Registry,
+    ) -> Result<Self> {
+        match &settings.metadata.store {
+            MetadataStore::Embedded => {
+                let meter = place.blob.meter(Role::Store);
+                let memory = usize::try_from(plan.store).unwrap_or(usize::MAX);
+                let medium = match &place.opened.location {
+                    Location::Folder(_) => Medium::Folder,
+                    Location::S3 { .. } | Location::Memory => Medium::Bucket,
+                };
+                let root = place.layout.store_root().to_string();
+                Ok(Self::Embedded {
+                    objects: storage::for_metadata(place.opened, settings, &meter, env),
+                    options: EmbeddedOptions {
+                        transaction_age_max: settings.store.transaction_age_max.get(),
+                        flushes_per_table: settings.store.flushes_per_table,
+                        garbage_age_min: settings.store.garbage_age_min.get(),
+                        ..EmbeddedOptions::new(root, memory, medium)
+                    },
+                    metrics: tidelog_store_embedded::Metrics::register(registry),
+                })
+            }
+            #[cfg(feature = "fdb")]
+            MetadataStore::FoundationDb(file) => foundation_db(settings, file, registry),
+            #[cfg(not(feature = "fdb"))]
+            MetadataStore::FoundationDb(_) => Err(CliError::usage(
+                "this program was built without FoundationDB: build it with `--features fdb`, or set \
+                 `metadata.store` to `embedded`"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    async fn open(&self, env: &Env) -> Result<Arc<dyn Store>> {
+        match self {
+            Self::Embedded {
+                objects,
+                options,
+                metrics,
+            } => {
+                let opened = EmbeddedStore::open(
+                    Arc::clone(objects),
+                    options.clone(),
+                    env.clone(),
+                    metrics.clone(),
+                );
+                let store = opened.await.map_err(|error| {
+                    let exit = match &error {
+                        tidelog_store_embedded::OpenError::Fenced => Exit::Fenced,
+                        _ => Exit::Bucket,
+                    };
+                    CliError::because(exit, error.to_string(), error)
+                })?;
+                Ok(Arc::new(store))
+            }
+            #[cfg(feature = "fdb")]
+            Self::FoundationDb {
+                network,
+                options,
+                metrics,
+            } => {
+                let (options, metrics) = (options.clone(), metrics.clone());
+                let opened =
+                    tidelog_store_fdb::FdbStore::open(network, options, env.clone(), metrics);
+                let store = opened
+                    .await
+                    .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+                Ok(Arc::new(store))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "fdb")]
+fn foundation_db(
+    settings: &Settings,
+    file: &std::path::Path,
+    registry: &mut Registry,
+) -> Result<StoreKind> {
+    use tidelog_store_fdb::{FdbOptions, Knob, Metrics, Network, NetworkOptions, TlsOptions};
+
+    let fdb = &settings.fdb;
+    let knobs = fdb.knobs.split(',').filter(|knob| !knob.trim().is_empty());
+    let knobs = knobs.map(|knob| {
+        let (name, value) = knob.split_once('=').ok_or_else(|| {
+            CliError::usage(format!(
+                "`fdb.knobs`: `{knob}` has no value: write `NAME=VALUE`"
+            ))
+        })?;
+        Ok(Knob {
+            name: name.trim().to_owned(),
+            value: value.trim().to_owned(),
+        })
+    });
+    let network = NetworkOptions {
+        knobs: knobs.collect::<Result<_>>()?,
+        tls: TlsOptions {
+            certificate: fdb.tls_cert.clone(),
+            key: fdb.tls_key.clone(),
+            authorities: fdb.tls_ca.clone(),
+            verify_peers: fdb.tls_verify.clone(),
+        },
+        trace: None,
+    };
+    let usage = |error: String| CliError::usage(format!("FoundationDB: {error}"));
+    let network = Network::start(&network).map_err(|error| usage(error.to_string()))?;
+    let options = FdbOptions {
+        key_prefix: fdb.prefix.clone().into_bytes().into(),
+        timeout: fdb.timeout.get(),
+        ..FdbOptions::new(file)
+    };
+    options.check().map_err(|error| usage(error.to_string()))?;
+    Ok(StoreKind::FoundationDb {
+        network,
+        options,
+        metrics: Metrics::register(registry),
+    })
+}
+
+/// Why a process ends whose store does not work any more.
+pub(super) fn store_error(reason: &CloseReason) -> CliError {
+    match reason {
+        CloseReason::Fenced => CliError::other(
+            Exit::Fenced,
+            "another process has taken over the bucket: only one may serve it, and it is not this one",
+        ),
+        reason => CliError::other(
+            Exit::FailStop,
+            format!(
+                "the metadata store {reason}: start again, what was acknowledged is in the bucket"
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_process_ends_with_its_own_code() {
+        assert_eq!(store_error(&CloseReason::Fenced).exit(), Exit::Fenced);
+        assert_eq!(store_error(&CloseReason::Stopped).exit(), Exit::FailStop);
+    }
+}
