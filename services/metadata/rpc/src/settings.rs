@@ -12,6 +12,8 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) const MEMBER_BYTES_MAX: usize = 64 * 1024;
 /// A call that commits more than this is sent as several messages.
 pub(crate) const COMMIT_BYTES_TARGET: usize = 4 * 1024 * 1024;
+/// The same for its conditions, orders and whatever else repeats in it: a message with 400,000 is refused.
+pub(crate) const COMMIT_ITEMS_TARGET: usize = 100_000;
 /// Commits of one message.
 pub(crate) const COMMITS_MAX: usize = 4_096;
 /// Lookups of one message, and how many a client puts in one.

@@ -1,5 +1,6 @@
 //! Keeps a member in the cluster by a stream to some metadata process, and by another one when it breaks.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tidelog_api::internal::v1;
@@ -72,28 +73,42 @@ where
     let (membership, mut ended) = Membership::new();
     let task_env = env.clone();
     drop(env.supervisor.spawn("cluster membership", async move {
-        let mut joined = Some(joined);
-        while let Some(stream) = joined.take() {
-            let kept = tokio::select! {
-                biased;
-                () = stop.cancelled() => Ended::Over,
-                kept = keep(&task_env, stream, &mut ended) => kept,
-            };
-            if matches!(kept, Ended::Over) {
-                return;
+        let mut joined = joined;
+        let keeping = async {
+            while let Ended::Broken = keep(&task_env, joined, &mut ended).await {
+                tracing::info!(member = %member.id, "the stream of the membership broke; joining again");
+                match rejoin(&task_env, &member, &peers, &mut ended).await {
+                    Some(again) => joined = again,
+                    None => return,
+                }
             }
-            tracing::info!(member = %member.id, "the stream of the membership broke; joining again");
-            let mut last = None;
-            joined = tokio::select! {
-                biased;
-                () = stop.cancelled() => None,
-                // Whoever leaves now is listed until the grace time is over.
-                _ = &mut ended => None,
-                joined = join_somewhere(&task_env, &member, &peers, &mut last) => Some(joined),
-            };
-        }
+        };
+        stop.run_until_cancelled(keeping).await;
     }));
     Ok(membership)
+}
+
+/// Joins after a break, unless the membership ends meanwhile. A member that leaves now says so to whoever
+/// lists it within the time for farewells.
+async fn rejoin(
+    env: &Env,
+    member: &Member,
+    peers: &(impl Fn() -> Vec<Peer> + Sync),
+    ended: &mut oneshot::Receiver<()>,
+) -> Option<Joined> {
+    let mut last = None;
+    let mut joining = pin!(join_somewhere(env, member, peers, &mut last));
+    let left = tokio::select! {
+        biased;
+        left = &mut *ended => left,
+        joined = &mut joining => return Some(joined),
+    };
+    if left.is_ok()
+        && let Ok(joined) = timeout(env.clock.as_ref(), FAREWELL, joining).await
+    {
+        leave(env, joined).await;
+    }
+    None
 }
 
 /// Asks one peer after the other until one lists the member.

@@ -20,7 +20,7 @@ use tonic::Streaming;
 
 use super::peer::Peer;
 use crate::rpc::Rpc;
-use crate::settings::{COMMIT_BYTES_TARGET, COMMITS_MAX, MESSAGE_BYTES_MAX};
+use crate::settings::{COMMIT_BYTES_TARGET, COMMIT_ITEMS_TARGET, COMMITS_MAX, MESSAGE_BYTES_MAX};
 use crate::wire::{commit_to, results_from};
 
 /// Messages that wait for the transport to take them.
@@ -111,10 +111,17 @@ impl Pipe {
         for commit in commits {
             let proto = commit_to(commit);
             let bytes = proto.encoded_len();
-            if !message.has_room(bytes) {
+            let size = Size {
+                bytes,
+                items: commit.conditions.len()
+                    + commit.orders.len()
+                    + commit.dropped.len()
+                    + commit.after.len(),
+            };
+            if !message.has_room(size) {
                 answers.push(self.send(std::mem::take(&mut message)));
             }
-            message.push(proto, bytes, commit.manifest.batch_count());
+            message.push(proto, size, commit.manifest.batch_count());
         }
         answers.push(self.send(message));
         async move { join_all(answers).await.concat() }.boxed()
@@ -129,11 +136,11 @@ impl Pipe {
         if count == 0 {
             return futures::future::ready(Vec::new()).boxed();
         }
-        if message.bytes > MESSAGE_BYTES_MAX - 1024 {
+        if message.size.bytes > MESSAGE_BYTES_MAX - 1024 {
             let reason = "it is larger than a message between processes may be".to_owned();
             return fail(CommitError::Malformed { reason });
         }
-        let Some(room) = self.room(message.bytes) else {
+        let Some(room) = self.room(message.size.bytes) else {
             let address = self.peer.address();
             let reason = format!("`{address}` has too many commits to answer");
             return fail(CommitError::Unavailable { reason });
@@ -172,24 +179,34 @@ impl Pipe {
     }
 }
 
+/// What of a message is limited.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    bytes: usize,
+    items: usize,
+}
+
 /// A message that is being put together.
 #[derive(Debug, Default)]
 struct Message {
     commits: Vec<v1::ShardCommit>,
     batch_counts: Vec<usize>,
-    bytes: usize,
+    size: Size,
 }
 
 impl Message {
-    fn has_room(&self, bytes: usize) -> bool {
+    fn has_room(&self, size: Size) -> bool {
         self.commits.is_empty()
-            || (self.commits.len() < COMMITS_MAX && self.bytes + bytes <= COMMIT_BYTES_TARGET)
+            || (self.commits.len() < COMMITS_MAX
+                && self.size.bytes + size.bytes <= COMMIT_BYTES_TARGET
+                && self.size.items + size.items <= COMMIT_ITEMS_TARGET)
     }
 
-    fn push(&mut self, commit: v1::ShardCommit, bytes: usize, batch_count: usize) {
+    fn push(&mut self, commit: v1::ShardCommit, size: Size, batch_count: usize) {
         self.commits.push(commit);
         self.batch_counts.push(batch_count);
-        self.bytes += bytes;
+        self.size.bytes += size.bytes;
+        self.size.items += size.items;
     }
 }
 

@@ -8,6 +8,8 @@
 //! or when whoever caches has been told that some was missed.
 
 mod bounds;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -385,19 +387,26 @@ impl Following {
         &self.inner.topics
     }
 
-    /// What is known of a partition of `shard`.
-    pub(crate) fn bounds(&self, shard: ShardId, partition: TopicPartition) -> Known {
+    /// What is known of a partition of `shard`, before `asked` is asked for more.
+    pub(crate) fn bounds(
+        &self,
+        shard: ShardId,
+        partition: TopicPartition,
+        asked: Option<MemberId>,
+    ) -> Known {
         let mut state = self.inner.state.lock();
         let followed = state.shards.get(&shard);
         let followed = followed.filter(|shard| shard.source.is_some());
         let session = followed.map(|shard| shard.session);
+        let source = followed.and_then(|shard| Some(shard.source?.0));
         let entry = state.bounds.open(partition);
         if session.is_some() && entry.session == session {
             return Known::Current(entry.bounds);
         }
         Known::Ask {
             floor: entry.bounds,
-            session,
+            // What another than the source answers, its news does not keep current.
+            session: session.filter(|_| source.is_some() && source == asked),
         }
     }
 

@@ -89,7 +89,13 @@ impl Router {
                     continue;
                 }
             };
-            let (floor, session) = match self.inner.following.bounds(shard, request.partition) {
+            let owner = self.owner(&view, shard);
+            let member = owner.as_ref().map(|(member, _)| *member);
+            let known = self
+                .inner
+                .following
+                .bounds(shard, request.partition, member);
+            let (floor, session) = match known {
                 Known::Current(bounds) if is_answered_by(request, bounds.high_watermark) => {
                     let extents = Vec::new();
                     put(answers, at, Ok(LookupAnswer { bounds, extents }));
@@ -105,7 +111,7 @@ impl Router {
                 floor,
                 session,
             };
-            if let Some((member, parts)) = self.owner(&view, shard) {
+            if let Some((member, parts)) = owner {
                 let new = || Batch {
                     parts,
                     open: Vec::new(),
@@ -158,15 +164,18 @@ impl Router {
         request: &LookupRequest,
         mut answer: LookupAnswer,
     ) -> Answer {
-        if answer.bounds.high_watermark < open.floor.high_watermark {
-            // Durable records are missing: it was the owner once.
-            return Err(LogError::NotOwner);
+        let is_old = answer.bounds.high_watermark < open.floor.high_watermark;
+        if is_old {
+            // It was the owner once, and answers from what it had then.
+            return old_answer(open, answer);
         }
         let following = &self.inner.following;
         let known = following.learnt(open.shard, request.partition, answer.bounds, open.session);
-        if request.extents_max == 0 {
-            answer.bounds = known;
-        }
+        answer.bounds = if request.extents_max == 0 {
+            known
+        } else {
+            highest(answer.bounds, open.floor)
+        };
         Ok(answer)
     }
 }

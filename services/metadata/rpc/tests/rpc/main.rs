@@ -1,0 +1,11 @@
+//! Server, client and router over real sockets.
+
+mod commits;
+mod fake;
+mod follow;
+mod hostile;
+mod membership;
+mod proxy;
+mod routing;
+mod standby;
+mod world;
