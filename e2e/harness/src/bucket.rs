@@ -49,6 +49,14 @@ impl Place {
         }
     }
 
+    /// It as flags of a command that works on the bucket itself.
+    pub fn flags(&self) -> Vec<String> {
+        let settings = self.settings().into_iter();
+        settings
+            .flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")])
+            .collect()
+    }
+
     /// What the command line of the server says of it, as options and values.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let pairs: Vec<(&str, String)> = match self {

@@ -10,4 +10,5 @@ mod flights;
 mod idle;
 mod kill;
 mod outage;
+mod restore;
 mod support;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidelog_blob::object_store::ObjectStore as _;
+use tidelog_blob::object_store::path::Path;
 use tidelog_blob::{BackupName, BackupPart};
 use tidelog_types::{ClusterGeneration, Incarnation, SegmentName, SegmentSequence, Timestamp};
 
@@ -110,7 +111,7 @@ impl Backups {
         names.sort_unstable();
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
-            entries.push(self.entry(name).await?);
+            entries.extend(self.entry(name).await?);
         }
         Ok(entries)
     }
@@ -121,26 +122,38 @@ impl Backups {
         Ok(Pins(entries.into_iter().map(|entry| entry.pins).collect()))
     }
 
-    async fn entry(&self, name: BackupName) -> Result<BackupEntry, ObjectError> {
+    /// A backup, if there is one: of a deleted one a folder may be left.
+    async fn entry(&self, name: BackupName) -> Result<Option<BackupEntry>, ObjectError> {
         let (state, pins) = match self.end(&name).await {
             Ok((origin, end)) => {
                 let summary = BackupSummary::of(&end, origin.generation);
                 (BackupState::Complete(summary), Pin::UpTo(end.writers))
             }
-            Err(ObjectError::Missing(_)) => (self.incomplete(&name).await?, Pin::All),
+            Err(ObjectError::Missing(_)) => match self.incomplete(&name).await? {
+                Some(state) => (state, Pin::All),
+                None => return Ok(None),
+            },
             Err(error @ ObjectError::Bucket { .. }) => return Err(error),
             Err(error) => (BackupState::Damaged(error), Pin::All),
         };
-        Ok(BackupEntry { name, state, pins })
+        Ok(Some(BackupEntry { name, state, pins }))
     }
 
-    async fn incomplete(&self, name: &BackupName) -> Result<BackupState, ObjectError> {
+    async fn incomplete(&self, name: &BackupName) -> Result<Option<BackupState>, ObjectError> {
         let begun_at = match self.begin(name).await {
             Ok((_, begin)) => Some(begin.begun_at),
             Err(error @ ObjectError::Bucket { .. }) => return Err(error),
+            Err(ObjectError::Missing(_)) if self.objects_of(name).await?.is_empty() => {
+                return Ok(None);
+            }
             Err(_) => None,
         };
-        Ok(BackupState::Incomplete { begun_at })
+        Ok(Some(BackupState::Incomplete { begun_at }))
+    }
+
+    async fn objects_of(&self, name: &BackupName) -> Result<Vec<Path>, ObjectError> {
+        let folder = self.layout.backups_root().join(name.as_str());
+        names_below(self.objects.as_ref(), &folder).await
     }
 
     pub(super) async fn begin(&self, name: &BackupName) -> Result<(Origin, Begin), ObjectError> {
@@ -183,8 +196,7 @@ impl Backups {
         let objects = self.objects.as_ref();
         let at = |part| self.layout.backup(name, part);
         let (begin, end) = (at(BackupPart::Begin), at(BackupPart::End));
-        let folder = self.layout.backups_root().join(name.as_str());
-        let there = names_below(objects, &folder).await?;
+        let there = self.objects_of(name).await?;
         // The end first: half a backup must not look whole. The begin last: it pins until all has gone.
         delete(objects, &end).await?;
         for path in there.iter().filter(|path| **path != begin && **path != end) {

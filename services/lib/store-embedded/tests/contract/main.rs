@@ -6,6 +6,7 @@ mod fencing;
 mod growth;
 mod idleness;
 mod objects;
+mod reader;
 mod requests;
 mod restart;
 mod support;

@@ -30,7 +30,7 @@ async fn bucket() -> Bucket {
     let world = World::fixed(settings(1));
     let process = world.open().await;
     for sequence in 1..=2 {
-        let batch = sent(3, i32::try_from(sequence).expect("small") - 1, 2);
+        let batch = sent(3, 2 * i32::try_from(sequence).expect("small") - 2, 2);
         let commit = one(sequence, partition(0), batch);
         process.send_until_answered(&commit).await;
     }
