@@ -1,0 +1,13 @@
+//! End-to-end scenarios of clusters: metadata processes and brokers as real processes, killed, paused,
+//! drained and cut off from each other.
+//!
+//! The scenarios are in `tests/cluster/`, one a file:
+//!
+//! | file | what it shows |
+//! | --- | --- |
+//! | `chaos.rs` | a minute of `kill -9`, pauses and restarts of any process loses, repeats and reorders nothing |
+//! | `takeover.rs` | five seconds after the death of a metadata process every shard takes writes again |
+//! | `drain.rs` | a drained process and one that is asked to end give their shards away and nobody waits |
+//! | `outage.rs` | without any metadata process brokers keep what they accepted, and finish later |
+//! | `tokens.rs` | what a client wrote through one broker it reads through another |
+//! | `status.rs` | `tidelog cluster` shows members, shards and owners as they are |

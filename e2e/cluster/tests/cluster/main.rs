@@ -1,0 +1,9 @@
+//! End-to-end scenarios of clusters, see the crate's page for the list.
+
+mod chaos;
+mod drain;
+mod outage;
+mod status;
+mod support;
+mod takeover;
+mod tokens;
