@@ -12,53 +12,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
-use tidelog_env::{Backoff, BackoffPolicy, CancellationToken, MonoTime};
-use tidelog_metadata_api::{MemberState, Notice, ShardOwner};
+use tidelog_env::MonoTime;
+use tidelog_metadata_api::{MemberState, ShardOwner};
 use tidelog_types::{MemberId, ShardId};
-use tokio::task::JoinHandle;
 
+use super::events::{Event, Failed};
 use super::lives::Lives;
 use super::look::{LeaseSeen, Looker, Observed, OwnRow};
 use super::plan::{Me, Plan, plan};
 use super::settings::ClusterSettings;
 use super::shards::Shards;
 use crate::members::SharedMembers;
-use crate::sequencer::{Claim, End, Sequencer, SequencerError, SequencerParts, give_up_lease};
-
-/// Looks are frequent for at most this long: where a shard has not come to rest by then, something is
-/// wrong that looking does not mend.
-const HURRY_MAX: Duration = Duration::from_secs(10);
-/// Waits before a shard is taken again that could not be.
-const TAKE_AGAIN: BackoffPolicy = BackoffPolicy::new(
-    Duration::from_millis(200),
-    Duration::from_secs(10),
-    u32::MAX,
-);
-
-/// A sequencer that was started, and its task.
-type Started = (Sequencer, JoinHandle<Option<End>>);
-
-/// What happened to a shard of this process.
-enum Event {
-    /// An attempt to take it has ended.
-    Taken(ShardId, Result<Started, SequencerError>),
-    /// Its sequencer has ended; not at all if it panicked.
-    Ended(ShardId, Option<End>),
-    /// The lease of an earlier run was given up, or not.
-    Cleared(ShardId),
-}
-
-/// A shard that could not be taken.
-#[derive(Debug)]
-struct Failed {
-    backoff: Backoff,
-    again_at: MonoTime,
-}
+use crate::sequencer::{Claim, Sequencer, SequencerError, SequencerParts, give_up_lease};
 
 /// The state of the task.
 pub(crate) struct Keeper {
@@ -67,21 +36,21 @@ pub(crate) struct Keeper {
     pub(crate) looker: Looker,
     pub(crate) shards: Arc<Shards>,
     pub(crate) members: Arc<SharedMembers>,
-    state: State,
+    pub(super) state: State,
 }
 
 /// What the task remembers from look to look.
 #[derive(Default)]
-struct State {
-    lives: Lives,
-    observed: Option<Observed>,
+pub(super) struct State {
+    pub(super) lives: Lives,
+    pub(super) observed: Option<Observed>,
     beat: u64,
-    beat_due: MonoTime,
-    failed_looks: u32,
-    in_hurry_since: Option<MonoTime>,
-    events: FuturesUnordered<BoxFuture<'static, Event>>,
-    takes: usize,
-    failed: HashMap<ShardId, Failed>,
+    pub(super) beat_due: MonoTime,
+    pub(super) failed_looks: u32,
+    pub(super) in_hurry_since: Option<MonoTime>,
+    pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
+    pub(super) takes: usize,
+    pub(super) failed: HashMap<ShardId, Failed>,
 }
 
 impl Keeper {
@@ -102,14 +71,14 @@ impl Keeper {
         }
     }
 
-    fn me(&self) -> Me {
+    pub(super) fn me(&self) -> Me {
         Me {
             id: self.members.me(),
             is_leaving: self.members.is_leaving(),
         }
     }
 
-    fn now(&self) -> MonoTime {
+    pub(super) fn now(&self) -> MonoTime {
         self.parts.env.clock.now()
     }
 
@@ -168,7 +137,7 @@ impl Keeper {
     }
 
     /// Whether the own row was there at the last look and says what it shall.
-    fn is_shown(&self, me: Me) -> bool {
+    pub(super) fn is_shown(&self, me: Me) -> bool {
         let rows = self.state.observed.as_ref().map(|seen| &seen.members);
         let Some(row) = rows.and_then(|rows| rows.get(&me.id)) else {
             return false;
@@ -308,142 +277,9 @@ impl Keeper {
         self.state.events.push(clear.boxed());
     }
 
-    fn report(&self) {
+    pub(super) fn report(&self) {
         let count = i64::try_from(self.shards.all().len()).unwrap_or(i64::MAX);
         self.parts.metrics.shards_owned.set(count);
-    }
-
-    // ----- waiting --------------------------------------------------------------------------------
-
-    /// Waits until there may be something to do.
-    async fn wait(&mut self, drained: &CancellationToken) {
-        let until = self.parts.env.clock.sleep_until(self.next_look());
-        let event = tokio::select! {
-            biased;
-            () = drained.cancelled() => None,
-            Some(event) = self.state.events.next() => Some(event),
-            () = self.members.poked() => None,
-            () = until => None,
-        };
-        let mut next = event;
-        let mut has_moved = false;
-        while let Some(event) = next {
-            has_moved |= self.on_event(event);
-            next = self.state.events.next().now_or_never().flatten();
-        }
-        if has_moved {
-            // What was committed elsewhere before a shard came, and is committed elsewhere after it has
-            // gone, is no news of this process. Nobody may be listening, which is no error.
-            let _ = self.parts.notices.send(Notice::Missed);
-        }
-        self.report();
-    }
-
-    /// When to look again, if nothing happens before.
-    fn next_look(&self) -> MonoTime {
-        let now = self.now();
-        if self.state.observed.is_none() || self.state.failed_looks > 0 {
-            return now + self.settings.beat;
-        }
-        let mut next = self.state.beat_due;
-        let hurry = self.state.in_hurry_since;
-        let is_new = !self.is_shown(self.me());
-        if is_new || self.me().is_leaving || hurry.is_some_and(|since| now < since + HURRY_MAX) {
-            next = next.min(now + self.settings.beat_fast);
-        }
-        let leases = self.state.observed.iter().flat_map(|seen| &seen.leases);
-        let owners: Vec<_> = leases.filter_map(|lease| lease.owner).collect();
-        let me = self.members.me();
-        let asked = |member: MemberId| member != me && owners.contains(&member);
-        let death = self.state.lives.next_death(self.settings.lease, asked);
-        let again = self.state.failed.values().map(|failed| failed.again_at);
-        let again = again.filter(|at| *at > now).min();
-        let next = [death, again]
-            .into_iter()
-            .flatten()
-            .fold(next, MonoTime::min);
-        // Never at once again, whatever the clock says.
-        next.max(now + Duration::from_millis(1))
-    }
-
-    /// Takes note of what happened to a shard; tells whether it has come or gone.
-    fn on_event(&mut self, event: Event) -> bool {
-        match event {
-            Event::Taken(shard, Ok((sequencer, task))) => {
-                self.state.takes -= 1;
-                self.state.failed.remove(&shard);
-                self.parts.metrics.shards_taken.inc();
-                self.shards.insert(shard, sequencer);
-                let end = async move { Event::Ended(shard, task.await.ok().flatten()) };
-                self.state.events.push(end.boxed());
-                true
-            }
-            Event::Taken(shard, Err(error)) => {
-                self.state.takes -= 1;
-                self.shards.remove(shard);
-                if matches!(error, SequencerError::LeaseLost) {
-                    tracing::info!(shard = shard.get(), "another member took the shard first");
-                } else {
-                    self.try_later(shard, &error);
-                }
-                false
-            }
-            Event::Ended(shard, end) => {
-                self.on_end(shard, end);
-                true
-            }
-            Event::Cleared(shard) => {
-                self.shards.remove(shard);
-                false
-            }
-        }
-    }
-
-    fn on_end(&mut self, shard: ShardId, end: Option<End>) {
-        self.shards.remove(shard);
-        self.parts.metrics.forget(shard);
-        match end {
-            Some(End::Released) => {
-                self.parts.metrics.shards_released.inc();
-                tracing::info!(shard = shard.get(), "gave shard back");
-            }
-            Some(End::Lost) => {
-                self.parts.metrics.shards_lost.inc();
-                tracing::warn!(
-                    shard = shard.get(),
-                    "lost shard: another member took it, since this process was silent for too long"
-                );
-            }
-            Some(End::Broken) => {
-                self.parts.metrics.shards_lost.inc();
-                self.wait_for(shard);
-            }
-            Some(End::Drained) | None => {}
-        }
-    }
-
-    fn try_later(&mut self, shard: ShardId, error: &SequencerError) {
-        let wait = self.wait_for(shard);
-        tracing::error!(
-            shard = shard.get(),
-            error = error as &dyn std::error::Error,
-            again_in = ?wait,
-            "shard cannot be taken over"
-        );
-    }
-
-    /// A shard that cannot be served is not taken again at once.
-    fn wait_for(&mut self, shard: ShardId) -> Duration {
-        let now = self.now();
-        let start = || Failed {
-            backoff: TAKE_AGAIN.start(),
-            again_at: now,
-        };
-        let failed = self.state.failed.entry(shard).or_insert_with(start);
-        let wait = failed.backoff.next_wait(self.parts.env.rng.as_ref());
-        let wait = wait.unwrap_or(TAKE_AGAIN.max);
-        failed.again_at = now + wait;
-        wait
     }
 
     // ----- leaving --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 //! process has open alone, it owns them all.
 
 mod balance;
+mod events;
 mod keeper;
 mod lives;
 mod look;

@@ -55,8 +55,6 @@ pub(crate) fn plan(
         is_settled: wanted == present,
         ..Plan::default()
     };
-    // Only who is listed can be seen to live, so that nobody else takes what it has.
-    let is_listed = observed.members.contains_key(&me.id);
     for ((shard, lease), wanted) in observed.leases().zip(wanted) {
         let is_free = lease
             .owner
@@ -67,7 +65,7 @@ pub(crate) fn plan(
             Here::Owned(_) if me.is_leaving || (wanted.is_some() && !is_wanted) => {
                 plan.release.push(shard);
             }
-            Here::Nothing if is_wanted && is_free && is_listed && !me.is_leaving => {
+            Here::Nothing if is_wanted && is_free && !me.is_leaving => {
                 plan.take.push((shard, lease));
             }
             Here::Nothing if !is_wanted && lease.owner == Some(me.id) => {
@@ -80,7 +78,8 @@ pub(crate) fn plan(
     plan
 }
 
-/// Who may own shards: the living metadata processes that take on work. Where all of them drain, they all
+/// Who may own shards: the living metadata processes that take on work. Only who is listed can be seen to
+/// live, and so keep what it takes. Where all of them drain, they all
 /// go on: somebody has to.
 fn candidates(me: Me, observed: &Observed, is_alive: impl Fn(MemberId) -> bool) -> Vec<MemberId> {
     let rows = observed.members.values().filter(|row| row.has_beat());

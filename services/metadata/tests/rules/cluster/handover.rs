@@ -129,7 +129,8 @@ async fn a_handed_over_shard_goes_on_where_it_was() {
     let mut notices = second.subscribe();
     first.leave().await;
     second.until_shared_by(&[id(2)]).await;
-    assert!(matches!(notices.next().await, Some(Notice::Missed)));
+    let notice = tokio::time::timeout(Duration::from_mins(1), notices.next()).await;
+    assert!(matches!(notice, Ok(Some(Notice::Missed))), "{notice:?}");
     assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
     let error = first.try_send(&commit(2)).await.expect_err("it has left");
     assert_eq!(error, CommitError::NotOwner);
@@ -141,6 +142,33 @@ async fn a_handed_over_shard_goes_on_where_it_was() {
     assert_eq!(second.process.high_watermark(*partition).await, 2);
     let again = second.send_until_answered(&commit(1)).await;
     assert_eq!(again.outcomes, before.outcomes);
+}
+
+/// A process that was about to take a shard finds that another has come first, and leaves it alone.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_comes_late_takes_nothing_from_whom_was_first() {
+    let world = world(8, 1);
+    let first = world.join(1).await;
+    first.until_shared_by(&[id(1)]).await;
+    let slow = world.join(2).await;
+    slow.until("both are there", |view| view.members.len() == 2)
+        .await;
+    let hold = slow.store.hold(KeyKind::Lease);
+    first.leave().await;
+    hold.reached().await;
+    let third = world.join(3).await;
+    third
+        .until("it sees the other", |view| view.member(id(2)).is_some())
+        .await;
+    third.set_draining(id(2), true).await.expect("it is there");
+    third.until_shared_by(&[id(3)]).await;
+    drop(hold);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(third.view().shards[0].owner, Some(id(3)));
+    assert_eq!(third.view().shards[0].epoch, 2);
+    assert_eq!(third.process.metric("shards_lost_total"), 0);
+    assert_eq!(slow.process.metric("shards_taken_total"), 0);
+    assert_eq!(slow.process.metric("shards_owned"), 0);
 }
 
 /// Writers go on while processes join, drain and leave, and one more dies.
