@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tidelog_client::Client;
 use tidelog_e2e_harness::history::{Append, Content, Outcome, Partition, Recorder, check};
 use tidelog_e2e_harness::load::{Load, LoadOptions, drain};
 use tidelog_e2e_harness::{Bucket, Cli, Server, ServerOptions, until, within};
@@ -37,7 +38,7 @@ async fn progress(recorder: &Recorder, count: usize) -> Result<()> {
 }
 
 /// Where each acknowledged record is.
-fn acknowledged(appends: &[Append]) -> Vec<(Partition, u64, Content)> {
+fn acknowledged(appends: &[Append]) -> Records {
     let mut all = Vec::new();
     for append in appends {
         if let Outcome::Acked { base, .. } = append.outcome {
@@ -61,99 +62,137 @@ async fn lose_metadata(bucket: &Bucket) -> Result<()> {
     Ok(())
 }
 
+/// The records that were acknowledged before a backup, and where.
+type Records = Vec<(Partition, u64, Content)>;
+
+struct Scenario {
+    place: Vec<String>,
+    commands: Cli,
+    server: Server,
+    /// Holds tokens of all that it has written.
+    client: Client,
+}
+
+impl Scenario {
+    async fn start(world: &World) -> Result<Self> {
+        let server = Server::start(ServerOptions::at(&world.place)).await?;
+        let client = server.client()?;
+        Ok(Self {
+            place: world.place.flags(),
+            commands: Cli::new(None),
+            server,
+            client,
+        })
+    }
+
+    async fn run(&self, words: &[&str]) -> Result<String> {
+        self.commands.ok(&with_place(words, &self.place)).await
+    }
+
+    async fn list(&self) -> Result<Value> {
+        let listed = self.run(&["metadata", "backup", "list", "-o", "json"]);
+        Ok(serde_json::from_str(&listed.await?)?)
+    }
+
+    async fn create(&self, topic: &str) -> Result<()> {
+        let none = [] as [(&str, &str); 0];
+        self.client
+            .admin()
+            .create_topic(topic, PARTITIONS, none)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a backup in the middle of a load, and loses the metadata while the load goes on.
+    async fn back_up_and_lose(&mut self, world: &World) -> Result<Records> {
+        self.create(TOPIC).await?;
+        let recorder = Arc::new(Recorder::default());
+        let options = LoadOptions {
+            delivery_timeout: Duration::from_secs(3),
+            ..LoadOptions::on(TOPIC, PARTITIONS)
+        };
+        let load = Load::start(|| self.server.client(), &options, &recorder)?;
+        progress(&recorder, 300).await?;
+        let before = acknowledged(&recorder.history().appends);
+        self.run(&["metadata", "backup", "--name", "first"]).await?;
+        // The server goes on: nothing has taken the store from it.
+        progress(&recorder, 100).await?;
+        let listed = self.list().await?;
+        ensure!(listed[0]["state"] == "complete", "{listed}");
+        let counted = self.run(&["metadata", "stats", "-o", "json"]).await?;
+        let counted: Value = serde_json::from_str(&counted)?;
+        ensure!(counted["rows"].as_u64() > Some(10), "{counted}");
+        // From here on the client holds a token of a group that the backup does not have.
+        self.append("lost").await?;
+        self.server.process().kill();
+        self.server.process().wait(END_LIMIT).await?;
+        load.finish(LOAD_LIMIT).await?;
+        lose_metadata(&Bucket::open(&world.place)?).await?;
+        Ok(before)
+    }
+
+    async fn append(&self, value: &str) -> Result<u64> {
+        let entry = records(TOPIC, 0, [value]);
+        base(&self.client.log().produce(vec![entry]).await?)
+    }
+
+    async fn restore(&mut self) -> Result<()> {
+        self.run(&["metadata", "restore", "first"]).await?;
+        let again = with_place(&["metadata", "restore", "first"], &self.place);
+        self.commands.fails(&again, USAGE, &["--wipe"]).await?;
+        self.server.restart().await
+    }
+
+    /// All of `before` is where it was. Returns where the first partition ends.
+    async fn judge(&self, before: &Records) -> Result<u64> {
+        let after = Arc::new(Recorder::default());
+        let all = drain(&self.client, TOPIC, &after);
+        within("the client of before to read", LOAD_LIMIT, all).await??;
+        let mut there = HashMap::new();
+        for read in after.history().reads {
+            let of = read.partition;
+            let found = read.records.into_iter();
+            there.extend(found.map(|(offset, content)| ((of.clone(), offset), content)));
+        }
+        for (of, offset, content) in before {
+            let found = there.get(&(of.clone(), *offset));
+            ensure!(found == Some(content), "{of:?} has lost {offset}");
+        }
+        println!("{} records acknowledged before the backup", before.len());
+        let first = there.keys().filter(|(of, _)| of.number == 0);
+        Ok(u64::try_from(first.count())?)
+    }
+
+    /// Writing goes on where the log ends, by the client of before and by new ones.
+    async fn go_on(&self, end: u64) -> Result<()> {
+        ensure!(self.append("new").await? == end, "the log goes on at {end}");
+        let mut read = self.client.log().fetch(fetch(TOPIC, 0, end)).await?;
+        let data = read.pop().context("one partition")?;
+        let value = fetched(&data).pop().context("a record")?.value;
+        ensure!(value.as_deref() == Some(&b"new"[..]), "{data:?}");
+        self.create("new").await?;
+        let recorder = Arc::new(Recorder::default());
+        let options = LoadOptions::on("new", PARTITIONS);
+        let load = Load::start(|| self.server.client(), &options, &recorder)?;
+        progress(&recorder, 200).await?;
+        load.finish(LOAD_LIMIT).await?;
+        drain(&self.client, "new", &recorder).await?;
+        check(&recorder.history()).ensure_clean()
+    }
+}
+
 async fn lost_and_restored(world: &World) -> Result<()> {
-    let place = world.place.flags();
-    let commands = Cli::new(None);
-    let run = async |words: &[&str]| commands.ok(&with_place(words, &place)).await;
-    let mut server = Server::start(ServerOptions::at(&world.place)).await?;
-    let client = server.client()?;
-    let topics = client.admin();
-    topics
-        .create_topic(TOPIC, PARTITIONS, [] as [(&str, &str); 0])
-        .await?;
-    let recorder = Arc::new(Recorder::default());
-    let options = LoadOptions {
-        delivery_timeout: Duration::from_secs(3),
-        ..LoadOptions::on(TOPIC, PARTITIONS)
-    };
-    let load = Load::start(|| server.client(), &options, &recorder)?;
-    progress(&recorder, 300).await?;
-
-    // The server goes on: nothing takes the store from it.
-    let before = acknowledged(&recorder.history().appends);
-    run(&["metadata", "backup", "--name", "first"]).await?;
-    progress(&recorder, 100).await?;
-    let listed = run(&["metadata", "backup", "list", "-o", "json"]).await?;
-    let listed: Value = serde_json::from_str(&listed)?;
-    ensure!(listed[0]["state"] == "complete", "{listed}");
-    let counted = run(&["metadata", "stats", "-o", "json"]).await?;
-    let counted: Value = serde_json::from_str(&counted)?;
-    ensure!(counted["rows"].as_u64() > Some(10), "{counted}");
-    // The client holds a token of a group that the backup does not have.
-    let lost = client
-        .log()
-        .produce(vec![records(TOPIC, 0, ["lost"])])
-        .await?;
-    base(&lost)?;
-
-    server.process().kill();
-    server.process().wait(END_LIMIT).await?;
-    load.finish(LOAD_LIMIT).await?;
-    lose_metadata(&Bucket::open(&world.place)?).await?;
-    run(&["metadata", "restore", "first"]).await?;
-    let again = with_place(&["metadata", "restore", "first"], &place);
-    commands.fails(&again, USAGE, &["--wipe"]).await?;
-    server.restart().await?;
-
-    let after = Arc::new(Recorder::default());
-    within(
-        "the old client to read",
-        LOAD_LIMIT,
-        drain(&client, TOPIC, &after),
-    )
-    .await??;
-    let mut there = HashMap::new();
-    for read in after.history().reads {
-        let of = read.partition;
-        let found = read.records.into_iter();
-        there.extend(found.map(|(offset, content)| ((of.clone(), offset), content)));
-    }
-    for (of, offset, content) in &before {
-        let found = there.get(&(of.clone(), *offset));
-        ensure!(found == Some(content), "{of:?} has lost {offset}");
-    }
-    println!("{} records acknowledged before the backup", before.len());
-
-    // Writing goes on where the log ends, by the old client and by new ones.
-    let ends: u64 = there.keys().filter(|(of, _)| of.number == 0).count() as u64;
-    let sent = client
-        .log()
-        .produce(vec![records(TOPIC, 0, ["new"])])
-        .await?;
-    ensure!(base(&sent)? == ends, "the log goes on at {ends}");
-    let mut stream = client.log().fetch(fetch(TOPIC, 0, ends)).await?;
-    let data = stream.pop().context("one partition")?;
-    ensure!(
-        fetched(&data)[0].value.as_deref() == Some(&b"new"[..]),
-        "{data:?}"
-    );
-    topics
-        .create_topic("new", PARTITIONS, [] as [(&str, &str); 0])
-        .await?;
-    let recorder = Arc::new(Recorder::default());
-    let options = LoadOptions::on("new", PARTITIONS);
-    let load = Load::start(|| server.client(), &options, &recorder)?;
-    progress(&recorder, 200).await?;
-    load.finish(LOAD_LIMIT).await?;
-    drain(&client, "new", &recorder).await?;
-    check(&recorder.history()).ensure_clean()?;
-
-    server.stop(END_LIMIT).await?;
-    run(&["metadata", "accept-restore"]).await?;
-    run(&["metadata", "backup", "delete", "first"]).await?;
-    let listed = run(&["metadata", "backup", "list", "-o", "json"]).await?;
-    ensure!(listed.trim() == "[]", "{listed}");
-    server.restart().await
+    let mut scenario = Scenario::start(world).await?;
+    let before = scenario.back_up_and_lose(world).await?;
+    scenario.restore().await?;
+    let end = scenario.judge(&before).await?;
+    scenario.go_on(end).await?;
+    scenario.server.stop(END_LIMIT).await?;
+    scenario.run(&["metadata", "accept-restore"]).await?;
+    let delete = ["metadata", "backup", "delete", "first"];
+    scenario.run(&delete).await?;
+    ensure!(scenario.list().await? == Value::Array(Vec::new()));
+    scenario.server.restart().await
 }
 
 #[tokio::test]

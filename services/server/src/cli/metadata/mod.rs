@@ -19,7 +19,7 @@ pub(crate) enum MetadataCommand {
     /// Count rows and bytes by kind. A server may run meanwhile: what is durable is counted.
     Stats(SettingsArgs),
     /// Copy the metadata into the bucket; list and delete such copies. A server may run meanwhile.
-    Backup(backup::BackupArgs),
+    Backup(Box<backup::BackupArgs>),
     /// Make the metadata store again from a backup, as a new generation of the cluster.
     ///
     /// Stop the server first: the store is opened for writing, which takes it from whoever has it. What was
@@ -34,7 +34,7 @@ pub(crate) enum MetadataCommand {
 pub(crate) async fn run(command: MetadataCommand, output: Output, env: Env) -> Result<Exit> {
     match command {
         MetadataCommand::Stats(args) => stats::run(&args, output, env).await,
-        MetadataCommand::Backup(args) => backup::run(args, output, env).await,
+        MetadataCommand::Backup(args) => backup::run(*args, output, env).await,
         MetadataCommand::Restore(args) => restore::run(args, output, env).await,
         MetadataCommand::AcceptRestore(args) => restore::accept(&args, output, env).await,
     }

@@ -11,7 +11,7 @@ use crate::cli::{Output, Result, SettingsArgs};
 
 /// Rows of one kind as programs see them.
 #[derive(Debug, Serialize)]
-struct Kind {
+struct Counted {
     kind: String,
     rows: u64,
     key_bytes: u64,
@@ -20,7 +20,7 @@ struct Kind {
 
 #[derive(Debug, Serialize)]
 struct Stats {
-    kinds: Vec<Kind>,
+    kinds: Vec<Counted>,
     rows: u64,
     bytes: u64,
 }
@@ -44,9 +44,9 @@ pub(super) async fn run(args: &SettingsArgs, output: Output, env: Env) -> Result
     Ok(Exit::Ok)
 }
 
-fn shown(stats: &KindStats) -> Kind {
+fn shown(stats: &KindStats) -> Counted {
     let name = stats.kind.map_or("unknown", |kind| kind.name());
-    Kind {
+    Counted {
         kind: name.to_owned(),
         rows: stats.rows,
         key_bytes: stats.key_bytes,
