@@ -73,7 +73,11 @@ mod tests {
     #[test]
     fn clients_are_not_told_of_these_services() {
         let set = FileDescriptorSet::decode(tidelog_api::FILE_DESCRIPTOR_SET).unwrap();
-        let packages: BTreeSet<&str> = set.file.iter().map(|file| file.package()).collect();
+        let packages: BTreeSet<&str> = set
+            .file
+            .iter()
+            .map(prost_types::FileDescriptorProto::package)
+            .collect();
         assert!(!packages.contains("tidelog.internal.v1"), "{packages:?}");
     }
 }

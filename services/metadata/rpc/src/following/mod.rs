@@ -7,6 +7,7 @@
 //! Invariant: a group counts as reached when the news of it and of all groups before it has been passed on,
 //! or when whoever caches has been told that some was missed.
 
+mod ask;
 mod bounds;
 #[cfg(test)]
 mod tests;
@@ -14,19 +15,15 @@ mod topics;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidelog_env::Clock;
-use tidelog_env::clock::timeout;
-use tidelog_metadata_api::{
-    ClusterView, CommitNotice, LogError, Notice, NoticeStream, PartitionBounds, ReadToken,
-};
-use tidelog_types::{ClusterGeneration, GroupNumber, MemberId, Role, ShardId, TopicPartition};
+use tidelog_metadata_api::{ClusterView, CommitNotice, Notice, ReadToken};
+use tidelog_types::{ClusterGeneration, GroupNumber, MemberId, Role, ShardId};
 use tokio::sync::{broadcast, watch};
 
 use crate::events::Event;
 use crate::metrics::RpcMetrics;
+pub(crate) use ask::Known;
 pub(crate) use bounds::highest;
 
 use bounds::BoundsCache;
@@ -113,21 +110,6 @@ impl Shard {
     fn is_behind(&self, group: GroupNumber) -> bool {
         self.reached.borrow().is_some_and(|before| before < group)
     }
-}
-
-/// What is known of a partition's bounds when they are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Known {
-    /// They are these.
-    Current(PartitionBounds),
-    /// The owner must be asked; an answer below `floor` is an old one. [`Following::learnt`] takes it with
-    /// the session.
-    Ask {
-        /// What was shown or heard before.
-        floor: PartitionBounds,
-        /// The session in which the question begins.
-        session: Option<u64>,
-    },
 }
 
 impl Following {
@@ -311,118 +293,5 @@ impl Following {
         if is_new {
             self.inner.shards_changed.send_modify(|count| *count += 1);
         }
-    }
-
-    // ----- what is asked --------------------------------------------------------------------------
-
-    pub(crate) fn subscribe(&self) -> NoticeStream {
-        NoticeStream::new(self.inner.news.subscribe())
-    }
-
-    pub(crate) fn generation(&self) -> ClusterGeneration {
-        self.inner.state.lock().generation
-    }
-
-    /// What has been reached of each shard that was followed.
-    pub(crate) fn seen(&self) -> Vec<ReadToken> {
-        let state = self.inner.state.lock();
-        let generation = state.generation;
-        let reached = state.shards.iter();
-        let reached = reached.filter_map(|(shard, known)| {
-            let group = (*known.reached.borrow())?;
-            Some(ReadToken {
-                generation,
-                shard: *shard,
-                group,
-            })
-        });
-        reached.collect()
-    }
-
-    /// Ends when the state that a token names has been reached.
-    pub(crate) async fn reached(
-        &self,
-        clock: &dyn Clock,
-        within: Duration,
-        token: ReadToken,
-    ) -> Result<(), LogError> {
-        if token.generation != self.generation() {
-            // A token of another life of the cluster promises nothing in this one.
-            return Ok(());
-        }
-        let reached = timeout(clock, within, self.wait_for(token.shard, token.group));
-        reached.await.map_err(|_| LogError::Behind)
-    }
-
-    async fn wait_for(&self, shard: ShardId, group: GroupNumber) {
-        let mut changed = self.inner.shards_changed.subscribe();
-        loop {
-            changed.mark_unchanged();
-            let known = self.reached_of(shard);
-            let waited = match known {
-                // In another life of the cluster the shard is another one.
-                Some(mut reached) => reached
-                    .wait_for(|reached| reached.is_some_and(|reached| reached >= group))
-                    .await
-                    .is_ok(),
-                None => false,
-            };
-            if waited {
-                return;
-            }
-            if changed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    fn reached_of(&self, shard: ShardId) -> Option<watch::Receiver<Option<GroupNumber>>> {
-        let state = self.inner.state.lock();
-        let known = state.shards.get(&shard)?;
-        Some(known.reached.subscribe())
-    }
-
-    /// Which shards the partitions of topics belong to.
-    pub(crate) fn topics(&self) -> &TopicShards {
-        &self.inner.topics
-    }
-
-    /// What is known of a partition of `shard`, before `asked` is asked for more.
-    pub(crate) fn bounds(
-        &self,
-        shard: ShardId,
-        partition: TopicPartition,
-        asked: Option<MemberId>,
-    ) -> Known {
-        let mut state = self.inner.state.lock();
-        let followed = state.shards.get(&shard);
-        let followed = followed.filter(|shard| shard.source.is_some());
-        let session = followed.map(|shard| shard.session);
-        let source = followed.and_then(|shard| Some(shard.source?.0));
-        let entry = state.bounds.open(partition);
-        if session.is_some() && entry.session == session {
-            return Known::Current(entry.bounds);
-        }
-        Known::Ask {
-            floor: entry.bounds,
-            // What another than the source answers, its news does not keep current.
-            session: session.filter(|_| source.is_some() && source == asked),
-        }
-    }
-
-    /// The owner has answered with bounds to a question that began in `session`; answers with what holds.
-    pub(crate) fn learnt(
-        &self,
-        shard: ShardId,
-        partition: TopicPartition,
-        bounds: PartitionBounds,
-        session: Option<u64>,
-    ) -> PartitionBounds {
-        let mut state = self.inner.state.lock();
-        let now = state.shards.get(&shard).map(|shard| shard.session);
-        let lasts = session.is_some() && session == now;
-        state
-            .bounds
-            .learn(partition, bounds, session.filter(|_| lasts))
     }
 }

@@ -1,9 +1,15 @@
 //! When a shard is followed, when news counts as missed, and which bounds are current.
 
+use std::time::Duration;
+
 use prometheus_client::registry::Registry;
 use tidelog_env::SystemClock;
-use tidelog_metadata_api::{Member, MemberState, PartitionAdvance, ShardOwner};
-use tidelog_types::{ClusterId, Offset, PartitionIndex, RoleSet, Timestamp, TopicNumber};
+use tidelog_metadata_api::{
+    LogError, Member, MemberState, PartitionAdvance, PartitionBounds, ShardOwner,
+};
+use tidelog_types::{
+    ClusterId, Offset, PartitionIndex, RoleSet, Timestamp, TopicNumber, TopicPartition,
+};
 
 use super::*;
 
@@ -217,12 +223,12 @@ async fn a_token_is_reached_with_its_group_and_given_up_when_time_is_up() {
     following.on_event(A, positions(7));
     let clock = SystemClock::new();
     let reach = async |group, within| following.reached(&clock, within, token(group)).await;
-    assert_eq!(reach(7, Duration::from_secs(60)).await, Ok(()));
+    assert_eq!(reach(7, Duration::from_mins(1)).await, Ok(()));
     assert_eq!(
         reach(8, Duration::from_millis(1)).await,
         Err(LogError::Behind)
     );
-    let (reached, ()) = tokio::join!(reach(8, Duration::from_secs(60)), async {
+    let (reached, ()) = tokio::join!(reach(8, Duration::from_mins(1)), async {
         following.on_event(A, commit(8, 9));
     });
     assert_eq!(reached, Ok(()));

@@ -238,7 +238,7 @@ impl Catalogue for Fake {
         Ok(Arc::new(TopicInfo {
             id: TopicId::from_bytes([1; 16]),
             number: TOPIC,
-            name: TopicName::new("log").unwrap(),
+            name: TopicName::new("log").expect("a test process answers"),
             partitions: partitions.collect(),
             counts: Vec::new(),
             config: TopicConfig::default(),

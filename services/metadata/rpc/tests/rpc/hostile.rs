@@ -19,13 +19,16 @@ use crate::fake::Fake;
 use crate::world::*;
 
 async fn channel(server: &Served) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    endpoint.connect().await.unwrap()
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address))
+        .expect("a test process answers");
+    endpoint.connect().await.expect("a test process answers")
 }
 
 async fn is_well(server: &Served) {
     let node = remote(&server.address).await;
-    committed(&node, commit(7, 1, 0, 0)).await.unwrap();
+    committed(&node, commit(7, 1, 0, 0))
+        .await
+        .expect("a test process answers");
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod hostile;
 mod membership;
 mod proxy;
 mod routing;
+mod shared;
 mod standby;
 mod world;

@@ -14,7 +14,12 @@ use crate::world::*;
 async fn joined(fake: &Arc<Fake>, count: usize) -> (Member, oneshot::Receiver<()>) {
     let mut joins = fake.joins.subscribe();
     let waited = joins.wait_for(|joins| *joins >= count);
-    drop(tokio::time::timeout(LONG, waited).await.unwrap().unwrap());
+    drop(
+        tokio::time::timeout(LONG, waited)
+            .await
+            .expect("a test process answers")
+            .expect("a test process answers"),
+    );
     fake.said.lock().members.remove(0)
 }
 

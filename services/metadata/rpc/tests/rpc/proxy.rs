@@ -22,8 +22,13 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn to(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a test process answers");
+        let address = listener
+            .local_addr()
+            .expect("a test process answers")
+            .to_string();
         let (wire, watched) = watch::channel(Wire::default());
         let target = target.to_owned();
         tokio::spawn(async move {

@@ -43,7 +43,10 @@ impl Two {
             servers,
         };
         for token in two.a.seen().into_iter().chain(two.b.seen()) {
-            two.router.reached(token).await.unwrap();
+            two.router
+                .reached(token)
+                .await
+                .expect("a test process answers");
         }
         two
     }
@@ -60,7 +63,8 @@ impl Two {
     fn hand_over(&self) {
         let group = self.a.said.lock().groups.remove(&ShardId::new(0));
         let mut said = self.b.said.lock();
-        said.groups.insert(ShardId::new(0), group.unwrap());
+        said.groups
+            .insert(ShardId::new(0), group.expect("a test process answers"));
     }
 }
 

@@ -52,8 +52,13 @@ pub(crate) async fn served_with(
     settings: ServerSettings,
     authorizer: Arc<dyn PeerAuthorizer>,
 ) -> Served {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a test process answers");
+    let address = listener
+        .local_addr()
+        .expect("a test process answers")
+        .to_string();
     let (standing, watched) = watch::channel(standing);
     let stop = CancellationToken::new();
     let parts = ServerParts {
@@ -65,7 +70,7 @@ pub(crate) async fn served_with(
         metrics: metrics(),
     };
     let serving = serve(parts, listener, stop.clone());
-    let ended = tokio::spawn(async move { serving.await.unwrap() });
+    let ended = tokio::spawn(async move { serving.await.expect("a test process answers") });
     Served {
         address,
         standing,
@@ -83,7 +88,7 @@ pub(crate) async fn remote(address: &str) -> RemoteNode {
     let stop = CancellationToken::new();
     RemoteNode::connect(&Env::seeded(2), address, &settings, &metrics(), stop)
         .await
-        .unwrap()
+        .expect("a test process answers")
 }
 
 pub(crate) async fn router(seeds: &[&Served], local: Option<(MemberId, Parts)>) -> Router {
@@ -97,7 +102,7 @@ pub(crate) async fn router(seeds: &[&Served], local: Option<(MemberId, Parts)>) 
     };
     Router::connect(parts, CancellationToken::new())
         .await
-        .unwrap()
+        .expect("a test process answers")
 }
 
 /// A real service on a store of its own, with a topic `log` of two partitions in one shard.
@@ -110,14 +115,17 @@ pub(crate) async fn real(store: &MemoryStore) -> Arc<MetadataService> {
         sequencer: SequencerSettings::default(),
         metrics: SequencerMetrics::new(&mut Registry::default()),
     });
-    let service = service.await.unwrap();
-    service.create_topic(new_topic("log", 2)).await.unwrap();
+    let service = service.await.expect("a test process answers");
+    service
+        .create_topic(new_topic("log", 2))
+        .await
+        .expect("a test process answers");
     Arc::new(service)
 }
 
 pub(crate) fn new_topic(name: &str, partitions: u32) -> NewTopic {
     NewTopic {
-        name: TopicName::new(name).unwrap(),
+        name: TopicName::new(name).expect("a test process answers"),
         partitions,
         config: BTreeMap::new(),
         validate_only: false,
@@ -202,17 +210,22 @@ pub(crate) async fn committed(
     log: &dyn Log,
     commit: ShardCommit,
 ) -> Result<CommitAnswer, CommitError> {
-    log.commit(vec![commit]).await.pop().unwrap()
+    log.commit(vec![commit])
+        .await
+        .pop()
+        .expect("a test process answers")
 }
 
 /// Ends with the first piece of news that is wanted.
 pub(crate) async fn until<T>(news: &mut NoticeStream, wanted: impl Fn(&Notice) -> Option<T>) -> T {
     let found = async {
         loop {
-            if let Some(found) = wanted(&news.next().await.unwrap()) {
+            if let Some(found) = wanted(&news.next().await.expect("a test process answers")) {
                 return found;
             }
         }
     };
-    tokio::time::timeout(LONG, found).await.unwrap()
+    tokio::time::timeout(LONG, found)
+        .await
+        .expect("a test process answers")
 }
