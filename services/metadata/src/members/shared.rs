@@ -114,8 +114,10 @@ impl SharedMembers {
         if let Some(row) = rows.get(&self.me) {
             self.own.lock().state = row.member.state;
         }
-        let is_kept = |row: &&MemberRow| rows.contains_key(&row.via) && is_alive(row.via);
-        let living = rows.values().filter(is_kept);
+        // One whose keeper has gone has time to find another before its row goes.
+        let living = rows
+            .values()
+            .filter(|row| !row.has_beat() || is_alive(row.member.id));
         let members: Vec<_> = living.map(|row| row.member.clone()).collect();
         self.view.send_if_modified(|view| {
             let changes = view.members != members || view.shards != shards;
@@ -126,6 +128,7 @@ impl SharedMembers {
             }
             changes
         });
+        let is_kept = |row: &&MemberRow| rows.contains_key(&row.via) && is_alive(row.via);
         let gone = rows.values().filter(|row| !is_kept(row));
         let gone = gone.map(|row| (row.member.id, Gone::of(row)));
         let roster = Roster {
@@ -171,6 +174,11 @@ impl SharedMembers {
 
     pub(crate) async fn join(self: &Arc<Self>, member: Member) -> Result<Membership, ClusterError> {
         check(&member)?;
+        if self.is_leaving() {
+            return Err(ClusterError::Unavailable {
+                reason: "this process leaves the cluster".to_owned(),
+            });
+        }
         let id = member.id;
         tracing::info!(member = %id, name = member.name, roles = %member.roles, "member joins");
         let session = if id == self.me {

@@ -9,7 +9,8 @@ use tidelog_types::ShardId;
 
 use super::audit::{Load, judge};
 use super::nodes::{SHARDS, id, world};
-use crate::manifests::{plain, segment};
+use crate::manifests::{accepted, one, only, plain, segment};
+use crate::world::partition;
 
 /// From the death of an owner to the first commit in each of its shards.
 const TAKEOVER_MAX: Duration = Duration::from_secs(5);
@@ -142,6 +143,43 @@ async fn a_handed_over_shard_goes_on_where_it_was() {
     assert_eq!(second.process.high_watermark(*partition).await, 2);
     let again = second.send_until_answered(&commit(1)).await;
     assert_eq!(again.outcomes, before.outcomes);
+}
+
+/// The group in flight is finished and answered before the shard goes, and what came behind it is either
+/// answered too or refused for sure.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_when_a_shard_is_asked_for_is_answered() {
+    let world = world(9, 1);
+    let first = world.join(1).await;
+    first.until_shared_by(&[id(1)]).await;
+    let second = world.join(2).await;
+    second
+        .until("both are there", |view| view.members.len() == 2)
+        .await;
+    let hold = first.store.hold(KeyKind::Tail);
+    let in_flight = first.commit(vec![one(1, partition(0), plain(1))]);
+    hold.reached().await;
+    let behind = first.commit(vec![one(2, partition(0), plain(1))]);
+    second.set_draining(id(1), true).await.expect("it is there");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(
+        second.own_shards(),
+        [],
+        "the owner lives, so it is waited for"
+    );
+    drop(hold);
+    let answer = in_flight.await.remove(0).expect("it is finished");
+    assert_eq!(only(&answer), accepted(0));
+    let behind = behind.await.remove(0);
+    assert!(
+        matches!(behind, Ok(_) | Err(CommitError::NotOwner)),
+        "{behind:?}"
+    );
+    second.until_shared_by(&[id(2)]).await;
+    let again = second
+        .send_until_answered(&one(2, partition(0), plain(1)))
+        .await;
+    assert_eq!(only(&again), accepted(1));
 }
 
 /// A process that was about to take a shard finds that another has come first, and leaves it alone.

@@ -71,6 +71,10 @@ async fn members_of_a_dead_process_go_unless_they_join_elsewhere() {
     until_listed(&second, 9, true).await;
     first.kill();
     let stays = second.join(broker(9)).await.expect("it goes on");
+    second
+        .until("its death is seen", |view| view.member(id(1)).is_none())
+        .await;
+    assert!(second.view().member(id(8)).is_some(), "it has a while yet");
     tokio::time::sleep(Duration::from_secs(20)).await;
     let ids: Vec<_> = second
         .view()
