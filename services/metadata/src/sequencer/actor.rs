@@ -96,7 +96,16 @@ impl Actor {
         } = outside;
         let store = parts.store.as_ref();
         let (keys, owner) = (parts.keys, parts.owner);
-        let (lease, since) = Lease::take(store, &parts.env, keys, shard, owner, claim).await?;
+        let (lease, since) = Lease::take(
+            store,
+            &parts.env,
+            keys,
+            shard,
+            owner,
+            claim,
+            parts.generation,
+        )
+        .await?;
         let state = ShardState::new(parts.keys, parts.settings.producer_expiry);
         let (state, loaded) = load(store, state, shard, since).await?;
         tracing::info!(

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use tidelog_env::Env;
 use tidelog_store::{ReadMode, Store, Transaction, Version};
-use tidelog_types::{GroupNumber, ShardId};
+use tidelog_types::{ClusterGeneration, GroupNumber, ShardId};
 
 use super::error::{Next, SequencerError};
 use crate::catalogue::RETRY;
-use crate::keyspace::{Keyspace, LeaseRow, RowError};
+use crate::keyspace::{ClusterRow, Keyspace, LeaseRow, RowError};
 
 /// From whom a shard may be taken.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,9 @@ impl Lease {
     ///
     /// Returns the version of the transaction: what is read for the new owner must not be older (C4).
     ///
+    /// A process of another generation of the cluster takes nothing: the store has been restored since it was
+    /// opened, or is being restored now.
+    ///
     /// A conflict, for example with an owner that settles a commit, and an unknown outcome are tried again:
     /// the next attempt raises the epoch above whatever is there, and what is late then conflicts.
     pub(crate) async fn take(
@@ -55,10 +58,11 @@ impl Lease {
         shard: ShardId,
         owner: [u8; 16],
         claim: Claim,
+        generation: ClusterGeneration,
     ) -> Result<(Self, Version), SequencerError> {
         let mut backoff = RETRY.start();
         loop {
-            let error = match Self::try_take(store, keys, shard, owner, claim).await {
+            let error = match Self::try_take(store, keys, shard, owner, claim, generation).await {
                 Ok(taken) => return Ok(taken),
                 Err(error) => error,
             };
@@ -76,8 +80,17 @@ impl Lease {
         shard: ShardId,
         owner: [u8; 16],
         claim: Claim,
+        generation: ClusterGeneration,
     ) -> Result<(Self, Version), SequencerError> {
         let mut transaction = store.begin().await?;
+        // Serializable, so that a restore that begins meanwhile lets this conflict.
+        let cluster = transaction
+            .get(&keys.cluster(), ReadMode::Serializable)
+            .await?;
+        let cluster = cluster.map(ClusterRow::decode).transpose()?;
+        if cluster.is_none_or(|row| row.generation != generation) {
+            return Err(SequencerError::LeaseLost);
+        }
         let row = read_lease(keys, shard, transaction.as_mut()).await?;
         if !claim.allows(row.as_ref(), owner) {
             return Err(SequencerError::LeaseLost);
@@ -177,4 +190,36 @@ async fn read_lease(
         .get(&keys.lease(shard), ReadMode::Serializable)
         .await?;
     Ok(value.map(LeaseRow::decode).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_store::memory::{MemoryOptions, MemoryStore};
+    use tidelog_types::ClusterId;
+
+    use super::*;
+
+    async fn take(cluster: Option<ClusterRow>) -> Result<(Lease, Version), SequencerError> {
+        let keys = Keyspace::default();
+        let rows = cluster.map(|row| (keys.cluster(), row.encode()));
+        let store = MemoryStore::with_rows(MemoryOptions::default(), rows);
+        let (shard, generation) = (ShardId::new(0), ClusterGeneration::new(1));
+        let env = Env::seeded(1);
+        Lease::take(&store, &env, keys, shard, [1; 16], Claim::Any, generation).await
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_taken_only_in_the_generation_that_the_process_knows() {
+        let of = |generation| ClusterRow {
+            id: ClusterId::from_bytes([9; 16]),
+            generation: ClusterGeneration::new(generation),
+            shards: 1,
+        };
+        let (lease, _) = take(Some(of(1))).await.expect("it is its own");
+        assert_eq!(lease.epoch, 1);
+        for other in [None, Some(of(2))] {
+            let taken = take(other).await;
+            assert!(matches!(taken, Err(SequencerError::LeaseLost)), "{taken:?}");
+        }
+    }
 }

@@ -181,6 +181,25 @@ async fn a_store_whose_processes_beat_is_left_alone() {
     assert!(rows_of(&store, KeyKind::Member).is_empty());
 }
 
+/// A process that was opened before has a cluster in mind that is no more.
+#[tokio::test(start_paused = true)]
+async fn a_process_of_the_generation_before_changes_nothing() {
+    let (_, _, bucket) = backed_up().await;
+    let (world, before) = World::opened().await;
+    let store = &world.store.memory;
+    bucket
+        .try_restore(store, "b", true)
+        .await
+        .expect("it answers");
+    let restored = store.dump();
+    for sequence in 100..103 {
+        let late = before.send(one(sequence, partition(1), plain(1))).await;
+        assert!(late.is_err(), "{late:?}");
+        tokio::time::advance(Duration::from_secs(11)).await;
+    }
+    assert_eq!(store.dump(), restored);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_half_restored_store_is_refused_until_the_restore_is_run_again() {
     let (_, _, bucket) = backed_up().await;

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tidelog_blob::BackupName;
 use tidelog_env::Env;
-use tidelog_metadata::backup::{RestoreError, RestoreOptions, accept_restore};
+use tidelog_metadata::backup::{ObjectError, RestoreError, RestoreOptions, accept_restore};
 use tidelog_runtime::Exit;
 use tidelog_store::Store as _;
 
@@ -53,6 +53,9 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
     let restored = restored.map_err(|error| {
         let exit = match &error {
             RestoreError::NotEmpty | RestoreError::InUse => Exit::Usage,
+            RestoreError::Backup { source, .. } if matches!(**source, ObjectError::Missing(_)) => {
+                Exit::NotFound
+            }
             _ => Exit::Error,
         };
         failed(exit)(error.into())
