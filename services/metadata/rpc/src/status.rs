@@ -137,10 +137,10 @@ impl CallError {
         } else {
             Reach::MayBeDone
         };
-        let message = if status.source().is_some() {
-            tidelog_env::error_chain(status)
-        } else {
-            status.message().to_owned()
+        // What the transport says of itself is in the causes; the status only repeats the first of them.
+        let message = match status.source() {
+            Some(source) => tidelog_env::error_chain(source),
+            None => status.message().to_owned(),
         };
         Self {
             kind,
