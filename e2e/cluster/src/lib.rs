@@ -9,5 +9,7 @@
 //! | `takeover.rs` | five seconds after the death of a metadata process every shard takes writes again |
 //! | `drain.rs` | a drained process and one that is asked to end give their shards away and nobody waits |
 //! | `outage.rs` | without any metadata process brokers keep what they accepted, and finish later |
+//! | `pause.rs` | a metadata process that stands still past its lease wakes without harm |
+//! | `split.rs` | two that cannot hear each other do not fight over the bucket |
 //! | `tokens.rs` | what a client wrote through one broker it reads through another |
 //! | `status.rs` | `tidelog cluster` shows members, shards and owners as they are |

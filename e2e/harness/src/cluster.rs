@@ -1,11 +1,13 @@
 //! A cluster of several processes on one bucket.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tidelog_client::{Client, ClientOptions};
 
-use crate::{Cli, Place, Server, ServerOptions, free_port};
+use crate::{Cli, FdbServer, Gate, Place, Server, ServerOptions, Tools, free_port};
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
@@ -18,6 +20,10 @@ pub struct ClusterOptions {
     pub brokers: usize,
     /// Where metadata is kept, as the setting `metadata.store` says it.
     pub store: String,
+    /// Another copy of the binary.
+    pub binary: Option<PathBuf>,
+    /// Through which each metadata process is heard by the others; empty: directly.
+    pub gates: Vec<Arc<Gate>>,
     /// Further settings of all processes.
     pub settings: Vec<(String, String)>,
 }
@@ -30,8 +36,19 @@ impl ClusterOptions {
             metadata: 2,
             brokers: 3,
             store: "embedded".to_owned(),
+            binary: None,
+            gates: Vec::new(),
             settings: Vec::new(),
         }
+    }
+
+    /// The same with metadata on `FoundationDB`.
+    pub fn on(self, fdb: &FdbServer) -> Result<Self> {
+        Ok(Self {
+            store: format!("fdb:{}", fdb.cluster_file().display()),
+            binary: Some(Tools::tidelog_with_fdb()?),
+            ..self
+        })
     }
 
     /// The same with one more setting.
@@ -42,7 +59,11 @@ impl ClusterOptions {
     }
 
     fn process(&self, name: &str) -> ServerOptions {
-        let options = ServerOptions::at(&self.place)
+        let options = ServerOptions {
+            binary: self.binary.clone(),
+            ..ServerOptions::at(&self.place)
+        };
+        let options = options
             .with("memory.total", "128MiB")
             .with("produce.segment_bytes", "2MiB")
             .with("cluster.name", name);
@@ -76,9 +97,22 @@ impl Cluster {
         let internal: Vec<SocketAddr> = (0..options.metadata)
             .map(|_| free_port())
             .collect::<Result<_>>()?;
+        for (gate, address) in options.gates.iter().zip(&internal) {
+            gate.leads_to(*address);
+        }
+        // How metadata processes hear each other.
+        let gates = options.gates.iter().map(|gate| gate.address());
+        let heard: Vec<SocketAddr> = gates
+            .chain(internal.iter().copied())
+            .take(internal.len())
+            .collect();
         let mut metadata = Vec::new();
         for (number, address) in internal.iter().enumerate() {
-            let others = internal.iter().filter(|other| *other != address);
+            let others = heard
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != number);
+            let others = others.map(|(_, address)| address);
             let process = options
                 .process(&format!("metadata-{number}"))
                 .with("roles", "metadata")

@@ -256,6 +256,10 @@ fn launch(
         .env("HOME", &home)
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("RUST_BACKTRACE", "1");
+    // Where the library of FoundationDB's client is, if not where the system looks by itself.
+    if let Some(folders) = std::env::var_os("LD_LIBRARY_PATH") {
+        command.env("LD_LIBRARY_PATH", folders);
+    }
     if let Some((point, nth)) = options.crash_at {
         command.env("TIDELOG_CRASH_POINT", format!("{}:{nth}", point.as_str()));
     }

@@ -68,6 +68,13 @@ impl Tools {
             Err(error) => bail!("no binary `tidelog`: {error}"),
         }
     }
+
+    /// The binary `tidelog` that can keep metadata on `FoundationDB`.
+    pub fn tidelog_with_fdb() -> Result<PathBuf> {
+        let binary = env::var_os("TIDELOG_BIN_FDB").map(PathBuf::from);
+        let binary = binary.filter(|binary| binary.is_file());
+        binary.context("no server with FoundationDB is built: `cargo xtask test` does that")
+    }
 }
 
 fn build() -> Result<PathBuf> {

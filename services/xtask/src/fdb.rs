@@ -14,8 +14,10 @@ use crate::tools;
 const FOLDERS: &str = "TIDELOG_FDB_DIR";
 const PROGRAMS: &[&str] = &["fdbserver", "fdbcli"];
 const LIBRARIES: &[&str] = &["libfdb_c.so", "libfdb_c.dylib"];
-/// The features that link the library, as a build of the whole workspace takes them.
-const FEATURES: &str = "tidelog-store-fdb/client";
+/// The features that link the library or test with it, as a build of the whole workspace takes them.
+pub(crate) const TEST_FEATURES: &str = "tidelog-store-fdb/client,tidelog-e2e-cluster/fdb";
+/// The feature of the server, as a build of it takes it.
+pub(crate) const SERVER_FEATURES: &str = "fdb";
 
 /// An installation that can build and run everything that needs it.
 #[derive(Debug)]
@@ -43,8 +45,8 @@ impl Fdb {
     }
 
     /// Lets cargo build what links the library, and lets what it has built find it.
-    pub(crate) fn apply(&self, command: &mut Command) {
-        command.args(["--features", FEATURES]);
+    pub(crate) fn apply(&self, command: &mut Command, features: &str) {
+        command.args(["--features", features]);
         for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
             command.env(variable, prepended(variable, &self.library));
         }

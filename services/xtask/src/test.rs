@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::fdb::Fdb;
+use crate::fdb::{Fdb, SERVER_FEATURES, TEST_FEATURES};
 use crate::root::Workspace;
 use crate::{docs, process, tidy, tools};
+
+/// The server under test, in the folder of builds, and the one that can keep metadata on `FoundationDB`.
+const SERVER: &str = "debug/tidelog";
+const SERVER_FDB: &str = "debug/tidelog-fdb";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -135,7 +139,9 @@ fn passed(result: Result<()>) -> Result<Outcome> {
 fn lint(workspace: &Workspace) -> Result<()> {
     let everything = ["--workspace"];
     let fdb = ["-p", "tidelog-store-fdb", "--features", "client"];
-    for packages in [&everything[..], &fdb[..]] {
+    let server = ["-p", "tidelog-server", "--features", SERVER_FEATURES];
+    let suite = ["-p", "tidelog-e2e-cluster", "--features", "fdb"];
+    for packages in [&everything[..], &fdb[..], &server[..], &suite[..]] {
         process::run(
             workspace
                 .cargo(["clippy", "--all-targets", "--locked"])
@@ -179,7 +185,19 @@ fn check_dependencies(workspace: &Workspace) -> Result<Outcome> {
 
 fn end_to_end(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::minio(workspace)?;
-    process::run(&mut workspace.cargo(["build", "-p", "tidelog-server", "--locked"]))?;
+    let build = ["build", "-p", "tidelog-server", "--locked"];
+    if let Ok(fdb) = Fdb::find(workspace) {
+        let mut command = workspace.cargo(build);
+        fdb.apply(&mut command, SERVER_FEATURES);
+        process::run(&mut command)?;
+        // The artefact without it, which is built next, takes the same name.
+        std::fs::copy(
+            workspace.target.join(SERVER),
+            workspace.target.join(SERVER_FDB),
+        )
+        .context("the server with FoundationDB cannot be kept")?;
+    }
+    process::run(&mut workspace.cargo(build))?;
     nextest(workspace, options, "package(/^tidelog-e2e/)")
 }
 
@@ -202,13 +220,14 @@ fn nextest(workspace: &Workspace, options: &Options, packages: &str) -> Result<O
         ])
         .env("TIDELOG_TOOLS", workspace.tools())
         .env("TIDELOG_CACHE", &workspace.cache)
-        .env("TIDELOG_BIN", workspace.target.join("debug/tidelog"));
+        .env("TIDELOG_BIN", workspace.target.join(SERVER))
+        .env("TIDELOG_BIN_FDB", workspace.target.join(SERVER_FDB));
     if std::env::var_os("CI").is_some() {
         command.args(["--profile", "ci"]);
     }
     let fdb = Fdb::find(workspace);
     if let Ok(fdb) = &fdb {
-        fdb.apply(&mut command);
+        fdb.apply(&mut command, TEST_FEATURES);
     }
     process::run(&mut command)?;
     Ok(match fdb {

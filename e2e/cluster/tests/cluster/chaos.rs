@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tidelog_e2e_harness::{ClusterOptions, Minio, Server};
+use tidelog_e2e_harness::{ClusterOptions, FdbServer, Minio, Server};
 use tidelog_env::{Rng as _, SeededRng};
 use tokio::time::Instant;
 
@@ -17,6 +17,9 @@ use crate::support::{Scene, bucket};
 const CHAOS: Duration = Duration::from_mins(1);
 /// Longer than a lease, so that a process wakes to find that it owns nothing.
 const PAUSE_MAX_MS: u64 = 6_000;
+
+/// Every so many faults the store itself is killed and started again.
+const FDB_FAULTS_EVERY: u64 = 5;
 
 /// Hurts one process and lets it come back.
 async fn hurt(server: &mut Server, rng: &SeededRng) -> Result<()> {
@@ -46,14 +49,24 @@ fn supervise(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-async fn chaos(minio: Minio, options: &ClusterOptions, seed: u64) -> Result<()> {
+async fn chaos(
+    minio: Minio,
+    mut fdb: Option<FdbServer>,
+    options: &ClusterOptions,
+    seed: u64,
+) -> Result<()> {
     println!("seed {seed}");
     let rng = SeededRng::new(seed);
     let mut scene = Scene::start(minio, options).await?;
-    let (mut kills, end) = (0, Instant::now() + CHAOS);
+    let (mut faults, end) = (0, Instant::now() + CHAOS);
     while Instant::now() < end {
         scene.progress(20).await?;
         tokio::time::sleep(Duration::from_millis(rng.below(1_500))).await;
+        if let Some(fdb) = fdb.as_mut().filter(|_| rng.below(FDB_FAULTS_EVERY) == 0) {
+            fdb.restart().await?;
+            faults += 1;
+            continue;
+        }
         let cluster = &mut scene.cluster;
         let count = cluster.metadata.len() + cluster.brokers.len();
         let at = usize::try_from(rng.below(count as u64))?;
@@ -63,17 +76,24 @@ async fn chaos(minio: Minio, options: &ClusterOptions, seed: u64) -> Result<()> 
             None => &mut cluster.brokers[at - cluster.metadata.len()],
         };
         hurt(server, &rng).await?;
-        kills += 1;
+        faults += 1;
         supervise(&mut scene)?;
     }
     scene.cluster.ready().await?;
     let report = scene.judge().await?;
-    println!("{} records acknowledged over {kills} faults", report.acked);
+    println!("{} records acknowledged over {faults} faults", report.acked);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_minute_of_faults_harms_nothing_on_the_embedded_store() -> Result<()> {
     let (minio, options) = bucket().await?;
-    chaos(minio, &options, 21).await
+    chaos(minio, None, &options, 21).await
+}
+
+#[cfg(feature = "fdb")]
+#[tokio::test]
+async fn a_minute_of_faults_harms_nothing_on_foundationdb() -> Result<()> {
+    let (minio, fdb, options) = crate::support::bucket_and_fdb().await?;
+    chaos(minio, Some(fdb), &options, 22).await
 }

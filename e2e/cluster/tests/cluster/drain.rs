@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tidelog_e2e_harness::Ended;
+use tidelog_e2e_harness::{ClusterOptions, Ended, Minio};
 
+#[cfg(feature = "fdb")]
+use tidelog_e2e_harness::until;
+
+#[cfg(feature = "fdb")]
+use crate::support::PROGRESS_LIMIT;
 use crate::support::{Scene, bucket};
 
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-#[tokio::test]
-async fn every_process_can_be_restarted_in_turn_without_an_error() -> Result<()> {
-    let (minio, options) = bucket().await?;
-    let mut scene = Scene::start(minio, &options).await?;
+/// Asks each process to end, one after the other, and starts it again.
+async fn rolling_restart(minio: Minio, options: &ClusterOptions) -> Result<()> {
+    let mut scene = Scene::start(minio, options).await?;
     scene.progress(100).await?;
     for at in 0..scene.cluster.metadata.len() {
         let ended = scene.cluster.metadata[at].server.stop(END_LIMIT).await?;
@@ -31,5 +35,63 @@ async fn every_process_can_be_restarted_in_turn_without_an_error() -> Result<()>
         "{} records acknowledged over a rolling restart",
         report.acked
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_process_can_be_restarted_in_turn_on_the_embedded_store() -> Result<()> {
+    let (minio, options) = bucket().await?;
+    rolling_restart(minio, &options).await
+}
+
+#[cfg(feature = "fdb")]
+#[tokio::test]
+async fn every_process_can_be_restarted_in_turn_on_foundationdb() -> Result<()> {
+    let (minio, _fdb, options) = crate::support::bucket_and_fdb().await?;
+    rolling_restart(minio, &options).await
+}
+
+/// The shards that a metadata process owns.
+#[cfg(feature = "fdb")]
+async fn shards_of(scene: &Scene, name: &str) -> Result<u32> {
+    let members = scene.cluster.client()?.cluster().members().await?;
+    let member = members.into_iter().find(|member| member.name == name);
+    Ok(member.map_or(0, |member| member.shard_count))
+}
+
+#[cfg(feature = "fdb")]
+#[tokio::test]
+async fn a_drained_process_gives_its_shards_away_and_gets_some_back() -> Result<()> {
+    let (minio, _fdb, options) = crate::support::bucket_and_fdb().await?;
+    let scene = Scene::start(minio, &options).await?;
+    let owns = async |name: &str, wanted: fn(u32) -> bool| {
+        until(
+            format!("`{name}` owns its part"),
+            PROGRESS_LIMIT,
+            async || {
+                let shards = shards_of(&scene, name).await.ok()?;
+                wanted(shards).then_some(())
+            },
+        )
+        .await
+    };
+    owns("metadata-0", |shards| shards == 16).await?;
+    owns("metadata-1", |shards| shards == 16).await?;
+    scene
+        .cluster
+        .cli()?
+        .ok(&["cluster", "drain", "metadata-0"])
+        .await?;
+    owns("metadata-0", |shards| shards == 0).await?;
+    owns("metadata-1", |shards| shards == 32).await?;
+    scene.progress(100).await?;
+    scene
+        .cluster
+        .cli()?
+        .ok(&["cluster", "undrain", "metadata-0"])
+        .await?;
+    owns("metadata-0", |shards| shards == 16).await?;
+    let report = scene.judge().await?;
+    println!("{} records acknowledged around a drain", report.acked);
     Ok(())
 }

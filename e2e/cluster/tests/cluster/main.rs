@@ -3,6 +3,8 @@
 mod chaos;
 mod drain;
 mod outage;
+mod pause;
+mod split;
 mod status;
 mod support;
 mod takeover;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tidelog_client::Client;
+#[cfg(feature = "fdb")]
+use tidelog_e2e_harness::FdbServer;
 use tidelog_e2e_harness::history::{Recorder, Report, check};
 use tidelog_e2e_harness::load::{Follower, Load, LoadOptions, drain};
 use tidelog_e2e_harness::{Cluster, ClusterOptions, Minio, until};
@@ -30,6 +32,15 @@ pub(crate) async fn bucket() -> Result<(Minio, ClusterOptions)> {
     let minio = Minio::start().await?;
     let options = ClusterOptions::at(&minio.create_bucket("logs").await?);
     Ok((minio, options))
+}
+
+/// A bucket and a `FoundationDB` of one's own.
+#[cfg(feature = "fdb")]
+pub(crate) async fn bucket_and_fdb() -> Result<(Minio, FdbServer, ClusterOptions)> {
+    let (minio, options) = bucket().await?;
+    let fdb = FdbServer::start().await?;
+    let options = options.on(&fdb)?;
+    Ok((minio, fdb, options))
 }
 
 /// A topic with so many partitions.

@@ -108,3 +108,10 @@ async fn a_dead_metadata_process_is_replaced_within_five_seconds_on_the_embedded
     let (minio, options) = bucket().await?;
     each_death_is_survived(minio, &options).await
 }
+
+#[cfg(feature = "fdb")]
+#[tokio::test]
+async fn a_dead_metadata_process_is_replaced_within_five_seconds_on_foundationdb() -> Result<()> {
+    let (minio, _fdb, options) = crate::support::bucket_and_fdb().await?;
+    each_death_is_survived(minio, &options).await
+}

@@ -10,7 +10,7 @@
 //!
 //! Safety is the store's: it takes commits of one writer alone. Here it is only decided when to try. Two
 //! processes that cannot hear each other but both reach the bucket would fence each other again and again:
-//! one that was fenced therefore stays away for a while, unless it hears that nobody is active.
+//! one that was fenced therefore stays away for a while, unless it hears the other, or that nobody is active.
 
 use std::time::Duration;
 
@@ -144,12 +144,14 @@ impl Election {
     }
 
     /// Ends when it is this process's turn to open the store.
-    async fn turn(&self, fenced_at: Option<MonoTime>) {
+    async fn turn(&self, mut fenced_at: Option<MonoTime>) {
         let mut has_waited = false;
         loop {
             match self.look().await {
                 Look::Active(address, watch) => {
                     has_waited = false;
+                    // They hear each other, so its silence will mean what it says.
+                    fenced_at = None;
                     self.follow(address, *watch).await;
                     continue;
                 }
