@@ -51,6 +51,14 @@ pub enum StartError {
     NoIncarnation(#[source] LogError),
 }
 
+/// The metadata service has ended the incarnation of this writer, as it does with brokers that are gone for
+/// long. Whatever this engine would store is refused, so its process ends and starts anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the cluster has taken this broker for gone and ended its incarnation `{0}`: start it again"
+)]
+pub struct IncarnationEnded(pub Incarnation);
+
 /// Appends and fetches. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -151,6 +159,13 @@ impl Engine {
         hold: Arc<MemoryHold>,
     ) -> Result<AppendAnswer, AppendError> {
         self.appender.append(append, hold)
+    }
+
+    /// Waits until the metadata service says that the incarnation of this writer has ended; from then on
+    /// nothing is taken any more. Cancel-safe.
+    pub async fn ended(&self) -> IncarnationEnded {
+        self.appender.ended().await;
+        IncarnationEnded(self.incarnation)
     }
 
     /// Takes nothing new and ends when everything that was taken is answered.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidelog_broker_engine::{Engine, IncarnationEnded};
 use tidelog_env::{Env, TaskFailure};
 use tidelog_runtime::{End, Exit, Signals};
 
@@ -17,6 +18,8 @@ enum Cause {
     Asked(&'static str),
     /// The metadata service is no longer ours or no longer works.
     Metadata(CliError),
+    /// The cluster goes on without this broker.
+    Ended(IncarnationEnded),
     /// A task panicked.
     Task(TaskFailure),
     /// The gRPC server ended by itself.
@@ -30,6 +33,7 @@ pub(super) async fn until_end(
     deadline: Duration,
     env: &Env,
 ) -> Result<Exit> {
+    let engine = running.broker.as_ref().map(|broker| broker.engine.clone());
     let cause = tokio::select! {
         biased;
         error = running.metadata.ended() => Cause::Metadata(error),
@@ -37,6 +41,7 @@ pub(super) async fn until_end(
             End::Asked(name) => Cause::Asked(name),
             End::TaskFailed(failure) => Cause::Task(failure),
         },
+        ended = engine_ended(engine) => Cause::Ended(ended),
         reason = grpc_ended(running.broker.as_mut()) => Cause::Grpc(reason),
     };
     match cause {
@@ -50,6 +55,10 @@ pub(super) async fn until_end(
             Ok(exit)
         }
         Cause::Metadata(error) => Err(stop(running, env, error).await),
+        Cause::Ended(ended) => {
+            let error = CliError::other(Exit::Fenced, ended.to_string());
+            Err(stop(running, env, error).await)
+        }
         Cause::Task(failure) => {
             let error = CliError::because(Exit::FailStop, failure.to_string(), failure);
             Err(stop(running, env, error).await)
@@ -58,6 +67,14 @@ pub(super) async fn until_end(
             let message = format!("the gRPC server failed: {reason}");
             Err(stop(running, env, CliError::other(Exit::FailStop, message)).await)
         }
+    }
+}
+
+/// Waits until the cluster has ended the incarnation of this broker. Cancel-safe.
+async fn engine_ended(engine: Option<Engine>) -> IncarnationEnded {
+    match engine {
+        Some(engine) => engine.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use tidelog_blob::RequestBudget;
-use tidelog_env::Env;
+use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::Log;
 use tokio::sync::{mpsc, oneshot};
 
 use super::TailCache;
 use super::passage::Event;
 use super::pipeline::Pipeline;
-use super::request::Entry;
+use super::request::{AppendError, Entry};
 use super::retries::CommitRetries;
 use super::segment::OpenSegment;
 use super::senders::BrokenSenders;
@@ -40,6 +40,8 @@ pub(super) struct BatcherParts {
     pub(super) tail: Arc<dyn TailCache>,
     pub(super) metrics: AppendMetrics,
     pub(super) crash: CrashPlan,
+    /// To be cancelled when the writer's incarnation has ended.
+    pub(super) ended: CancellationToken,
 }
 
 /// The task's state.
@@ -114,6 +116,10 @@ impl Batcher {
     }
 
     fn on_append(&mut self, mut entry: Entry) {
+        if self.parts.ended.is_cancelled() {
+            entry.answer(Err(AppendError::ShuttingDown));
+            return;
+        }
         if let Some(error) = self.broken.refusal(&entry) {
             entry.answer(Err(error));
             return;

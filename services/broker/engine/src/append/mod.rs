@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::{ClusterLayout, RequestBudget};
-use tidelog_env::Env;
+use tidelog_env::{CancellationToken, Env};
 use tidelog_format::segment::SealedSegment;
 use tidelog_metadata_api::{Log, TimestampType};
 use tidelog_types::{ClusterId, ErrorCode, Incarnation};
@@ -64,6 +64,8 @@ pub(crate) struct Appender {
     memory: MemoryShare,
     mailbox: mpsc::UnboundedSender<Message>,
     closing: Arc<AtomicBool>,
+    /// Cancelled when the writer's incarnation has ended.
+    ended: CancellationToken,
 }
 
 /// Waits for the answer to an append.
@@ -86,6 +88,7 @@ impl Appender {
         };
         let clock = Arc::clone(&env.clock);
         let budget = RequestBudget::new(clock, settings.flush_rate, settings.flush_burst);
+        let ended = CancellationToken::new();
         let batcher = BatcherParts {
             env: env.clone(),
             log: parts.log,
@@ -95,6 +98,7 @@ impl Appender {
             tail: parts.tail,
             metrics: parts.metrics,
             crash: parts.crash,
+            ended: ended.clone(),
         };
         // Every message holds bytes of the memory share, which bounds the queue.
         let (mailbox, messages) = mpsc::unbounded_channel();
@@ -108,6 +112,7 @@ impl Appender {
             memory,
             mailbox,
             closing: Arc::new(AtomicBool::new(false)),
+            ended,
         }
     }
 
@@ -125,7 +130,7 @@ impl Appender {
         mut append: Append,
         hold: Arc<MemoryHold>,
     ) -> Result<AppendAnswer, AppendError> {
-        if self.closing.load(Ordering::Acquire) {
+        if self.closing.load(Ordering::Acquire) || self.ended.is_cancelled() {
             return Err(AppendError::ShuttingDown);
         }
         let (partition, _) = append
@@ -153,6 +158,11 @@ impl Appender {
             .send(Message::Append(Box::new(entry)))
             .map_err(|_| AppendError::ShuttingDown)?;
         Ok(answer)
+    }
+
+    /// Ends when the metadata service has said that the writer's incarnation has ended. Cancel-safe.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Takes nothing new and ends when everything that was taken is answered.

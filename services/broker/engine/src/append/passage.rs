@@ -29,7 +29,7 @@ pub(super) enum Event {
 }
 
 /// What the answers leave to be done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rest {
     /// Manifests to be asked about again.
     open: Vec<usize>,
@@ -37,6 +37,8 @@ struct Rest {
     below_floor: Vec<usize>,
     /// Whose batches are lost.
     lost: HashSet<OrderedBy>,
+    /// What becomes of batches that they sent behind those.
+    behind: AppendError,
 }
 
 impl Batcher {
@@ -189,6 +191,7 @@ impl Batcher {
             mut open,
             below_floor,
             lost,
+            behind,
         } = self.take_answers(&mut pending, &stored, answers);
         if pending.segment.is_answered() {
             self.retries.on_answer();
@@ -205,7 +208,7 @@ impl Batcher {
             self.pipeline.put_back(ticket, pending);
             self.rest(ticket, wait);
         }
-        self.fail_behind(ticket, lost, &AppendError::refused(ErrorCode::Unavailable));
+        self.fail_behind(ticket, lost, &behind);
     }
 
     /// Hands out what was answered; says what was not.
@@ -215,7 +218,12 @@ impl Batcher {
         stored: &StoredSegment,
         answers: Answers,
     ) -> Rest {
-        let mut rest = Rest::default();
+        let mut rest = Rest {
+            open: Vec::new(),
+            below_floor: Vec::new(),
+            lost: HashSet::new(),
+            behind: AppendError::refused(ErrorCode::Unavailable),
+        };
         for (manifest, answer) in answers {
             match answer {
                 Ok(answer) => self.on_committed(pending, stored, manifest, &answer),
@@ -225,6 +233,15 @@ impl Batcher {
                     rest.open.push(manifest);
                 }
                 Err(CommitError::BelowFloor { .. }) => rest.below_floor.push(manifest),
+                Err(error @ CommitError::WriterEnded) => {
+                    self.on_ended(stored);
+                    // It may have been asked about before, and have been committed: nobody knows any more.
+                    let reason = error_chain(&error);
+                    let error = AppendError::Unknown { reason };
+                    let lost = pending.segment.fail_manifest(stored, manifest, &error);
+                    rest.lost.extend(lost);
+                    rest.behind = error;
+                }
                 Err(error) => {
                     let reason = error_chain(&error);
                     tracing::error!(segment = %stored.name, reason, "manifest was refused");
@@ -235,6 +252,15 @@ impl Batcher {
             }
         }
         rest
+    }
+
+    /// The incarnation of this writer has ended: nothing that it stores is ever committed again.
+    fn on_ended(&self, stored: &StoredSegment) {
+        if !self.parts.ended.is_cancelled() {
+            let incarnation = stored.name.incarnation.get();
+            tracing::error!(incarnation, segment = %stored.name, "incarnation of this writer has ended");
+            self.parts.ended.cancel();
+        }
     }
 
     fn on_committed(

@@ -6,6 +6,7 @@ mod world;
 
 mod damage;
 mod drain;
+mod ended;
 mod failure;
 mod fetch;
 mod floor;
