@@ -17,8 +17,10 @@ use crate::front::{Front, GrpcParts};
 
 /// A record in memory besides its bytes.
 pub(crate) const RECORD_BYTES: u64 = size_of::<v1::Record>() as u64;
-/// The least that is decoded at once.
-const BUDGET_MIN: u64 = 256 * 1024;
+/// The least that is held for records. Those that lie in their batches need little besides.
+const PLAIN_BUDGET_MIN: u64 = 16 * 1024;
+/// The least that is held where batches are compressed: how well is not known.
+const COMPRESSED_BUDGET_MIN: u64 = 256 * 1024;
 
 /// The share and the threads, which are the engine's. Clones share them.
 #[derive(Clone, Debug)]
@@ -52,17 +54,21 @@ impl Decode {
         })
     }
 
-    /// What batches take when they are taken apart, as far as one can know: the records, and the bytes of
-    /// those that are compressed.
-    fn estimate(batches: Bytes) -> u64 {
-        BatchView::all(batches)
-            .filter_map(Result::ok)
-            .map(|batch| {
-                let header = batch.header();
-                let records = u64::try_from(header.record_count).unwrap_or_default() * RECORD_BYTES;
-                records.saturating_add(Decoding::usual_bytes(header))
-            })
-            .fold(0, u64::saturating_add)
+    /// What to hold for batches that are taken apart, as far as one can know: for the records, and for the
+    /// bytes of those that are compressed.
+    fn budget(batches: Bytes) -> u64 {
+        let (mut records, mut bytes) = (0_u64, 0_u64);
+        for batch in BatchView::all(batches).filter_map(Result::ok) {
+            let header = batch.header();
+            let count = u64::try_from(header.record_count).unwrap_or_default();
+            records = records.saturating_add(count * RECORD_BYTES);
+            bytes = bytes.saturating_add(Decoding::usual_bytes(header));
+        }
+        let least = match bytes {
+            0 => PLAIN_BUDGET_MIN,
+            _ => COMPRESSED_BUDGET_MIN,
+        };
+        records.saturating_add(bytes).max(least)
     }
 }
 
@@ -106,7 +112,7 @@ impl Front {
         drop(found);
         let decode = &self.decode;
         let most = decode.0.batch_bytes_max();
-        let mut budget = Decode::estimate(batches.clone()).clamp(BUDGET_MIN, most);
+        let mut budget = Decode::budget(batches.clone()).min(most);
         loop {
             // What was held the first time was given back: nobody waits while holding.
             let hold = if holds {
