@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tidelog_e2e_harness::{FdbServer, until};
-use tidelog_store::{CommitError, ReadMode, Transaction};
+use tidelog_store::{CommitError, ReadMode, Store as _, Transaction};
 use tidelog_store_fdb::{FdbOptions, FdbStore};
 
-use crate::support::{SOON, begin, open, options, put, read, start, text, try_put, try_read};
+use crate::support::{SOON, open, options, put, read, start, text, try_put, try_read};
 
-const TIMEOUT: Duration = Duration::from_millis(400);
+/// Long enough for a healthy server on a busy machine, and shorter than a connection outlives a pause.
+const TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The store that the lost commit is made with, and one with patience to look at what became of it.
 async fn start_two() -> (FdbServer, FdbStore, FdbStore) {
@@ -21,11 +22,15 @@ async fn start_two() -> (FdbServer, FdbStore, FdbStore) {
     (server, hasty, patient)
 }
 
-/// A transaction as an owner commits it: it has read the lease, and writes a row.
+/// A transaction as an owner commits it: it has read the lease, and writes a row. The server may have
+/// been hurt just before, so it is tried until the store has found it again.
 async fn group(store: &FdbStore, row: &str) -> Box<dyn Transaction> {
-    let mut transaction = begin(store).await;
-    let lease = transaction.get(b"lease", ReadMode::Serializable).await;
-    lease.expect("an open store reads");
+    let begun = until("a transaction reads the lease", SOON, async || {
+        let mut transaction = store.begin().await.ok()?;
+        let lease = transaction.get(b"lease", ReadMode::Serializable).await;
+        lease.ok().map(|_| transaction)
+    });
+    let mut transaction = begun.await.expect("the store goes on");
     transaction.put(text(row), text("lost"));
     transaction
 }
