@@ -17,7 +17,7 @@ use tidelog_metadata_rpc::Parts;
 use tidelog_runtime::settings::{MetadataStore, Settings};
 use tidelog_runtime::{Exit, MemoryPlan};
 use tidelog_store::{CloseReason, Store};
-use tidelog_store_embedded::{EmbeddedOptions, EmbeddedStore, Medium};
+use tidelog_store_embedded::{EmbeddedOptions, EmbeddedReader, EmbeddedStore, Medium};
 use tidelog_types::{ClusterId, Role as MemberRole};
 
 use super::part_settings::sequencer_settings;
@@ -30,11 +30,73 @@ const SHARDS_EMBEDDED: u32 = 1;
 const SHARDS_SHARED: u32 = 32;
 
 /// Where the metadata service finds the bucket.
-pub(super) struct Place<'a> {
-    pub(super) opened: &'a OpenedStore,
-    pub(super) layout: &'a ClusterLayout,
-    pub(super) cluster: ClusterId,
-    pub(super) blob: &'a tidelog_blob::Metrics,
+pub(crate) struct Place<'a> {
+    pub(crate) opened: &'a OpenedStore,
+    pub(crate) layout: &'a ClusterLayout,
+    pub(crate) cluster: ClusterId,
+    pub(crate) blob: &'a tidelog_blob::Metrics,
+}
+
+/// Opens the store without the service, for commands that work on its rows. On the embedded store this
+/// fences whoever had it.
+pub(crate) async fn open_store(
+    settings: &Settings,
+    place: &Place<'_>,
+    env: &Env,
+) -> Result<Arc<dyn Store>> {
+    let plan = MemoryPlan::divide(settings.memory.total);
+    let kind = StoreKind::new(settings, &plan, place, env, &mut Registry::default())?;
+    kind.open(env).await
+}
+
+/// Opens the rows of the store for reading, which fences nobody.
+pub(crate) async fn open_rows(
+    settings: &Settings,
+    place: &Place<'_>,
+    env: &Env,
+) -> Result<StoreRows> {
+    let plan = MemoryPlan::divide(settings.memory.total);
+    let kind = StoreKind::new(settings, &plan, place, env, &mut Registry::default())?;
+    match &kind {
+        StoreKind::Embedded {
+            objects, options, ..
+        } => {
+            let reader = EmbeddedReader::open(Arc::clone(objects), options, env).await;
+            let reader = reader
+                .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+            let reader = reader.ok_or_else(|| {
+                let message = format!("there is no metadata store in `{}`", place.opened.location);
+                CliError::other(Exit::NotFound, message)
+            })?;
+            Ok(StoreRows::Embedded(Box::new(reader)))
+        }
+        #[cfg(feature = "fdb")]
+        StoreKind::FoundationDb { .. } => Ok(StoreRows::Shared(kind.open(env).await?)),
+    }
+}
+
+/// The rows of a store that other processes may have open.
+#[derive(Debug)]
+pub(crate) enum StoreRows {
+    /// A view of the embedded store.
+    Embedded(Box<EmbeddedReader>),
+    /// A store that many processes share.
+    #[cfg(feature = "fdb")]
+    Shared(Arc<dyn Store>),
+}
+
+impl StoreRows {
+    /// Ends it. All that was read was read; what is left behind goes by and by.
+    pub(crate) async fn close(&self) {
+        let closed = match self {
+            Self::Embedded(reader) => reader.close().await,
+            #[cfg(feature = "fdb")]
+            Self::Shared(store) => store.close().await,
+        };
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+    }
 }
 
 /// Opens the store and the service on it.

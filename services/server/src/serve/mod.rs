@@ -11,7 +11,7 @@ mod assemble;
 mod drain;
 mod election;
 mod heap;
-mod metadata;
+pub(crate) mod metadata;
 mod part_settings;
 mod peers;
 mod seams;

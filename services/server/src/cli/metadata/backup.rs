@@ -12,6 +12,7 @@ use tidelog_types::Timestamp;
 use super::place::{Place, failed};
 use crate::cli::output::{Table, grouped, print, print_done};
 use crate::cli::{CliError, Output, Result, SettingsArgs, times};
+use crate::serve::metadata::StoreRows;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -73,13 +74,14 @@ async fn take(
         Some(name) => name,
         None => name_of(place.env.clock.wall())?,
     };
-    let reader = place.reader().await?;
-    let taken = place
-        .backups()
-        .take(&reader, &place.env, &name, TakeOptions::default())
-        .await;
-    // Whether it ends well changes nothing in the backup: the store forgets it by and by.
-    let _ = reader.close().await;
+    let rows = place.rows().await?;
+    let (backups, env, options) = (place.backups(), &place.env, TakeOptions::default());
+    let taken = match &rows {
+        StoreRows::Embedded(reader) => backups.take(reader.as_ref(), env, &name, options).await,
+        #[cfg(feature = "fdb")]
+        StoreRows::Shared(store) => backups.take(store.as_ref(), env, &name, options).await,
+    };
+    rows.close().await;
     let taken = taken.map_err(|error| failed(Exit::Error)(error.into()))?;
     let sentence = format!(
         "backup `{name}` is complete: {} rows, {} bytes",

@@ -8,7 +8,6 @@ use tidelog_blob::BackupName;
 use tidelog_env::Env;
 use tidelog_metadata::backup::{ObjectError, RestoreError, RestoreOptions, accept_restore};
 use tidelog_runtime::Exit;
-use tidelog_store::Store as _;
 
 use super::place::{Place, failed};
 use crate::cli::output::{grouped, print_done};
@@ -42,7 +41,7 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
     let store = place.store().await?;
     let options = RestoreOptions {
         env: &place.env,
-        store: &store,
+        store: store.as_ref(),
         name: &args.name,
         wipe: args.wipe,
         watch: WATCH,
@@ -79,7 +78,7 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
 pub(super) async fn accept(args: &SettingsArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(args, env).await?;
     let store = place.store().await?;
-    let accepted = accept_restore(&store, &place.env).await;
+    let accepted = accept_restore(store.as_ref(), &place.env).await;
     let _ = store.close().await;
     let accepted = accepted.map_err(|error| failed(Exit::Error)(error.into()))?;
     let done = Done {

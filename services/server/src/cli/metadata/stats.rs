@@ -8,6 +8,7 @@ use tidelog_runtime::Exit;
 use super::place::{Place, failed};
 use crate::cli::output::{Table, grouped, print};
 use crate::cli::{Output, Result, SettingsArgs};
+use crate::serve::metadata::StoreRows;
 
 /// Rows of one kind as programs see them.
 #[derive(Debug, Serialize)]
@@ -27,10 +28,13 @@ struct Stats {
 
 pub(super) async fn run(args: &SettingsArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(args, env).await?;
-    let reader = place.reader().await?;
-    let counted = tidelog_metadata::stats(&reader, &place.env).await;
-    // Whether it ends well changes nothing in what was counted: the store forgets it by and by.
-    let _ = reader.close().await;
+    let rows = place.rows().await?;
+    let counted = match &rows {
+        StoreRows::Embedded(reader) => tidelog_metadata::stats(reader.as_ref(), &place.env).await,
+        #[cfg(feature = "fdb")]
+        StoreRows::Shared(store) => tidelog_metadata::stats(store.as_ref(), &place.env).await,
+    };
+    rows.close().await;
     let counted = counted.map_err(|error| failed(Exit::Bucket)(error.into()))?;
     let stats = Stats {
         rows: counted.iter().map(|kind| kind.rows).sum(),
