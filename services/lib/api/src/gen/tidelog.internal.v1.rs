@@ -2119,7 +2119,7 @@ pub struct ClusterFailure {
     /// With UNKNOWN_MEMBER: its id, 16 bytes.
     #[prost(bytes = "bytes", tag = "2")]
     pub member: ::prost::bytes::Bytes,
-    /// With UNAVAILABLE and CORRUPT: why, for the log. At most 1,024 bytes; longer text is cut.
+    /// With UNAVAILABLE, CORRUPT and INVALID_MEMBER: why, for the log. At most 1,024 bytes; longer text is cut.
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
 }
@@ -2403,6 +2403,8 @@ pub enum ClusterFailureReason {
     Unavailable = 2,
     /// Stored metadata cannot be read.
     Corrupt = 3,
+    /// The member cannot be listed as it is.
+    InvalidMember = 4,
 }
 impl ClusterFailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2415,6 +2417,7 @@ impl ClusterFailureReason {
             Self::UnknownMember => "CLUSTER_FAILURE_REASON_UNKNOWN_MEMBER",
             Self::Unavailable => "CLUSTER_FAILURE_REASON_UNAVAILABLE",
             Self::Corrupt => "CLUSTER_FAILURE_REASON_CORRUPT",
+            Self::InvalidMember => "CLUSTER_FAILURE_REASON_INVALID_MEMBER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2424,6 +2427,7 @@ impl ClusterFailureReason {
             "CLUSTER_FAILURE_REASON_UNKNOWN_MEMBER" => Some(Self::UnknownMember),
             "CLUSTER_FAILURE_REASON_UNAVAILABLE" => Some(Self::Unavailable),
             "CLUSTER_FAILURE_REASON_CORRUPT" => Some(Self::Corrupt),
+            "CLUSTER_FAILURE_REASON_INVALID_MEMBER" => Some(Self::InvalidMember),
             _ => None,
         }
     }

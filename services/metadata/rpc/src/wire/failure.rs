@@ -295,6 +295,7 @@ pub(crate) fn cluster_failure_to(error: &ClusterError) -> v1::ClusterFailure {
             member: id_bytes(member.to_bytes()),
             ..told(Reason::UnknownMember, String::new())
         },
+        ClusterError::InvalidMember { reason } => told(Reason::InvalidMember, reason.clone()),
         ClusterError::Unavailable { reason } => told(Reason::Unavailable, reason.clone()),
         ClusterError::Corrupt { reason } => told(Reason::Corrupt, reason.clone()),
         other => told(Reason::Unavailable, other.to_string()),
@@ -307,6 +308,9 @@ pub(crate) fn cluster_failure_from(failure: v1::ClusterFailure) -> ClusterError 
         (Reason::UnknownMember, Ok(member)) => {
             ClusterError::UnknownMember(MemberId::from_bytes(member))
         }
+        (Reason::InvalidMember, _) => ClusterError::InvalidMember {
+            reason: failure.detail,
+        },
         (Reason::Corrupt, _) => ClusterError::Corrupt {
             reason: failure.detail,
         },

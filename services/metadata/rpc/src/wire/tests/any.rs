@@ -222,6 +222,7 @@ pub(super) fn a_catalogue_error() -> impl Strategy<Value = CatalogueError> {
 pub(super) fn a_cluster_error() -> impl Strategy<Value = ClusterError> {
     prop_oneof![
         any::<[u8; 16]>().prop_map(|id| ClusterError::UnknownMember(MemberId::from_bytes(id))),
+        a_text().prop_map(|reason| ClusterError::InvalidMember { reason }),
         a_text().prop_map(|reason| ClusterError::Unavailable { reason }),
         a_text().prop_map(|reason| ClusterError::Corrupt { reason }),
     ]
