@@ -130,7 +130,7 @@ pub(crate) async fn judge(told: &Told, owners: &[&Node]) {
         let sequence = commit.manifest.segment.sequence.get();
         let runs = runs.entry(slice.partition).or_default();
         runs.push((base_offset.get(), next, sequence));
-        let owner = owner_of(owners, commit.manifest.shard);
+        let owner = owner_of(owners, commit.manifest.shard).await;
         let again = owner.send_until_answered(commit).await;
         assert_eq!(again.outcomes, answer.outcomes, "{commit:?}");
     }
@@ -145,7 +145,7 @@ pub(crate) async fn judge(told: &Told, owners: &[&Node]) {
             let is_it = commit.manifest.slices[0].partition == partition;
             is_it.then_some(commit.manifest.shard)
         });
-        let owner = owner_of(owners, shard.expect("it was written to"));
+        let owner = owner_of(owners, shard.expect("it was written to")).await;
         let log = owner.process.log_of(partition).await;
         let log: Vec<_> = log
             .iter()
@@ -155,9 +155,16 @@ pub(crate) async fn judge(told: &Told, owners: &[&Node]) {
     }
 }
 
-fn owner_of<'a>(owners: &[&'a Node], shard: ShardId) -> &'a Node {
-    let owner = owners
-        .iter()
-        .find(|node| node.own_shards().contains(&shard));
-    owner.unwrap_or_else(|| panic!("nobody owns {shard}"))
+/// The owner of a shard. A shard that was asked for a moment ago may still be on its way back.
+async fn owner_of<'a>(owners: &[&'a Node], shard: ShardId) -> &'a Node {
+    for _ in 0..100 {
+        let owner = owners
+            .iter()
+            .find(|node| node.own_shards().contains(&shard));
+        if let Some(owner) = owner {
+            return owner;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nobody owns {shard}")
 }

@@ -15,7 +15,7 @@ use crate::world::partition;
 /// From the death of an owner to the first commit in each of its shards.
 const TAKEOVER_MAX: Duration = Duration::from_secs(5);
 /// A planned hand-over needs a beat until the other sees that it is wanted, and some fast looks.
-const HANDOVER_MAX: Duration = Duration::from_millis(1_200);
+const HANDOVER_MAX: Duration = Duration::from_millis(700);
 
 #[tokio::test(start_paused = true)]
 async fn the_first_process_takes_every_shard_and_the_next_one_its_half() {
