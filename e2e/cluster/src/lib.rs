@@ -11,5 +11,6 @@
 //! | `outage.rs` | without any metadata process brokers keep what they accepted, and finish later |
 //! | `pause.rs` | a metadata process that stands still past its lease wakes without harm |
 //! | `split.rs` | two that cannot hear each other do not fight over the bucket |
+//! | `tls.rs` | members without a certificate of the cluster's authority are kept out |
 //! | `tokens.rs` | what a client wrote through one broker it reads through another |
 //! | `status.rs` | `tidelog cluster` shows members, shards and owners as they are |

@@ -8,4 +8,5 @@ mod split;
 mod status;
 mod support;
 mod takeover;
+mod tls;
 mod tokens;

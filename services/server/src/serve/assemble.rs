@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tidelog_blob::object_store::ObjectStore;
@@ -9,15 +10,16 @@ use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_broker_engine::{AppendMetrics, CrashPlan, Engine, EngineParts, FetchMetrics};
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
 use tidelog_cache::{CacheMetrics, PageCache};
+use tidelog_env::clock::timeout;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::SequencerMetrics;
-use tidelog_metadata_api::{Member, Membership};
+use tidelog_metadata_api::{Cluster, Member, Membership};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
 use tidelog_runtime::telemetry::metrics::MetricsExport;
 use tidelog_runtime::{AdminServer, AllowAll, Condition, Exit, Health, MemoryPlan};
-use tidelog_types::ClusterId;
+use tidelog_types::{ClusterId, MemberId};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -30,13 +32,16 @@ use crate::cli::{CliError, Result};
 /// Names a place at which the process shall die, for tests of what survives that.
 const CRASH_VARIABLE: &str = "TIDELOG_CRASH_POINT";
 
+/// How long a process that leaves waits for its cluster to say that it has heard.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
 /// A process that serves.
 pub(super) struct Running {
     /// What serves clients, if the process is a broker.
     pub(super) broker: Option<Broker>,
     pub(super) metadata: Metadata,
     /// Lists the process in its cluster.
-    pub(super) membership: Option<Membership>,
+    pub(super) listed: Option<Listed>,
     /// Serves other members.
     pub(super) peers: Option<PeerServer>,
     pub(super) health: Health,
@@ -44,6 +49,29 @@ pub(super) struct Running {
     pub(super) serving: Condition,
     /// Ends the HTTP server and what exports telemetry, last of all.
     pub(super) stop_admin: CancellationToken,
+}
+
+/// The process as a member of its cluster.
+pub(super) struct Listed {
+    id: MemberId,
+    cluster: Arc<dyn Cluster>,
+    membership: Membership,
+}
+
+impl Listed {
+    /// Leaves for good, and waits a moment until the cluster has taken note.
+    pub(super) async fn leave(self, env: &Env) {
+        let mut view = self.cluster.watch();
+        self.membership.leave();
+        let id = self.id;
+        let gone = view.wait_for(|view| {
+            let member = view.member(id);
+            member.is_none_or(|member| member.incarnation.is_none())
+        });
+        if timeout(env.clock.as_ref(), LEAVE_WAIT, gone).await.is_err() {
+            tracing::info!("the cluster has not said that this process has left");
+        }
+    }
 }
 
 /// What serves clients.
@@ -130,7 +158,7 @@ pub(super) async fn start(
         }
         _ => (None, None),
     };
-    let membership = match &parts {
+    let listed = match &parts {
         Some(parts) => {
             let member = Member {
                 incarnation,
@@ -155,7 +183,7 @@ pub(super) async fn start(
         Running {
             broker,
             metadata,
-            membership,
+            listed,
             peers,
             health,
             serving,
@@ -164,11 +192,17 @@ pub(super) async fn start(
     })
 }
 
-async fn join(parts: &Parts, member: Member) -> Result<Membership> {
+async fn join(parts: &Parts, member: Member) -> Result<Listed> {
+    let id = member.id;
     let joined = parts.cluster.join(member).await;
-    joined.map_err(|error| {
+    let membership = joined.map_err(|error| {
         let message = format!("the process cannot join its cluster: {error}");
         CliError::because(Exit::Unavailable, message, error)
+    })?;
+    Ok(Listed {
+        id,
+        cluster: Arc::clone(&parts.cluster),
+        membership,
     })
 }
 

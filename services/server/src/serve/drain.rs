@@ -101,8 +101,8 @@ async fn drain(running: Running, env: &Env) -> Exit {
         // Tasks that serve the last handle end with it.
         drop(broker.engine);
     }
-    if let Some(membership) = running.membership {
-        membership.leave();
+    if let Some(listed) = running.listed {
+        listed.leave(env).await;
     }
     running.metadata.close(&env.supervisor.token()).await;
     if let Some(peers) = running.peers {
