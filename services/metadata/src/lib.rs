@@ -22,6 +22,6 @@ mod stats;
 pub use metrics::SequencerMetrics;
 pub use open_error::OpenError;
 pub use ownership::{ClusterOptions, ClusterSettings, Ownership};
-pub use service::{MetadataService, OpenOptions};
+pub use service::{MetadataService, OpenOptions, is_founded};
 pub use settings::SequencerSettings;
 pub use stats::{KindStats, stats};

@@ -11,12 +11,14 @@ use serde_json::Value;
 use tidelog_client::Client;
 use tidelog_e2e_harness::history::{Append, Content, Outcome, Partition, Recorder, check};
 use tidelog_e2e_harness::load::{Load, LoadOptions, drain};
-use tidelog_e2e_harness::{Bucket, Cli, Server, ServerOptions, until, within};
+use tidelog_e2e_harness::{Bucket, Cli, Ended, Server, ServerOptions, until, within};
 
 use crate::support::{END_LIMIT, LOAD_LIMIT, World, base, fetch, fetched, records};
 
 const TOPIC: &str = "restore";
 const PARTITIONS: u32 = 3;
+/// How a server ends that finds segments and no metadata.
+const NO_METADATA: Ended = Ended::Code(4);
 /// The exit code of a wrong command.
 const USAGE: i32 = 2;
 
@@ -128,7 +130,20 @@ impl Scenario {
         self.server.process().wait(END_LIMIT).await?;
         load.finish(LOAD_LIMIT).await?;
         lose_metadata(&Bucket::open(&world.place)?).await?;
+        self.is_not_founded_anew().await?;
         Ok(before)
+    }
+
+    /// A server that finds segments and no metadata does not begin a new cluster over them.
+    async fn is_not_founded_anew(&mut self) -> Result<()> {
+        let options = self.server.options().clone();
+        self.server.respawn(options)?;
+        let ended = self.server.process().wait(END_LIMIT).await?;
+        ensure!(ended == NO_METADATA, "it ended with {ended:?}");
+        let log = self.server.process().log();
+        ensure!(log.contains("tidelog metadata restore"), "{log}");
+        // What it has left of a store is nothing that a restore would mind.
+        Ok(())
     }
 
     async fn append(&self, value: &str) -> Result<u64> {

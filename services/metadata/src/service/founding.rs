@@ -1,8 +1,8 @@
 //! What happens before a service takes its shards: the cluster is found or founded, and writers of
 //! processes that have ended are let go.
 
-use tidelog_store::{ReadMode, TransactError, transact};
-use tidelog_types::ClusterGeneration;
+use tidelog_store::{ReadMode, Store, TransactError, transact};
+use tidelog_types::{ClusterGeneration, Tenant};
 
 use super::OpenOptions;
 use crate::OpenError;
@@ -53,6 +53,20 @@ pub(super) async fn found(options: &OpenOptions, keys: Keyspace) -> Result<Clust
         });
     }
     Ok(row)
+}
+
+/// Whether a store holds a cluster: opening a service on one that does not founds one. A restore that has
+/// begun counts.
+pub async fn is_founded(store: &dyn Store) -> Result<bool, OpenError> {
+    let keys = Keyspace::new(Tenant::default());
+    let mut transaction = store.begin().await.map_err(OpenError::Read)?;
+    for key in [keys.cluster(), keys.restore()] {
+        let row = transaction.get(&key, ReadMode::Snapshot).await;
+        if row.map_err(OpenError::Read)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Takes note that every writer that was registered so far has ended with its process (rule C6).

@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 
 use begin::{Begun, SHARD_KNOWN_FOR, nameless};
 use cluster::Members;
+pub use founding::is_founded;
 use founding::{end_writers, found};
 
 use crate::OpenError;

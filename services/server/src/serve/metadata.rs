@@ -4,8 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use prometheus_client::registry::Registry;
-use tidelog_blob::object_store::ObjectStore;
+use tidelog_blob::object_store::{self, ObjectStore};
 use tidelog_blob::{ClusterLayout, Location, OpenedStore, Role};
 use tidelog_env::Env;
 use tidelog_metadata::{
@@ -110,6 +111,9 @@ pub(super) struct MetadataOpener {
     metrics: SequencerMetrics,
     times: ClusterSettings,
     member: Member,
+    /// Where segments are, to see whether a store that is empty should be.
+    objects: Arc<dyn ObjectStore>,
+    segments: object_store::path::Path,
 }
 
 /// Which store, and what it is opened with.
@@ -197,7 +201,42 @@ impl MetadataOpener {
             metrics: SequencerMetrics::new(registry),
             times,
             member,
+            objects: storage::for_metadata(
+                place.opened,
+                settings,
+                &place.blob.meter(Role::Store),
+                env,
+            ),
+            segments: place.layout.segments_root(),
         })
+    }
+
+    /// A cluster is founded only where nothing is: segments without metadata mean that the metadata was lost
+    /// or is elsewhere, and a new cluster would hide them.
+    async fn check_founding(&self, store: &dyn Store) -> Result<()> {
+        let founded = tidelog_metadata::is_founded(store).await;
+        let founded =
+            founded.map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+        if founded {
+            return Ok(());
+        }
+        let first = self.objects.list(Some(&self.segments)).next().await;
+        match first.transpose() {
+            Ok(None) => Ok(()),
+            Ok(Some(object)) => Err(CliError::other(
+                Exit::Bucket,
+                format!(
+                    "the bucket holds segments (`{}`), and the metadata store is empty: if metadata is kept \
+                     elsewhere, set `metadata.store`; if it was lost, `tidelog metadata restore` brings a \
+                     backup back",
+                    object.location
+                ),
+            )),
+            Err(error) => {
+                let message = "the bucket cannot be listed, to see whether it is new";
+                Err(CliError::because(Exit::Bucket, message.to_owned(), error))
+            }
+        }
     }
 
     /// Whether other processes use the store at the same time.
@@ -208,6 +247,7 @@ impl MetadataOpener {
     /// Opens both. On the embedded store this fences whoever had it.
     pub(super) async fn open(&self) -> Result<OpenedMetadata> {
         let store = self.kind.open(&self.env).await?;
+        self.check_founding(store.as_ref()).await?;
         let options = OpenOptions {
             env: self.env.clone(),
             store: Arc::clone(&store),
