@@ -10,7 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tidelog_api::v1;
-use tidelog_broker_engine::{Batches, MemoryHold};
+use tidelog_broker_engine::{Batches, FairHold, MemoryHold};
 use tonic::Status;
 
 /// Bytes before each message: a flag and the length.
@@ -50,6 +50,17 @@ pub(crate) struct DataAnswer {
     pub(crate) token: Bytes,
     /// Memory of copies that the batches are parts of.
     pub(crate) hold: Option<MemoryHold>,
+    /// Memory for what it is on its way out, if that was waited for before it was put together.
+    pub(crate) turn: Option<FairHold>,
+}
+
+/// A message as it goes out.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// None of them is empty.
+    pub(crate) pieces: VecDeque<Bytes>,
+    /// See [`DataAnswer::turn`].
+    pub(crate) turn: Option<FairHold>,
 }
 
 impl PartitionAnswer {
@@ -79,12 +90,13 @@ impl DataAnswer {
         partitions.sum::<usize>() + self.token.len()
     }
 
-    /// The message with its prefix, in pieces none of which is empty.
-    pub(crate) fn encode(self) -> Result<VecDeque<Bytes>, Status> {
+    /// The message with its prefix.
+    pub(crate) fn encode(self) -> Result<Encoded, Status> {
         let Self {
             partitions,
             token,
             hold,
+            turn,
         } = self;
         let lengths: Vec<usize> = partitions
             .iter()
@@ -106,14 +118,18 @@ impl DataAnswer {
         open.put_u32(announced);
         for (answer, length) in partitions.into_iter().zip(lengths) {
             begin_field(PARTITIONS, length, &mut open);
-            answer
-                .data
-                .encode(&mut open)
+            let PartitionAnswer {
+                data,
+                batches,
+                hold,
+            } = answer;
+            data.encode(&mut open)
                 .map_err(|error| Status::internal(error.to_string()))?;
-            if !answer.batches.is_empty() {
-                begin_field(BATCHES, answer.batches.len(), &mut open);
+            drop((data, hold));
+            if !batches.is_empty() {
+                begin_field(BATCHES, batches.len(), &mut open);
                 pieces.push_back(open.split().freeze());
-                pieces.extend(answer.batches.into_parts());
+                pieces.extend(batches.into_parts());
             }
         }
         if token_len > 0 {
@@ -124,7 +140,7 @@ impl DataAnswer {
             pieces.push_back(open.freeze());
         }
         drop(hold);
-        Ok(pieces)
+        Ok(Encoded { pieces, turn })
     }
 }
 
@@ -151,7 +167,7 @@ mod tests {
             let mut answer = DataAnswer {
                 partitions: vec![data(0).into(), data(1).into(), data(2).into()],
                 token: token.clone(),
-                hold: None,
+                ..DataAnswer::default()
             };
             let mut expected = v1::FetchResponse {
                 partitions: vec![data(0), data(1), data(2)],
@@ -162,7 +178,7 @@ mod tests {
                 let field = v1::partition_data::Data::Batches(batches.clone());
                 expected.partitions[1].data = Some(field);
             }
-            let pieces = answer.encode().unwrap();
+            let pieces = answer.encode().unwrap().pieces;
             assert!(pieces.iter().all(|piece| !piece.is_empty()));
             let shared = pieces
                 .iter()
@@ -193,13 +209,13 @@ mod tests {
             ..DataAnswer::default()
         };
         assert_eq!(share.free_bytes(), 0);
-        let pieces = answer.encode().unwrap();
+        let pieces = answer.encode().unwrap().pieces;
         assert_eq!((pieces.len(), share.free_bytes()), (1, 3));
     }
 
     #[test]
     fn an_empty_answer_is_a_message_too() {
-        let pieces = DataAnswer::default().encode().unwrap();
+        let pieces = DataAnswer::default().encode().unwrap().pieces;
         assert_eq!(pieces, [Bytes::from_static(&[0; PREFIX_BYTES])]);
     }
 }

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{Decoding, FetchError, FetchedPartition, MemoryShare};
+use tidelog_broker_engine::{
+    Decoding, FairHold, FetchError, FetchedPartition, MemoryHold, MemoryShare,
+};
 use tidelog_format::batch::BatchView;
 use tidelog_types::{ErrorCode, Offset};
 
@@ -14,9 +16,12 @@ use crate::answer::PartitionAnswer;
 use crate::data::{Form, failed, partition_data, shell};
 use crate::errors::fetch_error;
 use crate::front::{Front, GrpcParts};
+use crate::transport::Outlet;
 
 /// A record in memory besides its bytes.
 pub(crate) const RECORD_BYTES: u64 = size_of::<v1::Record>() as u64;
+/// What a record is on its way out besides its bytes, usually.
+const RECORD_WIRE_BYTES: u64 = 32;
 /// The least that is held for records. Those that lie in their batches need little besides.
 const PLAIN_BUDGET_MIN: u64 = 16 * 1024;
 /// The least that is held where batches are compressed: how well is not known.
@@ -53,22 +58,90 @@ impl Decode {
             ApiError::new(ErrorCode::Internal, "the work on records ended in a panic")
         })
     }
+}
 
-    /// What to hold for batches that are taken apart, as far as one can know: for the records, and for the
-    /// bytes of those that are compressed.
-    fn budget(batches: Bytes) -> u64 {
-        let (mut records, mut bytes) = (0_u64, 0_u64);
+/// What batches need that are taken apart, as far as one can know.
+#[derive(Clone, Copy, Debug, Default)]
+struct Estimate {
+    records: u64,
+    /// What the bytes of those become that are compressed.
+    inflated: u64,
+}
+
+impl Estimate {
+    fn of(batches: Bytes) -> Self {
+        let mut estimate = Self::default();
         for batch in BatchView::all(batches).filter_map(Result::ok) {
             let header = batch.header();
             let count = u64::try_from(header.record_count).unwrap_or_default();
-            records = records.saturating_add(count * RECORD_BYTES);
-            bytes = bytes.saturating_add(Decoding::usual_bytes(header));
+            estimate.records = estimate.records.saturating_add(count);
+            let inflated = Decoding::usual_bytes(header);
+            estimate.inflated = estimate.inflated.saturating_add(inflated);
         }
-        let least = match bytes {
+        estimate
+    }
+
+    /// What to hold for the records, beside their batches.
+    fn budget(self) -> u64 {
+        let least = match self.inflated {
             0 => PLAIN_BUDGET_MIN,
             _ => COMPRESSED_BUDGET_MIN,
         };
-        records.saturating_add(bytes).max(least)
+        let records = self.records.saturating_mul(RECORD_BYTES);
+        records.saturating_add(self.inflated).max(least)
+    }
+
+    /// What the answer is on its way out, beside the bytes of the batches. Within a budget that was held, those
+    /// that are compressed become no more.
+    fn outgoing(self, budget: u64) -> u64 {
+        match self.inflated {
+            0 => self.records.saturating_mul(RECORD_WIRE_BYTES),
+            _ => budget,
+        }
+    }
+}
+
+/// The memory of an answer whose records are taken apart. Nobody waits for more of it while holding some.
+#[derive(Debug)]
+pub(crate) struct Room {
+    outlet: Outlet,
+    /// Bytes of the batches of all partitions.
+    bytes: u64,
+    /// For what is put together, held first: whoever holds memory for records waits for no reader then.
+    turn: Option<FairHold>,
+}
+
+impl Room {
+    /// For an answer of batches of so many bytes.
+    pub(crate) fn new(outlet: &Outlet, bytes: u64) -> Self {
+        let outlet = outlet.clone();
+        Self {
+            outlet,
+            bytes,
+            turn: None,
+        }
+    }
+
+    /// Memory for what goes out, if anything was taken apart.
+    pub(crate) fn into_turn(self) -> Option<FairHold> {
+        self.turn
+    }
+
+    /// Memory for records: waited for by the first that are taken apart, for others only what is free now.
+    async fn hold(
+        &mut self,
+        share: &MemoryShare,
+        estimate: Estimate,
+        budget: u64,
+    ) -> Option<MemoryHold> {
+        if self.turn.is_some() {
+            return share.try_hold(budget).ok();
+        }
+        let outgoing = self.bytes.saturating_add(estimate.outgoing(budget));
+        let turn = self.outlet.turn(outgoing).await;
+        let hold = share.hold(budget).await;
+        self.turn = Some(turn);
+        Some(hold)
     }
 }
 
@@ -82,13 +155,13 @@ pub(crate) struct Wanted {
 
 impl Front {
     /// What was read of one partition, as a client gets it, with the memory of records that were taken
-    /// apart for it. Who holds such memory already does not wait for more: the partition is empty then, and
-    /// is read by the next request.
+    /// apart for it. An answer that holds such memory already does not wait for more: the partition is empty
+    /// then, and is read by the next request.
     pub(crate) async fn take_apart(
         &self,
         wanted: Wanted,
         found: Result<FetchedPartition, FetchError>,
-        holds: bool,
+        room: &mut Room,
     ) -> PartitionAnswer {
         let Wanted {
             topic,
@@ -112,22 +185,24 @@ impl Front {
         drop(found);
         let decode = &self.decode;
         let most = decode.0.batch_bytes_max();
-        let mut budget = Decode::budget(batches.clone()).min(most);
+        let estimate = Estimate::of(batches.clone());
+        let mut budget = estimate.budget().min(most);
+        let is_first = room.turn.is_none();
         loop {
-            // What was held the first time was given back: nobody waits while holding.
-            let hold = if holds {
-                decode.share().try_hold(budget).ok()
-            } else {
-                Some(decode.share().hold(budget).await)
-            };
-            let Some(hold) = hold else {
+            let Some(hold) = room.hold(decode.share(), estimate, budget).await else {
                 data.next_offset = from.get();
                 return data.into();
             };
             let (shell, batches) = (data.clone(), batches.clone());
             let work = move || partition_data(shell, batches, from, budget);
             match decode.work(budget, work).await {
-                Ok(made) if made.over_budget && budget < most => budget = most,
+                Ok(made) if made.over_budget && budget < most => {
+                    budget = most;
+                    if is_first {
+                        // All is given back and waited for anew.
+                        room.turn = None;
+                    }
+                }
                 Ok(made) => {
                     return PartitionAnswer {
                         hold: Some(hold),

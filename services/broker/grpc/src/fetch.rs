@@ -11,10 +11,11 @@ use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartiti
 
 use crate::answer::DataAnswer;
 use crate::data::{Form, failed};
-use crate::decode::Wanted;
+use crate::decode::{Room, Wanted};
 use crate::errors::{fetch_error, log_error, no_partition};
 use crate::front::Front;
 use crate::settings::{FETCH_BYTES_DEFAULT, FETCH_WAIT_MAX, REQUEST_PARTITIONS_MAX};
+use crate::transport::Outlet;
 
 /// What a request without a size takes from the quota.
 pub(crate) const ONE_REQUEST: Charge = Charge {
@@ -112,6 +113,7 @@ impl Front {
     pub(crate) async fn fetch(
         &self,
         caller: &Caller,
+        outlet: &Outlet,
         request: v1::FetchRequest,
     ) -> Result<DataAnswer, ApiError> {
         let names = request.partitions.iter();
@@ -137,8 +139,8 @@ impl Front {
             },
         };
         let fetched = self.read_or_go(asked).await;
+        let mut room = Room::new(outlet, fetched.bytes());
         let (results, hold) = fetched.into_parts();
-        let mut holds = false;
         let mut results = results.into_iter();
         let mut partitions = Vec::with_capacity(found.len());
         for (asked, error) in request.partitions.into_iter().zip(found) {
@@ -158,9 +160,7 @@ impl Front {
                             from,
                             form,
                         };
-                        let data = self.take_apart(wanted, result, holds).await;
-                        holds |= data.hold.is_some();
-                        data
+                        self.take_apart(wanted, result, &mut room).await
                     }
                     None => continue,
                 },
@@ -171,6 +171,7 @@ impl Front {
             partitions,
             token: self.token(tokens),
             hold,
+            turn: room.into_turn(),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::metrics::GrpcMetrics;
 use crate::produce::going_away;
 use crate::settings::GrpcSettings;
 use crate::token::TokenSet;
-use crate::transport::Outflow;
+use crate::transport::{Outflow, Outlet};
 
 /// What a client calls itself.
 const CLIENT_ID_HEADER: &str = "x-tidelog-client-id";
@@ -85,6 +85,11 @@ impl Front {
     /// How large an answer should be of which so many bytes were asked for: less when memory is short.
     pub(crate) fn answer_bytes(&self, asked: u32) -> u32 {
         self.outflow.room(asked)
+    }
+
+    /// The way out for a call that came over no connection.
+    pub(crate) fn outlet_of_none(&self) -> Outlet {
+        self.outflow.outlet_of_none()
     }
 
     /// A key that no caller has had.

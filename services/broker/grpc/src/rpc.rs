@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span};
 
 use crate::front::Front;
-use crate::transport::Received;
+use crate::transport::{Outlet, Received};
 
 /// The deadline as gRPC sends it.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -82,6 +82,8 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     /// Memory of what the caller has sent.
     pub(crate) received: Received,
+    /// The way out for its answers.
+    pub(crate) outlet: Outlet,
     started: MonoTime,
     deadline: Option<MonoTime>,
     span: Span,
@@ -101,6 +103,8 @@ impl Call {
         continue_trace(&span, |name| metadata.get(name)?.to_str().ok());
         let received = request.extensions().get::<Received>().cloned();
         let received = received.unwrap_or_else(|| Received::of_none(&front.decode));
+        let outlet = request.extensions().get::<Outlet>().cloned();
+        let outlet = outlet.unwrap_or_else(|| front.outlet_of_none());
         if !matches!(rpc, Rpc::Produce | Rpc::ProduceStream) {
             // However long the call takes, its request is small now that it was read.
             received.taken();
@@ -110,6 +114,7 @@ impl Call {
             rpc,
             caller,
             received,
+            outlet,
             started,
             deadline,
             span,

@@ -65,8 +65,8 @@ service! {
             request: Request<v1::FetchRequest>,
         ) -> Result<Response<v1::FetchResponse>, Status> {
             let call = Call::begin(self, Rpc::Fetch, &request);
-            let caller = call.caller.clone();
-            let fetched = Self::fetch(self, &caller, request.into_inner());
+            let (caller, outlet) = (call.caller.clone(), call.outlet.clone());
+            let fetched = Self::fetch(self, &caller, &outlet, request.into_inner());
             let answer = call.run(fetched).await?.into_inner();
             Ok(carrying(v1::FetchResponse::default(), Outgoing::one(answer)))
         }
@@ -85,7 +85,7 @@ service! {
         ) -> Result<Response<Self::TailStream>, Status> {
             let call = Call::begin(self, Rpc::Tail, &request);
             let answers = Self::tail(call, request.into_inner()).await?;
-            Ok(carrying(futures::stream::empty(), Outgoing::new(answers)))
+            Ok(carrying(futures::stream::empty(), answers))
         }
     }
 }

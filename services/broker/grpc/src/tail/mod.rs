@@ -19,13 +19,14 @@ use tonic::Status;
 
 use crate::answer::{DataAnswer, PartitionAnswer};
 use crate::data::{Form, shell};
-use crate::decode::Wanted;
+use crate::decode::{Room, Wanted};
 use crate::errors::log_error;
 use crate::fetch::ONE_REQUEST;
 use crate::front::Front;
 use crate::produce::going_away;
 use crate::rpc::Call;
 use crate::token::TokenSet;
+use crate::transport::{Outgoing, Outlet};
 use start::partitions;
 
 /// Answers that wait for the client to read them.
@@ -38,8 +39,6 @@ const TAIL_BYTES_MAX: u32 = 8 * 1024 * 1024;
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How long to wait before a failed read is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-
-pub(crate) type TailAnswers = Pin<Box<dyn Stream<Item = Result<DataAnswer, Status>> + Send>>;
 
 /// Where a stream is in one partition.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +80,7 @@ struct Tail {
 
 impl Front {
     /// Checks a request, resolves where it begins, and starts to read.
-    pub(crate) async fn tail(
-        mut call: Call,
-        request: v1::TailRequest,
-    ) -> Result<TailAnswers, Status> {
+    pub(crate) async fn tail(mut call: Call, request: v1::TailRequest) -> Result<Outgoing, Status> {
         let front = call.front().clone();
         let caller = call.caller.clone();
         let opened = tokio::select! {
@@ -105,6 +101,10 @@ impl Front {
             receiver,
             wanted: Arc::clone(&wanted),
         };
+        let answers_out = match tail.form {
+            Form::Batches => Outgoing::new(stream),
+            Form::Records => Outgoing::with_turns(stream),
+        };
         let gauge = front.parts.metrics.streams.clone();
         gauge.inc();
         drop(front.parts.env.supervisor.spawn("tail stream", async move {
@@ -112,7 +112,7 @@ impl Front {
             tail.run(call, tokens, reader).await;
             gauge.dec();
         }));
-        Ok(Box::pin(stream))
+        Ok(answers_out)
     }
 
     async fn open_tail(
@@ -232,7 +232,7 @@ impl Tail {
                     is_wanted = true;
                     DataAnswer::default()
                 }
-                read = self.read_once(), if is_wanted => read?,
+                read = self.read_once(&call.outlet), if is_wanted => read?,
             };
         }
     }
@@ -251,7 +251,10 @@ impl Tail {
     }
 
     /// Reads once. Empty if there was no news for a while.
-    async fn read_once(&mut self) -> Result<DataAnswer, ApiError> {
+    async fn read_once(&mut self, outlet: &Outlet) -> Result<DataAnswer, ApiError> {
+        if self.form == Form::Records {
+            outlet.beginning().await;
+        }
         let wanted: Vec<(u32, Cursor)> = self
             .cursors
             .iter()
@@ -277,6 +280,7 @@ impl Tail {
             .await?;
         let mut partitions: Vec<PartitionAnswer> = Vec::new();
         let mut may_pass = false;
+        let mut room = Room::new(outlet, fetched.bytes());
         let (found, hold) = fetched.into_parts();
         for ((index, cursor), result) in wanted.into_iter().zip(found) {
             let result = result.map_err(|(_, error)| error);
@@ -290,17 +294,17 @@ impl Tail {
                 may_pass = true;
                 continue;
             }
-            let holds = partitions.iter().any(|answer| answer.hold.is_some());
-            partitions.extend(self.deliver(index, cursor, result, holds).await);
+            partitions.extend(self.deliver(index, cursor, result, &mut room).await);
         }
         if !partitions.is_empty() {
             return Ok(DataAnswer {
                 partitions,
                 hold,
+                turn: room.into_turn(),
                 ..DataAnswer::default()
             });
         }
-        drop(hold);
+        drop((hold, room));
         if may_pass {
             self.front.parts.env.clock.sleep(RETRY_AFTER).await;
         }
@@ -315,7 +319,7 @@ impl Tail {
         index: u32,
         cursor: Cursor,
         result: Result<tidelog_broker_engine::FetchedPartition, tidelog_broker_engine::FetchError>,
-        holds: bool,
+        room: &mut Room,
     ) -> Option<PartitionAnswer> {
         let wanted = Wanted {
             topic: String::new(),
@@ -323,7 +327,7 @@ impl Tail {
             from: cursor.next,
             form: self.form,
         };
-        let mut answer = self.front.take_apart(wanted, result, holds).await;
+        let mut answer = self.front.take_apart(wanted, result, room).await;
         let data = &mut answer.data;
         if data.data.is_none() && data.error.is_none() && answer.batches.is_empty() {
             return None;

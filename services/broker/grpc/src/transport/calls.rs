@@ -79,6 +79,7 @@ impl Service<Request<Incoming>> for PeerCalls {
         let (body, received) = calls.intake.meter(body, &call);
         let budget = Arc::new(received.clone());
         head.extensions.insert(received);
+        head.extensions.insert(calls.outflow.outlet(&self.peer));
         let answer = calls.routes.call(Request::from_parts(head, body));
         let outflow = calls.outflow.clone();
         async move {

@@ -3,7 +3,6 @@
 //! They are encoded here instead of in the transport's own encoder, which would copy them, and keep its
 //! buffer for the next message, so that a thousand idle streams would hold a thousand of their largest ones.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,15 +18,16 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::outflow::ROOM_MIN;
-use crate::answer::DataAnswer;
+use crate::answer::{DataAnswer, Encoded};
 
-type Messages = Pin<Box<dyn Stream<Item = Result<VecDeque<Bytes>, Status>> + Send>>;
+type Messages = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
 
 /// Messages that travel with the header of an answer, in its extensions.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
     messages: Arc<Mutex<Option<Messages>>>,
-    need: Need,
+    /// What the next one needs, unless they come with their turns.
+    need: Option<Need>,
 }
 
 impl fmt::Debug for Outgoing {
@@ -42,16 +42,25 @@ impl Outgoing {
     where
         S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
     {
-        Self::with(stream, Need::Room(ROOM_MIN))
+        Self::with(stream, Some(Need::Room(ROOM_MIN)))
+    }
+
+    /// The messages of `stream`, where those that are large have had their turn.
+    pub(crate) fn with_turns<S>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
+    {
+        Self::with(stream, None)
     }
 
     /// One message that is there already.
     pub(crate) fn one(message: DataAnswer) -> Self {
         let need = Need::Exactly(message.encoded_len() as u64);
+        let need = message.turn.is_none().then_some(need);
         Self::with(futures::stream::iter([Ok(message)]), need)
     }
 
-    fn with<S>(stream: S, need: Need) -> Self
+    fn with<S>(stream: S, need: Option<Need>) -> Self
     where
         S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
     {
@@ -74,7 +83,7 @@ pub(super) enum Source {
 /// What comes next of an answer.
 pub(super) enum Next {
     /// Bytes that are in memory together.
-    Data(VecDeque<Bytes>),
+    Data(Encoded),
     /// What stands behind the data.
     Trailers(HeaderMap),
 }
@@ -85,7 +94,7 @@ impl Source {
         match outgoing {
             Some(outgoing) => {
                 let messages = outgoing.messages.lock().take();
-                Self::Messages(messages, Some(outgoing.need))
+                Self::Messages(messages, outgoing.need)
             }
             None => Self::Body(body),
         }
@@ -103,10 +112,10 @@ impl Source {
             Self::Messages(None, _) => Poll::Ready(None),
             Self::Messages(Some(messages), need) => {
                 let status = match ready!(messages.as_mut().poll_next(context)) {
-                    Some(Ok(pieces)) => {
+                    Some(Ok(encoded)) => {
                         // Behind the one that was there comes nothing more.
                         *need = need.filter(|need| matches!(need, Need::Room(_)));
-                        return Poll::Ready(Some(Ok(Next::Data(pieces))));
+                        return Poll::Ready(Some(Ok(Next::Data(encoded))));
                     }
                     Some(Err(status)) => status,
                     None => Status::ok(""),
@@ -137,7 +146,10 @@ impl Source {
 
 fn next_of(frame: Frame<Bytes>) -> Next {
     match frame.into_data() {
-        Ok(data) => Next::Data(VecDeque::from([data])),
+        Ok(data) => Next::Data(Encoded {
+            pieces: [data].into(),
+            turn: None,
+        }),
         Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
     }
 }
@@ -160,10 +172,10 @@ mod tests {
         let outgoing = Outgoing::new(futures::stream::iter(items));
         let mut source = Source::new(Body::empty(), Some(outgoing.clone()));
         let data = poll_fn(|context| source.poll_next(context)).await;
-        let Some(Ok(Next::Data(pieces))) = data else {
+        let Some(Ok(Next::Data(encoded))) = data else {
             panic!("no data");
         };
-        assert_eq!(pieces, message().encode().unwrap());
+        assert_eq!(encoded.pieces, message().encode().unwrap().pieces);
         let trailers = poll_fn(|context| source.poll_next(context)).await;
         let Some(Ok(Next::Trailers(trailers))) = trailers else {
             panic!("no trailers");

@@ -22,4 +22,4 @@ pub(crate) use calls::Calls;
 pub(crate) use connections::Connections;
 pub(crate) use encode::Outgoing;
 pub(crate) use intake::{Intake, Received};
-pub(crate) use outflow::Outflow;
+pub(crate) use outflow::{Outflow, Outlet};

@@ -15,6 +15,7 @@ use tonic::Status;
 use super::super::connections::{OpenCall, Turn};
 use super::super::encode::{Next, Source};
 use super::{Counted, Outflow, Place};
+use crate::answer::Encoded;
 
 /// Answers go to the transport in pieces of this size, so that it asks for the next one only when the
 /// reader has taken those before.
@@ -87,9 +88,10 @@ impl MeteredAnswer {
         piece
     }
 
-    fn count(&mut self, pieces: VecDeque<Bytes>) -> VecDeque<Bytes> {
+    fn count(&mut self, encoded: Encoded) -> VecDeque<Bytes> {
+        let Encoded { pieces, turn } = encoded;
         let (outflow, peer) = (&self.outflow, &self.call.peer);
-        let turn = self.turn.take();
+        let turn = turn.or(self.turn.take());
         let mut turn = turn.unwrap_or_else(|| outflow.no_turn(HolderId(peer.id())));
         let counts = |piece: &Bytes| piece.len() > UNCOUNTED_BYTES;
         let bytes: u64 = pieces
@@ -110,8 +112,8 @@ impl MeteredAnswer {
         counted.collect()
     }
 
-    /// Waits until it is the call's turn to put the next answer together. What is no data is small, and
-    /// lets calls end that hold memory.
+    /// Waits until it is the call's turn to put the next answer together, unless answers come with their
+    /// turns. What is no data is small, and lets calls end that hold memory.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(need) = self.source.need().filter(|_| self.turn.is_none()) else {
             return Poll::Ready(());
@@ -147,7 +149,7 @@ impl MeteredAnswer {
                 return Poll::Pending;
             };
             match next {
-                Some(Ok(Next::Data(pieces))) => self.rest = self.count(pieces),
+                Some(Ok(Next::Data(encoded))) => self.rest = self.count(encoded),
                 Some(Ok(Next::Trailers(trailers))) => {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }

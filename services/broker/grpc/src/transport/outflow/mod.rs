@@ -50,6 +50,29 @@ struct Shared {
     metrics: GrpcMetrics,
 }
 
+/// The way out of one connection, for answers that need their turn before they are put together. Clones
+/// share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outlet {
+    outflow: Outflow,
+    holder: HolderId,
+}
+
+impl Outlet {
+    /// Waits until it is the connection's turn to put an answer of so many bytes together, and takes them.
+    /// Cancel-safe.
+    pub(crate) async fn turn(&self, bytes: u64) -> FairHold {
+        let need = Need::Exactly(bytes);
+        self.outflow.clone().turn(self.holder, need).await
+    }
+
+    /// Waits until it would be the connection's turn, of which nothing is taken. Cancel-safe.
+    pub(crate) async fn beginning(&self) {
+        let need = Need::Room(ROOM_MIN);
+        drop(self.outflow.clone().turn(self.holder, need).await);
+    }
+}
+
 /// Who holds memory, and since when nothing was taken of it.
 #[derive(Debug)]
 struct Holder {
@@ -102,6 +125,21 @@ impl Outflow {
     /// The body, put together only as the share allows.
     pub(super) fn meter(&self, source: Source, call: Arc<OpenCall>, of: Answers) -> MeteredAnswer {
         MeteredAnswer::new(self.clone(), source, call, of)
+    }
+
+    /// The way out of a connection.
+    pub(super) fn outlet(&self, peer: &Peer) -> Outlet {
+        self.outlet_of(HolderId(peer.id()))
+    }
+
+    /// For a call that came over no connection.
+    pub(crate) fn outlet_of_none(&self) -> Outlet {
+        self.outlet_of(HolderId(u64::MAX))
+    }
+
+    fn outlet_of(&self, holder: HolderId) -> Outlet {
+        let outflow = self.clone();
+        Outlet { outflow, holder }
     }
 
     /// For what is counted without a turn.
