@@ -20,6 +20,25 @@ const USUAL_RATIO: u64 = 8;
 /// The records of a batch may be this large whatever the share is, one batch at a time.
 const BATCH_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
+/// What batches hold that may be taken apart, as far as their headers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordsEstimate {
+    /// How many records.
+    pub records: u64,
+    /// What those that are compressed usually become.
+    pub inflated_bytes: u64,
+}
+
+impl RecordsEstimate {
+    /// Adds a batch.
+    pub(crate) fn add(&mut self, header: &BatchHeader) {
+        let records = u64::try_from(header.record_count).unwrap_or_default();
+        self.records = self.records.saturating_add(records);
+        let inflated = Decoding::usual_bytes(header);
+        self.inflated_bytes = self.inflated_bytes.saturating_add(inflated);
+    }
+}
+
 /// The share and the threads. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Decoding {

@@ -15,7 +15,7 @@ mod settings;
 
 pub use append::{Append, AppendAnswer, AppendError, Appended};
 pub use crash::{CrashPlan, CrashPoint, UnknownCrashPoint};
-pub use decoding::Decoding;
+pub use decoding::{Decoding, RecordsEstimate};
 pub use engine::{Engine, EngineParts, IncarnationEnded, StartError};
 pub use fair::{FairHold, FairShare, HolderId, Need};
 pub use fetch::{

@@ -11,9 +11,10 @@ use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartiti
 
 use crate::answer::DataAnswer;
 use crate::data::{Form, failed};
-use crate::decode::{Room, Wanted};
+use crate::decode::Wanted;
 use crate::errors::{fetch_error, log_error, no_partition};
 use crate::front::Front;
+use crate::room::Room;
 use crate::settings::{FETCH_BYTES_DEFAULT, FETCH_WAIT_MAX, REQUEST_PARTITIONS_MAX};
 use crate::transport::Outlet;
 
@@ -100,14 +101,14 @@ impl Front {
     }
 
     /// Reads; a server that goes away does not wait for news.
-    async fn read_or_go(&self, mut asked: FetchRequest) -> Fetched {
+    pub(crate) async fn read_or_go(&self, asked: &mut FetchRequest) -> Fetched {
         tokio::select! {
             biased;
-            fetched = self.engine().fetch(&asked) => return fetched,
+            fetched = self.engine().fetch(asked) => return fetched,
             () = self.stop.cancelled() => {}
         }
         asked.wait_max = Duration::ZERO;
-        self.engine().fetch(&asked).await
+        self.engine().fetch(asked).await
     }
 
     pub(crate) async fn fetch(
@@ -126,8 +127,8 @@ impl Front {
             asked => asked.min(limit),
         };
         let bytes_max = self.answer_bytes(bytes_max);
-        let (wanted, found) = self.wanted(caller, &request.partitions, bytes_max).await;
-        let any_failed = found.iter().any(Option::is_some);
+        let (wanted, refused) = self.wanted(caller, &request.partitions, bytes_max).await;
+        let any_failed = refused.iter().any(Option::is_some);
         let asked = FetchRequest {
             partitions: wanted,
             bytes_max: u64::from(bytes_max),
@@ -138,40 +139,65 @@ impl Front {
                 wait(request.max_wait)
             },
         };
-        let fetched = self.read_or_go(asked).await;
-        let mut room = Room::new(outlet, fetched.bytes());
-        let (results, hold) = fetched.into_parts();
+        let items: Vec<_> = request.partitions.into_iter().zip(refused).collect();
+        let mut room = Room::new(outlet, form);
+        loop {
+            let read = self.fetch_once(caller, &items, asked.clone(), &mut room);
+            let mut answer = read.await?;
+            if room.is_short() {
+                drop(answer);
+                room = room.again();
+                continue;
+            }
+            answer.token = self.token(tokens);
+            answer.turn = room.into_turn();
+            return Ok(answer);
+        }
+    }
+
+    /// Reads once; `items` are what was asked for and why it is not.
+    async fn fetch_once(
+        &self,
+        caller: &Caller,
+        items: &[(v1::FetchPartition, Option<ApiError>)],
+        asked: FetchRequest,
+        room: &mut Room,
+    ) -> Result<DataAnswer, ApiError> {
+        let form = room.form();
+        let (results, hold) = self.read_in_turn(asked, room).await;
         let mut results = results.into_iter();
-        let mut partitions = Vec::with_capacity(found.len());
-        for (asked, error) in request.partitions.into_iter().zip(found) {
+        let mut partitions = Vec::with_capacity(items.len());
+        for (asked, refused) in items {
+            let (topic, partition) = (asked.topic.clone(), asked.partition);
             let from = Offset::new(asked.offset);
-            let data = match (error, results.len()) {
-                (Some(error), _) => failed(asked.topic, asked.partition, from, &error).into(),
-                (None, _) => match results.next() {
-                    Some(result) => {
-                        let result = result.map_err(|(_, error)| error);
-                        let bytes = result
-                            .as_ref()
-                            .map_or(0, |found| found.batches.len() as u64);
-                        self.charge_read(caller, &asked.topic, bytes).await?;
-                        let wanted = Wanted {
-                            topic: asked.topic,
-                            partition: asked.partition,
-                            from,
-                            form,
-                        };
-                        self.take_apart(wanted, result, &mut room).await
-                    }
-                    None => continue,
-                },
+            if let Some(error) = refused {
+                partitions.push(failed(topic, partition, from, error).into());
+                continue;
+            }
+            let Some(result) = results.next() else {
+                continue;
             };
+            let result = result.map_err(|(_, error)| error);
+            let bytes = result
+                .as_ref()
+                .map_or(0, |found| found.batches.len() as u64);
+            let wanted = Wanted {
+                topic,
+                partition,
+                from,
+                form,
+            };
+            let data = self.take_apart(wanted, result, room).await;
+            if room.is_short() {
+                break;
+            }
+            self.charge_read(caller, &asked.topic, bytes).await?;
             partitions.push(data);
         }
         Ok(DataAnswer {
             partitions,
-            token: self.token(tokens),
             hold,
-            turn: room.into_turn(),
+            ..DataAnswer::default()
         })
     }
 

@@ -15,6 +15,7 @@ mod front;
 mod metrics;
 mod parse;
 mod produce;
+mod room;
 mod rpc;
 mod server;
 mod services;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
 use http::Request;
 use prost::Message;
 use tokio::io::AsyncWriteExt as _;
@@ -43,13 +43,6 @@ impl Connection {
             .header("te", "trailers")
             .body(())?;
         Ok(self.requests.send_request(request, false)?)
-    }
-
-    /// A call with one message, and the body of its answer, of which nothing is taken.
-    pub(super) async fn ask(&mut self, method: &str, message: &impl Message) -> Result<RecvStream> {
-        let (answer, mut body) = self.call(method)?;
-        body.send_data(framed(message), true)?;
-        Ok(answer.await?.into_body())
     }
 }
 

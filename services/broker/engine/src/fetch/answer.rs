@@ -9,6 +9,7 @@ use super::pieces::Pieces;
 use super::plan::Plan;
 use super::reads::{ReadError, batch_at};
 use super::{FetchError, FetchedPartition, Fetcher, budget};
+use crate::decoding::RecordsEstimate;
 
 impl Fetcher {
     /// Reads what was planned. An object that is gone was replaced: the extents are asked for again,
@@ -45,6 +46,7 @@ impl Fetcher {
         let partition = plan.wanted.partition;
         let mut batches = BatchesBuilder::new(pinned);
         let mut next_offset = plan.wanted.offset;
+        let mut estimate = RecordsEstimate::default();
         for extent in &plan.extents {
             let room = plan.bytes_max.saturating_sub(batches.len() as u64);
             if room == 0 && !batches.is_empty() {
@@ -56,8 +58,9 @@ impl Fetcher {
                 Err(_) if !batches.is_empty() => break,
                 Err(error) => return Err(error),
             };
-            next_offset =
-                append_batches(&pieces, extent, next_offset, plan.bytes_max, &mut batches);
+            let bytes_max = plan.bytes_max;
+            let out = (&mut batches, &mut estimate);
+            next_offset = append_batches(&pieces, extent, next_offset, bytes_max, out);
             // Nothing is passed over: what does not fit is where the reader goes on.
             if next_offset < extent.offsets.next {
                 break;
@@ -68,6 +71,7 @@ impl Fetcher {
             bounds: plan.bounds,
             batches: batches.finish(),
             next_offset,
+            estimate,
         })
     }
 }
@@ -79,7 +83,7 @@ fn append_batches(
     extent: &Extent,
     from: Offset,
     bytes_max: u64,
-    out: &mut BatchesBuilder,
+    (out, estimate): (&mut BatchesBuilder, &mut RecordsEstimate),
 ) -> Offset {
     let mut base = extent.offsets.base;
     let mut next_wanted = from;
@@ -96,6 +100,7 @@ fn append_batches(
                 // What is planned, and not what a header claims, sizes the allocation.
                 out.expect(usize::try_from(left.min(bytes_max).max(size)).unwrap_or_default());
             }
+            estimate.add(&header);
             out.copy(&patched_head(&header, base));
             pieces.for_each(position + HEADER_BYTES, end, |page, part| {
                 out.share(page, part);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
-use tidelog_metadata_api::{Extent, Log, LogError, LookupAnswer, LookupRequest};
+use tidelog_metadata_api::{Extent, Log, LogError, LookupAnswer, LookupRequest, PartitionBounds};
 use tidelog_types::{Offset, TopicPartition};
 
 use super::watermarks::Watermarks;
@@ -57,8 +57,11 @@ impl Extents {
     ) -> Vec<Result<LookupAnswer, LogError>> {
         let mut answers = Vec::with_capacity(requests.len());
         let mut missing = Vec::new();
-        for request in requests {
-            let known = self.known(request).await;
+        // Together, so that none of them waits for the owners of others first.
+        let bounds: Vec<LookupRequest> = requests.iter().map(only_bounds).collect();
+        let bounds = self.log.locate(&bounds).await;
+        for (request, found) in requests.iter().zip(bounds) {
+            let known = found.map(|found| self.known(request, found.bounds));
             if let Ok(None) = &known {
                 let mut request = request.clone();
                 // So that the next fetches find theirs here.
@@ -83,13 +86,11 @@ impl Extents {
     }
 
     /// What is in memory from an offset on; `None` if it is not.
-    async fn known(&self, request: &LookupRequest) -> Result<Option<LookupAnswer>, LogError> {
-        let partition = request.partition;
-        let bounds = self.log.bounds(partition).await?;
-        let bounds = self.watermarks.raise(partition, bounds);
+    fn known(&self, request: &LookupRequest, bounds: PartitionBounds) -> Option<LookupAnswer> {
+        let bounds = self.watermarks.raise(request.partition, bounds);
         let in_log = request.offset >= bounds.log_start && request.offset <= bounds.high_watermark;
         if !in_log {
-            return Ok(None);
+            return None;
         }
         let (extents, bytes) = self.cached(request);
         let end = extents
@@ -99,10 +100,10 @@ impl Extents {
             || extents.len() >= request.extents_max
             || end >= bounds.high_watermark;
         if !is_all {
-            return Ok(None);
+            return None;
         }
         self.metrics.extent_hits.inc_by(extents.len() as u64);
-        Ok(Some(LookupAnswer { bounds, extents }))
+        Some(LookupAnswer { bounds, extents })
     }
 
     /// Takes note of what the log said.
@@ -134,5 +135,15 @@ impl Extents {
             extents.push(extent);
         }
         (extents, bytes)
+    }
+}
+
+/// Asks for nothing but the bounds of the partition.
+const fn only_bounds(request: &LookupRequest) -> LookupRequest {
+    LookupRequest {
+        partition: request.partition,
+        offset: Offset::ZERO,
+        bytes_max: 0,
+        extents_max: 0,
     }
 }

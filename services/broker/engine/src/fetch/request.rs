@@ -8,6 +8,7 @@ use tidelog_types::{ErrorCode, Offset, TopicPartition};
 
 use super::batches::Batches;
 use super::reads::ReadError;
+use crate::decoding::RecordsEstimate;
 use crate::memory::MemoryHold;
 
 /// What is wanted of one partition.
@@ -46,6 +47,8 @@ pub struct FetchedPartition {
     pub batches: Batches,
     /// The offset after the last record here, or the one asked for.
     pub next_offset: Offset,
+    /// What the batches hold.
+    pub estimate: RecordsEstimate,
 }
 
 /// Why one partition has no answer. The others have theirs.

@@ -19,11 +19,12 @@ use tonic::Status;
 
 use crate::answer::{DataAnswer, PartitionAnswer};
 use crate::data::{Form, shell};
-use crate::decode::{Room, Wanted};
+use crate::decode::Wanted;
 use crate::errors::log_error;
 use crate::fetch::ONE_REQUEST;
 use crate::front::Front;
 use crate::produce::going_away;
+use crate::room::Room;
 use crate::rpc::Call;
 use crate::token::TokenSet;
 use crate::transport::{Outgoing, Outlet};
@@ -101,10 +102,6 @@ impl Front {
             receiver,
             wanted: Arc::clone(&wanted),
         };
-        let answers_out = match tail.form {
-            Form::Batches => Outgoing::new(stream),
-            Form::Records => Outgoing::with_turns(stream),
-        };
         let gauge = front.parts.metrics.streams.clone();
         gauge.inc();
         drop(front.parts.env.supervisor.spawn("tail stream", async move {
@@ -112,7 +109,7 @@ impl Front {
             tail.run(call, tokens, reader).await;
             gauge.dec();
         }));
-        Ok(answers_out)
+        Ok(Outgoing::new(stream))
     }
 
     async fn open_tail(
@@ -252,9 +249,20 @@ impl Tail {
 
     /// Reads once. Empty if there was no news for a while.
     async fn read_once(&mut self, outlet: &Outlet) -> Result<DataAnswer, ApiError> {
-        if self.form == Form::Records {
-            outlet.beginning().await;
+        // Nothing is read for those who would only wait with it.
+        outlet.beginning().await;
+        let mut room = Room::new(outlet, self.form);
+        let mut answer = self.read_with(&mut room).await?;
+        while room.is_short() && answer.partitions.is_empty() {
+            room = room.again();
+            answer = self.read_with(&mut room).await?;
         }
+        answer.turn = room.into_turn();
+        Ok(answer)
+    }
+
+    /// Reads with the room that there is.
+    async fn read_with(&mut self, room: &mut Room) -> Result<DataAnswer, ApiError> {
         let wanted: Vec<(u32, Cursor)> = self
             .cursors
             .iter()
@@ -274,14 +282,10 @@ impl Tail {
             bytes_min: 1,
             wait_max: LOOK_AROUND,
         };
-        let fetched = self.front.engine().fetch(&request).await;
-        self.front
-            .charge_read(&self.caller, self.topic.name.as_str(), fetched.bytes())
-            .await?;
+        let (found, hold) = self.front.read_in_turn(request, room).await;
         let mut partitions: Vec<PartitionAnswer> = Vec::new();
         let mut may_pass = false;
-        let mut room = Room::new(outlet, fetched.bytes());
-        let (found, hold) = fetched.into_parts();
+        let mut bytes = 0;
         for ((index, cursor), result) in wanted.into_iter().zip(found) {
             let result = result.map_err(|(_, error)| error);
             if result.as_ref().is_ok_and(|found| found.batches.is_empty()) {
@@ -294,17 +298,27 @@ impl Tail {
                 may_pass = true;
                 continue;
             }
-            partitions.extend(self.deliver(index, cursor, result, &mut room).await);
+            let length = result.as_ref().map_or(0, |found| found.batches.len());
+            partitions.extend(self.deliver(index, cursor, result, room).await);
+            if room.is_short() {
+                break;
+            }
+            bytes += length as u64;
         }
+        let topic = self.topic.name.as_str();
+        self.front.charge_read(&self.caller, topic, bytes).await?;
         if !partitions.is_empty() {
             return Ok(DataAnswer {
                 partitions,
                 hold,
-                turn: room.into_turn(),
                 ..DataAnswer::default()
             });
         }
-        drop((hold, room));
+        drop(hold);
+        room.give_back();
+        if room.is_short() {
+            return Ok(DataAnswer::default());
+        }
         if may_pass {
             self.front.parts.env.clock.sleep(RETRY_AFTER).await;
         }

@@ -17,7 +17,6 @@ use tidelog_broker_engine::Need;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::outflow::ROOM_MIN;
 use crate::answer::{DataAnswer, Encoded};
 
 type Messages = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
@@ -37,16 +36,9 @@ impl fmt::Debug for Outgoing {
 }
 
 impl Outgoing {
-    /// The messages of `stream`, encoded one by one as they are asked for.
+    /// The messages of `stream`, encoded one by one as they are asked for. Those that are large have had
+    /// their turn.
     pub(crate) fn new<S>(stream: S) -> Self
-    where
-        S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
-    {
-        Self::with(stream, Some(Need::Room(ROOM_MIN)))
-    }
-
-    /// The messages of `stream`, where those that are large have had their turn.
-    pub(crate) fn with_turns<S>(stream: S) -> Self
     where
         S: Stream<Item = Result<DataAnswer, Status>> + Send + 'static,
     {
@@ -114,7 +106,7 @@ impl Source {
                 let status = match ready!(messages.as_mut().poll_next(context)) {
                     Some(Ok(encoded)) => {
                         // Behind the one that was there comes nothing more.
-                        *need = need.filter(|need| matches!(need, Need::Room(_)));
+                        *need = None;
                         return Poll::Ready(Some(Ok(Next::Data(encoded))));
                     }
                     Some(Err(status)) => status,

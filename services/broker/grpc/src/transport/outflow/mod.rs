@@ -59,11 +59,22 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
+    /// One that leads nowhere.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        tests::World::new(1024 * 1024).outflow.outlet_of_none()
+    }
+
     /// Waits until it is the connection's turn to put an answer of so many bytes together, and takes them.
     /// Cancel-safe.
     pub(crate) async fn turn(&self, bytes: u64) -> FairHold {
         let need = Need::Exactly(bytes);
         self.outflow.clone().turn(self.holder, need).await
+    }
+
+    /// As [`Outlet::turn`], if it is the connection's turn now.
+    pub(crate) fn try_turn(&self, bytes: u64) -> Option<FairHold> {
+        self.outflow.try_turn(self.holder, Need::Exactly(bytes))
     }
 
     /// Waits until it would be the connection's turn, of which nothing is taken. Cancel-safe.

@@ -18,8 +18,8 @@ const STALL: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(250);
 
 /// An outflow and connections that it goes to.
-struct World {
-    outflow: Outflow,
+pub(super) struct World {
+    pub(super) outflow: Outflow,
     clock: ManualClock,
     connections: Connections,
 }
@@ -34,7 +34,7 @@ struct Reader {
 
 impl World {
     /// A share of so many bytes, three quarters of which are for all.
-    fn new(bytes: usize) -> Self {
+    pub(super) fn new(bytes: usize) -> Self {
         let clock = ManualClock::default();
         let metrics = GrpcMetrics::new(&mut Registry::default());
         let limits = Limits {
