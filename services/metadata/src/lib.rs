@@ -7,6 +7,7 @@
 
 pub mod backup;
 mod catalogue;
+mod generation;
 pub mod keyspace;
 mod members;
 mod metrics;
@@ -19,6 +20,7 @@ mod service;
 mod settings;
 mod stats;
 
+pub use generation::GenerationEnded;
 pub use metrics::SequencerMetrics;
 pub use open_error::OpenError;
 pub use ownership::{ClusterOptions, ClusterSettings, Ownership};

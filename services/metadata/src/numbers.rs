@@ -7,20 +7,22 @@ use tidelog_store::{
 };
 
 use crate::catalogue::RETRY;
-use crate::keyspace::{Counter, Keyspace, NumberRow};
+use crate::generation::Generation;
+use crate::keyspace::{Counter, NumberRow};
 
 /// Takes `count` numbers from a counter; returns the first. An unknown outcome only wastes numbers.
 pub(crate) async fn take_numbers(
     store: &dyn Store,
     env: &Env,
-    keys: Keyspace,
+    generation: &Generation,
     counter: Counter,
     count: u64,
 ) -> Result<u64, LogError> {
-    let key = keys.counter(counter);
+    let key = generation.keys().counter(counter);
     transact(store, env, RETRY, |mut transaction| {
         let key = key.clone();
         async move {
+            generation.check(transaction.as_mut()).await?;
             let value = transaction.get(&key, ReadMode::Serializable).await?;
             let last = value.map(NumberRow::decode).transpose();
             let last = last.map_err(|error| {

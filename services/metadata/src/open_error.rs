@@ -4,6 +4,7 @@ use thiserror::Error;
 use tidelog_store::{CommitError, StoreError, TransactError};
 use tidelog_types::ClusterId;
 
+use crate::generation::Refusal;
 use crate::keyspace::RowError;
 use crate::sequencer::SequencerError;
 
@@ -34,7 +35,7 @@ pub enum OpenError {
         /// The backup.
         backup: String,
     },
-    /// Another process took a shard while this one was opening.
+    /// Another process took a shard, or restored the store, while this one was opening.
     #[error("another process took over while this one was opening")]
     Fenced,
 }
@@ -48,6 +49,15 @@ impl OpenError {
             SequencerError::Read(error) => Self::Read(error),
             SequencerError::Commit(error) => Self::Commit(error),
             SequencerError::Row(error) => Self::Row(error),
+        }
+    }
+}
+
+impl From<Refusal> for OpenError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Ended(_) => Self::Fenced,
+            Refusal::Row(error) => Self::Row(error),
         }
     }
 }

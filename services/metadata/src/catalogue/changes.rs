@@ -48,6 +48,7 @@ impl Catalogue {
         transaction: &mut dyn Transaction,
         plan: &NewRow<'_>,
     ) -> Result<TopicRow, BodyError> {
+        self.generation.check(transaction).await?;
         let keys = self.keys;
         let name = &plan.topic.name;
         if read_number(transaction, keys.topic_name(name))
@@ -127,6 +128,7 @@ impl Catalogue {
         let row = transact(self.store.as_ref(), &self.env, RETRY, |mut transaction| {
             let change = &change;
             async move {
+                self.generation.check(transaction.as_mut()).await?;
                 let mut row = find(self.keys, transaction.as_mut(), selector).await?;
                 if !is_live(&row) {
                     let gone = CatalogueError::UnknownTopic(row.name().clone());
@@ -229,6 +231,7 @@ impl Catalogue {
         transaction: &mut dyn Transaction,
         selector: &TopicSelector,
     ) -> Result<TopicRow, BodyError> {
+        self.generation.check(transaction).await?;
         let mut row = match selector {
             TopicSelector::Name(name) => find_deleted(self.keys, transaction, name).await?,
             TopicSelector::Id(_) | TopicSelector::Number(_) => {

@@ -19,6 +19,7 @@ use tidelog_types::limits::TOPIC_PARTITIONS_MAX;
 use tidelog_types::{TopicName, TopicNumber};
 use tokio::sync::broadcast;
 
+use crate::generation::Generation;
 use crate::keyspace::{KeyKind, Keyspace, NumberRow, RowError, TopicRow};
 
 /// Topics kept in memory.
@@ -37,6 +38,7 @@ pub(crate) const RETRY: BackoffPolicy =
 pub(crate) struct Catalogue {
     store: Arc<dyn Store>,
     env: Env,
+    generation: Generation,
     keys: Keyspace,
     shards: u32,
     notices: broadcast::Sender<Notice>,
@@ -50,7 +52,7 @@ impl Catalogue {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         env: Env,
-        keys: Keyspace,
+        generation: Generation,
         shards: u32,
         notices: broadcast::Sender<Notice>,
     ) -> Self {
@@ -61,7 +63,8 @@ impl Catalogue {
         Self {
             store,
             env,
-            keys,
+            keys: generation.keys(),
+            generation,
             shards,
             notices,
             cache,

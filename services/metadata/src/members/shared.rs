@@ -17,6 +17,7 @@ use super::sweep::{Gone, Roster};
 use super::writers::Writers;
 use super::{check, cluster_error, damaged};
 use crate::catalogue::RETRY;
+use crate::generation::Generation;
 use crate::keyspace::{FloorRow, Keyspace, MemberRow};
 use crate::ownership::ClusterSettings;
 
@@ -26,6 +27,7 @@ pub(crate) struct SharedParts {
     pub(crate) env: Env,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: Keyspace,
+    pub(crate) generation: Generation,
     pub(crate) settings: ClusterSettings,
 }
 
@@ -204,12 +206,12 @@ impl SharedMembers {
     /// Writes the row of a member that this process keeps. A second time does no harm, so that an unknown
     /// outcome is tried again.
     async fn put(&self, member: Member, session: u64) -> Result<(), ClusterError> {
-        let (keys, now) = (self.parts.keys, self.parts.env.clock.wall());
-        let key = keys.member(member.id);
+        let now = self.parts.env.clock.wall();
+        let key = self.parts.keys.member(member.id);
         self.transact(move |mut transaction| {
             let (key, mut member) = (key.clone(), member.clone());
             async move {
-                let before = read(transaction.as_mut(), keys, member.id).await?;
+                let before = self.read(transaction.as_mut(), member.id).await?;
                 let known = before.map(|row| (row.member.state, row.member.joined_at));
                 (member.state, member.joined_at) = known.unwrap_or((member.state, now));
                 let row = MemberRow {
@@ -274,7 +276,7 @@ impl SharedMembers {
     ) -> Result<bool, ClusterError> {
         let keys = self.parts.keys;
         self.transact(move |mut transaction| async move {
-            let row = read(transaction.as_mut(), keys, id).await?;
+            let row = self.read(transaction.as_mut(), id).await?;
             let row = row.filter(|row| row.session == session);
             if let Some(row) = &row {
                 transaction.delete(keys.member(id));
@@ -291,7 +293,7 @@ impl SharedMembers {
     pub(crate) async fn delete_gone(&self, id: MemberId, gone: Gone) -> Result<bool, ClusterError> {
         let keys = self.parts.keys;
         self.transact(move |mut transaction| async move {
-            let row = read(transaction.as_mut(), keys, id).await?;
+            let row = self.read(transaction.as_mut(), id).await?;
             let is_same = row.is_some_and(|row| Gone::of(&row) == gone);
             if is_same {
                 transaction.delete(keys.member(id));
@@ -313,7 +315,7 @@ impl SharedMembers {
             MemberState::Active
         };
         self.transact(move |mut transaction| async move {
-            let row = read(transaction.as_mut(), keys, id).await?;
+            let row = self.read(transaction.as_mut(), id).await?;
             let unknown = || TransactError::Abort(ClusterError::UnknownMember(id));
             let mut row = row.ok_or_else(unknown)?;
             row.member.state = state;
@@ -347,17 +349,18 @@ impl SharedMembers {
             self.parts.env.clock.sleep(wait).await;
         }
     }
-}
 
-/// A member's row. A later change of it makes the transaction conflict.
-async fn read(
-    transaction: &mut dyn Transaction,
-    keys: Keyspace,
-    id: MemberId,
-) -> Result<Option<MemberRow>, TransactError<ClusterError>> {
-    let value = transaction
-        .get(&keys.member(id), ReadMode::Serializable)
-        .await?;
-    let row = value.map(|value| MemberRow::decode(id, value));
-    row.transpose().map_err(|error| damaged(&error))
+    /// A member's row, in a transaction that may change it: a later change of it, or a restore, makes the
+    /// transaction conflict.
+    async fn read(
+        &self,
+        transaction: &mut dyn Transaction,
+        id: MemberId,
+    ) -> Result<Option<MemberRow>, TransactError<ClusterError>> {
+        self.parts.generation.check(transaction).await?;
+        let key = self.parts.keys.member(id);
+        let value = transaction.get(&key, ReadMode::Serializable).await?;
+        let row = value.map(|value| MemberRow::decode(id, value));
+        row.transpose().map_err(|error| damaged(&error))
+    }
 }

@@ -15,6 +15,7 @@ use tidelog_store::{
 use tidelog_types::Incarnation;
 
 use crate::catalogue::RETRY;
+use crate::generation::{Generation, Refusal};
 use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, RowError};
 
 /// Incarnations that one look takes account of, from the oldest live one on.
@@ -33,7 +34,7 @@ pub(crate) enum WritersError {
     #[error(transparent)]
     Row(#[from] RowError),
     #[error(transparent)]
-    Transact(#[from] TransactError<RowError>),
+    Transact(#[from] TransactError<Refusal>),
 }
 
 /// Ends writers.
@@ -42,6 +43,7 @@ pub(crate) struct Writers {
     pub(crate) env: Env,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: Keyspace,
+    pub(crate) generation: Generation,
 }
 
 /// The writers that nobody is, and since when, on the clock of this process.
@@ -69,10 +71,11 @@ impl Writers {
     /// Ends one writer, whose member has left for good.
     pub(crate) async fn end(&self, incarnation: Incarnation) -> Result<(), WritersError> {
         let key = self.keys.floor(incarnation);
-        // It is above all other floors, so that nothing need be read.
+        // It is above all other floors, so that none need be read.
         let ended = transact(self.store.as_ref(), &self.env, RETRY, |mut transaction| {
             let key = key.clone();
             async move {
+                self.generation.check(transaction.as_mut()).await?;
                 transaction.put(key, FloorRow::ENDED.encode());
                 Ok((transaction, ()))
             }
@@ -88,7 +91,8 @@ impl Writers {
                 tracing::info!(incarnation = incarnation.get(), "writer has ended");
                 return;
             };
-            let Some(wait) = backoff.next_wait(self.env.rng.as_ref()) else {
+            let wait = backoff.next_wait(self.env.rng.as_ref());
+            let Some(wait) = wait.filter(|_| !self.generation.has_ended()) else {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
                     incarnation = incarnation.get(),
@@ -190,6 +194,7 @@ impl Writers {
         let done = transact(self.store.as_ref(), &self.env, RETRY, |mut transaction| {
             let (keys, oldest_key) = (keys.clone(), oldest_key.clone());
             async move {
+                self.generation.check(transaction.as_mut()).await?;
                 // It never goes down, whoever else raises it.
                 let oldest = self
                     .number(
@@ -223,10 +228,10 @@ impl Writers {
     }
 }
 
-fn aborted(error: WritersError) -> TransactError<RowError> {
+fn aborted(error: WritersError) -> TransactError<Refusal> {
     match error {
         WritersError::Read(error) => TransactError::Read(error),
-        WritersError::Row(error) => TransactError::Abort(error),
+        WritersError::Row(error) => TransactError::Abort(Refusal::Row(error)),
         WritersError::Transact(error) => error,
     }
 }

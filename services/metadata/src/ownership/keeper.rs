@@ -22,7 +22,7 @@ use tidelog_types::{MemberId, ShardId};
 
 use super::events::{Event, Failed};
 use super::lives::Lives;
-use super::look::{LeaseSeen, Looker, Observed, OwnRow};
+use super::look::{LeaseSeen, LookError, Looker, Observed, OwnRow};
 use super::plan::{Me, Plan, plan};
 use super::settings::ClusterSettings;
 use super::shards::Shards;
@@ -82,7 +82,7 @@ impl Keeper {
         self.parts.env.clock.now()
     }
 
-    /// Works until the process ends or has left the cluster.
+    /// Works until the process ends, has left the cluster, or is of a generation that has ended.
     pub(crate) async fn run(mut self) {
         let drained = self.parts.env.supervisor.token();
         let members = Arc::clone(&self.members);
@@ -90,6 +90,10 @@ impl Keeper {
         let mut leaving_since = None;
         while !drained.is_cancelled() {
             self.look().await;
+            if self.parts.generation.has_ended() {
+                self.let_go();
+                return;
+            }
             let plan = self.act();
             if self.me().is_leaving {
                 let since = *leaving_since.get_or_insert_with(|| self.now());
@@ -123,6 +127,8 @@ impl Keeper {
                 }
                 self.saw(observed);
             }
+            // It was said when it was found out.
+            Err(LookError::Ended(_)) => {}
             Err(error) => {
                 self.state.failed_looks += 1;
                 if self.state.failed_looks.is_power_of_two() {
@@ -280,6 +286,15 @@ impl Keeper {
     pub(super) fn report(&self) {
         let count = i64::try_from(self.shards.all().len()).unwrap_or(i64::MAX);
         self.parts.metrics.shards_owned.set(count);
+    }
+
+    /// Nothing that is here is of the store any more.
+    fn let_go(&self) {
+        for (shard, sequencer) in self.shards.all() {
+            sequencer.release();
+            self.shards.remove(shard);
+        }
+        self.report();
     }
 
     // ----- leaving --------------------------------------------------------------------------------

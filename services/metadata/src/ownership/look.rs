@@ -11,6 +11,7 @@ use tidelog_store::{CommitError, ReadMode, ScanOptions, Store, StoreError, Trans
 use tidelog_types::{MemberId, ShardId};
 
 use super::lives::ReadAt;
+use crate::generation::{CheckError, Generation, GenerationEnded, Refusal};
 use crate::keyspace::{KeyKind, Keyspace, LeaseRow, MemberRow, RowError};
 
 /// Who owns a shard, as it was read.
@@ -38,6 +39,18 @@ pub(crate) enum LookError {
     Read(#[from] StoreError),
     #[error(transparent)]
     Row(#[from] RowError),
+    #[error(transparent)]
+    Ended(GenerationEnded),
+}
+
+impl From<CheckError> for LookError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Read(error) => Self::Read(error),
+            CheckError::Refused(Refusal::Row(error)) => Self::Row(error),
+            CheckError::Refused(Refusal::Ended(ended)) => Self::Ended(ended),
+        }
+    }
 }
 
 /// The own row, as it is to be written.
@@ -56,6 +69,7 @@ pub(crate) struct Looker {
     pub(crate) env: Env,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: Keyspace,
+    pub(crate) generation: Generation,
     pub(crate) shards: u32,
 }
 
@@ -70,6 +84,7 @@ impl Looker {
     ) -> Result<(Observed, Result<(), CommitError>), LookError> {
         let begun = self.env.clock.now();
         let mut transaction = self.store.begin().await?;
+        self.generation.check(transaction.as_mut()).await?;
         let members = self.members(transaction.as_mut()).await?;
         let leases = self.leases(transaction.as_mut()).await?;
         if let Some(own) = own {

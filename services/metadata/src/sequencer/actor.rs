@@ -95,17 +95,9 @@ impl Actor {
             release,
         } = outside;
         let store = parts.store.as_ref();
-        let (keys, owner) = (parts.keys, parts.owner);
-        let (lease, since) = Lease::take(
-            store,
-            &parts.env,
-            keys,
-            shard,
-            owner,
-            claim,
-            parts.generation,
-        )
-        .await?;
+        let (owner, generation) = (parts.owner, &parts.generation);
+        let taken = Lease::take(store, &parts.env, generation, shard, owner, claim);
+        let (lease, since) = taken.await?;
         let state = ShardState::new(parts.keys, parts.settings.producer_expiry);
         let (state, loaded) = load(store, state, shard, since).await?;
         tracing::info!(
@@ -308,7 +300,7 @@ impl Actor {
             self.tell(decided.group, advances);
         }
         let token = ReadToken {
-            generation: self.parts.generation,
+            generation: self.parts.generation.number(),
             shard: self.lease.shard,
             group: self.state.group,
         };

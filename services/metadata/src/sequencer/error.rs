@@ -3,6 +3,7 @@
 use thiserror::Error;
 use tidelog_store::{CommitError as StoreCommitError, Retry, StoreError};
 
+use crate::generation::{CheckError, Refusal};
 use crate::keyspace::RowError;
 
 /// Why a step of a sequencer failed.
@@ -20,6 +21,17 @@ pub(crate) enum SequencerError {
     /// The lease row names another owner or another epoch.
     #[error("the lease names another owner")]
     LeaseLost,
+}
+
+impl From<CheckError> for SequencerError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Read(error) => Self::Read(error),
+            CheckError::Refused(Refusal::Row(error)) => Self::Row(error),
+            // A restore leaves nobody a lease.
+            CheckError::Refused(Refusal::Ended(_)) => Self::LeaseLost,
+        }
+    }
 }
 
 /// What a sequencer does after an error.

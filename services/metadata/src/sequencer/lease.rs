@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use tidelog_env::Env;
 use tidelog_store::{ReadMode, Store, Transaction, Version};
-use tidelog_types::{ClusterGeneration, GroupNumber, ShardId};
+use tidelog_types::{GroupNumber, ShardId};
 
 use super::error::{Next, SequencerError};
 use crate::catalogue::RETRY;
-use crate::keyspace::{ClusterRow, Keyspace, LeaseRow, RowError};
+use crate::generation::Generation;
+use crate::keyspace::{Keyspace, LeaseRow, RowError};
 
 /// From whom a shard may be taken.
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +55,14 @@ impl Lease {
     pub(crate) async fn take(
         store: &dyn Store,
         env: &Env,
-        keys: Keyspace,
+        generation: &Generation,
         shard: ShardId,
         owner: [u8; 16],
         claim: Claim,
-        generation: ClusterGeneration,
     ) -> Result<(Self, Version), SequencerError> {
         let mut backoff = RETRY.start();
         loop {
-            let error = match Self::try_take(store, keys, shard, owner, claim, generation).await {
+            let error = match Self::try_take(store, generation, shard, owner, claim).await {
                 Ok(taken) => return Ok(taken),
                 Err(error) => error,
             };
@@ -76,21 +76,14 @@ impl Lease {
 
     async fn try_take(
         store: &dyn Store,
-        keys: Keyspace,
+        generation: &Generation,
         shard: ShardId,
         owner: [u8; 16],
         claim: Claim,
-        generation: ClusterGeneration,
     ) -> Result<(Self, Version), SequencerError> {
         let mut transaction = store.begin().await?;
-        // Serializable, so that a restore that begins meanwhile lets this conflict.
-        let cluster = transaction
-            .get(&keys.cluster(), ReadMode::Serializable)
-            .await?;
-        let cluster = cluster.map(ClusterRow::decode).transpose()?;
-        if cluster.is_none_or(|row| row.generation != generation) {
-            return Err(SequencerError::LeaseLost);
-        }
+        generation.check(transaction.as_mut()).await?;
+        let keys = generation.keys();
         let row = read_lease(keys, shard, transaction.as_mut()).await?;
         if !claim.allows(row.as_ref(), owner) {
             return Err(SequencerError::LeaseLost);
@@ -195,17 +188,19 @@ async fn read_lease(
 #[cfg(test)]
 mod tests {
     use tidelog_store::memory::{MemoryOptions, MemoryStore};
-    use tidelog_types::ClusterId;
+    use tidelog_types::{ClusterGeneration, ClusterId};
 
     use super::*;
+    use crate::keyspace::ClusterRow;
 
     async fn take(cluster: Option<ClusterRow>) -> Result<(Lease, Version), SequencerError> {
         let keys = Keyspace::default();
         let rows = cluster.map(|row| (keys.cluster(), row.encode()));
         let store = MemoryStore::with_rows(MemoryOptions::default(), rows);
-        let (shard, generation) = (ShardId::new(0), ClusterGeneration::new(1));
+        let generation = Generation::new(keys, ClusterGeneration::new(1));
+        let shard = ShardId::new(0);
         let env = Env::seeded(1);
-        Lease::take(&store, &env, keys, shard, [1; 16], Claim::Any, generation).await
+        Lease::take(&store, &env, &generation, shard, [1; 16], Claim::Any).await
     }
 
     #[tokio::test]

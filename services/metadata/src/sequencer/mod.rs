@@ -40,7 +40,7 @@ use tidelog_metadata_api::{
     CommitAnswer, CommitError, FencingToken, LogError, Notice, ReadToken, ShardCommit,
 };
 use tidelog_store::Store;
-use tidelog_types::{ClusterGeneration, GroupNumber, Offset, ShardId, TopicPartition};
+use tidelog_types::{GroupNumber, Offset, ShardId, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -56,6 +56,7 @@ pub(crate) use state::ShardState;
 pub(crate) use view::ShardView;
 pub(crate) use window::{PartitionView, Shown};
 
+use crate::generation::Generation;
 use crate::keyspace::Keyspace;
 use crate::metrics::SequencerMetrics;
 use crate::settings::SequencerSettings;
@@ -69,7 +70,7 @@ pub(crate) struct SequencerParts {
     pub(crate) env: Env,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: Keyspace,
-    pub(crate) generation: ClusterGeneration,
+    pub(crate) generation: Generation,
     pub(crate) owner: [u8; 16],
     pub(crate) settings: SequencerSettings,
     pub(crate) notices: broadcast::Sender<Notice>,

@@ -57,6 +57,7 @@ impl Begun {
             env: self.parts.env.clone(),
             store: Arc::clone(&self.parts.store),
             keys: self.parts.keys,
+            generation: self.parts.generation.clone(),
         }
     }
 
@@ -103,6 +104,7 @@ impl Begun {
                 env: env.clone(),
                 store: store(),
                 keys,
+                generation: self.parts.generation.clone(),
                 settings,
             },
             member,
@@ -113,6 +115,7 @@ impl Begun {
             env: env.clone(),
             store: store(),
             keys,
+            generation: self.parts.generation.clone(),
             shards: self.cluster.shards,
         };
         let sweep = Sweep::Shared {

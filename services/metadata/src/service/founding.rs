@@ -7,6 +7,7 @@ use tidelog_types::{ClusterGeneration, Tenant};
 use super::OpenOptions;
 use crate::OpenError;
 use crate::catalogue::RETRY;
+use crate::generation::Generation;
 use crate::keyspace::{ClusterRow, Counter, Keyspace, NumberRow, RestoreRow, RestoreState};
 
 /// Reads the cluster's row or writes it.
@@ -70,12 +71,17 @@ pub async fn is_founded(store: &dyn Store) -> Result<bool, OpenError> {
 }
 
 /// Takes note that every writer that was registered so far has ended with its process (rule C6).
-pub(super) async fn end_writers(options: &OpenOptions, keys: Keyspace) -> Result<(), OpenError> {
+pub(super) async fn end_writers(
+    options: &OpenOptions,
+    generation: &Generation,
+) -> Result<(), OpenError> {
+    let keys = generation.keys();
     transact(
         options.store.as_ref(),
         &options.env,
         RETRY,
         |mut transaction| async move {
+            generation.check(transaction.as_mut()).await?;
             let mut numbers = [0; 2];
             let counters = [Counter::Incarnation, Counter::OldestLiveIncarnation];
             for (counter, number) in counters.into_iter().zip(&mut numbers) {

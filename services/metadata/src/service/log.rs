@@ -96,7 +96,8 @@ impl Log for MetadataService {
 
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
         let mut free = self.inner.producer_ids.lock().await;
-        if free.is_empty() {
+        // What is left of another generation is nobody else's: a restore skips it. It just may be of no use.
+        if free.is_empty() || self.inner.generation.has_ended() {
             let first = self
                 .inner
                 .take_numbers(Counter::ProducerId, PRODUCER_IDS_TAKEN)
@@ -128,6 +129,7 @@ impl Log for MetadataService {
             |mut transaction| {
                 let key = key.clone();
                 async move {
+                    self.inner.generation.check(transaction.as_mut()).await?;
                     let value = transaction.get(&key, ReadMode::Serializable).await?;
                     let before = value.map(FloorRow::decode).transpose().map_err(|error| {
                         TransactError::Abort(LogError::Corrupt {

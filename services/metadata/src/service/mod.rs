@@ -20,14 +20,15 @@ use cluster::Members;
 pub use founding::is_founded;
 use founding::{end_writers, found};
 
-use crate::OpenError;
 use crate::catalogue::Catalogue;
+use crate::generation::Generation;
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use crate::metrics::SequencerMetrics;
 use crate::numbers::take_numbers;
 use crate::ownership::{ClusterOptions, Ownership, Shards};
 use crate::sequencer::{History, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
+use crate::{GenerationEnded, OpenError};
 
 /// News that a slow listener may fall behind before it is told that it missed some.
 const NOTICES_KEPT: usize = 4_096;
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     env: Env,
     store: Arc<dyn Store>,
     keys: Keyspace,
+    generation: Generation,
     cluster: ClusterRow,
     catalogue: Catalogue,
     pub(crate) shards: Arc<Shards>,
@@ -96,11 +98,12 @@ impl MetadataService {
     ) -> Result<Self, OpenError> {
         let keys = Keyspace::new(Tenant::default());
         let cluster = found(&options, keys).await?;
+        let generation = Generation::new(keys, cluster.generation);
         let is_shared = place
             .as_ref()
             .is_some_and(|place| place.ownership == Ownership::Shared);
         if options.sequencer.is_only_process && !is_shared {
-            end_writers(&options, keys).await?;
+            end_writers(&options, &generation).await?;
         }
         let place =
             place.unwrap_or_else(|| nameless(MemberId::from_bytes(options.env.rng.bytes_16())));
@@ -108,7 +111,7 @@ impl MetadataService {
         let catalogue = Catalogue::new(
             Arc::clone(&options.store),
             options.env.clone(),
-            keys,
+            generation.clone(),
             cluster.shards,
             notices.clone(),
         );
@@ -116,7 +119,7 @@ impl MetadataService {
             env: options.env.clone(),
             store: Arc::clone(&options.store),
             keys,
-            generation: cluster.generation,
+            generation: generation.clone(),
             owner: place.member.id.to_bytes(),
             settings: options.sequencer,
             notices: notices.clone(),
@@ -142,6 +145,7 @@ impl MetadataService {
             env: options.env,
             store: options.store,
             keys,
+            generation,
             cluster,
             catalogue,
             shards,
@@ -154,6 +158,15 @@ impl MetadataService {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Waits until this process knows that the store was restored since it was opened, or is being restored:
+    /// then it changes nothing any more and must end. Cancel-safe.
+    ///
+    /// On a store that others use too, the next beat finds it out; a store that one process has to itself is
+    /// closed by a restore instead.
+    pub async fn ended(&self) -> GenerationEnded {
+        self.inner.generation.ended().await
     }
 
     /// How many lookups this process has answered.
@@ -199,6 +212,13 @@ impl Inner {
     }
 
     async fn take_numbers(&self, counter: Counter, count: u64) -> Result<u64, LogError> {
-        take_numbers(self.store.as_ref(), &self.env, self.keys, counter, count).await
+        take_numbers(
+            self.store.as_ref(),
+            &self.env,
+            &self.generation,
+            counter,
+            count,
+        )
+        .await
     }
 }

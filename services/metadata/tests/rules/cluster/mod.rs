@@ -2,7 +2,7 @@
 //! dead, and keep the commit rules whoever is paused, killed or drained meanwhile.
 
 mod audit;
-mod nodes;
+pub(crate) mod nodes;
 
 mod alone;
 mod elsewhere;
