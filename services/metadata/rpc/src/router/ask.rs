@@ -1,11 +1,17 @@
 //! Questions that find their way: to anybody, or to the owner of a partition.
 
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use tidelog_env::clock::timeout;
 use tidelog_env::{Backoff, BackoffPolicy, MonoTime};
-use tidelog_metadata_api::{Catalogue as _, CatalogueError, ClusterError, LogError, TopicSelector};
-use tidelog_types::{ShardId, TopicPartition};
+use tidelog_metadata_api::{
+    Catalogue as _, CatalogueError, ClusterError, LogError, TopicInfo, TopicSelector,
+};
+use tidelog_types::{ShardId, TopicNumber, TopicPartition};
 
 use super::Router;
 use crate::server::Parts;
@@ -16,6 +22,9 @@ const RETRY: BackoffPolicy = BackoffPolicy::new(
     Duration::from_millis(200),
     u32::MAX,
 );
+
+/// Topics of one question that are asked for at once.
+const TOPICS_AT_ONCE: usize = 64;
 
 /// Errors after which somebody else may have an answer. None of them leaves a change half made.
 pub(super) trait Elsewhere {
@@ -58,6 +67,7 @@ impl Elsewhere for ClusterError {
 /// How long a question may go on looking for its answer.
 pub(super) struct Patience<'a> {
     router: &'a Router,
+    begun: MonoTime,
     deadline: MonoTime,
     backoff: Backoff,
     /// How often it has waited.
@@ -65,6 +75,11 @@ pub(super) struct Patience<'a> {
 }
 
 impl Patience<'_> {
+    /// Has no more than so much time from the beginning on.
+    pub(super) fn limit(&mut self, within: Duration) {
+        self.deadline = self.deadline.min(self.begun + within);
+    }
+
     /// Waits for a new view, or a moment; `false` when there is no time left.
     pub(super) async fn wait(&mut self) -> bool {
         let env = &self.router.inner.env;
@@ -87,9 +102,11 @@ impl Patience<'_> {
 impl Router {
     pub(super) fn patience(&self) -> Patience<'_> {
         let inner = &self.inner;
+        let begun = inner.env.clock.now();
         Patience {
             router: self,
-            deadline: inner.env.clock.now() + inner.settings.request_timeout,
+            begun,
+            deadline: begun + inner.settings.request_timeout,
             backoff: RETRY.start(),
             waits: 0,
         }
@@ -161,19 +178,77 @@ impl Router {
         if let Some(shard) = topics.get(partition) {
             return Ok(shard);
         }
-        let version = topics.version();
-        let selector = TopicSelector::Number(partition.topic);
-        let topic = self.topic(&selector).await.map_err(|error| match error {
-            CatalogueError::Unavailable { reason } => LogError::Unavailable { reason },
-            CatalogueError::Corrupt { reason } => LogError::Corrupt { reason },
-            CatalogueError::NotOwner => LogError::NotOwner,
-            _ => LogError::UnknownPartition(partition),
-        })?;
-        topics.keep(&topic, version);
-        let found = topic.partition(partition.partition);
-        let (_, info) = found.map_err(|_| LogError::UnknownPartition(partition))?;
-        Ok(info.shard)
+        let topic = self.topic_of(partition.topic).await;
+        shard_in(&topic, partition)
     }
+
+    /// The shards of many partitions. Topics that are not known are asked for together, within the time of
+    /// one question.
+    pub(super) async fn shards_of(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Vec<Result<ShardId, LogError>> {
+        let topics = self.inner.following.topics();
+        let known: Vec<_> = partitions.iter().map(|at| topics.get(*at)).collect();
+        let unknown = partitions.iter().zip(&known);
+        let unknown = unknown.filter(|(_, shard)| shard.is_none());
+        let unknown: BTreeSet<TopicNumber> = unknown.map(|(at, _)| at.topic).collect();
+        let mut found = HashMap::new();
+        if !unknown.is_empty() {
+            let asked = futures::stream::iter(unknown)
+                .map(|topic| async move { (topic, self.topic_of(topic).await) });
+            let mut asked = asked.buffer_unordered(TOPICS_AT_ONCE);
+            let finding = async {
+                while let Some((topic, info)) = asked.next().await {
+                    found.insert(topic, info);
+                }
+            };
+            let within = self.inner.settings.request_timeout;
+            // Those that are not found by then are missing below.
+            let _ = timeout(self.inner.env.clock.as_ref(), within, finding).await;
+        }
+        let shards = partitions.iter().zip(known).map(|(at, known)| match known {
+            Some(shard) => Ok(shard),
+            None => found.get(&at.topic).map_or_else(
+                || {
+                    let reason = "its topic was not found in time".to_owned();
+                    Err(LogError::Unavailable { reason })
+                },
+                |topic| shard_in(topic, *at),
+            ),
+        });
+        shards.collect()
+    }
+
+    async fn topic_of(&self, number: TopicNumber) -> Result<Arc<TopicInfo>, CatalogueError> {
+        let topics = self.inner.following.topics();
+        let version = topics.version();
+        let topic = self.topic(&TopicSelector::Number(number)).await?;
+        topics.keep(&topic, version);
+        Ok(topic)
+    }
+}
+
+/// The shard of a partition, as what was found of its topic says.
+fn shard_in(
+    topic: &Result<Arc<TopicInfo>, CatalogueError>,
+    partition: TopicPartition,
+) -> Result<ShardId, LogError> {
+    let unknown = || LogError::UnknownPartition(partition);
+    let topic = topic.as_ref().map_err(|error| match error {
+        CatalogueError::Unavailable { reason } => LogError::Unavailable {
+            reason: reason.clone(),
+        },
+        CatalogueError::Corrupt { reason } => LogError::Corrupt {
+            reason: reason.clone(),
+        },
+        CatalogueError::NotOwner => LogError::NotOwner,
+        _ => unknown(),
+    })?;
+    let (_, info) = topic
+        .partition(partition.partition)
+        .map_err(|_| unknown())?;
+    Ok(info.shard)
 }
 
 /// The shard is between two owners.

@@ -58,6 +58,10 @@ impl Router {
             if left.is_empty() {
                 return answers;
             }
+            if answers.iter().any(Result::is_ok) {
+                // Those who have their answers do not wait long for the others.
+                patience.limit(self.inner.settings.owner_wait);
+            }
             self.inner.metrics.rerouted.inc();
             if !patience.wait().await {
                 let answers = answers.into_iter();
@@ -78,11 +82,13 @@ impl Router {
         let mut batches: HashMap<MemberId, Batch> = HashMap::new();
         let mut orphans = Vec::new();
         let mut still_left = Vec::with_capacity(left.len());
-        for at in left.drain(..) {
-            let Some(request) = requests.get(at) else {
-                continue;
-            };
-            let shard = match self.shard_of(request.partition).await {
+        let asked = left.drain(..);
+        let asked = asked.filter_map(|at| Some((at, requests.get(at)?)));
+        let asked: Vec<(usize, &LookupRequest)> = asked.collect();
+        let partitions: Vec<_> = asked.iter().map(|(_, asked)| asked.partition).collect();
+        let shards = self.shards_of(&partitions).await;
+        for ((at, request), shard) in asked.into_iter().zip(shards) {
+            let shard = match shard {
                 Ok(shard) => shard,
                 Err(error) => {
                     put(answers, at, Err(error));
@@ -145,13 +151,12 @@ impl Router {
         let mut found = batch.parts.log.locate(&asked).await.into_iter();
         let answers = batch.open.into_iter().zip(&asked).map(|(open, request)| {
             let answer = found.next().unwrap_or(Err(LogError::Behind));
-            let answer = answer.and_then(|answer| {
-                if batch.is_history {
-                    old_answer(&open, answer)
-                } else {
-                    self.owners_answer(&open, request, answer)
-                }
-            });
+            let answer = match answer {
+                Ok(answer) if batch.is_history => old_answer(&open, answer),
+                Ok(answer) => self.owners_answer(&open, request, answer),
+                Err(error) if is_old_error(&open, &error) => Err(LogError::NotOwner),
+                Err(error) => Err(error),
+            };
             (open.at, answer)
         });
         answers.collect()
@@ -189,6 +194,14 @@ fn old_answer(open: &Open, mut answer: LookupAnswer) -> Answer {
     Ok(answer)
 }
 
+/// Whether an answer says that the log ends below what was shown of it: its giver was the owner once.
+fn is_old_error(open: &Open, error: &LogError) -> bool {
+    match error {
+        LogError::OffsetOutOfRange { valid, .. } => valid.next < open.floor.high_watermark,
+        _ => false,
+    }
+}
+
 /// Whether bounds that are current say it all.
 fn is_answered_by(request: &LookupRequest, high_watermark: Offset) -> bool {
     request.extents_max == 0 || request.offset == high_watermark
@@ -197,5 +210,36 @@ fn is_answered_by(request: &LookupRequest, high_watermark: Offset) -> bool {
 fn put(answers: &mut [Answer], at: usize, answer: Answer) {
     if let Some(place) = answers.get_mut(at) {
         *place = answer;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::OffsetRange;
+
+    use super::*;
+
+    #[test]
+    fn an_end_of_the_log_below_what_was_shown_is_no_answer() {
+        let floor = PartitionBounds {
+            high_watermark: Offset::new(20),
+            ..PartitionBounds::default()
+        };
+        let open = Open {
+            at: 0,
+            shard: ShardId::default(),
+            floor,
+            session: None,
+        };
+        let ends_at = |next| LogError::OffsetOutOfRange {
+            offset: Offset::new(30),
+            valid: OffsetRange {
+                base: Offset::ZERO,
+                next: Offset::new(next),
+            },
+        };
+        assert!(is_old_error(&open, &ends_at(15)));
+        assert!(!is_old_error(&open, &ends_at(20)));
+        assert!(!is_old_error(&open, &LogError::Behind));
     }
 }

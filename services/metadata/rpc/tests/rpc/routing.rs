@@ -87,6 +87,20 @@ async fn commits_go_to_the_owners_of_their_shards_and_answers_keep_their_places(
 }
 
 #[tokio::test]
+async fn partitions_that_have_answers_do_not_wait_long_for_a_shard_without_an_owner() {
+    let two = Two::new().await;
+    two.owners(&[0, 2], 2);
+    let mut view = two.router.watch();
+    let is_free = |view: &Arc<ClusterView>| view.owner(ShardId::new(0)).is_none();
+    view.wait_for(is_free).await.unwrap();
+    let begun = std::time::Instant::now();
+    let found = two.router.locate(&[lookup(0, 5), lookup(1, 5)]).await;
+    assert!(matches!(found[0], Err(LogError::Unavailable { .. })));
+    assert!(found[1].is_ok(), "{found:?}");
+    assert!(begun.elapsed() < ClientSettings::default().request_timeout / 2);
+}
+
+#[tokio::test]
 async fn a_shard_that_moves_is_found_again() {
     let two = Two::new().await;
     two.hand_over();
