@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tidelog_broker_engine::{EngineSettings, FetchError, FetchRequest, Fetched};
+use tidelog_broker_engine::{EngineSettings, FetchError, FetchRequest, Fetched, RecordsEstimate};
+use tidelog_format::batch::Compression;
 use tidelog_metadata_api::LogError;
 use tidelog_types::{ErrorCode, Offset, OffsetRange};
 
-use crate::batches::{batch, values_in};
+use crate::batches::{batch, batch_at, values_in};
 use crate::world::{World, settings, soon};
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -239,4 +240,31 @@ async fn readers_that_keep_their_answers_cost_the_others_a_copy_and_no_more() {
     let fetch = world.fetch(vec![world.want(0, 7, size)], size);
     let (_, hold) = soon(&world.env, fetch).await.into_parts();
     assert!(hold.is_none(), "what they gave back is used again");
+}
+
+/// Whoever takes records apart holds memory by what an answer says of them.
+#[tokio::test(start_paused = true)]
+async fn an_answer_says_how_many_records_it_has_and_what_they_may_become() {
+    let world = World::new().await;
+    let plain = world.send_batch(0, batch(&["a", "b", "c"]), None);
+    plain.result().await.expect("it is appended");
+    let compressed = batch_at(&[(100, "d"), (101, "e")], Compression::Zstd, None);
+    let size = u64::from(compressed.size());
+    let sent = world.send_batch(0, compressed, None);
+    sent.result().await.expect("it is appended");
+    for (offset, records) in [(0, 5), (3, 2)] {
+        let fetched = world
+            .fetch(vec![world.want(0, offset, u64::MAX)], u64::MAX)
+            .await;
+        let found = fetched.partitions[0].as_ref().expect("it has an answer");
+        assert_eq!(found.estimate.records, records);
+        assert!(found.estimate.inflated_bytes > size);
+    }
+    let first = world.fetch(vec![world.want(0, 0, 1)], 1).await;
+    let found = first.partitions[0].as_ref().expect("it has an answer");
+    let estimate = RecordsEstimate {
+        records: 3,
+        inflated_bytes: 0,
+    };
+    assert_eq!(found.estimate, estimate);
 }
