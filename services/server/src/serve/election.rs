@@ -29,6 +29,8 @@ const FENCED_REST: Duration = Duration::from_secs(30);
 const RANDOM_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often peers are asked that do not say who is active.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// One that says that it opens the store has this long before it counts for nothing.
+const OPENING_MAX: Duration = Duration::from_secs(30);
 /// A process that did not run for this long may have been replaced, and asks the store.
 const PAUSE_NOTICED: Duration = Duration::from_secs(1);
 
@@ -36,6 +38,8 @@ const PAUSE_NOTICED: Duration = Duration::from_secs(1);
 enum Look {
     /// One is active.
     Active(String, Box<PeerWatch>),
+    /// One is about to be: it opens the store.
+    Opening(String),
     /// All that run say that they are not, and the others do not run.
     Nobody,
     /// At least one does not answer: it may be active.
@@ -47,6 +51,8 @@ enum Look {
 pub(super) struct Election {
     pub(super) env: Env,
     pub(super) opener: MetadataOpener,
+    /// Where others reach this process.
+    pub(super) own: String,
     /// The other metadata processes.
     pub(super) peers: Vec<String>,
     pub(super) client: ClientSettings,
@@ -70,13 +76,14 @@ impl Election {
             {
                 return Ok(());
             }
-            self.stand_by(None, "opening the store");
+            self.show_opening();
             let opened = match stop.run_until_cancelled(Box::pin(self.opener.open())).await {
                 None => return Ok(()),
                 Some(Ok(opened)) => opened,
                 Some(Err(error)) if error.exit() == Exit::Fenced => {
                     tracing::info!("another metadata process was faster to open the store");
                     fenced_at = Some(self.env.clock.now());
+                    self.stand_by(None, "another process was faster to open the store");
                     continue;
                 }
                 Some(Err(error)) => return Err(error),
@@ -143,11 +150,27 @@ impl Election {
         });
     }
 
+    /// Names this process as the one that will be active, so that no other one opens the store meanwhile: it
+    /// would fence this one, and be fenced by it in turn for as long as both take longer than they wait.
+    fn show_opening(&self) {
+        let reason = "opening the store";
+        self.condition.unmet(reason);
+        self.standing.send_replace(Standing::Standby {
+            active: Some(self.own.clone()),
+            reason: reason.to_owned(),
+        });
+    }
+
     /// Ends when it is this process's turn to open the store.
     async fn turn(&self, mut fenced_at: Option<MonoTime>) {
         let mut has_waited = false;
+        let mut opening_since = None;
         loop {
-            match self.look().await {
+            let look = look(&self.env, &self.peers, &self.client, &self.metrics).await;
+            if !matches!(look, Look::Opening(_)) {
+                opening_since = None;
+            }
+            match look {
                 Look::Active(address, watch) => {
                     has_waited = false;
                     // They hear each other, so its silence will mean what it says.
@@ -155,11 +178,18 @@ impl Election {
                     self.follow(address, *watch).await;
                     continue;
                 }
+                Look::Opening(address) if self.may_open(&mut opening_since) => {
+                    has_waited = false;
+                    self.stand_by(None, "another process opens the store");
+                    tracing::debug!(address, "another metadata process opens the store");
+                    self.env.clock.sleep(LOOK_AGAIN).await;
+                    continue;
+                }
                 Look::Unclear if self.must_rest(fenced_at) => {
                     self.env.clock.sleep(LOOK_AGAIN).await;
                     continue;
                 }
-                Look::Nobody | Look::Unclear => {}
+                Look::Opening(_) | Look::Nobody | Look::Unclear => {}
             }
             if has_waited || self.peers.is_empty() {
                 return;
@@ -180,6 +210,12 @@ impl Election {
         fenced_at.is_some_and(|at| self.env.clock.now() - at < FENCED_REST)
     }
 
+    /// Whether one that opens the store has time left for that.
+    fn may_open(&self, since: &mut Option<MonoTime>) -> bool {
+        let now = self.env.clock.now();
+        now - *since.get_or_insert(now) < OPENING_MAX
+    }
+
     /// Stands by until the active process is silent.
     async fn follow(&self, address: String, mut watch: PeerWatch) {
         tracing::info!(active = address, "standing by");
@@ -188,33 +224,37 @@ impl Election {
         tracing::warn!(active = address, "the active metadata process is silent");
         self.stand_by(None, "the active process is silent");
     }
+}
 
-    /// Asks all peers who is active.
-    async fn look(&self) -> Look {
-        let mut to_ask: Vec<String> = self.peers.clone();
-        let mut asked: Vec<String> = Vec::new();
-        let mut is_clear = true;
-        while let Some(address) = to_ask.pop() {
-            if asked.contains(&address) {
-                continue;
-            }
-            let opened = PeerWatch::open(&self.env, &address, &self.client, &self.metrics).await;
-            match opened {
-                Ok(watch) => return Look::Active(address, Box::new(watch)),
-                Err(Probe::Standby { active }) => to_ask.extend(active),
-                Err(Probe::Refused) => {}
-                Err(probe) => {
-                    tracing::info!(peer = address, %probe, "a metadata process does not answer");
-                    is_clear = false;
-                }
-            }
-            asked.push(address);
+/// Asks all peers who is active.
+async fn look(env: &Env, peers: &[String], client: &ClientSettings, metrics: &RpcMetrics) -> Look {
+    let mut to_ask: Vec<String> = peers.to_vec();
+    let mut asked: Vec<String> = Vec::new();
+    let mut opening = None;
+    let mut is_clear = true;
+    while let Some(address) = to_ask.pop() {
+        if asked.contains(&address) {
+            continue;
         }
-        if is_clear {
-            Look::Nobody
-        } else {
-            Look::Unclear
+        match PeerWatch::open(env, &address, client, metrics).await {
+            Ok(watch) => return Look::Active(address, Box::new(watch)),
+            // Whoever names itself and is not active yet is about to be.
+            Err(Probe::Standby { active }) if active.as_ref() == Some(&address) => {
+                opening = Some(address.clone());
+            }
+            Err(Probe::Standby { active }) => to_ask.extend(active),
+            Err(Probe::Refused) => {}
+            Err(probe) => {
+                tracing::info!(peer = address, %probe, "a metadata process does not answer");
+                is_clear = false;
+            }
         }
+        asked.push(address);
+    }
+    match opening {
+        Some(address) => Look::Opening(address),
+        None if is_clear => Look::Nobody,
+        None => Look::Unclear,
     }
 }
 
@@ -238,4 +278,50 @@ pub(super) fn lost() -> CliError {
         Exit::FailStop,
         "the election of metadata processes ended without a word",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use prometheus_client::registry::Registry;
+    use tidelog_metadata_rpc::{AllowPeers, ServerParts, ServerSettings};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Looks at a process that stands by and says that `active` is active; `None` for itself.
+    async fn looked_at(active: Option<&str>) -> (Look, String) {
+        let (env, metrics) = (Env::system(), RpcMetrics::new(&mut Registry::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let standing = watch::Sender::new(Standing::Standby {
+            active: active.map_or(Some(address.clone()), |named| {
+                (!named.is_empty()).then(|| named.to_owned())
+            }),
+            reason: String::new(),
+        });
+        let parts = ServerParts {
+            env: env.clone(),
+            standing: standing.subscribe(),
+            authorizer: Arc::new(AllowPeers),
+            settings: ServerSettings::default(),
+            tls: None,
+            metrics: metrics.clone(),
+        };
+        let serving = tidelog_metadata_rpc::serve(parts, listener, env.supervisor.token());
+        drop(env.supervisor.spawn("peers", serving));
+        let peers = [address.clone()];
+        let look = look(&env, &peers, &ClientSettings::default(), &metrics).await;
+        env.supervisor.token().cancel();
+        (look, address)
+    }
+
+    #[tokio::test]
+    async fn one_that_opens_the_store_is_told_from_one_that_only_stands_by() {
+        let (look, address) = looked_at(None).await;
+        assert!(matches!(look, Look::Opening(named) if named == address));
+        let (look, _) = looked_at(Some("")).await;
+        assert!(matches!(look, Look::Nobody));
+    }
 }

@@ -10,14 +10,14 @@ use tidelog_blob::object_store::{self, ObjectStore};
 use tidelog_blob::{ClusterLayout, Location, OpenedStore, Role};
 use tidelog_env::Env;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, MetadataService, OpenOptions, Ownership, SequencerMetrics,
-    SequencerSettings,
+    ClusterOptions, ClusterSettings, MetadataService, OpenError, OpenOptions, Ownership,
+    SequencerMetrics, SequencerSettings,
 };
 use tidelog_metadata_api::Member;
 use tidelog_metadata_rpc::Parts;
 use tidelog_runtime::settings::{MetadataStore, Settings};
 use tidelog_runtime::{Exit, MemoryPlan};
-use tidelog_store::{CloseReason, Store};
+use tidelog_store::{CloseReason, CommitError, Store, StoreError};
 use tidelog_store_embedded::{EmbeddedOptions, EmbeddedReader, EmbeddedStore, Medium};
 use tidelog_types::{ClusterId, Role as MemberRole};
 
@@ -215,8 +215,7 @@ impl MetadataOpener {
     /// or is elsewhere, and a new cluster would hide them.
     async fn check_founding(&self, store: &dyn Store) -> Result<()> {
         let founded = tidelog_metadata::is_founded(store).await;
-        let founded =
-            founded.map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+        let founded = founded.map_err(|error| open_error(Exit::Bucket, error))?;
         if founded {
             return Ok(());
         }
@@ -267,14 +266,7 @@ impl MetadataOpener {
             settings: self.times,
         };
         let service = MetadataService::open_in(options, place).await;
-        let service = service.map_err(|error| {
-            let exit = match &error {
-                tidelog_metadata::OpenError::Fenced => Exit::Fenced,
-                tidelog_metadata::OpenError::WrongCluster { .. } => Exit::Bucket,
-                _ => Exit::FailStop,
-            };
-            CliError::because(exit, error.to_string(), error)
-        })?;
+        let service = service.map_err(|error| open_error(Exit::FailStop, error))?;
         Ok(OpenedMetadata { store, service })
     }
 }
@@ -404,6 +396,18 @@ fn foundation_db(
     })
 }
 
+/// Why the metadata service did not open. One that was fenced on the way stands by, whatever it was doing.
+fn open_error(otherwise: Exit, error: OpenError) -> CliError {
+    let exit = match &error {
+        OpenError::Fenced
+        | OpenError::Read(StoreError::Fenced)
+        | OpenError::Commit(CommitError::Fenced) => Exit::Fenced,
+        OpenError::WrongCluster { .. } => Exit::Bucket,
+        _ => otherwise,
+    };
+    CliError::because(exit, error.to_string(), error)
+}
+
 /// Why a process ends whose store does not work any more.
 pub(super) fn store_error(reason: &CloseReason) -> CliError {
     match reason {
@@ -423,6 +427,14 @@ pub(super) fn store_error(reason: &CloseReason) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_was_fenced_while_it_opened_is_told_from_one_that_failed() {
+        let fenced = OpenError::Read(StoreError::Fenced);
+        assert_eq!(open_error(Exit::Bucket, fenced).exit(), Exit::Fenced);
+        let failed = OpenError::Read(StoreError::Closed);
+        assert_eq!(open_error(Exit::Bucket, failed).exit(), Exit::Bucket);
+    }
 
     #[test]
     fn a_fenced_process_ends_with_its_own_code() {

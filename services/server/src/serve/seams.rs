@@ -178,6 +178,7 @@ impl Seams {
         let election = Election {
             env: site.env.clone(),
             opener,
+            own: own.clone(),
             peers: others.clone(),
             client: client_settings(tls.as_ref()),
             metrics: site.rpc.clone(),
