@@ -62,6 +62,7 @@ pub(super) fn sequencer_settings(
             .partitions_in_memory
             .min(within.partitions_in_memory),
         producer_expiry: metadata.producer_expiry.get(),
+        tail_age_max: metadata.tail_age_max.map(Span::get),
         ..within
     }
 }
@@ -168,15 +169,18 @@ mod tests {
             SequencerSettings::within(MemoryPlan::divide(settings(&[]).memory.total).metadata);
         let by_default = sequencer(&[]);
         assert_eq!(by_default.producer_expiry, Duration::from_hours(24));
+        assert_eq!(by_default.tail_age_max, None);
         assert!(by_default.partitions_in_memory <= room.partitions_in_memory);
         let few = sequencer(&[
             ("metadata.partitions_in_memory", "200"),
             ("metadata.producers_in_memory", "300"),
             ("metadata.producer_expiry", "2h"),
+            ("metadata.tail_age_max", "10m"),
         ]);
         assert_eq!(few.partitions_in_memory, 200);
         assert_eq!(few.producers_in_memory, 300);
         assert_eq!(few.producer_expiry, Duration::from_hours(2));
+        assert_eq!(few.tail_age_max, Some(Duration::from_mins(10)));
         let many = sequencer(&[
             ("metadata.partitions_in_memory", "100000000"),
             ("metadata.producers_in_memory", "100000000"),

@@ -236,6 +236,8 @@ pub struct MetadataSettings {
     pub producers_in_memory: usize,
     pub partitions_in_memory: usize,
     pub producer_expiry: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail_age_max: Option<Span>,
 }
 
 /// What the process is within its cluster.

@@ -173,6 +173,7 @@ fn the_table_and_the_structs_name_the_same_options() {
             "bucket" => "s3://logs/prefix",
             "s3.path_style" => "true",
             "listen.internal" => "127.0.0.1:9999",
+            "metadata.tail_age_max" => "10m",
             key if key.starts_with("cluster.advertise") => "host:7070",
             key if key.ends_with("endpoint") => "https://example.com",
             _ => "text",

@@ -59,6 +59,11 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "1d",
         "How long after its last batch an idempotent producer is forgotten; from then on what it sends again is no duplicate. Keep it well above the time for which clients retry.",
     ),
+    unset(
+        "metadata.tail_age_max",
+        Kind::Span("1m", "365d"),
+        "When the oldest data of a shard that is not merged is older than this, the shard takes nothing new until merging has caught up, and producers wait. Unset, there is no limit.",
+    ),
     option(
         "fdb.prefix",
         Kind::Text,
