@@ -55,7 +55,14 @@ impl Metadata {
     pub(super) async fn ended(&mut self) -> CliError {
         match self {
             Self::Elsewhere => std::future::pending().await,
-            Self::Here(metadata) => store_error(&metadata.store.closed().await),
+            Self::Here(metadata) => tokio::select! {
+                biased;
+                reason = metadata.store.closed() => store_error(&reason),
+                // The store is there, but this process is of before a restore of it.
+                ended = metadata.service.ended() => {
+                    CliError::because(Exit::Fenced, ended.to_string(), ended)
+                }
+            },
             Self::Elected { ended, .. } => match ended.await {
                 Ok(Err(error)) => error,
                 Ok(Ok(())) | Err(_) => election::lost(),
