@@ -10,11 +10,13 @@
 //! | `folder` | raw fsynced writes to a disk, then produce to a folder on it, then Apache Kafka if given |
 //! | `lone` | single records on an idle log, each beside one raw PUT |
 //! | `small` | records of 100 bytes |
+//! | `metadata` | commits of manifests beside bare transactions of the same store, what they leave there, and takeovers |
 
 mod folder;
 mod kafka;
 mod load;
 mod lone;
+mod metadata;
 mod object;
 mod options;
 mod process;
@@ -26,6 +28,7 @@ use anyhow::{Context, Result};
 use clap::Parser as _;
 use tidelog_e2e_harness::Minio;
 
+use metadata::Stores;
 use options::{Options, Section};
 use report::Report;
 
@@ -33,6 +36,7 @@ use report::Report;
 async fn main() -> Result<()> {
     let options = Options::parse().settled()?;
     let mut report = Report::new(&options)?;
+    let mut stores = Stores::default();
     for round in 1..=options.rounds {
         for section in options.sections() {
             eprintln!(
@@ -40,7 +44,7 @@ async fn main() -> Result<()> {
                 options.rounds,
                 section.describe()
             );
-            run(section, &options, &mut report)
+            run(section, &options, &mut stores, &mut report)
                 .await
                 .with_context(|| format!("section `{}`", section.as_str()))?;
             // Again after each section: a long run that is stopped leaves what it has measured.
@@ -52,11 +56,17 @@ async fn main() -> Result<()> {
 }
 
 /// One round of one section, with an S3 server of its own where it needs one.
-async fn run(section: Section, options: &Options, report: &mut Report) -> Result<()> {
+async fn run(
+    section: Section,
+    options: &Options,
+    stores: &mut Stores,
+    report: &mut Report,
+) -> Result<()> {
     match section {
         Section::S3 => object::round(options, &Minio::start().await?, report).await,
         Section::Folder => folder::round(options, report).await,
         Section::Lone => lone::round(options, &Minio::start().await?, report).await,
         Section::Small => small::round(options, &Minio::start().await?, report).await,
+        Section::Metadata => metadata::round(options, stores, &Minio::start().await?, report).await,
     }
 }

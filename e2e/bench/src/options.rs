@@ -78,10 +78,18 @@ pub(crate) enum Section {
     Lone,
     /// Small records.
     Small,
+    /// Commits, rows and takeovers of the metadata service.
+    Metadata,
 }
 
 impl Section {
-    const ALL: [Self; 4] = [Self::S3, Self::Folder, Self::Lone, Self::Small];
+    const ALL: [Self; 5] = [
+        Self::S3,
+        Self::Folder,
+        Self::Lone,
+        Self::Small,
+        Self::Metadata,
+    ];
 
     /// Its name on the command line.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -90,6 +98,7 @@ impl Section {
             Self::Folder => "folder",
             Self::Lone => "lone",
             Self::Small => "small",
+            Self::Metadata => "metadata",
         }
     }
 
@@ -100,6 +109,7 @@ impl Section {
             Self::Folder => "produce on a local folder",
             Self::Lone => "a lone record on an idle log",
             Self::Small => "small records",
+            Self::Metadata => "commits, rows and takeovers of the metadata service",
         }
     }
 }

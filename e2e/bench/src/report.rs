@@ -88,6 +88,11 @@ impl Report {
         self.cores
     }
 
+    /// Whether a section has figures yet.
+    pub(crate) fn has(&self, section: &str) -> bool {
+        self.rows.iter().any(|row| row.section == section)
+    }
+
     /// Adds the value of one round.
     pub(crate) fn add(&mut self, section: &str, what: &str, unit: &'static str, value: f64) {
         self.put(section, what, unit, value, None);

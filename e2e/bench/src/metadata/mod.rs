@@ -1,0 +1,47 @@
+//! The metadata service by itself: what a commit costs beside a bare transaction of the same store, how
+//! many it does in a second, what they leave in the store, and how long a takeover takes.
+//!
+//! Everything runs in this process, without the network between brokers and metadata processes.
+
+mod latency;
+mod rate;
+mod size;
+mod stores;
+mod takeover;
+mod writer;
+
+use anyhow::Result;
+use tidelog_e2e_harness::Minio;
+
+use crate::options::Options;
+use crate::report::Report;
+pub(crate) use stores::Stores;
+use stores::{Kind, Service};
+
+/// One round on each kind of store. What the store holds is the same in each round, so it is counted once.
+pub(crate) async fn round(
+    options: &Options,
+    stores: &mut Stores,
+    minio: &Minio,
+    report: &mut Report,
+) -> Result<()> {
+    if !cfg!(feature = "fdb") {
+        report.note(
+            "metadata",
+            "FoundationDB is not included: this program was built without the feature `fdb`",
+        );
+    }
+    for kind in Kind::DURABLE {
+        let place = stores.place(kind, options, minio).await?;
+        latency::side_by_side(options, &place, report).await?;
+    }
+    for kind in Kind::ALL {
+        let place = stores.place(kind, options, minio).await?;
+        rate::measure(options, &place, report).await?;
+    }
+    for kind in Kind::ALL {
+        let place = stores.place(kind, options, minio).await?;
+        takeover::measure(&place, report).await?;
+    }
+    size::count(report).await
+}
