@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::fdb::{BENCH_FEATURES, Fdb};
 use crate::process;
 use crate::root::Workspace;
 use crate::tools;
@@ -13,20 +14,18 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Runs the load generator with the release binary of the server and the S3 server beside it.
+/// Runs the load generator with the release binary of the server and the S3 server beside it, and on
+/// `FoundationDB` too where that is found.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     tools::minio(workspace)?;
     process::run(&mut workspace.cargo(["build", "--release", "-p", "tidelog-server"]))?;
+    let mut bench = workspace.cargo(["run", "--release", "--quiet", "-p", "tidelog-e2e-bench"]);
+    if let Ok(fdb) = Fdb::find(workspace) {
+        fdb.apply(&mut bench, BENCH_FEATURES);
+    }
     process::run(
-        workspace
-            .cargo([
-                "run",
-                "--release",
-                "--quiet",
-                "-p",
-                "tidelog-e2e-bench",
-                "--",
-            ])
+        bench
+            .arg("--")
             .args(&options.arguments)
             .env("TIDELOG_TOOLS", workspace.tools())
             .env("TIDELOG_BIN", workspace.target.join("release/tidelog")),

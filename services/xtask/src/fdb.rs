@@ -18,6 +18,8 @@ const LIBRARIES: &[&str] = &["libfdb_c.so", "libfdb_c.dylib"];
 pub(crate) const TEST_FEATURES: &str = "tidelog-store-fdb/client,tidelog-e2e-cluster/fdb";
 /// The feature of the server, as a build of it takes it.
 pub(crate) const SERVER_FEATURES: &str = "fdb";
+/// The feature of the load generator, as a build of it takes it.
+pub(crate) const BENCH_FEATURES: &str = "fdb";
 
 /// An installation that can build and run everything that needs it.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::fdb::{Fdb, SERVER_FEATURES, TEST_FEATURES};
+use crate::fdb::{BENCH_FEATURES, Fdb, SERVER_FEATURES, TEST_FEATURES};
 use crate::root::Workspace;
 use crate::{docs, process, tidy, tools};
 
@@ -141,7 +141,14 @@ fn lint(workspace: &Workspace) -> Result<()> {
     let fdb = ["-p", "tidelog-store-fdb", "--features", "client"];
     let server = ["-p", "tidelog-server", "--features", SERVER_FEATURES];
     let suite = ["-p", "tidelog-e2e-cluster", "--features", "fdb"];
-    for packages in [&everything[..], &fdb[..], &server[..], &suite[..]] {
+    let bench = ["-p", "tidelog-e2e-bench", "--features", BENCH_FEATURES];
+    for packages in [
+        &everything[..],
+        &fdb[..],
+        &server[..],
+        &suite[..],
+        &bench[..],
+    ] {
         process::run(
             workspace
                 .cargo(["clippy", "--all-targets", "--locked"])
