@@ -13,11 +13,12 @@ use crate::process::Meter;
 use crate::report::{Aim, Report};
 
 /// Writers, each with an incarnation and a producer of its own, spread over the shards.
-const WRITERS: u32 = 32;
+const WRITERS: u32 = 16;
 /// Partitions of the topic, for each shard.
 const PARTITIONS: u32 = 1_024;
-/// Slices of a manifest, and how many of them one writer has under way: as much as a queue takes.
-const LOADS: [(usize, usize); 2] = [(16, 32), (1_000, 2)];
+/// Slices of a manifest, and how many manifests one writer has under way: together two full groups of the
+/// small ones, one that is committed and one that gathers, and of the large ones what a queue has room for.
+const LOADS: [(usize, usize); 2] = [(16, 32), (1_000, 1)];
 /// What is aimed at with the smaller manifests.
 const RATE_MIN: f64 = 5_000.0;
 

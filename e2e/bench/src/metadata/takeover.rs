@@ -30,7 +30,7 @@ const SECONDS_MAX: f64 = 5.0;
 
 /// Fills one shard, leaves it as `kill -9` does, and takes it over in what is like another process.
 pub(super) async fn measure(place: &Place, report: &mut Report) -> Result<()> {
-    let section = place.section("takeover of 100000 partitions");
+    let section = place.section("takeover");
     let manifests = PARTITIONS as usize / SLICES[0];
     // The first owner has memory for all of them, so that nothing but this number begins a checkpoint.
     let settings = SequencerSettings {
@@ -69,6 +69,7 @@ pub(super) async fn measure(place: &Place, report: &mut Report) -> Result<()> {
         seconds,
         Aim::AtMost(SECONDS_MAX),
     );
+    report.add(&section, "partitions", "", float(PARTITIONS.into()));
     report.add(
         &section,
         "manifests in the tail",
