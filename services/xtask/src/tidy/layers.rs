@@ -58,7 +58,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// These stand on top and may use everything below them.
-const TOP: &[&str] = &["server", "e2e-harness", "e2e-log", "e2e-cluster", "e2e-bench"];
+const TOP: &[&str] = &[
+    "server",
+    "e2e-harness",
+    "e2e-log",
+    "e2e-cluster",
+    "e2e-bench",
+];
 
 /// Tests that start servers of others do it with the harness, which uses nothing of the crate itself.
 const HARNESS: &str = "e2e-harness";
