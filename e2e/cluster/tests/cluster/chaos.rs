@@ -63,6 +63,7 @@ async fn chaos(
         scene.progress(20).await?;
         tokio::time::sleep(Duration::from_millis(rng.below(1_500))).await;
         if let Some(fdb) = fdb.as_mut().filter(|_| rng.below(FDB_FAULTS_EVERY) == 0) {
+            fdb.kill();
             fdb.restart().await?;
             faults += 1;
             continue;
