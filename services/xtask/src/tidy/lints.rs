@@ -30,7 +30,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                 .map(|tool| section(&file.text, &format!("[lints.{tool}]")))
                 .concat();
             let allowed = expected.iter().map(|line| line.replace(FORBIDDEN, DENIED));
-            !(DENY_UNSAFE.contains(&file.path.as_str()) && allowed.eq(own.into_iter()))
+            !(DENY_UNSAFE.contains(&file.path.as_str()) && allowed.eq(own))
         })
         .map(|file| Finding::error(&file.path, "its lints are not those of the workspace"))
         .collect()
