@@ -192,7 +192,7 @@ fn spread(name: SegmentName) -> u8 {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&name.incarnation.get().to_be_bytes());
     bytes[8..].copy_from_slice(&name.sequence.get().to_be_bytes());
-    crc32c::crc32c(&bytes).to_be_bytes()[0]
+    tidelog_crc32c::crc32c(&bytes).to_be_bytes()[0]
 }
 
 #[cfg(test)]

@@ -89,7 +89,12 @@ impl Page {
     }
 
     fn blocks(&self) -> &[u32] {
-        let sums = || self.bytes.chunks(BLOCK_BYTES).map(crc32c::crc32c).collect();
+        let sums = || {
+            self.bytes
+                .chunks(BLOCK_BYTES)
+                .map(tidelog_crc32c::crc32c)
+                .collect()
+        };
         self.blocks.get_or_init(sums)
     }
 
@@ -126,7 +131,7 @@ impl Page {
         let sound = blocks
             .skip(first)
             .take(last - first + 1)
-            .all(|(block, sum)| crc32c::crc32c(block) == *sum);
+            .all(|(block, sum)| tidelog_crc32c::crc32c(block) == *sum);
         if sound {
             Ok(self.bytes.slice(range))
         } else {

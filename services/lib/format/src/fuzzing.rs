@@ -122,7 +122,7 @@ pub fn segment(data: &[u8]) {
 fn check_batch(batch: &BatchBuf) {
     let whole = batch.to_bytes();
     assert_eq!(whole.len(), batch.size() as usize);
-    assert_eq!(batch.whole_crc32c(), crc32c::crc32c(&whole));
+    assert_eq!(batch.whole_crc32c(), tidelog_crc32c::crc32c(&whole));
     assert!(whole.starts_with(&batch.header().encode()));
     let Ok((view, _)) = BatchView::split(whole.clone()) else {
         panic!("a batch has a frame")
@@ -155,13 +155,13 @@ fn drain(view: &BatchView) {
 fn with_crc(header: &BatchHeader, body: &[u8]) -> Bytes {
     let mut bytes = header.encode().to_vec();
     bytes.extend_from_slice(body);
-    let crc = crc32c::crc32c(&bytes[21..]);
+    let crc = tidelog_crc32c::crc32c(&bytes[21..]);
     bytes[..HEADER_BYTES].copy_from_slice(&BatchHeader { crc, ..*header }.encode());
     bytes.into()
 }
 
 fn with_and_without_crc(data: &[u8]) -> [Vec<u8>; 2] {
     let mut sealed = data.to_vec();
-    sealed.extend_from_slice(&crc32c::crc32c(data).to_be_bytes());
+    sealed.extend_from_slice(&tidelog_crc32c::crc32c(data).to_be_bytes());
     [data.to_vec(), sealed]
 }

@@ -10,7 +10,6 @@
 //! whatever they are, it ends with a value or a typed error, and allocates no more than they justify.
 
 pub mod batch;
-mod crc;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -148,7 +148,7 @@ pub(crate) fn put_zigzag(out: &mut Vec<u8>, value: i64) {
 
 /// Appends the CRC-32C of what has been written from `start` on.
 pub(crate) fn put_crc(out: &mut Vec<u8>, start: usize) {
-    let crc = crc32c::crc32c(&out[start..]);
+    let crc = tidelog_crc32c::crc32c(&out[start..]);
     out.extend_from_slice(&crc.to_be_bytes());
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn split_crc(bytes: &[u8]) -> Result<(&[u8], u32, u32), DecodeError> 
     Ok((
         covered,
         u32::from_be_bytes(*stored),
-        crc32c::crc32c(covered),
+        tidelog_crc32c::crc32c(covered),
     ))
 }
 

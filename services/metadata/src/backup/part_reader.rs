@@ -84,7 +84,7 @@ impl<'a> Backup<'a> {
             let (body, part) = self.body(number).await?;
             all.keys = all.keys.saturating_add(part.keys);
             all.bytes = all.bytes.saturating_add(part.bytes);
-            all.checksum = crc32c::crc32c_append(all.checksum, &body);
+            all.checksum = tidelog_crc32c::crc32c_append(all.checksum, &body);
         }
         let wrong = [
             ("keys", self.end.keys, all.keys),

@@ -81,7 +81,7 @@ impl<'a> PartWriter<'a> {
     async fn flush(&mut self) -> Result<(), ObjectError> {
         let body = std::mem::take(&mut self.body);
         self.end.parts += 1;
-        self.end.checksum = crc32c::crc32c_append(self.end.checksum, &body);
+        self.end.checksum = tidelog_crc32c::crc32c_append(self.end.checksum, &body);
         let number = self.end.parts;
         let object = seal(&self.origin, ObjectKind::Part, number, &body);
         // The next part is about as long.

@@ -41,7 +41,7 @@ fn batch(records: usize, value_bytes: usize) -> Result<Vec<u8>> {
 
 /// Makes the CRC right again after a change, so that only the change is wrong.
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let crc = crc32c::crc32c(&bytes[ATTRIBUTES.start..]);
+    let crc = tidelog_crc32c::crc32c(&bytes[ATTRIBUTES.start..]);
     bytes[CRC].copy_from_slice(&crc.to_be_bytes());
     bytes
 }

@@ -27,7 +27,7 @@ impl Pieces {
     pub(crate) fn crc32c(&self) -> u32 {
         self.pieces
             .iter()
-            .fold(0, |crc, piece| crc32c::crc32c_append(crc, piece))
+            .fold(0, |crc, piece| tidelog_crc32c::crc32c_append(crc, piece))
     }
 
     /// All bytes in one piece; copied only if there are several.
@@ -84,7 +84,7 @@ mod tests {
             pieces.push(Bytes::copy_from_slice(&whole[cut..]));
             assert_eq!(pieces.len(), 200);
             assert_eq!(pieces.to_bytes(), whole);
-            assert_eq!(pieces.crc32c(), crc32c::crc32c(&whole));
+            assert_eq!(pieces.crc32c(), tidelog_crc32c::crc32c(&whole));
             assert_eq!(pieces.header_at(100).unwrap(), whole[100..161]);
             assert_eq!(pieces.header_at(139).unwrap(), whole[139..]);
             assert_eq!(pieces.header_at(140), None);

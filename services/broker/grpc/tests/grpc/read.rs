@@ -318,7 +318,7 @@ async fn what_a_producer_compressed_wrongly_can_be_passed_over() {
     let world = World::with_topic(1).await;
     let mut bytes = batch(&["not zstd at all"], None).to_bytes().to_vec();
     bytes[21..23].copy_from_slice(&Attributes::new(Compression::Zstd).bits().to_be_bytes());
-    let crc = crc32c::crc32c(&bytes[21..]);
+    let crc = tidelog_crc32c::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     world.produce(entry("before")).await.unwrap();
     world.produce(ready(bytes)).await.unwrap();

@@ -7,7 +7,6 @@ use super::decompress::decompress;
 use super::header::{ATTRIBUTES_AT, BatchHeader, Compression, HEADER_BYTES};
 use super::patch::stamped;
 use super::{BatchError, BatchRules, BatchView, DecodeLimit, RecordError, Records};
-use crate::crc;
 
 /// A batch that has passed all checks, its CRC among them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -105,9 +104,9 @@ impl BatchBuf {
 
     /// CRC-32C of all bytes of the batch, from the one in its header: the records are not hashed.
     pub fn whole_crc32c(&self) -> u32 {
-        let front = crc32c::crc32c(&self.header.encode()[..ATTRIBUTES_AT]);
+        let front = tidelog_crc32c::crc32c(&self.header.encode()[..ATTRIBUTES_AT]);
         let covered = u64::from(self.size()).saturating_sub(ATTRIBUTES_AT as u64);
-        crc::combine(front, self.header.crc, covered)
+        tidelog_crc32c::combine(front, self.header.crc, covered)
     }
 
     /// Iterates over the records, whose offsets count from `base_offset`.

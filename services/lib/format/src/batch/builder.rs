@@ -156,7 +156,7 @@ impl BatchBuilder {
         let size = u32::try_from(buffer.len()).map_err(|_| BuilderError::TooLarge)?;
         header.batch_length = size - LENGTH_OVERHEAD;
         buffer[..HEADER_BYTES].copy_from_slice(&header.encode());
-        header.crc = crc32c::crc32c(&buffer[ATTRIBUTES_AT..]);
+        header.crc = tidelog_crc32c::crc32c(&buffer[ATTRIBUTES_AT..]);
         buffer[..HEADER_BYTES].copy_from_slice(&header.encode());
         Ok(BatchBuf::checked(header, self.compression, buffer.into()))
     }

@@ -6,7 +6,6 @@ use super::BatchError;
 use super::header::{
     ATTRIBUTES_AT, BatchHeader, HEADER_BYTES, LEADER_EPOCH_AT, MAGIC, MAX_TIMESTAMP_END,
 };
-use crate::crc;
 
 /// The leader epoch that every read shows: there are no leaders to tell apart.
 const LEADER_EPOCH: i32 = 0;
@@ -47,11 +46,11 @@ pub(super) fn stamped(header: &BatchHeader, time: Timestamp) -> BatchHeader {
         ..*header
     };
     let changed = ATTRIBUTES_AT..MAX_TIMESTAMP_END;
-    let crc_before = crc32c::crc32c(&header.encode()[changed.clone()]);
-    let crc_after = crc32c::crc32c(&after.encode()[changed]);
+    let crc_before = tidelog_crc32c::crc32c(&header.encode()[changed.clone()]);
+    let crc_after = tidelog_crc32c::crc32c(&after.encode()[changed]);
     let unchanged = u64::from(header.size()).saturating_sub(MAX_TIMESTAMP_END as u64);
     BatchHeader {
-        crc: header.crc ^ crc::shift(crc_before ^ crc_after, unchanged),
+        crc: header.crc ^ tidelog_crc32c::shift(crc_before ^ crc_after, unchanged),
         ..after
     }
 }

@@ -55,7 +55,7 @@ impl BatchView {
     /// Hashes the batch and compares with its header.
     pub fn check_crc(&self) -> Result<(), BatchError> {
         let stored = self.header.crc;
-        let computed = crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]);
+        let computed = tidelog_crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]);
         if stored == computed {
             Ok(())
         } else {

@@ -129,7 +129,7 @@ impl Footer {
                 remaining - needed,
             )));
         }
-        let (stored, computed) = (trailer.footer_crc32c, crc32c::crc32c(bytes));
+        let (stored, computed) = (trailer.footer_crc32c, tidelog_crc32c::crc32c(bytes));
         if stored != computed {
             return Err(SegmentError::Crc {
                 part,

@@ -55,7 +55,7 @@ impl SegmentHeader {
         head[12..16].copy_from_slice(&self.features.required.to_be_bytes());
         head[16..20].copy_from_slice(&self.features.ignorable.to_be_bytes());
         head[20..36].copy_from_slice(&self.cluster.to_bytes());
-        let crc = crc32c::crc32c(&head[..36]);
+        let crc = tidelog_crc32c::crc32c(&head[..36]);
         head[36..].copy_from_slice(&crc.to_be_bytes());
         head
     }
@@ -82,7 +82,7 @@ impl SegmentHeader {
         if version != VERSION {
             return Err(SegmentError::Version { part, version });
         }
-        let computed = crc32c::crc32c(&head[..36]);
+        let computed = tidelog_crc32c::crc32c(&head[..36]);
         let kind = reader.u16()?;
         let (required, ignorable) = (reader.u32()?, reader.u32()?);
         let cluster = ClusterId::from_bytes(reader.array()?);

@@ -92,7 +92,7 @@ pub fn check_slice(
             remaining,
         });
     }
-    let (stored, computed) = (slice.crc32c, crc32c::crc32c(bytes));
+    let (stored, computed) = (slice.crc32c, tidelog_crc32c::crc32c(bytes));
     if stored != computed {
         return Err(SegmentError::Crc {
             part,

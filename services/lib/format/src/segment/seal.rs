@@ -11,7 +11,6 @@ use super::writer::{OpenSlice, SegmentIdentity, SegmentWriter};
 use super::{BatchHandle, Nonce, SegmentHeader, SegmentKind, Trailer};
 use crate::Features;
 use crate::batch::BatchBuf;
-use crate::crc;
 use crate::manifest::{Manifest, SliceEntry};
 
 /// Batches up to this size are hashed for the CRC of their slice, larger ones combined.
@@ -71,7 +70,10 @@ pub(super) fn seal(identity: &SegmentIdentity, writer: &SegmentWriter) -> Sealed
     }
     .encode();
     let mut layout = Layout::new(writer);
-    layout.push_chunk(Bytes::copy_from_slice(&header), crc32c::crc32c(&header));
+    layout.push_chunk(
+        Bytes::copy_from_slice(&header),
+        tidelog_crc32c::crc32c(&header),
+    );
     for (topic_id, slice) in writer.open_slices() {
         layout.push_slice(identity, topic_id, slice);
     }
@@ -80,7 +82,7 @@ pub(super) fn seal(identity: &SegmentIdentity, writer: &SegmentWriter) -> Sealed
     let footer = Footer::new(std::mem::take(&mut layout.slices))
         .expect("a segment writer keeps the order and the limits of slices");
     let mut tail = footer.encode();
-    let footer_crc32c = crc32c::crc32c(&tail);
+    let footer_crc32c = tidelog_crc32c::crc32c(&tail);
     let trailer = Trailer {
         footer_position,
         // The writer keeps a segment under 64 MiB.
@@ -93,7 +95,7 @@ pub(super) fn seal(identity: &SegmentIdentity, writer: &SegmentWriter) -> Sealed
         features,
     };
     tail.extend_from_slice(&trailer.encode());
-    let tail_crc = crc32c::crc32c(&tail);
+    let tail_crc = tidelog_crc32c::crc32c(&tail);
     layout.push_chunk(tail.into(), tail_crc);
     layout.finish(identity)
 }
@@ -135,7 +137,7 @@ impl Layout {
 
     fn push_hashed(&mut self, length: u64, crc: u32) {
         self.length += length;
-        self.crc = crc::combine(self.crc, crc, length);
+        self.crc = tidelog_crc32c::combine(self.crc, crc, length);
     }
 
     fn push_slice(&mut self, identity: &SegmentIdentity, topic_id: TopicId, slice: &OpenSlice) {
@@ -207,11 +209,11 @@ impl Layout {
 /// batches are hashed.
 fn append_crc(before: u32, batch: &BatchBuf) -> u32 {
     if batch.size() <= HASH_BYTES_MAX {
-        return batch
-            .chunks()
-            .fold(before, |crc, chunk| crc32c::crc32c_append(crc, &chunk));
+        return batch.chunks().fold(before, |crc, chunk| {
+            tidelog_crc32c::crc32c_append(crc, &chunk)
+        });
     }
-    crc::combine(before, batch.whole_crc32c(), u64::from(batch.size()))
+    tidelog_crc32c::combine(before, batch.whole_crc32c(), u64::from(batch.size()))
 }
 
 fn footer_slice(topic_id: TopicId, shard: ShardId, entry: &SliceEntry) -> FooterSlice {

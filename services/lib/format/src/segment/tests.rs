@@ -226,7 +226,7 @@ fn forged(cluster: ClusterId, slices: &[u8], footer: &[u8], footer_position: u64
     let trailer = Trailer {
         footer_position,
         footer_length: u32::try_from(footer.len()).unwrap(),
-        footer_crc32c: crc32c::crc32c(footer),
+        footer_crc32c: tidelog_crc32c::crc32c(footer),
         nonce: identity().nonce,
         cluster: identity().cluster,
         name: identity().name,
@@ -265,7 +265,7 @@ fn a_slice_has_as_many_batches_as_the_footer_says_and_nothing_else() {
         shard: ShardId::new(0),
         position: HEADER_BYTES,
         length: u32::try_from(bytes.len()).unwrap(),
-        crc32c: crc32c::crc32c(bytes),
+        crc32c: tidelog_crc32c::crc32c(bytes),
         key_id: 0,
         batch_count: batches,
         record_count: 2,

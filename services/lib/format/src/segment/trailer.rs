@@ -7,7 +7,6 @@ use tidelog_types::{ClusterId, Incarnation, SegmentName, SegmentSequence};
 use super::header::VERSION;
 use super::{Part, SegmentError, SegmentHeader, SegmentKind};
 use crate::Features;
-use crate::crc;
 use crate::wire::Reader;
 
 /// The bytes of a segment behind its footer.
@@ -219,9 +218,9 @@ impl Trailer {
 /// The CRC of all but its own bytes.
 fn crc_of(tail: &[u8; TRAILER_BYTES as usize]) -> u32 {
     let (before, behind) = (&tail[..CRC_AT], &tail[KIND_AT..]);
-    crc::combine(
-        crc32c::crc32c(before),
-        crc32c::crc32c(behind),
+    tidelog_crc32c::combine(
+        tidelog_crc32c::crc32c(before),
+        tidelog_crc32c::crc32c(behind),
         behind.len() as u64,
     )
 }

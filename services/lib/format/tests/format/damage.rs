@@ -36,7 +36,7 @@ fn a_manifest_with_a_flipped_bit_or_a_cut_is_refused() {
 fn a_manifest_with_features_is_read_only_if_they_may_be_ignored() {
     let bytes = golden("manifest-shard-0");
     let seal = |front: Vec<u8>| {
-        let crc = crc32c::crc32c(&front).to_be_bytes();
+        let crc = tidelog_crc32c::crc32c(&front).to_be_bytes();
         [front, crc.to_vec()].concat()
     };
     let mut required = bytes[..bytes.len() - 4].to_vec();

@@ -97,7 +97,7 @@ fn the_segment_is_the_file_and_the_file_says_whose_each_byte_is() {
     let bytes = golden("segment");
     assert_eq!(sealed.chunks.concat(), bytes);
     assert_eq!(sealed.length, bytes.len() as u64);
-    assert_eq!(sealed.crc32c, crc32c::crc32c(&bytes));
+    assert_eq!(sealed.crc32c, tidelog_crc32c::crc32c(&bytes));
     let reader =
         SegmentReader::open_named(bytes.clone(), fixtures::cluster(), fixtures::name()).unwrap();
     reader.check().unwrap();

@@ -93,7 +93,7 @@ proptest! {
         let object: Bytes = sealed.chunks.concat().into();
         prop_assert_eq!(object.len() as u64, sealed.length);
         prop_assert!(sealed.length <= writer.bytes());
-        prop_assert_eq!(sealed.crc32c, crc32c::crc32c(&object));
+        prop_assert_eq!(sealed.crc32c, tidelog_crc32c::crc32c(&object));
         for ((handle, bytes), push) in found.iter().zip(&pushes) {
             let place = sealed.place(*handle).unwrap();
             let manifest = &sealed.manifests[place.manifest as usize];
@@ -152,7 +152,7 @@ fn check_order(
                 .collect();
             let start = slice.position as usize;
             assert_eq!(&object[start..start + slice.length as usize], wanted);
-            assert_eq!(slice.crc32c, crc32c::crc32c(&wanted));
+            assert_eq!(slice.crc32c, tidelog_crc32c::crc32c(&wanted));
         }
     }
 }

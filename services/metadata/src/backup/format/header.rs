@@ -46,8 +46,8 @@ pub(crate) fn seal(origin: &Origin, kind: ObjectKind, number: u32, body: &[u8]) 
     out.put_u32(number);
     // A body has some MiB: a part is closed there, and `end` counts shards and writers.
     out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-    out.put_u32(crc32c::crc32c(body));
-    let crc = crc32c::crc32c(&out);
+    out.put_u32(tidelog_crc32c::crc32c(body));
+    let crc = tidelog_crc32c::crc32c(&out);
     out.put_u32(crc);
     out.put_slice(body);
     Bytes::from(out)
@@ -69,7 +69,7 @@ pub(crate) fn unseal(
     if version == 0 || version > VERSION {
         return Err(FormatError::Version(version));
     }
-    let covered = crc32c::crc32c(&object[..COVERED]);
+    let covered = tidelog_crc32c::crc32c(&object[..COVERED]);
     let kind = header.get_u16();
     let required = header.get_u32();
     let ignorable = header.get_u32();
@@ -98,7 +98,7 @@ pub(crate) fn unseal(
     if body.len() > length {
         return Err(FormatError::Trailing(body.len() - length));
     }
-    check_crc("body", body_crc, crc32c::crc32c(&body))?;
+    check_crc("body", body_crc, tidelog_crc32c::crc32c(&body))?;
     let origin = Origin {
         cluster: ClusterId::from_bytes(cluster),
         nonce,

@@ -70,7 +70,7 @@ fn every_cut_every_byte_more_and_every_flipped_bit_is_an_error() {
 fn changed(at: usize, bytes: &[u8]) -> Bytes {
     let mut object = seal(&ORIGIN, ObjectKind::End, 1, b"").to_vec();
     object[at..at + bytes.len()].copy_from_slice(bytes);
-    let crc = crc32c::crc32c(&object[..68]);
+    let crc = tidelog_crc32c::crc32c(&object[..68]);
     object[68..72].copy_from_slice(&crc.to_be_bytes());
     Bytes::from(object)
 }

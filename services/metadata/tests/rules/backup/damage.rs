@@ -62,9 +62,9 @@ impl Bucket {
 /// An object with a changed field of its header, or of its body, and the CRCs made right again.
 fn forged(mut object: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     object[at..at + bytes.len()].copy_from_slice(bytes);
-    let body = crc32c::crc32c(&object[72..]);
+    let body = tidelog_crc32c::crc32c(&object[72..]);
     object[64..68].copy_from_slice(&body.to_be_bytes());
-    let header = crc32c::crc32c(&object[..68]);
+    let header = tidelog_crc32c::crc32c(&object[..68]);
     object[68..72].copy_from_slice(&header.to_be_bytes());
     object
 }

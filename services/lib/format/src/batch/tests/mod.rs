@@ -38,7 +38,7 @@ fn changed(change: impl FnOnce(&mut BatchHeader)) -> Bytes {
 
 fn with_crc(mut header: BatchHeader, body: &[u8]) -> Bytes {
     let mut bytes = [&header.encode(), body].concat();
-    header.crc = crc32c::crc32c(&bytes[21..]);
+    header.crc = tidelog_crc32c::crc32c(&bytes[21..]);
     bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
     bytes.into()
 }
@@ -232,7 +232,7 @@ fn log_append_time_renews_the_crc_without_hashing_the_records() {
             parsed.header().attributes.timestamp_type(),
             TimestampType::LogAppendTime
         );
-        assert_eq!(after.whole_crc32c(), crc32c::crc32c(&whole));
+        assert_eq!(after.whole_crc32c(), tidelog_crc32c::crc32c(&whole));
         assert_eq!(after.body(), before.body());
         let mut times = parsed.records(Offset::ZERO, DecodeLimit::DEFAULT).unwrap();
         assert!(times.all(|record| record.unwrap().timestamp.as_millis() == 123_456));

@@ -45,7 +45,8 @@ const fn multiply(a: u32, mut b: u32) -> u32 {
 
 /// Advances a CRC over `zeros` zero bytes, as a linear map: `shift(a ^ b, n)` is
 /// `shift(a, n) ^ shift(b, n)`.
-pub(crate) fn shift(crc: u32, zeros: u64) -> u32 {
+#[must_use]
+pub fn shift(crc: u32, zeros: u64) -> u32 {
     let mut factor = ONE;
     let mut rest = zeros;
     // The length in bits is 8 times that in bytes, hence three squarings ahead.
@@ -65,7 +66,8 @@ pub(crate) fn shift(crc: u32, zeros: u64) -> u32 {
 }
 
 /// The CRC of two byte strings, one behind the other, from their CRCs and the length of the second.
-pub(crate) fn combine(first: u32, second: u32, second_len: u64) -> u32 {
+#[must_use]
+pub fn combine(first: u32, second: u32, second_len: u64) -> u32 {
     shift(first, second_len) ^ second
 }
 
@@ -82,10 +84,10 @@ mod tests {
             for cut in [0, 1, len / 3, len / 2, len] {
                 let cut = cut.min(len);
                 let (a, b) = bytes[..len].split_at(cut);
-                let combined = combine(crc32c::crc32c(a), crc32c::crc32c(b), b.len() as u64);
+                let combined = combine(crate::crc32c(a), crate::crc32c(b), b.len() as u64);
                 assert_eq!(
                     combined,
-                    crc32c::crc32c(&bytes[..len]),
+                    crate::crc32c(&bytes[..len]),
                     "length {len}, cut {cut}"
                 );
             }
