@@ -8,7 +8,6 @@ use tidelog_types::limits::{
 };
 use tidelog_types::{MemberId, Role};
 
-use crate::fetch::ONE_REQUEST;
 use crate::front::Front;
 use crate::settings::{PRODUCE_ENTRIES_MAX, REQUEST_PARTITIONS_MAX};
 use crate::topics::to_timestamp;
@@ -19,9 +18,14 @@ impl Front {
         caller: &Caller,
         request: v1::DescribeClusterRequest,
     ) -> Result<v1::DescribeClusterResponse, ApiError> {
-        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
+        let tokens = self
+            .enter(
+                caller,
+                Operation::Describe,
+                Resource::Cluster,
+                &request.token,
+            )
             .await?;
-        let tokens = self.catch_up(&request.token).await?;
         let settings = &self.parts.settings;
         let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         Ok(v1::DescribeClusterResponse {
@@ -49,9 +53,14 @@ impl Front {
         caller: &Caller,
         request: v1::ListMembersRequest,
     ) -> Result<v1::ListMembersResponse, ApiError> {
-        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
+        let tokens = self
+            .enter(
+                caller,
+                Operation::Describe,
+                Resource::Cluster,
+                &request.token,
+            )
             .await?;
-        let tokens = self.catch_up(&request.token).await?;
         let view = self.view();
         let members = view.members.iter();
         Ok(v1::ListMembersResponse {
@@ -65,9 +74,14 @@ impl Front {
         caller: &Caller,
         request: v1::ListShardsRequest,
     ) -> Result<v1::ListShardsResponse, ApiError> {
-        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
+        let tokens = self
+            .enter(
+                caller,
+                Operation::Describe,
+                Resource::Cluster,
+                &request.token,
+            )
             .await?;
-        let tokens = self.catch_up(&request.token).await?;
         let view = self.view();
         let shards = view.shards.iter().map(|owner| v1::Shard {
             shard_id: owner.shard.get(),
@@ -107,12 +121,12 @@ impl Front {
         (member, token): (&str, &[u8]),
         draining: bool,
     ) -> Result<bytes::Bytes, ApiError> {
-        self.allow(caller, Operation::Alter, Resource::Cluster, ONE_REQUEST)
+        let tokens = self
+            .enter(caller, Operation::Alter, Resource::Cluster, token)
             .await?;
         let id: MemberId = member
             .parse()
             .map_err(|_| ApiError::invalid(format!("`{member}` is not the id of a member")))?;
-        let tokens = self.catch_up(token).await?;
         let done = self.parts.cluster.set_draining(id, draining).await;
         done.map_err(|error| cluster_error(&error))?;
         Ok(self.token(tokens))

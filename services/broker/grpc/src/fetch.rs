@@ -6,24 +6,17 @@ use std::time::Duration;
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{FetchPartition, FetchRequest, Fetched};
 use tidelog_metadata_api::{LogError, OffsetQuery};
-use tidelog_runtime::access::{Caller, Charge, Operation, Resource};
+use tidelog_runtime::access::{Caller, Operation, Resource};
 use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
 
 use crate::answer::DataAnswer;
 use crate::data::{Form, failed};
 use crate::decode::Wanted;
 use crate::errors::{fetch_error, log_error, no_partition};
-use crate::front::Front;
+use crate::front::{Front, ONE_REQUEST};
 use crate::room::Room;
 use crate::settings::{FETCH_BYTES_DEFAULT, FETCH_WAIT_MAX, REQUEST_PARTITIONS_MAX};
 use crate::transport::Outlet;
-
-/// What a request without a size takes from the quota.
-pub(crate) const ONE_REQUEST: Charge = Charge {
-    requests: 1,
-    bytes_in: 0,
-    bytes_out: 0,
-};
 
 fn check_partitions<'a>(
     partitions: impl ExactSizeIterator<Item = (&'a str, u32)>,
@@ -323,14 +316,14 @@ impl Front {
         caller: &Caller,
         request: v1::InitProducerRequest,
     ) -> Result<v1::InitProducerResponse, ApiError> {
-        self.allow(
-            caller,
-            Operation::IdempotentWrite,
-            Resource::Cluster,
-            ONE_REQUEST,
-        )
-        .await?;
-        let tokens = self.catch_up(&request.token).await?;
+        let tokens = self
+            .enter(
+                caller,
+                Operation::IdempotentWrite,
+                Resource::Cluster,
+                &request.token,
+            )
+            .await?;
         let producer = self
             .engine()
             .init_producer()

@@ -27,6 +27,13 @@ const ZONE_HEADER: &str = "x-tidelog-zone";
 /// Longest text that is taken from either header.
 const HEADER_TEXT_MAX: usize = 128;
 
+/// What a request without a size takes from the quota.
+pub(crate) const ONE_REQUEST: Charge = Charge {
+    requests: 1,
+    bytes_in: 0,
+    bytes_out: 0,
+};
+
 /// What the front end is built from.
 #[derive(Clone, Debug)]
 pub struct GrpcParts {
@@ -127,6 +134,19 @@ impl Front {
             .authorize(caller, operation, resource)
             .map_err(|denied| ApiError::new(ErrorCode::PermissionDenied, denied.to_string()))?;
         self.charge(caller, resource, charge).await
+    }
+
+    /// What comes first in a call that moves no records: whether the caller may, then, until this broker has
+    /// seen what the caller has.
+    pub(crate) async fn enter(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: Resource<'_>,
+        token: &[u8],
+    ) -> Result<TokenSet, ApiError> {
+        self.allow(caller, operation, resource, ONE_REQUEST).await?;
+        self.catch_up(token).await
     }
 
     /// Asks the quota, and waits as long as it says.

@@ -12,8 +12,7 @@ use tidelog_runtime::access::{Caller, Operation, Resource};
 use tidelog_types::{Timestamp, TopicId};
 
 use crate::errors::catalogue_error;
-use crate::fetch::ONE_REQUEST;
-use crate::front::{Front, topic_name};
+use crate::front::{Front, ONE_REQUEST, topic_name};
 
 /// Topics in a page that does not say how many.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -80,9 +79,9 @@ impl Front {
         (name, token): (&str, &[u8]),
         change: impl Future<Output = Result<Arc<TopicInfo>, ApiError>> + Send,
     ) -> Result<(Option<v1::Topic>, Bytes), ApiError> {
-        self.allow(caller, operation, Resource::Topic(name), ONE_REQUEST)
+        let tokens = self
+            .enter(caller, operation, Resource::Topic(name), token)
             .await?;
-        let tokens = self.catch_up(token).await?;
         let topic = change.await?;
         Ok((Some(to_proto(&topic)), self.token(tokens)))
     }
@@ -136,9 +135,14 @@ impl Front {
         caller: &Caller,
         request: v1::ListTopicsRequest,
     ) -> Result<v1::ListTopicsResponse, ApiError> {
-        self.allow(caller, Operation::Describe, Resource::Cluster, ONE_REQUEST)
+        let tokens = self
+            .enter(
+                caller,
+                Operation::Describe,
+                Resource::Cluster,
+                &request.token,
+            )
             .await?;
-        let tokens = self.catch_up(&request.token).await?;
         let size = match request.page_size {
             0 => PAGE_SIZE_DEFAULT,
             size => size.min(PAGE_SIZE_MAX),
