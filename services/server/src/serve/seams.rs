@@ -18,6 +18,7 @@ use super::assemble::Site;
 use super::election::{self, Election};
 use super::metadata::{MetadataOpener, OpenedMetadata, store_error};
 use super::peers::{PeerTls, client_settings};
+use super::touch::Shown;
 use crate::cli::{CliError, Result};
 
 /// How long a process looks for a metadata process before it gives up.
@@ -107,8 +108,15 @@ impl Seams {
         listener: Option<TcpListener>,
     ) -> Result<Self> {
         let settings = site.settings;
+        let tls = if settings.is_clustered() {
+            PeerTls::load(settings)?
+        } else {
+            None
+        };
+        let tls = tls.as_ref();
         if !settings.roles.has(Role::Metadata) {
-            let parts = connect(site, settings.cluster.metadata.addresses().to_vec(), None).await?;
+            let seeds = settings.cluster.metadata.addresses().to_vec();
+            let parts = connect(site, tls, seeds, None).await?;
             return Ok(Self {
                 parts: Some(parts),
                 metadata: Metadata::Elsewhere,
@@ -137,26 +145,36 @@ impl Seams {
                 })
             }
             Some(listener) if opener.is_shared() => {
-                Self::shared(site, &opener, member, listener).await
+                Self::shared(site, tls, &opener, member, listener).await
             }
-            Some(listener) => Self::elected(site, opener, member, listener).await,
+            Some(listener) => Self::elected(site, tls, opener, member, listener).await,
         }
     }
 
     /// On a store that others use at the same time: always at work.
     async fn shared(
         site: &Site<'_>,
+        tls: Option<&PeerTls>,
         opener: &MetadataOpener,
         member: &Member,
         listener: TcpListener,
     ) -> Result<Self> {
+        let condition = site.health.condition("metadata");
         let metadata = opener.open().await?;
         let parts = metadata.parts();
         let standing = watch::Sender::new(Standing::Active(parts.clone()));
-        let peers = serve_peers(site, standing.subscribe(), listener)?;
+        let peers = serve_peers(site, tls, standing.subscribe(), listener)?;
+        let shown = Shown {
+            parts: parts.clone(),
+            standing,
+            condition,
+        };
+        let supervisor = &site.env.supervisor;
+        let following = shown.follow(metadata.service.in_touch(), supervisor.token());
+        drop(supervisor.spawn("touch with the store", following));
         let local = Some((member.id, parts));
         let seeds = site.settings.cluster.metadata.addresses().to_vec();
-        let parts = connect(site, seeds, local).await?;
+        let parts = connect(site, tls, seeds, local).await?;
         Ok(Self {
             parts: Some(parts),
             metadata: Metadata::Here(metadata),
@@ -167,17 +185,17 @@ impl Seams {
     /// On a store that one process has to itself: at work while it is this one's turn.
     async fn elected(
         site: &Site<'_>,
+        tls: Option<&PeerTls>,
         opener: MetadataOpener,
         member: &Member,
         listener: TcpListener,
     ) -> Result<Self> {
         let settings = site.settings;
-        let tls = PeerTls::load(settings)?;
         let standing = watch::Sender::new(Standing::Standby {
             active: None,
             reason: "it has just started".to_owned(),
         });
-        let peers = serve_peers(site, standing.subscribe(), listener)?;
+        let peers = serve_peers(site, tls, standing.subscribe(), listener)?;
         let own = member.internal_address.clone();
         let others = settings.cluster.metadata.addresses().iter();
         let others: Vec<String> = others.filter(|seed| **seed != own).cloned().collect();
@@ -187,7 +205,7 @@ impl Seams {
             opener,
             own: own.clone(),
             peers: others.clone(),
-            client: client_settings(tls.as_ref()),
+            client: client_settings(tls),
             metrics: site.rpc.clone(),
             standing,
             condition: site.health.condition("metadata"),
@@ -201,7 +219,7 @@ impl Seams {
                 Ok(Err(error)) => error,
                 Ok(Ok(())) | Err(_) => election::lost(),
             }),
-            parts = connect(site, seeds, None) => parts?,
+            parts = connect(site, tls, seeds, None) => parts?,
         };
         Ok(Self {
             parts: Some(parts),
@@ -214,15 +232,15 @@ impl Seams {
 /// Finds the metadata service of the whole cluster.
 async fn connect(
     site: &Site<'_>,
+    tls: Option<&PeerTls>,
     seeds: Vec<String>,
     local: Option<(tidelog_types::MemberId, Parts)>,
 ) -> Result<Parts> {
-    let tls = PeerTls::load(site.settings)?;
     let parts = RouterParts {
         env: site.env.clone(),
         seeds,
         local,
-        settings: client_settings(tls.as_ref()),
+        settings: client_settings(tls),
         metrics: site.rpc.clone(),
         start_timeout: START_TIMEOUT,
     };
@@ -246,17 +264,17 @@ async fn connect(
 /// Serves other members.
 fn serve_peers(
     site: &Site<'_>,
+    tls: Option<&PeerTls>,
     standing: watch::Receiver<Standing>,
     listener: TcpListener,
 ) -> Result<PeerServer> {
     let env: Env = site.env.clone();
-    let tls = PeerTls::load(site.settings)?;
     let parts = ServerParts {
         env: env.clone(),
         standing,
         authorizer: Arc::new(AllowPeers),
         settings: ServerSettings::default(),
-        tls: tls.as_ref().map(PeerTls::server),
+        tls: tls.map(PeerTls::server),
         metrics: site.rpc.clone(),
     };
     let stop = CancellationToken::new();
