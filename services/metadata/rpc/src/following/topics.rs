@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use tidelog_env::MonoTime;
 use tidelog_metadata_api::{TopicInfo, TopicState};
 use tidelog_types::{ShardId, TopicNumber, TopicPartition};
 
@@ -11,10 +13,19 @@ use tidelog_types::{ShardId, TopicNumber, TopicPartition};
 const PARTITIONS_KEPT: u64 = 1_000_000;
 /// A topic costs about so many partitions beside its own.
 const TOPIC_WEIGHT: usize = 32;
+/// What was learnt this short a time ago is not doubted.
+const DOUBTED_AFTER: Duration = Duration::from_secs(1);
 
-/// The shards of topics. What is stale is mended by news, or by an owner that says that it is none.
+/// The shards of a topic's partitions.
+#[derive(Clone)]
+struct Kept {
+    shards: Arc<[ShardId]>,
+    learnt: MonoTime,
+}
+
+/// The shards of topics. What is stale is mended by news, or by a doubt where owners contradict it.
 pub(crate) struct TopicShards {
-    kept: moka::sync::Cache<TopicNumber, Arc<[ShardId]>>,
+    kept: moka::sync::Cache<TopicNumber, Kept>,
     /// Goes up with each change, so that what was asked before it is not kept after it.
     version: AtomicU64,
 }
@@ -29,8 +40,8 @@ impl fmt::Debug for TopicShards {
 
 impl TopicShards {
     pub(super) fn new() -> Self {
-        let weigh = |_: &TopicNumber, shards: &Arc<[ShardId]>| {
-            u32::try_from(shards.len() + TOPIC_WEIGHT).unwrap_or(u32::MAX)
+        let weigh = |_: &TopicNumber, kept: &Kept| {
+            u32::try_from(kept.shards.len() + TOPIC_WEIGHT).unwrap_or(u32::MAX)
         };
         let kept = moka::sync::Cache::builder();
         Self {
@@ -40,9 +51,9 @@ impl TopicShards {
     }
 
     pub(crate) fn get(&self, partition: TopicPartition) -> Option<ShardId> {
-        let shards = self.kept.get(&partition.topic)?;
+        let kept = self.kept.get(&partition.topic)?;
         let at = usize::try_from(partition.partition.get()).ok()?;
-        shards.get(at).copied()
+        kept.shards.get(at).copied()
     }
 
     /// To be read before a topic is asked for.
@@ -51,13 +62,13 @@ impl TopicShards {
     }
 
     /// Keeps a topic that was asked for at `version`, unless news has come since.
-    pub(crate) fn keep(&self, topic: &TopicInfo, version: u64) {
+    pub(crate) fn keep(&self, topic: &TopicInfo, version: u64, learnt: MonoTime) {
         if topic.state != TopicState::Live || self.version() != version {
             return;
         }
         let shards = topic.partitions.iter();
         let shards = shards.map(|partition| partition.shard).collect();
-        self.kept.insert(topic.number, shards);
+        self.kept.insert(topic.number, Kept { shards, learnt });
         if self.version() != version {
             self.kept.invalidate(&topic.number);
         }
@@ -66,6 +77,15 @@ impl TopicShards {
     pub(crate) fn forget(&self, topic: TopicNumber) {
         self.version.fetch_add(1, Ordering::AcqRel);
         self.kept.invalidate(&topic);
+    }
+
+    /// Something contradicts what is known of a topic: it is forgotten, unless it was learnt just now. So
+    /// the topic is asked for about once in that time, however many contradictions there are.
+    pub(crate) fn doubt(&self, topic: TopicNumber, now: MonoTime) {
+        let kept = self.kept.get(&topic);
+        if kept.is_some_and(|kept| now - kept.learnt >= DOUBTED_AFTER) {
+            self.forget(topic);
+        }
     }
 
     pub(super) fn invalidate_all(&self) {

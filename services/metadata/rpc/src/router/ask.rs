@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use tidelog_env::clock::timeout;
+use tidelog_env::clock::{Elapsed, timeout};
 use tidelog_env::{Backoff, BackoffPolicy, MonoTime};
 use tidelog_metadata_api::{
-    Catalogue as _, CatalogueError, ClusterError, LogError, TopicInfo, TopicSelector,
+    CatalogueError, ClusterError, LogError, ShardOwner, TopicInfo, TopicSelector,
 };
 use tidelog_types::{ShardId, TopicNumber, TopicPartition};
 
-use super::Router;
+use super::{Router, named};
 use crate::server::Parts;
 
 /// The waits between attempts, cut short by a new view.
@@ -26,12 +26,23 @@ const RETRY: BackoffPolicy = BackoffPolicy::new(
 /// Topics of one question that are asked for at once.
 const TOPICS_AT_ONCE: usize = 64;
 
+/// What becomes of it when something is asked for twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Twice {
+    /// Nothing: it is a question, or a change that is made once.
+    Harmless,
+    /// It may happen twice, or find what it has done itself. When no answer comes it is not asked again.
+    Harmful,
+}
+
 /// Errors after which somebody else may have an answer. None of them leaves a change half made.
 pub(super) trait Elsewhere {
     /// Whether it is worth asking another process.
     fn is_elsewhere(&self) -> bool;
     /// Nobody has an answer.
     fn nobody(reason: String) -> Self;
+    /// Somebody was asked for a change and has not answered in time.
+    fn unheard(reason: String) -> Self;
 }
 
 impl Elsewhere for LogError {
@@ -40,6 +51,10 @@ impl Elsewhere for LogError {
     }
 
     fn nobody(reason: String) -> Self {
+        Self::Unavailable { reason }
+    }
+
+    fn unheard(reason: String) -> Self {
         Self::Unavailable { reason }
     }
 }
@@ -52,6 +67,10 @@ impl Elsewhere for CatalogueError {
     fn nobody(reason: String) -> Self {
         Self::Unavailable { reason }
     }
+
+    fn unheard(_: String) -> Self {
+        Self::Unknown
+    }
 }
 
 impl Elsewhere for ClusterError {
@@ -62,9 +81,14 @@ impl Elsewhere for ClusterError {
     fn nobody(reason: String) -> Self {
         Self::Unavailable { reason }
     }
+
+    fn unheard(reason: String) -> Self {
+        Self::Unavailable { reason }
+    }
 }
 
-/// How long a question may go on looking for its answer.
+/// How long a question may go on looking for its answer. Whatever is asked on the way is asked within that
+/// time too, so that it is the time of the question as a whole.
 pub(super) struct Patience<'a> {
     router: &'a Router,
     begun: MonoTime,
@@ -75,6 +99,11 @@ pub(super) struct Patience<'a> {
 }
 
 impl Patience<'_> {
+    /// When it ends.
+    pub(super) const fn deadline(&self) -> MonoTime {
+        self.deadline
+    }
+
     /// Has no more than so much time from the beginning on.
     pub(super) fn limit(&mut self, within: Duration) {
         self.deadline = self.deadline.min(self.begun + within);
@@ -101,35 +130,72 @@ impl Patience<'_> {
 
 impl Router {
     pub(super) fn patience(&self) -> Patience<'_> {
-        let inner = &self.inner;
-        let begun = inner.env.clock.now();
+        let within = self.inner.settings.request_timeout;
+        self.patience_until(self.inner.env.clock.now() + within)
+    }
+
+    fn patience_until(&self, deadline: MonoTime) -> Patience<'_> {
         Patience {
             router: self,
-            begun,
-            deadline: begun + inner.settings.request_timeout,
+            begun: self.inner.env.clock.now(),
+            deadline,
             backoff: RETRY.start(),
             waits: 0,
         }
     }
 
+    /// What comes of a future until the deadline.
+    pub(super) async fn until<F: Future>(
+        &self,
+        deadline: MonoTime,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let clock = self.inner.env.clock.as_ref();
+        timeout(clock, deadline - clock.now(), future).await
+    }
+
     /// Asks one metadata process after the other until one answers.
-    pub(super) async fn anywhere<T, E, F, Fut>(&self, ask: F) -> Result<T, E>
+    pub(super) async fn anywhere<T, E, F, Fut>(&self, twice: Twice, ask: F) -> Result<T, E>
     where
         E: Elsewhere,
         F: Fn(Parts) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let mut patience = self.patience();
+        self.anywhere_in(self.patience(), twice, ask).await
+    }
+
+    async fn anywhere_in<T, E, F, Fut>(
+        &self,
+        mut patience: Patience<'_>,
+        twice: Twice,
+        ask: F,
+    ) -> Result<T, E>
+    where
+        E: Elsewhere,
+        F: Fn(Parts) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let clock = self.inner.env.clock.as_ref();
         let mut last = None;
         loop {
-            for parts in self.anybody() {
-                match ask(parts).await {
-                    Err(error) if error.is_elsewhere() => {
-                        self.inner.metrics.rerouted.inc();
-                        last = Some(error);
-                    }
-                    answer => return answer,
+            let mut to_ask = self.anybody().into_iter().peekable();
+            while let Some(parts) = to_ask.next() {
+                let left = patience.deadline - clock.now();
+                if left.is_zero() {
+                    break;
                 }
+                // One that hangs leaves time to ask another.
+                let is_last = to_ask.peek().is_none() || twice == Twice::Harmful;
+                let within = if is_last { left } else { left / 2 };
+                match timeout(clock, within, ask(parts)).await {
+                    Ok(Err(error)) if error.is_elsewhere() => last = Some(error),
+                    Ok(answer) => return answer,
+                    Err(elapsed) if twice == Twice::Harmful => {
+                        return Err(E::unheard(no_answer(elapsed)));
+                    }
+                    Err(elapsed) => last = Some(E::nobody(no_answer(elapsed))),
+                }
+                self.inner.metrics.rerouted.inc();
             }
             if !patience.wait().await {
                 let nobody = || E::nobody("no metadata process is known".to_owned());
@@ -139,11 +205,11 @@ impl Router {
     }
 
     /// Asks the owner of a partition, and its next owner when that one is none any more. After other errors
-    /// that say that there is no answer now it is asked again only if `may_repeat`.
+    /// that say that there is no answer now it is asked again only if that does no harm.
     pub(super) async fn at_owner<T, F, Fut>(
         &self,
         partition: TopicPartition,
-        may_repeat: bool,
+        twice: Twice,
         ask: F,
     ) -> Result<T, LogError>
     where
@@ -152,16 +218,18 @@ impl Router {
     {
         let mut patience = self.patience();
         loop {
-            let shard = self.shard_of(partition).await?;
-            let owner = self.owner(&self.view(), shard);
-            let error = match owner {
-                Some((_, parts)) => match ask(parts).await {
-                    Err(LogError::NotOwner) => {
-                        self.inner.following.topics().forget(partition.topic);
+            let shard = self.shard_of(partition, patience.deadline).await?;
+            let view = self.view();
+            let error = match self.owner(&view, shard) {
+                Some((_, parts)) => match self.until(patience.deadline, ask(parts)).await {
+                    Ok(Err(LogError::NotOwner)) => {
+                        self.on_denial(named(&view, shard), partition.topic);
                         LogError::NotOwner
                     }
-                    Err(error) if may_repeat && error.is_elsewhere() => error,
-                    answer => return answer,
+                    Ok(Err(error)) if twice == Twice::Harmless && error.is_elsewhere() => error,
+                    Ok(answer) => return answer,
+                    // There is no time left to ask again.
+                    Err(elapsed) => LogError::unheard(no_answer(elapsed)),
                 },
                 None => no_owner(shard),
             };
@@ -172,21 +240,35 @@ impl Router {
         }
     }
 
+    /// The owner that a view names has said that it is none. That says something about the shard, and the
+    /// next view will too; about the topic only if it goes on.
+    pub(super) fn on_denial(&self, named: Option<ShardOwner>, topic: TopicNumber) {
+        let now = self.inner.env.clock.now();
+        if named.is_some_and(|named| self.inner.denials.note(named, now)) {
+            self.inner.following.topics().doubt(topic, now);
+        }
+    }
+
     /// The shard of a partition, if the partition exists.
-    pub(super) async fn shard_of(&self, partition: TopicPartition) -> Result<ShardId, LogError> {
+    async fn shard_of(
+        &self,
+        partition: TopicPartition,
+        deadline: MonoTime,
+    ) -> Result<ShardId, LogError> {
         let topics = self.inner.following.topics();
         if let Some(shard) = topics.get(partition) {
             return Ok(shard);
         }
-        let topic = self.topic_of(partition.topic).await;
+        let topic = self.topic_of(partition.topic, deadline).await;
         shard_in(&topic, partition)
     }
 
-    /// The shards of many partitions. Topics that are not known are asked for together, within the time of
-    /// one question.
+    /// The shards of many partitions. Topics that are not known are asked for together, within half of the
+    /// time until the deadline: those that are known shall have theirs.
     pub(super) async fn shards_of(
         &self,
         partitions: &[TopicPartition],
+        deadline: MonoTime,
     ) -> Vec<Result<ShardId, LogError>> {
         let topics = self.inner.following.topics();
         let known: Vec<_> = partitions.iter().map(|at| topics.get(*at)).collect();
@@ -195,17 +277,18 @@ impl Router {
         let unknown: BTreeSet<TopicNumber> = unknown.map(|(at, _)| at.topic).collect();
         let mut found = HashMap::new();
         if !unknown.is_empty() {
+            let now = self.inner.env.clock.now();
+            let deadline = now + (deadline - now) / 2;
             let asked = futures::stream::iter(unknown)
-                .map(|topic| async move { (topic, self.topic_of(topic).await) });
+                .map(|topic| async move { (topic, self.topic_of(topic, deadline).await) });
             let mut asked = asked.buffer_unordered(TOPICS_AT_ONCE);
             let finding = async {
                 while let Some((topic, info)) = asked.next().await {
                     found.insert(topic, info);
                 }
             };
-            let within = self.inner.settings.request_timeout;
             // Those that are not found by then are missing below.
-            let _ = timeout(self.inner.env.clock.as_ref(), within, finding).await;
+            let _ = self.until(deadline, finding).await;
         }
         let shards = partitions.iter().zip(known).map(|(at, known)| match known {
             Some(shard) => Ok(shard),
@@ -220,11 +303,19 @@ impl Router {
         shards.collect()
     }
 
-    async fn topic_of(&self, number: TopicNumber) -> Result<Arc<TopicInfo>, CatalogueError> {
+    async fn topic_of(
+        &self,
+        number: TopicNumber,
+        deadline: MonoTime,
+    ) -> Result<Arc<TopicInfo>, CatalogueError> {
         let topics = self.inner.following.topics();
         let version = topics.version();
-        let topic = self.topic(&TopicSelector::Number(number)).await?;
-        topics.keep(&topic, version);
+        let selector = TopicSelector::Number(number);
+        let selector = &selector;
+        let ask = |parts: Parts| async move { parts.catalogue.topic(selector).await };
+        let patience = self.patience_until(deadline);
+        let topic = self.anywhere_in(patience, Twice::Harmless, ask).await?;
+        topics.keep(&topic, version, self.inner.env.clock.now());
         Ok(topic)
     }
 }
@@ -256,6 +347,11 @@ pub(super) fn no_owner(shard: ShardId) -> LogError {
     LogError::Unavailable {
         reason: format!("shard `{shard}` has no owner at the moment"),
     }
+}
+
+/// Nobody has said anything for so long.
+pub(super) fn no_answer(elapsed: Elapsed) -> String {
+    format!("no metadata process answered within `{:?}`", elapsed.0)
 }
 
 /// What a caller hears when time is up: who owns a shard is not its business.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use futures::future::join_all;
-use tidelog_metadata_api::{LogError, LookupAnswer, LookupRequest, PartitionBounds};
+use tidelog_env::MonoTime;
+use tidelog_metadata_api::{LogError, LookupAnswer, LookupRequest, PartitionBounds, ShardOwner};
 use tidelog_types::{MemberId, Offset, ShardId};
 
-use super::Router;
-use super::ask::{Elsewhere as _, no_owner, unavailable};
+use super::ask::{Elsewhere as _, no_answer, no_owner, unavailable};
+use super::{Router, named};
 use crate::following::{Known, highest};
 use crate::server::Parts;
 
@@ -21,6 +22,8 @@ struct Open {
     /// Its place among all.
     at: usize,
     shard: ShardId,
+    /// What the view says of the shard.
+    named: Option<ShardOwner>,
     /// What was shown before; an answer below it is an old one.
     floor: PartitionBounds,
     session: Option<u64>,
@@ -41,17 +44,15 @@ impl Router {
         let mut left: Vec<usize> = (0..requests.len()).collect();
         loop {
             let asks_history = patience.waits >= WAITS_BEFORE_HISTORY;
-            let batches = self.plan(requests, &mut left, &mut answers, asks_history);
+            let deadline = patience.deadline();
+            let batches = self.plan(requests, &mut left, &mut answers, asks_history, deadline);
             let batches = batches.await;
-            let asked = batches.into_iter().map(|batch| self.ask(requests, batch));
+            let asked = batches.into_iter();
+            let asked = asked.map(|batch| self.ask(requests, batch, deadline));
             for (at, answer) in join_all(asked).await.into_iter().flatten() {
                 let is_open = matches!(&answer, Err(error) if error.is_elsewhere());
                 if !is_open {
                     left.retain(|open| *open != at);
-                }
-                if let (Err(LogError::NotOwner), Some(request)) = (&answer, requests.get(at)) {
-                    let topic = request.partition.topic;
-                    self.inner.following.topics().forget(topic);
                 }
                 put(&mut answers, at, answer);
             }
@@ -77,6 +78,7 @@ impl Router {
         left: &mut Vec<usize>,
         answers: &mut [Answer],
         asks_history: bool,
+        deadline: MonoTime,
     ) -> Vec<Batch> {
         let view = self.view();
         let mut batches: HashMap<MemberId, Batch> = HashMap::new();
@@ -86,7 +88,7 @@ impl Router {
         let asked = asked.filter_map(|at| Some((at, requests.get(at)?)));
         let asked: Vec<(usize, &LookupRequest)> = asked.collect();
         let partitions: Vec<_> = asked.iter().map(|(_, asked)| asked.partition).collect();
-        let shards = self.shards_of(&partitions).await;
+        let shards = self.shards_of(&partitions, deadline).await;
         for ((at, request), shard) in asked.into_iter().zip(shards) {
             let shard = match shard {
                 Ok(shard) => shard,
@@ -114,6 +116,7 @@ impl Router {
             let open = Open {
                 at,
                 shard,
+                named: named(&view, shard),
                 floor,
                 session,
             };
@@ -144,13 +147,26 @@ impl Router {
         batches
     }
 
-    async fn ask(&self, requests: &[LookupRequest], batch: Batch) -> Vec<(usize, Answer)> {
+    async fn ask(
+        &self,
+        requests: &[LookupRequest],
+        batch: Batch,
+        deadline: MonoTime,
+    ) -> Vec<(usize, Answer)> {
         let asked = batch.open.iter();
         let asked = asked.filter_map(|open| requests.get(open.at).cloned());
         let asked: Vec<LookupRequest> = asked.collect();
-        let mut found = batch.parts.log.locate(&asked).await.into_iter();
+        let found = self.until(deadline, batch.parts.log.locate(&asked)).await;
+        let found = found.unwrap_or_else(|elapsed| {
+            let error = LogError::unheard(no_answer(elapsed));
+            asked.iter().map(|_| Err(error.clone())).collect()
+        });
+        let mut found = found.into_iter();
         let answers = batch.open.into_iter().zip(&asked).map(|(open, request)| {
             let answer = found.next().unwrap_or(Err(LogError::Behind));
+            if matches!(&answer, Err(LogError::NotOwner)) && !batch.is_history {
+                self.on_denial(open.named, request.partition.topic);
+            }
             let answer = match answer {
                 Ok(answer) if batch.is_history => old_answer(&open, answer),
                 Ok(answer) => self.owners_answer(&open, request, answer),
@@ -228,6 +244,7 @@ mod tests {
         let open = Open {
             at: 0,
             shard: ShardId::default(),
+            named: None,
             floor,
             session: None,
         };

@@ -1,6 +1,7 @@
 //! The whole metadata service, wherever its parts run.
 
 mod ask;
+mod denials;
 mod locate;
 mod nodes;
 mod seams;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::ClusterView;
+use tidelog_metadata_api::{ClusterView, ShardOwner};
 use tidelog_types::{ClusterId, MemberId, ShardId};
 use tokio::sync::watch;
 
@@ -20,6 +21,7 @@ use crate::following::{Following, Rule};
 use crate::metrics::RpcMetrics;
 use crate::server::Parts;
 use crate::settings::ClientSettings;
+use denials::Denials;
 use nodes::Nodes;
 
 /// What a router is made of.
@@ -71,8 +73,8 @@ fn told(seeds: &[(String, String)]) -> String {
 ///
 /// - A commit goes to the owner of its shard, all shards of one owner in one message, once: what becomes of
 ///   it the caller hears and asks again.
-/// - Questions about partitions, and changes that do no harm twice, follow a shard to its new owner within
-///   the time for requests.
+/// - Questions about partitions, and changes that do no harm twice, follow a shard to its new owner. Each
+///   call has its answer within the time for requests, whatever has to be asked on the way.
 /// - Bounds of partitions whose owner's news is followed are answered from memory.
 /// - The catalogue, and what belongs to no shard, is asked at any metadata process.
 #[derive(Clone, Debug)]
@@ -92,6 +94,7 @@ struct Inner {
     view: watch::Sender<Arc<ClusterView>>,
     following: Following,
     nodes: Mutex<Nodes>,
+    denials: Denials,
 }
 
 impl Router {
@@ -117,6 +120,7 @@ impl Router {
             ))),
             following,
             nodes: Mutex::default(),
+            denials: Denials::default(),
         };
         let router = Self {
             inner: Arc::new(inner),
@@ -140,4 +144,11 @@ impl Router {
         let node = self.inner.nodes.lock().get(&owner.internal_address)?;
         Some((owner.id, node.parts))
     }
+}
+
+/// What a view says of a shard.
+fn named(view: &ClusterView, shard: ShardId) -> Option<ShardOwner> {
+    let shards = &view.shards;
+    let found = shards.binary_search_by_key(&shard, |known| known.shard);
+    found.ok().and_then(|at| shards.get(at)).copied()
 }

@@ -19,6 +19,7 @@ use tidelog_types::{
 use tokio::sync::watch;
 
 use super::Router;
+use super::ask::Twice;
 use crate::client::join;
 use crate::server::Parts;
 
@@ -40,8 +41,10 @@ impl Log for Router {
 
     async fn register_writer(&self) -> Result<Incarnation, LogError> {
         // Twice may skip a number, which is free.
-        self.anywhere(|parts: Parts| async move { parts.log.register_writer().await })
-            .await
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.log.register_writer().await
+        })
+        .await
     }
 
     fn commit(&self, commits: Vec<ShardCommit>) -> BoxFuture<'static, CommitAnswers> {
@@ -99,7 +102,7 @@ impl Log for Router {
         token: FencingToken,
     ) -> Result<ReadToken, LogError> {
         // Twice it could find its own token in place of the expected one.
-        self.at_owner(partition, false, |parts: Parts| {
+        self.at_owner(partition, Twice::Harmful, |parts: Parts| {
             let (expected, token) = (expected.clone(), token.clone());
             async move {
                 parts
@@ -130,7 +133,7 @@ impl Log for Router {
         partition: TopicPartition,
         query: OffsetQuery,
     ) -> Result<OffsetAnswer, LogError> {
-        self.at_owner(partition, true, |parts: Parts| async move {
+        self.at_owner(partition, Twice::Harmless, |parts: Parts| async move {
             parts.log.offset(partition, query).await
         })
         .await
@@ -141,15 +144,17 @@ impl Log for Router {
         partition: TopicPartition,
         before: Offset,
     ) -> Result<(PartitionBounds, ReadToken), LogError> {
-        self.at_owner(partition, true, |parts: Parts| async move {
+        self.at_owner(partition, Twice::Harmless, |parts: Parts| async move {
             parts.log.delete_records(partition, before).await
         })
         .await
     }
 
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
-        self.anywhere(|parts: Parts| async move { parts.log.init_producer().await })
-            .await
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.log.init_producer().await
+        })
+        .await
     }
 
     async fn raise_floor(
@@ -157,8 +162,10 @@ impl Log for Router {
         incarnation: Incarnation,
         floor: SegmentSequence,
     ) -> Result<(), LogError> {
-        self.anywhere(|parts: Parts| async move { parts.log.raise_floor(incarnation, floor).await })
-            .await
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.log.raise_floor(incarnation, floor).await
+        })
+        .await
     }
 
     fn seen(&self) -> Vec<ReadToken> {
@@ -208,7 +215,7 @@ impl Router {
 #[async_trait]
 impl Catalogue for Router {
     async fn create_topic(&self, topic: NewTopic) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.anywhere(|parts: Parts| {
+        self.anywhere(Twice::Harmful, |parts: Parts| {
             let topic = topic.clone();
             async move { parts.catalogue.create_topic(topic).await }
         })
@@ -216,8 +223,10 @@ impl Catalogue for Router {
     }
 
     async fn topic(&self, selector: &TopicSelector) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.anywhere(|parts: Parts| async move { parts.catalogue.topic(selector).await })
-            .await
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.catalogue.topic(selector).await
+        })
+        .await
     }
 
     async fn list_topics(
@@ -226,7 +235,7 @@ impl Catalogue for Router {
         count: usize,
         deleted: bool,
     ) -> Result<TopicPage, CatalogueError> {
-        self.anywhere(|parts: Parts| async move {
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
             parts.catalogue.list_topics(after, count, deleted).await
         })
         .await
@@ -238,7 +247,7 @@ impl Catalogue for Router {
         changes: BTreeMap<String, Option<String>>,
         validate_only: bool,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.anywhere(|parts: Parts| {
+        self.anywhere(Twice::Harmful, |parts: Parts| {
             let changes = changes.clone();
             async move {
                 parts
@@ -255,7 +264,7 @@ impl Catalogue for Router {
         selector: &TopicSelector,
         count: u32,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.anywhere(|parts: Parts| async move {
+        self.anywhere(Twice::Harmful, |parts: Parts| async move {
             parts.catalogue.add_partitions(selector, count).await
         })
         .await
@@ -265,16 +274,20 @@ impl Catalogue for Router {
         &self,
         selector: &TopicSelector,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.anywhere(|parts: Parts| async move { parts.catalogue.delete_topic(selector).await })
-            .await
+        self.anywhere(Twice::Harmful, |parts: Parts| async move {
+            parts.catalogue.delete_topic(selector).await
+        })
+        .await
     }
 
     async fn undelete_topic(
         &self,
         selector: &TopicSelector,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.anywhere(|parts: Parts| async move { parts.catalogue.undelete_topic(selector).await })
-            .await
+        self.anywhere(Twice::Harmful, |parts: Parts| async move {
+            parts.catalogue.undelete_topic(selector).await
+        })
+        .await
     }
 }
 
@@ -298,9 +311,9 @@ impl Cluster for Router {
     }
 
     async fn set_draining(&self, member: MemberId, draining: bool) -> Result<(), ClusterError> {
-        self.anywhere(
-            |parts: Parts| async move { parts.cluster.set_draining(member, draining).await },
-        )
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.cluster.set_draining(member, draining).await
+        })
         .await
     }
 }

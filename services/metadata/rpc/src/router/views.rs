@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_env::{BackoffPolicy, CancellationToken};
-use tidelog_metadata_api::{ClusterView, ShardOwner};
+use tidelog_metadata_api::ClusterView;
 use tidelog_types::Role;
 
-use super::{Router, RouterError, RouterParts};
+use super::{Router, RouterError, RouterParts, named};
 use crate::client::{PeerWatch, Probe, Source, follow};
 use crate::rpc::Rpc;
 
@@ -200,12 +200,9 @@ impl Router {
         let mut view = view.clone();
         if view.generation == before.generation {
             for shard in &mut view.shards {
-                let known = before
-                    .shards
-                    .binary_search_by_key(&shard.shard, |known: &ShardOwner| known.shard);
-                let known = known.ok().and_then(|at| before.shards.get(at));
+                let known = named(&before, shard.shard);
                 if let Some(known) = known.filter(|known| known.epoch > shard.epoch) {
-                    *shard = *known;
+                    *shard = known;
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
@@ -23,7 +24,20 @@ pub(crate) struct Said {
     pub(crate) commits: Vec<u64>,
     pub(crate) high_watermarks: HashMap<TopicPartition, u64>,
     pub(crate) lookups: usize,
+    /// How often a topic was asked for.
+    pub(crate) topics: usize,
+    /// How long each answer takes.
+    pub(crate) takes: Takes,
     pub(crate) members: Vec<(Member, oneshot::Receiver<()>)>,
+}
+
+/// How long answers take; no time by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Takes {
+    pub(crate) topic: Duration,
+    pub(crate) locate: Duration,
+    pub(crate) offset: Duration,
+    pub(crate) change: Duration,
 }
 
 #[derive(Debug)]
@@ -81,6 +95,13 @@ impl Fake {
             generation: GENERATION,
             shard,
             group,
+        }
+    }
+
+    async fn takes(&self, of: impl FnOnce(Takes) -> Duration) {
+        let takes = of(self.said.lock().takes);
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
     }
 
@@ -170,6 +191,7 @@ impl Log for Fake {
     }
 
     async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>> {
+        self.takes(|takes| takes.locate).await;
         requests.iter().map(|request| self.one(request)).collect()
     }
 
@@ -182,6 +204,7 @@ impl Log for Fake {
         partition: TopicPartition,
         _: OffsetQuery,
     ) -> Result<OffsetAnswer, LogError> {
+        self.takes(|takes| takes.offset).await;
         if !self.owns(ShardId::new(partition.partition.get())) {
             return Err(LogError::NotOwner);
         }
@@ -228,10 +251,13 @@ impl Log for Fake {
 #[async_trait]
 impl Catalogue for Fake {
     async fn create_topic(&self, _: NewTopic) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.takes(|takes| takes.change).await;
         not_in_catalogue()
     }
 
     async fn topic(&self, _: &TopicSelector) -> Result<Arc<TopicInfo>, CatalogueError> {
+        self.said.lock().topics += 1;
+        self.takes(|takes| takes.topic).await;
         let partitions = (0..4).map(|shard| PartitionInfo {
             shard: ShardId::new(shard),
         });

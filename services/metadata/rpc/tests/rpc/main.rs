@@ -5,6 +5,7 @@ mod fake;
 mod follow;
 mod hostile;
 mod membership;
+mod patience;
 mod proxy;
 mod routing;
 mod shared;
