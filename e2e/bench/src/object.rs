@@ -1,15 +1,23 @@
-//! Produce and catch-up consume on S3, beside raw PUT and GET.
+//! Produce and catch-up consume on S3, beside raw PUT and GET, and consume from memory.
+
+use std::time::Duration;
 
 use anyhow::Result;
 use tidelog_e2e_harness::{Bucket, Minio, Server};
 
-use crate::load::{Moved, consume, prepare, produce};
+use crate::load::{Load, Moved, consume, prepare, produce};
 use crate::options::Options;
 use crate::process::Meter;
 use crate::raw;
 use crate::report::{Aim, Report};
 
 const MB: f64 = 1e6;
+/// Memory of a server whose page cache is to hold all that was written.
+const MEMORY_WARM: u64 = 4 << 30;
+/// How long is written for that: far less than the page cache holds.
+const WARM_LOAD: Duration = Duration::from_millis(1_500);
+/// How often it is read, once more than is measured.
+const WARM_PASSES: u64 = 5;
 
 /// Raw rates first, then the log on the same S3 server.
 pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report) -> Result<()> {
@@ -49,7 +57,7 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     report.memory(section, id)?;
 
     // What was just written is still in the server's memory: another process reads it from the bucket.
-    server.stop(std::time::Duration::from_secs(30)).await?;
+    server.stop(Duration::from_secs(30)).await?;
     raw::sync(&temporary)?;
     server.restart().await?;
     let id = server.process().id();
@@ -68,6 +76,43 @@ pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report)
     );
     report.cost(section, &cost, Aim::AtMost(0.3));
     report.memory(section, id)?;
+    drop(server);
+    from_memory(options, minio, report).await
+}
+
+/// Reads again and again what the server has in its page cache: what it costs to serve bytes that need not be
+/// fetched. Kafka serves from the kernel's page cache, so this is what its figure compares with.
+async fn from_memory(options: &Options, minio: &Minio, report: &mut Report) -> Result<()> {
+    let place = minio.create_bucket("warm").await?;
+    let mut server = Server::start(options.server_with(&place, MEMORY_WARM)).await?;
+    let load = Load {
+        duration: options.load().duration.min(WARM_LOAD),
+        ..options.load()
+    };
+    prepare(&server, &load).await?;
+    let produced = produce(&server, &load).await?;
+    consume(&server, &produced).await?;
+
+    let roles = [
+        ("server", server.process().id()),
+        ("client", std::process::id()),
+    ];
+    let meter = Meter::start(&roles)?;
+    let mut moved = Moved {
+        count: 0,
+        bytes: 0,
+        seconds: 0.0,
+    };
+    for _ in 1..WARM_PASSES {
+        let pass = consume(&server, &produced).await?;
+        moved.count += pass.count;
+        moved.bytes += pass.bytes;
+        moved.seconds += pass.seconds;
+    }
+    let cost = meter.cost(moved.bytes)?;
+    let section = "s3 consume from memory";
+    report.add(section, "log", "MB/s", moved.rate() / MB);
+    report.cost(section, &cost, Aim::AtMost(0.3));
     Ok(())
 }
 

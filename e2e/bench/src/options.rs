@@ -160,11 +160,16 @@ impl Options {
 
     /// How to start the server: its defaults, but for what the raw requests must be like.
     pub(crate) fn server(&self, place: &Place) -> ServerOptions {
+        self.server_with(place, MEMORY_TOTAL)
+    }
+
+    /// The same with so much memory.
+    pub(crate) fn server_with(&self, place: &Place, memory: u64) -> ServerOptions {
         let mut server = ServerOptions::at(place);
         server.settings.clear();
         server.binary = Some(self.server.clone());
         server
-            .with("memory.total", &format!("{}MiB", MEMORY_TOTAL >> 20))
+            .with("memory.total", &format!("{}MiB", memory >> 20))
             .with("produce.uploads_max", &self.uploads.to_string())
             .with("log.format", "text")
     }
