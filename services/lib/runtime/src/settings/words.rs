@@ -152,6 +152,30 @@ macro_rules! serde_as_text {
 
 serde_as_text!(Roles Peers MetadataStore);
 
+/// The checksum that goes with each PUT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// CRC-64/NVME.
+    Crc64nvme,
+    /// SHA-256.
+    Sha256,
+    /// None.
+    None,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs: one object a line.
+    Json,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

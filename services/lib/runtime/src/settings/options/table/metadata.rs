@@ -138,14 +138,14 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
     option(
         "cluster.beat",
         Kind::Span("50ms", "10s"),
-        "500ms",
+        "300ms",
         "How often a metadata process says that it is alive.",
     ),
     option(
         "cluster.lease",
         Kind::Span("500ms", "1m"),
-        "2500ms",
-        "A metadata process that has been silent for so long loses its shards to others. The same in all processes.",
+        "2s",
+        "A metadata process that has been silent for so long loses its shards to others; one that its store has not answered for so long takes no part until it does. The same in all processes.",
     ),
     option(
         "cluster.member_grace",

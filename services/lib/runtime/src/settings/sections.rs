@@ -1,0 +1,233 @@
+//! The settings section by section. Each field is an option of the same name; the table in [`super::options`]
+//! says what it means.
+#![expect(
+    missing_docs,
+    reason = "the table of options documents each field for users and for us"
+)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tidelog_types::Secret;
+
+use super::units::{ByteSize, OrAuto, Span};
+use super::words::{Checksum, LogFormat, MetadataStore, Peers, Roles};
+
+/// All settings. Each field is an option of the same name; the table in [`options`] says what it means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub roles: Roles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    pub s3: S3Settings,
+    pub local: LocalSettings,
+    pub requests: RequestSettings,
+    pub listen: ListenSettings,
+    pub grpc: GrpcSettings,
+    pub memory: MemorySettings,
+    pub produce: ProduceSettings,
+    pub fetch: FetchSettings,
+    pub store: StoreSettings,
+    pub metadata: MetadataSettings,
+    pub fdb: FdbSettings,
+    pub cluster: ClusterSettings,
+    pub drain: DrainSettings,
+    pub log: LogSettings,
+    pub otlp: OtlpSettings,
+}
+
+/// How to speak to a store that speaks S3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Settings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    pub allow_http: bool,
+    pub checksum: Checksum,
+    pub sign_payload: bool,
+    pub connect_timeout: Span,
+    pub request_timeout: Span,
+    pub pool_idle_timeout: Span,
+    pub pool_idle_max: usize,
+}
+
+/// How to use a local folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalSettings {
+    pub stale_staged_after: Span,
+}
+
+/// How often and how patiently requests to the bucket are tried again, and when they are hedged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestSettings {
+    pub retries_max: u32,
+    pub wait_initial: Span,
+    pub wait_max: Span,
+    pub attempt_timeout: Span,
+    pub hedge: bool,
+    pub hedge_percentile: u8,
+    pub hedge_delay_min: Span,
+    pub hedge_delay_max: Span,
+    pub requests_per_hedge: std::num::NonZeroU32,
+}
+
+/// Where the process listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenSettings {
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal: Option<SocketAddr>,
+    pub insecure: bool,
+}
+
+/// What clients of gRPC may take of the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcSettings {
+    pub connections_max: OrAuto<u64>,
+    pub streams_max: u32,
+    pub keep_alive: Span,
+    pub greeting_timeout: Span,
+    pub stall_timeout: Span,
+}
+
+/// How much memory the process uses; see [`crate::memory::MemoryPlan`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemorySettings {
+    pub total: ByteSize,
+}
+
+/// The write path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProduceSettings {
+    pub segment_bytes: ByteSize,
+    pub linger: OrAuto<Span>,
+    pub flush_rate: std::num::NonZeroU32,
+    pub flush_burst: std::num::NonZeroU32,
+    pub uploads_max: usize,
+    pub unanswered_max: usize,
+    pub hedge_after: Span,
+}
+
+/// The read path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchSettings {
+    pub answer_bytes_max: ByteSize,
+    pub wait_max: Span,
+    pub extents_max: usize,
+    pub reads_in_flight: usize,
+    pub cached_extents: u64,
+}
+
+/// The embedded store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    pub transaction_age_max: Span,
+    pub flushes_per_table: u64,
+    pub garbage_age_min: Span,
+}
+
+/// The metadata service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataSettings {
+    pub store: MetadataStore,
+    pub checkpoint_interval: Span,
+    pub checkpoint_manifests: u32,
+    pub producers_in_memory: usize,
+    pub partitions_in_memory: usize,
+    pub producer_expiry: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail_age_max: Option<Span>,
+}
+
+/// What the process is within its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub zone: String,
+    pub metadata: Peers,
+    pub shards: OrAuto<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise_grpc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise_internal: Option<String>,
+    pub beat: Span,
+    pub lease: Span,
+    pub member_grace: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// How to use FoundationDB, where metadata is kept in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FdbSettings {
+    pub prefix: String,
+    pub timeout: Span,
+    pub knobs: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_verify: Option<String>,
+}
+
+/// How the process ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainSettings {
+    pub timeout: Span,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// Export to an OpenTelemetry collector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtlpSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    pub traces: bool,
+    pub metrics: bool,
+    pub sample_ratio: f64,
+    pub interval: Span,
+    pub timeout: Span,
+}
