@@ -1,6 +1,13 @@
 //! Answers to readers: from what is shown of a shard where that goes back far enough, else from pages of
 //! the store by snapshot. Nothing here passes through the mailbox of a sequencer, save the proof of
 //! ownership that a linearizable answer needs.
+//!
+//! What a former owner finds in its memory was true and stays true: extents never change, and the log start
+//! only goes up, so that an offset below an old one is below the one that holds. What it does not find says
+//! nothing, since the new owner may have it. So "beyond the end" and "no record is that late" need the proof
+//! (rule C9): a reader that hears them goes elsewhere, past what it has not read.
+
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use tidelog_metadata_api::{
@@ -16,15 +23,18 @@ use crate::service::Inner;
 const LOOKUPS_AT_ONCE: usize = 16;
 /// How often a row is read anew since partitions were dropped from memory meanwhile.
 const ROW_READS_MAX: usize = 16;
+/// How long a lookup waits for the proof that the shard is still here. Those that were asked together with
+/// it have their answers only then.
+const PROOF_WAIT: Duration = Duration::from_secs(1);
 
 /// What memory says to a lookup.
 enum Looked {
     /// All there is to say.
     Answer(Result<LookupAnswer, LogError>),
+    /// The offset lies beyond the end, unless another process owns the shard by now.
+    Beyond(LogError),
     /// The extents are in pages.
     InPages(PartitionBounds),
-    /// The partition is not in memory.
-    Absent,
 }
 
 impl Inner {
@@ -57,9 +67,9 @@ impl Inner {
     fn locate_in_memory(&self, request: &LookupRequest) -> Option<Result<LookupAnswer, LogError>> {
         let shard = self.known_shards.get(&request.partition)?;
         let sequencer = self.shards.get(shard).ok()?;
-        match look(&sequencer.view().read(), request) {
+        match look(&sequencer.view().read(), request)? {
             Looked::Answer(answer) => Some(answer),
-            Looked::InPages(_) | Looked::Absent => None,
+            Looked::Beyond(_) | Looked::InPages(_) => None,
         }
     }
 
@@ -70,17 +80,15 @@ impl Inner {
             Ok(sequencer) => sequencer,
             Err(reason) => return self.locate_elsewhere(shard, request, reason).await,
         };
-        let looked = look(&sequencer.view().read(), request);
+        let mut looked = self.look(&sequencer, request).await?;
+        if matches!(looked, Looked::Beyond(_)) {
+            sequencer.barrier_within(PROOF_WAIT).await?;
+            looked = self.look(&sequencer, request).await?;
+        }
         let bounds = match looked {
             Looked::Answer(answer) => return answer,
+            Looked::Beyond(error) => return Err(error),
             Looked::InPages(bounds) => bounds,
-            Looked::Absent => {
-                let shown = self.shown(&sequencer, partition).await?;
-                match judge(&shown, request) {
-                    Some(answer) => return answer,
-                    None => shown.bounds,
-                }
-            }
         };
         self.metrics.history_reads.inc();
         let (offset, bytes_max) = (request.offset, request.bytes_max);
@@ -89,6 +97,22 @@ impl Inner {
             .extents(partition, offset, bytes_max, request.extents_max)
             .await?;
         Ok(LookupAnswer { bounds, extents })
+    }
+
+    /// Looks a request up in memory, with the row of the partition if it is not there.
+    async fn look(
+        &self,
+        sequencer: &Sequencer,
+        request: &LookupRequest,
+    ) -> Result<Looked, LogError> {
+        if let Some(looked) = look(&sequencer.view().read(), request) {
+            return Ok(looked);
+        }
+        let shown = self.shown(sequencer, request.partition).await?;
+        // It may be there by now, with extents that are in no page yet.
+        let looked = look(&sequencer.view().read(), request);
+        let looked = looked.or_else(|| judge(&shown, request));
+        Ok(looked.unwrap_or(Looked::InPages(shown.bounds)))
     }
 
     /// Where the bytes of a partition are whose shard is not here: from its row and pages, if they have the
@@ -168,14 +192,28 @@ impl Inner {
         if query == OffsetQuery::Latest {
             sequencer.barrier().await?;
         }
-        let shown = self.shown(&sequencer, partition).await?;
+        let answer = self.offset_here(&sequencer, partition, query).await?;
+        if answer != OffsetAnswer::None {
+            return Ok(answer);
+        }
+        // Perhaps another process has it.
+        sequencer.barrier().await?;
+        self.offset_here(&sequencer, partition, query).await
+    }
+
+    /// What is known here of an offset.
+    async fn offset_here(
+        &self,
+        sequencer: &Sequencer,
+        partition: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<OffsetAnswer, LogError> {
+        let shown = self.shown(sequencer, partition).await?;
         let found = match query {
             OffsetQuery::Earliest => return Ok(OffsetAnswer::Offset(shown.bounds.log_start)),
             OffsetQuery::Latest => return Ok(OffsetAnswer::Offset(shown.bounds.high_watermark)),
-            OffsetQuery::AtTime(time) => self.at_time(&sequencer, partition, shown, time).await?,
-            OffsetQuery::MaxTimestamp => {
-                self.at_max_timestamp(&sequencer, partition, shown).await?
-            }
+            OffsetQuery::AtTime(time) => self.at_time(sequencer, partition, shown, time).await?,
+            OffsetQuery::MaxTimestamp => self.at_max_timestamp(sequencer, partition, shown).await?,
         };
         Ok(found.map_or(OffsetAnswer::None, OffsetAnswer::Within))
     }
@@ -229,29 +267,27 @@ impl Inner {
     }
 }
 
-/// Looks a request up in memory.
-fn look(view: &ShardView, request: &LookupRequest) -> Looked {
-    let Some(partition) = view.partition(request.partition) else {
-        return Looked::Absent;
-    };
+/// Looks a request up in memory; nothing if the partition is not there.
+fn look(view: &ShardView, request: &LookupRequest) -> Option<Looked> {
+    let partition = view.partition(request.partition)?;
     let shown = partition.shown();
-    if let Some(answer) = judge(&shown, request) {
-        return Looked::Answer(answer);
+    if let Some(looked) = judge(&shown, request) {
+        return Some(looked);
     }
     let bounds = shown.bounds;
     if request.offset < shown.window_base {
-        return Looked::InPages(bounds);
+        return Some(Looked::InPages(bounds));
     }
     let extents = partition.extents(request.offset, request.bytes_max, request.extents_max);
-    Looked::Answer(Ok(LookupAnswer { bounds, extents }))
+    Some(Looked::Answer(Ok(LookupAnswer { bounds, extents })))
 }
 
-/// The answer to a request that needs no extents.
-fn judge(shown: &Shown, request: &LookupRequest) -> Option<Result<LookupAnswer, LogError>> {
+/// What there is to say to a request that needs no extents.
+fn judge(shown: &Shown, request: &LookupRequest) -> Option<Looked> {
     let bounds = shown.bounds;
     if request.extents_max == 0 || request.offset == bounds.high_watermark {
         let extents = Vec::new();
-        return Some(Ok(LookupAnswer { bounds, extents }));
+        return Some(Looked::Answer(Ok(LookupAnswer { bounds, extents })));
     }
     let valid = OffsetRange {
         base: bounds.log_start,
@@ -261,7 +297,12 @@ fn judge(shown: &Shown, request: &LookupRequest) -> Option<Result<LookupAnswer, 
         return None;
     }
     let offset = request.offset;
-    Some(Err(LogError::OffsetOutOfRange { offset, valid }))
+    let error = LogError::OffsetOutOfRange { offset, valid };
+    Some(if offset > bounds.high_watermark {
+        Looked::Beyond(error)
+    } else {
+        Looked::Answer(Err(error))
+    })
 }
 
 /// What memory finds, and where its window began at that moment.

@@ -30,11 +30,13 @@ mod view;
 mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, TryFutureExt as _};
 use parking_lot::RwLock;
 use prometheus_client::metrics::histogram::Histogram;
+use tidelog_env::clock::timeout;
 use tidelog_env::{CancellationToken, Clock, Env};
 use tidelog_metadata_api::{
     CommitAnswer, CommitError, FencingToken, LogError, Notice, ReadToken, ShardCommit,
@@ -237,6 +239,17 @@ impl Sequencer {
     /// that was committed before it in the view (rule C9).
     pub(crate) async fn barrier(&self) -> Result<ReadToken, LogError> {
         self.ask(|reply| Message::Barrier { reply }).await
+    }
+
+    /// The same, if it is known so soon.
+    pub(crate) async fn barrier_within(&self, within: Duration) -> Result<ReadToken, LogError> {
+        let proof = timeout(self.clock.as_ref(), within, self.barrier()).await;
+        proof.unwrap_or_else(|elapsed| {
+            let waited = elapsed.0;
+            Err(LogError::Unavailable {
+                reason: format!("the shard was not proven to be here within `{waited:?}`"),
+            })
+        })
     }
 
     async fn ask(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata_api::{Log as _, LogError, LookupRequest, OffsetAnswer, OffsetQuery};
 use tidelog_store::memory::{CommitFault, Landing};
-use tidelog_types::{Offset, Timestamp};
+use tidelog_types::{Offset, OffsetRange, Timestamp};
 
 use crate::manifests::{accepted, one, only, plain, segment, token};
 use crate::world::{World, partition, settings};
@@ -22,6 +22,73 @@ async fn latest_is_not_answered_by_an_owner_that_has_lost_its_shard() {
         .await;
     assert_eq!(old.latest(partition(0)).await, Err(LogError::NotOwner));
     assert_eq!(new.latest(partition(0)).await, Ok(7));
+}
+
+fn lookup_at(offset: u64) -> LookupRequest {
+    LookupRequest {
+        partition: partition(0),
+        offset: Offset::new(offset),
+        bytes_max: 1,
+        extents_max: 1,
+    }
+}
+
+/// A reader that is told so reads on from somewhere else, and never what lies between.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_has_lost_its_shard_calls_no_offset_beyond_the_end() {
+    let (world, old) = World::opened().await;
+    old.send_until_answered(&one(1, partition(0), plain(3)))
+        .await;
+    let deleted = old.delete_records(partition(0), Offset::new(2)).await;
+    deleted.expect("the owner");
+    let new = world.open_on(&world.store.sibling()).await;
+    new.send_until_answered(&one(2, partition(0), plain(4)))
+        .await;
+    // Also what is beyond the end at the new owner: the old one cannot know.
+    for offset in [4, 6, 7, 8] {
+        let error = old.lookup(lookup_at(offset)).await;
+        assert_eq!(error.expect_err("not its own"), LogError::NotOwner);
+    }
+    // The log start only goes up: what lay below it lies below the one that holds.
+    let range = |base, next| OffsetRange {
+        base: Offset::new(base),
+        next: Offset::new(next),
+    };
+    let out_of = |offset, valid| LogError::OffsetOutOfRange {
+        offset: Offset::new(offset),
+        valid,
+    };
+    let error = old.lookup(lookup_at(1)).await;
+    assert_eq!(error.expect_err("deleted"), out_of(1, range(2, 3)));
+    let error = new.lookup(lookup_at(8)).await;
+    assert_eq!(error.expect_err("the owner"), out_of(8, range(2, 7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_has_lost_its_shard_says_of_no_time_that_it_is_too_late() {
+    let (world, old) = World::opened().await;
+    let at = |millis| {
+        let mut batch = plain(2);
+        batch.min_timestamp = Timestamp::from_millis(millis);
+        batch.max_timestamp = Timestamp::from_millis(millis);
+        batch
+    };
+    let later = OffsetQuery::AtTime(Timestamp::from_millis(200));
+    old.send_until_answered(&one(1, partition(0), at(100)))
+        .await;
+    let none = old.offset(partition(0), later).await;
+    assert_eq!(none, Ok(OffsetAnswer::None));
+    let new = world.open_on(&world.store.sibling()).await;
+    new.send_until_answered(&one(2, partition(0), at(300)))
+        .await;
+    let found = old.offset(partition(0), later).await;
+    assert_eq!(found, Err(LogError::NotOwner));
+    let found = new.offset(partition(0), later).await;
+    assert!(matches!(found, Ok(OffsetAnswer::Within(_))), "{found:?}");
+    // What it finds is where it was.
+    let earlier = OffsetQuery::AtTime(Timestamp::from_millis(50));
+    let found = old.offset(partition(0), earlier).await;
+    assert!(matches!(found, Ok(OffsetAnswer::Within(_))), "{found:?}");
 }
 
 /// The old owner's check was begun before the takeover and ends after it.
@@ -107,13 +174,8 @@ async fn no_high_watermark_goes_back_over_faults_recoveries_and_checkpoints() {
 }
 
 async fn lookup_end(process: &crate::world::Process, offset: u64) -> u64 {
-    let request = LookupRequest {
-        partition: partition(0),
-        offset: Offset::new(offset),
-        bytes_max: 1,
-        extents_max: 1,
-    };
-    let answer = process.lookup(request).await.expect("it was shown before");
+    let answer = process.lookup(lookup_at(offset)).await;
+    let answer = answer.expect("it was shown before");
     answer.bounds.high_watermark.get()
 }
 
