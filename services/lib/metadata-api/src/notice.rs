@@ -36,6 +36,9 @@ pub enum Notice {
     Commit(Arc<CommitNotice>),
     /// A topic was created, changed or deleted: forget what you know of it.
     Topic(TopicNumber),
+    /// This process has gained or lost shards, or got one back: what was committed while it did not own a
+    /// shard is no news of this process.
+    Shards,
     /// Some news was missed: forget everything that is cached and may have changed.
     Missed,
 }

@@ -23,7 +23,8 @@ pub(crate) enum Event {
 /// The events of one process, asked in that process.
 ///
 /// A sequencer shows a group before it tells of it, so that positions that are read after the news was
-/// subscribed to are not behind what was told before.
+/// subscribed to are not behind what was told before. They may be ahead of it: news up to them that was not
+/// told yet follows.
 pub(crate) struct Events {
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
@@ -78,14 +79,15 @@ impl Events {
     }
 
     fn on_notice(&mut self, notice: Notice) {
-        let is_new = match &notice {
-            Notice::Commit(commit) => !self.announced.contains(&commit.shard),
-            Notice::Topic(_) | Notice::Missed => false,
-        };
-        let missed = matches!(notice, Notice::Missed);
-        if is_new {
-            self.announce(false);
+        match &notice {
+            Notice::Commit(commit) if !self.announced.contains(&commit.shard) => {
+                self.announce(false);
+            }
+            // Also if they are the same as before: one may have been elsewhere meanwhile.
+            Notice::Shards => return self.announce(true),
+            Notice::Commit(_) | Notice::Topic(_) | Notice::Missed => {}
         }
+        let missed = matches!(notice, Notice::Missed);
         self.queue.push_back(Event::Notice(notice));
         if missed {
             self.announce(true);

@@ -61,7 +61,7 @@ impl Keeper {
         if has_moved {
             // What was committed elsewhere before a shard came, and is committed elsewhere after it has
             // gone, is no news of this process. Nobody may be listening, which is no error.
-            let _ = self.parts.notices.send(Notice::Missed);
+            let _ = self.parts.notices.send(Notice::Shards);
         }
         self.report();
     }

@@ -46,11 +46,11 @@ impl Listener {
                         self.on_advance(advance);
                     }
                 }
-                Some(Notice::Missed) if catching_up.is_terminated() => {
+                Some(Notice::Missed | Notice::Shards) if catching_up.is_terminated() => {
                     catching_up.set(self.catch_up().fuse());
                 }
                 // What was asked for before may be older than what was missed now.
-                Some(Notice::Missed) => has_missed_more = true,
+                Some(Notice::Missed | Notice::Shards) => has_missed_more = true,
                 Some(Notice::Topic(_)) => {}
                 None => return,
             }

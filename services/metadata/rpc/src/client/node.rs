@@ -68,8 +68,10 @@ impl RemoteNode {
             stop.clone(),
         );
         let supervisor = &env.supervisor;
+        let gaps = node.following.clone().tell_gaps(Arc::clone(&env.clock));
         drop(supervisor.spawn("views of a peer", async move {
-            stop.run_until_cancelled(views).await;
+            stop.run_until_cancelled(async { tokio::join!(views, gaps) })
+                .await;
         }));
         drop(supervisor.spawn("news of a peer", news));
         Ok(node)

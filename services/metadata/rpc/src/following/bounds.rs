@@ -73,11 +73,6 @@ impl BoundsCache {
         }
     }
 
-    /// Some news was missed: all are asked for anew.
-    pub(super) fn forget_sessions(&mut self) {
-        self.entries().for_each(|(_, entry)| entry.session = None);
-    }
-
     fn get(&self, partition: TopicPartition) -> Option<&Entry> {
         let young = self.young.get(&partition);
         young.or_else(|| self.old.get(&partition))

@@ -5,7 +5,11 @@
 //! the session that lasts is current; what was learnt before is only a lower bound.
 //!
 //! Invariant: a group counts as reached when the news of it and of all groups before it has been passed on,
-//! or when whoever caches has been told that some was missed.
+//! whoever told of each, or when whoever caches has been told that some was missed.
+//!
+//! A shard that moves is *behind* while its new owner is further than the news that has come. That alone is no
+//! reason to forget: most of it is on its way. What has not come a moment later was missed, and whoever caches
+//! is told so once for all shards that have moved within that moment.
 
 mod ask;
 mod bounds;
@@ -15,11 +19,13 @@ mod topics;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidelog_env::Clock;
 use tidelog_metadata_api::{ClusterView, CommitNotice, Notice, ReadToken};
 use tidelog_types::{ClusterGeneration, GroupNumber, MemberId, Role, ShardId};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::events::Event;
 use crate::metrics::RpcMetrics;
@@ -31,6 +37,8 @@ use topics::TopicShards;
 
 /// News that a slow listener may fall behind before it is told that it missed some.
 const NOTICES_KEPT: usize = 4_096;
+/// How long news that seems to be missing may still come. Shards that move together are told of together.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Whose word counts for a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +62,8 @@ struct Inner {
     metrics: RpcMetrics,
     /// Counts changes of the set of shards.
     shards_changed: watch::Sender<u64>,
+    /// Some news was missed, or seems to be.
+    has_gap: Notify,
     topics: TopicShards,
     state: Mutex<State>,
 }
@@ -67,6 +77,8 @@ struct State {
     interrupted: HashSet<MemberId>,
     shards: BTreeMap<ShardId, Shard>,
     last_session: u64,
+    /// News was missed that whoever caches is yet to be told of.
+    has_missed: bool,
     bounds: BoundsCache,
 }
 
@@ -84,6 +96,8 @@ struct Shard {
     /// Whom it is followed at: the process and the session of its stream.
     source: Option<(MemberId, u64)>,
     session: u64,
+    /// Its source is further than the news that has come.
+    is_behind: bool,
 }
 
 impl Shard {
@@ -92,6 +106,7 @@ impl Shard {
             reached: watch::Sender::new(None),
             source: None,
             session: 0,
+            is_behind: false,
         }
     }
 
@@ -106,9 +121,34 @@ impl Shard {
         });
     }
 
+    /// News of a group has been passed on. Tells whether some before it is missing.
+    fn pass(&self, group: GroupNumber) -> bool {
+        let reached = *self.reached.borrow();
+        let next = reached.map(|reached| reached.get().saturating_add(1));
+        if next == Some(group.get()) {
+            self.raise(group);
+        }
+        next.is_some_and(|next| next < group.get())
+    }
+
     /// Whether a group lies beyond one that was reached.
-    fn is_behind(&self, group: GroupNumber) -> bool {
+    fn is_before(&self, group: GroupNumber) -> bool {
         self.reached.borrow().is_some_and(|before| before < group)
+    }
+}
+
+impl State {
+    /// How far a shard's source says that it is, and who that is.
+    fn told(&self, shard: ShardId) -> Option<((MemberId, u64), GroupNumber)> {
+        let owner = self.owners.get(&shard)?;
+        let stream = self.streams.get(owner)?;
+        let group = stream.groups.get(&shard)?;
+        Some(((*owner, stream.session), *group))
+    }
+
+    fn next_session(&mut self) -> u64 {
+        self.last_session += 1;
+        self.last_session
     }
 }
 
@@ -121,6 +161,7 @@ impl Following {
                 news,
                 metrics,
                 shards_changed: watch::Sender::new(0),
+                has_gap: Notify::new(),
                 topics: TopicShards::new(),
                 state: Mutex::new(State {
                     generation,
@@ -129,6 +170,7 @@ impl Following {
                     interrupted: HashSet::new(),
                     shards: BTreeMap::new(),
                     last_session: 0,
+                    has_missed: false,
                     bounds: BoundsCache::default(),
                 }),
             }),
@@ -179,7 +221,7 @@ impl Following {
                 let _ = self.inner.news.send(Notice::Topic(topic));
             }
             // Its positions come next, and then whoever caches is told.
-            Event::Notice(Notice::Missed) => self.on_broken(member),
+            Event::Notice(Notice::Missed | Notice::Shards) => self.on_broken(member),
         }
     }
 
@@ -225,19 +267,23 @@ impl Following {
         let _ = self.inner.news.send(Notice::Commit(Arc::clone(notice)));
         let stream = state.streams.get_mut(&member);
         let told = stream.and_then(|stream| stream.groups.get_mut(&notice.shard));
-        if let Some(told) = told {
-            *told = (*told).max(notice.group);
-        }
-        // News of others, such as a former owner, may have gaps.
-        let shard = state.shards.get(&notice.shard);
-        if let Some(shard) = shard.filter(|shard| shard.source.is_some_and(|at| at.0 == member)) {
-            shard.raise(notice.group);
+        let Some(told) = told else {
+            return;
+        };
+        *told = (*told).max(notice.group);
+        // A group is committed once, so that it does not matter who tells of it: a former owner or a new one.
+        if let Some(shard) = state.shards.get_mut(&notice.shard) {
+            let has_gap = shard.pass(notice.group);
+            if has_gap && shard.source.is_some_and(|source| source.0 == member) {
+                shard.is_behind = true;
+                self.inner.has_gap.notify_one();
+            }
         }
     }
 
-    /// Finds the source of each shard anew. When a new source is further than what was reached, or if
-    /// `has_missed`, whoever caches is told that some news was missed, before anything counts as reached.
-    fn settle(&self, state: &mut State, mut has_missed: bool) {
+    /// Finds the source of each shard anew. Where a new source is further than what was reached, or if
+    /// `has_missed`, some news is missing; whoever caches is told of it soon.
+    fn settle(&self, state: &mut State, has_missed: bool) {
         if self.inner.rule == Rule::Any {
             let named = state.streams.iter();
             let named = named.flat_map(|(member, stream)| {
@@ -250,34 +296,82 @@ impl Following {
                 self.shard(state, shard);
             }
         }
-        let mut reached = Vec::new();
-        for (number, shard) in &mut state.shards {
-            let owner = state.owners.get(number);
-            let stream = owner.and_then(|owner| Some((owner, state.streams.get(owner)?)));
-            let told = stream.and_then(|(owner, stream)| {
-                let group = stream.groups.get(number)?;
-                Some(((*owner, stream.session), *group))
-            });
+        let shards: Vec<ShardId> = state.shards.keys().copied().collect();
+        let mut has_gap = has_missed;
+        for number in shards {
+            let told = state.told(number);
+            let session = state.last_session + 1;
+            let Some(shard) = state.shards.get_mut(&number) else {
+                continue;
+            };
             let source = told.map(|(source, _)| source);
             if source != shard.source {
+                // What was learnt from the source before it is not current any more.
                 shard.source = source;
-                state.last_session += 1;
-                shard.session = state.last_session;
+                shard.session = session;
+                state.last_session = session;
             }
-            if let Some((_, group)) = told {
-                has_missed |= shard.is_behind(group);
-                reached.push((*number, group));
+            match told {
+                Some((_, group)) if shard.is_before(group) => {
+                    shard.is_behind = true;
+                    has_gap = true;
+                }
+                Some((_, group)) => shard.raise(group),
+                None => {}
             }
         }
         if has_missed {
-            // Whoever is told asks anew, and must not be answered from before.
-            state.bounds.forget_sessions();
+            // Where news of commits was missed, the source is another one or begins anew. News of topics may
+            // have come from anybody.
             self.inner.topics.invalidate_all();
-            self.inner.metrics.notices_missed.inc();
-            // Nobody may be listening, which is no error.
-            let _ = self.inner.news.send(Notice::Missed);
+            state.has_missed = true;
         }
-        for (number, group) in reached {
+        if has_gap {
+            self.inner.has_gap.notify_one();
+        }
+    }
+
+    /// Tells whoever caches of missed news, once for all that was missed within a moment. Never ends.
+    pub(crate) async fn tell_gaps(self, clock: Arc<dyn Clock>) {
+        loop {
+            self.inner.has_gap.notified().await;
+            clock.sleep(GATHER).await;
+            self.close_gaps();
+        }
+    }
+
+    /// What has not come by now was missed. Whoever caches is told so before it counts as reached.
+    fn close_gaps(&self) {
+        let mut state = self.inner.state.lock();
+        let behind = state.shards.iter_mut();
+        let behind = behind.filter_map(|(number, shard)| {
+            let was_behind = std::mem::take(&mut shard.is_behind);
+            was_behind.then_some(*number)
+        });
+        let behind: Vec<ShardId> = behind.collect();
+        let mut missed = Vec::new();
+        for number in behind {
+            // A shard without a source is told of when it has one again.
+            let Some((_, group)) = state.told(number) else {
+                continue;
+            };
+            let session = state.next_session();
+            if let Some(shard) = state.shards.get_mut(&number)
+                && shard.is_before(group)
+            {
+                // Whoever is told asks anew, and must not be answered from before.
+                shard.session = session;
+                missed.push((number, group));
+            }
+        }
+        let has_missed = std::mem::take(&mut state.has_missed);
+        if !has_missed && missed.is_empty() {
+            return;
+        }
+        self.inner.metrics.notices_missed.inc();
+        // Nobody may be listening, which is no error.
+        let _ = self.inner.news.send(Notice::Missed);
+        for (number, group) in missed {
             if let Some(shard) = state.shards.get(&number) {
                 shard.raise(group);
             }

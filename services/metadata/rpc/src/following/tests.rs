@@ -64,6 +64,21 @@ fn token(group: u64) -> ReadToken {
     }
 }
 
+fn other_token(shard: u32, group: u64) -> ReadToken {
+    ReadToken {
+        shard: ShardId::new(shard),
+        ..token(group)
+    }
+}
+
+fn owned(shard: u32, owner: MemberId, epoch: u64) -> ShardOwner {
+    ShardOwner {
+        shard: ShardId::new(shard),
+        owner: Some(owner),
+        epoch,
+    }
+}
+
 fn positions(group: u64) -> Event {
     Event::Positions(vec![token(group)])
 }
@@ -87,7 +102,9 @@ fn following() -> Following {
     following
 }
 
+/// How often whoever caches was told, once the time for what may still come has passed.
 fn missed(following: &Following) -> u64 {
+    following.close_gaps();
     following.inner.metrics.notices_missed.get()
 }
 
@@ -165,18 +182,134 @@ fn a_new_owner_that_is_further_says_that_news_was_missed() {
     following.on_event(A, positions(7));
     following.on_view(&view(B, &[B]));
     following.on_event(B, positions(9));
+    assert_eq!(following.seen(), [token(7)]);
     assert_eq!(missed(&following), 1);
     assert_eq!(following.seen(), [token(9)]);
 }
 
 #[test]
-fn news_of_a_former_owner_reaches_nothing() {
+fn news_counts_whoever_tells_of_it_and_only_without_a_gap() {
     let following = following();
     following.on_event(A, positions(7));
     following.on_event(B, positions(7));
     following.on_view(&view(B, &[A, B]));
-    following.on_event(A, commit(8, 9));
+    following.on_event(A, commit(9, 10));
     assert_eq!(following.seen(), [token(7)]);
+    following.on_event(A, commit(8, 9));
+    assert_eq!(following.seen(), [token(8)]);
+    following.on_event(B, commit(9, 10));
+    assert_eq!(following.seen(), [token(9)]);
+    assert_eq!(missed(&following), 0);
+}
+
+#[test]
+fn news_of_a_process_that_does_not_tell_how_far_it_is_counts_for_nothing() {
+    let following = following();
+    following.on_event(A, positions(7));
+    following.on_event(B, commit(8, 9));
+    assert_eq!(following.seen(), [token(7)]);
+}
+
+/// A process reads how far its shards are before it has told all news of them.
+#[test]
+fn positions_that_are_ahead_of_the_news_are_no_gap_when_the_news_comes() {
+    let following = following();
+    following.on_event(A, positions(7));
+    ask(&following, A, 5);
+    following.on_event(A, positions(9));
+    assert_eq!(following.seen(), [token(7)], "its news has not come");
+    following.on_event(A, commit(8, 9));
+    following.on_event(A, commit(9, 10));
+    assert_eq!(following.seen(), [token(9)]);
+    assert_eq!(missed(&following), 0);
+    assert_eq!(current(&following), Some(10));
+}
+
+#[test]
+fn whoever_caches_is_told_before_what_was_missed_counts_as_reached() {
+    let following = following();
+    following.on_event(A, positions(7));
+    ask(&following, A, 5);
+    let mut news = following.inner.news.subscribe();
+    // The shard was elsewhere meanwhile, and is back before anybody has seen that.
+    following.on_event(A, positions(9));
+    assert!(news.try_recv().is_err());
+    assert_eq!(following.seen(), [token(7)]);
+    following.close_gaps();
+    assert!(matches!(news.try_recv(), Ok(Notice::Missed)));
+    assert_eq!(following.seen(), [token(9)]);
+    assert_eq!(current(&following), None, "it is asked for anew");
+    following.on_event(A, commit(11, 12));
+    assert_eq!(following.seen(), [token(9)]);
+    assert_eq!(missed(&following), 2, "one lies between");
+    assert_eq!(following.seen(), [token(11)]);
+}
+
+#[test]
+fn a_shard_that_moves_leaves_what_is_known_of_others_and_of_topics() {
+    let following = following();
+    let (other, both) = (ShardId::new(1), [token(7), other_token(1, 7)]);
+    let elsewhere = TopicPartition::new(TopicNumber::new(2), PartitionIndex::new(0));
+    let owners = |owner, epoch| ClusterView {
+        shards: vec![owned(0, owner, epoch), owned(1, A, 1)],
+        ..view(A, &[A, B])
+    };
+    following.on_view(&owners(A, 1));
+    following.on_event(A, Event::Positions(both.to_vec()));
+    if let Known::Ask { session, .. } = following.bounds(other, elsewhere, Some(A)) {
+        following.learnt(other, elsewhere, upto(5), session);
+    }
+    let version = following.topics().version();
+    following.on_event(B, positions(9));
+    following.on_view(&owners(B, 2));
+    assert_eq!(missed(&following), 1);
+    assert_eq!(following.topics().version(), version);
+    let known = following.bounds(other, elsewhere, Some(A));
+    assert!(matches!(known, Known::Current(bounds) if bounds == upto(5)));
+}
+
+/// A process dies, and others take its 32 shards one after the other, each a little further than its news.
+#[tokio::test(start_paused = true)]
+async fn shards_that_move_together_are_told_of_once() {
+    let following = following();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut telling = Box::pin(following.clone().tell_gaps(Arc::clone(&clock)));
+    let tokens = |group| Event::Positions((0..32).map(|at| other_token(at, group)).collect());
+    let owners = |moved| ClusterView {
+        shards: (0..32)
+            .map(|at| {
+                owned(
+                    at,
+                    if at < moved { B } else { A },
+                    if at < moved { 2 } else { 1 },
+                )
+            })
+            .collect(),
+        ..view(A, &[A, B])
+    };
+    following.on_view(&owners(0));
+    following.on_event(A, tokens(7));
+    let mut news = following.subscribe();
+    for moved in 1..=32 {
+        following.on_event(
+            B,
+            Event::Positions((0..moved).map(|at| other_token(at, 9)).collect()),
+        );
+        following.on_view(&owners(moved));
+        assert!(futures::poll!(&mut telling).is_pending());
+        tokio::time::advance(GATHER / 40).await;
+    }
+    tokio::time::advance(GATHER).await;
+    assert!(futures::poll!(&mut telling).is_pending());
+    assert!(matches!(news.next().await, Some(Notice::Missed)));
+    assert_eq!(missed(&following), 1);
+    assert!(
+        following
+            .seen()
+            .iter()
+            .all(|seen| seen.group == GroupNumber::new(9))
+    );
+    assert_eq!(following.seen().len(), 32);
 }
 
 #[test]

@@ -119,8 +119,11 @@ impl Router {
             );
             drop(supervisor.spawn("news of the local service", news));
         }
+        let clock = Arc::clone(&self.inner.env.clock);
+        let gaps = self.inner.following.clone().tell_gaps(clock);
         drop(supervisor.spawn("view of the cluster", async move {
-            stop.run_until_cancelled(self.follow_views(watched)).await;
+            let following = async { tokio::join!(self.follow_views(watched), gaps) };
+            stop.run_until_cancelled(following).await;
         }));
     }
 

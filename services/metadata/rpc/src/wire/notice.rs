@@ -20,7 +20,8 @@ pub(crate) fn event_to(event: &Event) -> v1::SubscribeResponse {
         }),
         Event::Notice(Notice::Commit(notice)) => News::Commit(commit_to(notice)),
         Event::Notice(Notice::Topic(number)) => News::Topic(number.get()),
-        Event::Notice(Notice::Missed) => News::Missed(v1::Missed {}),
+        // Of shards its followers are told by positions.
+        Event::Notice(Notice::Missed | Notice::Shards) => News::Missed(v1::Missed {}),
     };
     v1::SubscribeResponse { news: Some(news) }
 }

@@ -131,7 +131,7 @@ async fn a_handed_over_shard_goes_on_where_it_was() {
     first.leave().await;
     second.until_shared_by(&[id(2)]).await;
     let notice = tokio::time::timeout(Duration::from_mins(1), notices.next()).await;
-    assert!(matches!(notice, Ok(Some(Notice::Missed))), "{notice:?}");
+    assert!(matches!(notice, Ok(Some(Notice::Shards))), "{notice:?}");
     assert_eq!(world.store.rows(KeyKind::Checkpoint).len(), 1);
     let error = first.try_send(&commit(2)).await.expect_err("it has left");
     assert_eq!(error, CommitError::NotOwner);
