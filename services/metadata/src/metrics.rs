@@ -38,6 +38,8 @@ pub struct SequencerMetrics {
     pub(crate) shards_released: Counter,
     pub(crate) shards_lost: Counter,
     pub(crate) shards_owned: Gauge,
+    pub(crate) store_in_touch: Gauge,
+    pub(crate) store_losses: Counter,
     pub(crate) held: Held,
 }
 
@@ -171,6 +173,8 @@ impl SequencerMetrics {
             shards_released: Counter::default(),
             shards_lost: Counter::default(),
             shards_owned: Gauge::default(),
+            store_in_touch: Gauge::default(),
+            store_losses: Counter::default(),
             held: Held::default(),
         };
         metrics.register_counters(registry);
@@ -192,6 +196,11 @@ impl SequencerMetrics {
             "shards_owned",
             "shards that this process owns now",
             metrics.shards_owned.clone(),
+        );
+        registry.register(
+            "store_in_touch",
+            "1 while this process takes part in the metadata service, 0 while it stands by or its store has not answered for a lease",
+            metrics.store_in_touch.clone(),
         );
         registry.register(
             "group_members",
@@ -263,6 +272,11 @@ impl SequencerMetrics {
                 "shards_lost",
                 "shards that others took from this process or that it could not serve",
                 &self.shards_lost,
+            ),
+            (
+                "store_losses",
+                "times at which the store had not answered this process for a lease",
+                &self.store_losses,
             ),
         ];
         register_each(registry, &counters);

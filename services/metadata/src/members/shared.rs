@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidelog_env::{CancellationToken, Env, clock::timeout};
+use tidelog_env::{BackoffPolicy, CancellationToken, Env, clock::timeout};
 use tidelog_metadata_api::{
     ClusterError, ClusterView, Member, MemberState, Membership, ShardOwner,
 };
@@ -20,6 +21,10 @@ use crate::catalogue::RETRY;
 use crate::generation::Generation;
 use crate::keyspace::{FloorRow, Keyspace, MemberRow};
 use crate::ownership::ClusterSettings;
+
+/// Waits while the store does not take note that a member has gone.
+const PATIENCE: BackoffPolicy =
+    BackoffPolicy::new(Duration::from_millis(200), Duration::from_secs(5), u32::MAX);
 
 /// What members are kept with.
 #[derive(Debug)]
@@ -246,15 +251,39 @@ impl SharedMembers {
                 () = drained.cancelled() => return,
             }
         }
-        match self.delete(id, session, has_left).await {
-            Ok(true) => tracing::info!(member = %id, has_left, "member has gone"),
-            Ok(false) => {}
-            Err(error) => {
+        tokio::select! {
+            () = self.delete_patiently(id, session, has_left) => {}
+            () = drained.cancelled() => {}
+        }
+        self.poke.notify_one();
+    }
+
+    /// Deletes the row of a member, again and again while the store is out of reach: nobody else would as long
+    /// as this process lives.
+    async fn delete_patiently(&self, id: MemberId, session: u64, has_left: bool) {
+        let mut backoff = PATIENCE.start();
+        loop {
+            let error = match self.delete(id, session, has_left).await {
+                Ok(is_gone) => {
+                    if is_gone {
+                        tracing::info!(member = %id, has_left, "member has gone");
+                    }
+                    return;
+                }
+                Err(error) => error,
+            };
+            let may_pass = matches!(error, ClusterError::Unavailable { .. });
+            if backoff.retries() == 0 || !may_pass {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(member = %id, error, "member was not taken off the list");
             }
+            let wait = backoff.next_wait(self.parts.env.rng.as_ref());
+            let has_ended = self.parts.generation.has_ended();
+            let Some(wait) = wait.filter(|_| may_pass && !has_ended) else {
+                return;
+            };
+            self.parts.env.clock.sleep(wait).await;
         }
-        self.poke.notify_one();
     }
 
     /// This process stays, though it may write no more.
@@ -289,7 +318,8 @@ impl SharedMembers {
         .await
     }
 
-    /// Deletes a row that nobody keeps any more, if it is still as it was seen.
+    /// Deletes a row that nobody keeps any more, if it and that of its keeper are still as they were seen: a
+    /// keeper that has beaten since was only slow, whatever this process believes.
     pub(crate) async fn delete_gone(&self, id: MemberId, gone: Gone) -> Result<bool, ClusterError> {
         let keys = self.parts.keys;
         self.transact(move |mut transaction| async move {

@@ -9,6 +9,7 @@ use tidelog_types::{MemberId, ShardId};
 use tokio::task::JoinHandle;
 
 use super::keeper::Keeper;
+use super::lives::Silent;
 use crate::sequencer::{End, Sequencer, SequencerError};
 
 /// Looks are frequent for at most this long: where a shard has not come to rest by then, something is
@@ -32,6 +33,8 @@ pub(super) enum Event {
     Ended(ShardId, Option<End>),
     /// The lease of an earlier run was given up, or not.
     Cleared(ShardId),
+    /// A silent process was asked for: whether nobody listens where it did.
+    Probed(Silent, bool),
 }
 
 /// A shard that could not be taken.
@@ -82,10 +85,13 @@ impl Keeper {
         let owners: Vec<_> = leases.filter_map(|lease| lease.owner).collect();
         let me = self.members.me();
         let asked = |member: MemberId| member != me && owners.contains(&member);
-        let death = self.state.lives.next_death(self.settings.lease, asked);
+        let lives = &self.state.lives;
+        let death = lives.next_death(self.settings.lease, asked);
+        let silence = self.probe.as_ref();
+        let silence = silence.and_then(|_| lives.next_silence(self.settings.suspicion(), asked));
         let again = self.state.failed.values().map(|failed| failed.again_at);
         let again = again.filter(|at| *at > now).min();
-        let next = [death, again]
+        let next = [death, silence, again]
             .into_iter()
             .flatten()
             .fold(next, MonoTime::min);
@@ -121,6 +127,13 @@ impl Keeper {
             }
             Event::Cleared(shard) => {
                 self.shards.remove(shard);
+                false
+            }
+            Event::Probed(silent, is_refused) => {
+                if is_refused {
+                    tracing::info!(member = %silent.member, "a silent member is gone");
+                    self.state.lives.refuse(silent);
+                }
                 false
             }
         }

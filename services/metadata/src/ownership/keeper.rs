@@ -17,6 +17,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tidelog_env::MonoTime;
+use tidelog_env::clock::timeout;
 use tidelog_metadata_api::{MemberState, ShardOwner};
 use tidelog_types::{MemberId, ShardId};
 
@@ -24,8 +25,9 @@ use super::events::{Event, Failed};
 use super::lives::Lives;
 use super::look::{LeaseSeen, LookError, Looker, Observed, OwnRow};
 use super::plan::{Me, Plan, plan};
-use super::settings::ClusterSettings;
+use super::settings::{ClusterSettings, PeerProbe};
 use super::shards::Shards;
+use super::touch::Touch;
 use crate::members::SharedMembers;
 use crate::sequencer::{Claim, Sequencer, SequencerError, SequencerParts, give_up_lease};
 
@@ -36,6 +38,8 @@ pub(crate) struct Keeper {
     pub(crate) looker: Looker,
     pub(crate) shards: Arc<Shards>,
     pub(crate) members: Arc<SharedMembers>,
+    pub(crate) touch: Touch,
+    pub(crate) probe: Option<Arc<dyn PeerProbe>>,
     pub(super) state: State,
 }
 
@@ -46,11 +50,15 @@ pub(super) struct State {
     pub(super) observed: Option<Observed>,
     beat: u64,
     pub(super) beat_due: MonoTime,
+    /// Before the last look that the store answered in full, with the beat if there was one.
+    pub(super) heard_at: MonoTime,
     pub(super) failed_looks: u32,
     pub(super) in_hurry_since: Option<MonoTime>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     pub(super) takes: usize,
     pub(super) failed: HashMap<ShardId, Failed>,
+    /// Silent members that were asked for, and when they may be again.
+    pub(super) probed: HashMap<MemberId, MonoTime>,
 }
 
 impl Keeper {
@@ -60,14 +68,22 @@ impl Keeper {
         looker: Looker,
         shards: Arc<Shards>,
         members: Arc<SharedMembers>,
+        touch: Touch,
+        probe: Option<Arc<dyn PeerProbe>>,
     ) -> Self {
+        let state = State {
+            heard_at: parts.env.clock.now(),
+            ..State::default()
+        };
         Self {
             parts,
             settings,
             looker,
             shards,
             members,
-            state: State::default(),
+            touch,
+            probe,
+            state,
         }
     }
 
@@ -113,30 +129,44 @@ impl Keeper {
         let (now, me) = (self.now(), self.me());
         let is_due = now >= self.state.beat_due || !self.is_shown(me);
         let own = is_due.then(|| self.own_row(me));
-        match self.looker.look(own.as_ref()).await {
+        // A beat that is given up here may still be written, which does no harm.
+        let looking = self.looker.look(own.as_ref());
+        let looked = timeout(self.parts.env.clock.as_ref(), self.patience(), looking).await;
+        match looked.unwrap_or_else(|elapsed| Err(LookError::Late(elapsed))) {
             Ok((observed, written)) => {
+                let begun = observed.at.begun;
+                self.saw(observed);
                 match written {
-                    Ok(()) if is_due => self.state.beat_due = now + self.settings.beat,
-                    Ok(()) => {}
+                    Ok(()) => {
+                        if is_due {
+                            self.state.beat_due = now + self.settings.beat;
+                        }
+                        self.on_heard(begun);
+                    }
                     Err(error) => {
                         // The next one comes soon, and nothing of this one can do harm.
                         self.state.beat_due = now + self.settings.beat_fast;
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "beat was not written");
+                        self.on_unheard(&error);
                     }
                 }
-                self.saw(observed);
             }
-            // It was said when it was found out.
-            Err(LookError::Ended(_)) => {}
+            // It was said when it was found out, and whoever asks shall hear it rather than of the store.
+            Err(LookError::Ended(_)) => {
+                self.touch.set(true);
+            }
             Err(error) => {
                 self.state.failed_looks += 1;
-                if self.state.failed_looks.is_power_of_two() {
+                if matches!(error, LookError::Row(_)) && self.state.failed_looks.is_power_of_two() {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         failures = self.state.failed_looks,
                         "members and owners of shards cannot be read; what this process owns it keeps"
                     );
+                }
+                match error {
+                    // The store answers, with rows that are damaged for everybody.
+                    LookError::Row(_) => self.on_heard(now),
+                    error => self.on_unheard(&error),
                 }
             }
         }
@@ -167,13 +197,12 @@ impl Keeper {
     }
 
     fn saw(&mut self, observed: Observed) {
-        if self.state.failed_looks > 0 {
-            self.state.failed_looks = 0;
-            tracing::info!("members and owners of shards can be read again");
-        }
+        self.state.failed_looks = 0;
         let rows = observed.members.values().filter(|row| row.has_beat());
         let beats = rows.map(|row| (row.member.id, row.session, row.beat));
-        self.state.lives.read(observed.at, beats);
+        self.state
+            .lives
+            .read(observed.at, self.settings.lease, beats);
         let (lives, lease, me) = (&self.state.lives, self.settings.lease, self.me());
         let is_alive = |member: MemberId| member == me.id || lives.lives(member, lease);
         let leases = observed.leases();
@@ -190,6 +219,7 @@ impl Keeper {
             self.state.in_hurry_since = None;
         }
         self.state.observed = Some(observed);
+        self.ask_for_silent();
     }
 
     // ----- acting ---------------------------------------------------------------------------------

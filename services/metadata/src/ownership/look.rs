@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tidelog_env::Env;
+use tidelog_env::clock::Elapsed;
 use tidelog_metadata_api::{Member, MemberState};
 use tidelog_store::{CommitError, ReadMode, ScanOptions, Store, StoreError, Transaction};
 use tidelog_types::{MemberId, ShardId};
@@ -41,6 +42,8 @@ pub(crate) enum LookError {
     Row(#[from] RowError),
     #[error(transparent)]
     Ended(GenerationEnded),
+    #[error("the store does not answer")]
+    Late(#[source] Elapsed),
 }
 
 impl From<CheckError> for LookError {
@@ -76,8 +79,10 @@ pub(crate) struct Looker {
 impl Looker {
     /// Reads all, and writes the own row if one is given. What was read holds also if that fails.
     ///
-    /// The rows of others are read outside the conflict check: they change twice a second. The own one is
-    /// not, since others may change its state.
+    /// The rows of others are read outside the conflict check: they change several times a second. The own one
+    /// is not, since others may change its state.
+    ///
+    /// Dropped, it may have written the own row, or may yet, unless that is written again meanwhile.
     pub(crate) async fn look(
         &self,
         own: Option<&OwnRow>,

@@ -10,8 +10,11 @@ mod look;
 mod plan;
 mod settings;
 mod shards;
+mod silence;
+mod touch;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use look::Looker;
-pub use settings::{ClusterOptions, ClusterSettings, Ownership};
+pub use settings::{ClusterOptions, ClusterSettings, Ownership, PeerProbe};
 pub(crate) use shards::{NotHere, Shards};
+pub(crate) use touch::{OutOfTouch, Touch};

@@ -1,7 +1,10 @@
 //! How a process takes part in a cluster.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tidelog_metadata_api::Member;
 
 /// How a process is part of its cluster.
@@ -13,6 +16,16 @@ pub struct ClusterOptions {
     pub ownership: Ownership,
     /// When what happens.
     pub settings: ClusterSettings,
+    /// Asks whether a silent process is gone, so that it need not be waited for; none to wait for the lease.
+    pub probe: Option<Arc<dyn PeerProbe>>,
+}
+
+/// Asks the network about a process that has been silent for a moment.
+#[async_trait]
+pub trait PeerProbe: fmt::Debug + Send + Sync + 'static {
+    /// Whether it is certain that nobody listens at an address, `host:port`: the system there said so. All
+    /// else, above all that nobody answers, says nothing of whether the process lives. Ends within a second.
+    async fn is_refused(&self, address: &str) -> bool;
 }
 
 /// Who may own shards, and so how a process comes by them.
@@ -31,7 +44,8 @@ pub enum Ownership {
 pub struct ClusterSettings {
     /// A metadata process says this often that it lives, and looks at the others.
     pub beat: Duration,
-    /// One that has not said so for this long is taken for dead, and its shards are taken over.
+    /// One that has not said so for this long is taken for dead, and its shards are taken over. One that the
+    /// store has not answered for this long takes no part until it does.
     pub lease: Duration,
     /// While shards are on their way from one process to another, all look this often.
     pub beat_fast: Duration,
@@ -46,16 +60,24 @@ pub struct ClusterSettings {
     pub takes_at_once: usize,
 }
 
+impl ClusterSettings {
+    /// A process that has been silent for this long is asked for whether it is gone.
+    pub(crate) fn suspicion(&self) -> Duration {
+        self.beat * 2
+    }
+}
+
 impl Default for ClusterSettings {
     fn default() -> Self {
         Self {
-            beat: Duration::from_millis(500),
-            lease: Duration::from_millis(2_500),
+            // Four beats and a second more: a stall of that length costs no shard.
+            beat: Duration::from_millis(300),
+            lease: Duration::from_secs(2),
             beat_fast: Duration::from_millis(50),
             member_grace: Duration::from_secs(5),
             writer_grace: Duration::from_mins(10),
             leave_wait: Duration::from_secs(3),
-            takes_at_once: 8,
+            takes_at_once: 16,
         }
     }
 }

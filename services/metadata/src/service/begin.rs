@@ -9,8 +9,8 @@ use super::cluster::Members;
 use crate::OpenError;
 use crate::keyspace::ClusterRow;
 use crate::members::{AloneMembers, SharedMembers, SharedParts, Sweep, Writers};
-use crate::ownership::{ClusterOptions, ClusterSettings, Keeper, Looker, Ownership, Shards};
-use crate::sequencer::{Claim, Sequencer, SequencerParts};
+use crate::ownership::{ClusterOptions, ClusterSettings, Keeper, Looker, Ownership, Shards, Touch};
+use crate::sequencer::{Claim, End, Sequencer, SequencerParts};
 
 /// What there is before the first shard.
 pub(super) struct Begun {
@@ -18,6 +18,7 @@ pub(super) struct Begun {
     pub(super) parts: SequencerParts,
     pub(super) shards: Arc<Shards>,
 }
+    pub(super) touch: Touch,
 
 /// A process that nobody has described.
 pub(super) fn nameless(id: MemberId) -> ClusterOptions {
@@ -37,6 +38,7 @@ pub(super) fn nameless(id: MemberId) -> ClusterOptions {
         ownership: Ownership::Alone,
         settings: ClusterSettings::default(),
     }
+        probe: None,
 }
 
 impl Begun {
@@ -95,7 +97,10 @@ impl Begun {
 
     fn shared(self, options: ClusterOptions) -> Members {
         let ClusterOptions {
-            member, settings, ..
+            member,
+            settings,
+            probe,
+            ..
         } = options;
         let (env, keys) = (self.parts.env.clone(), self.parts.keys);
         let store = || Arc::clone(&self.parts.store);
@@ -125,7 +130,9 @@ impl Begun {
         let sweep = sweep.run(self.writers(), settings, members.roster());
         drop(env.supervisor.spawn("member sweep", sweep));
         let (shards, kept) = (Arc::clone(&self.shards), Arc::clone(&members));
-        let keeper = Keeper::new(self.parts, settings, looker, shards, kept);
+        let keeper = Keeper::new(
+            self.parts, settings, looker, shards, kept, self.touch, probe,
+        );
         drop(env.supervisor.spawn("shard keeper", keeper.run()));
         Members::Shared(members)
     }

@@ -10,14 +10,19 @@ use tidelog_metadata_api::{
 
 use super::MetadataService;
 
+/// Of a change that was under way when the store was lost nobody knows what became.
+const LOST: CatalogueError = CatalogueError::Unknown;
+
 #[async_trait]
 impl Catalogue for MetadataService {
     async fn create_topic(&self, topic: NewTopic) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.inner.catalogue.create(topic).await
+        let work = self.inner.catalogue.create(topic);
+        self.inner.touch.change(LOST, work).await
     }
 
     async fn topic(&self, selector: &TopicSelector) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.inner.catalogue.topic(selector).await
+        let work = self.inner.catalogue.topic(selector);
+        self.inner.touch.answer(work).await
     }
 
     async fn list_topics(
@@ -26,7 +31,8 @@ impl Catalogue for MetadataService {
         count: usize,
         deleted: bool,
     ) -> Result<TopicPage, CatalogueError> {
-        self.inner.catalogue.list(after, count, deleted).await
+        let work = self.inner.catalogue.list(after, count, deleted);
+        self.inner.touch.answer(work).await
     }
 
     async fn alter_topic_config(
@@ -35,10 +41,11 @@ impl Catalogue for MetadataService {
         changes: BTreeMap<String, Option<String>>,
         validate_only: bool,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.inner
+        let work = self
+            .inner
             .catalogue
-            .alter_config(selector, changes, validate_only)
-            .await
+            .alter_config(selector, changes, validate_only);
+        self.inner.touch.change(LOST, work).await
     }
 
     async fn add_partitions(
@@ -46,14 +53,16 @@ impl Catalogue for MetadataService {
         selector: &TopicSelector,
         count: u32,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.inner.catalogue.add_partitions(selector, count).await
+        let work = self.inner.catalogue.add_partitions(selector, count);
+        self.inner.touch.change(LOST, work).await
     }
 
     async fn delete_topic(
         &self,
         selector: &TopicSelector,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        let topic = self.inner.catalogue.delete(selector).await;
+        let work = self.inner.catalogue.delete(selector);
+        let topic = self.inner.touch.change(LOST, work).await;
         // Also after an error: the outcome may be unknown.
         self.inner.known_shards.invalidate_all();
         topic
@@ -63,6 +72,7 @@ impl Catalogue for MetadataService {
         &self,
         selector: &TopicSelector,
     ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        self.inner.catalogue.undelete(selector).await
+        let work = self.inner.catalogue.undelete(selector);
+        self.inner.touch.change(LOST, work).await
     }
 }

@@ -53,14 +53,17 @@ impl Cluster for MetadataService {
     async fn join(&self, member: Member) -> Result<Membership, ClusterError> {
         match &self.inner.members {
             Members::Alone(members) => members.join(member),
-            Members::Shared(members) => members.join(member).await,
+            Members::Shared(members) => self.inner.touch.answer(members.join(member)).await,
         }
     }
 
     async fn set_draining(&self, member: MemberId, draining: bool) -> Result<(), ClusterError> {
         match &self.inner.members {
             Members::Alone(members) => members.set_draining(member, draining),
-            Members::Shared(members) => members.set_draining(member, draining).await,
+            Members::Shared(members) => {
+                let set = members.set_draining(member, draining);
+                self.inner.touch.answer(set).await
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join_all, ready};
 use tidelog_metadata_api::{
     CommitAnswer, CommitError, FencingToken, Log, LogError, LookupAnswer, LookupRequest,
     NoticeStream, OffsetAnswer, OffsetQuery, PartitionBounds, ProducerIdentity, ReadToken,
@@ -16,10 +16,11 @@ use tidelog_types::{
     TopicPartition,
 };
 
-use super::MetadataService;
+use super::{Inner, MetadataService};
 use crate::catalogue::RETRY;
 use crate::keyspace::{Counter, FloorRow};
 use crate::numbers::transact_error;
+use crate::ownership::OutOfTouch as _;
 
 /// Producer ids that are taken from the store at once.
 const PRODUCER_IDS_TAKEN: u64 = 1_000;
@@ -31,7 +32,8 @@ impl Log for MetadataService {
     }
 
     async fn register_writer(&self) -> Result<Incarnation, LogError> {
-        let taken = self.inner.take_numbers(Counter::Incarnation, 1).await?;
+        let taking = self.inner.take_numbers(Counter::Incarnation, 1);
+        let taken = self.inner.touch.answer(taking).await?;
         self.inner.members.note_writer();
         Ok(Incarnation::new(taken))
     }
@@ -40,13 +42,26 @@ impl Log for MetadataService {
         &self,
         commits: Vec<ShardCommit>,
     ) -> BoxFuture<'static, Vec<Result<CommitAnswer, CommitError>>> {
-        let answers =
-            commits.into_iter().map(
-                |commit| match self.inner.shards.get(commit.manifest.shard) {
-                    Ok(sequencer) => sequencer.commit(commit),
-                    Err(reason) => futures::future::ready(Err(CommitError::from(reason))).boxed(),
-                },
-            );
+        let touch = &self.inner.touch;
+        let is_lost = touch.is_lost();
+        let answers = commits.into_iter().map(|commit| {
+            if is_lost {
+                return ready(Err(CommitError::out_of_touch())).boxed();
+            }
+            match self.inner.shards.get(commit.manifest.shard) {
+                Ok(sequencer) => {
+                    // What becomes of one that is under way when the store is lost the next owner knows, or
+                    // this one later.
+                    let (touch, answer) = (touch.clone(), sequencer.commit(commit));
+                    async move {
+                        let answer = touch.while_kept(answer).await;
+                        answer.unwrap_or(Err(CommitError::Unknown))
+                    }
+                    .boxed()
+                }
+                Err(reason) => ready(Err(CommitError::from(reason))).boxed(),
+            }
+        });
         // Collected now, so that every commit is in its mailbox before the future is first polled.
         let answers: Vec<_> = answers.collect();
         join_all(answers).boxed()
@@ -58,21 +73,30 @@ impl Log for MetadataService {
         expected: Option<FencingToken>,
         token: FencingToken,
     ) -> Result<ReadToken, LogError> {
-        let sequencer = self.inner.sequencer(partition).await?;
-        sequencer
-            .set_fencing_token(partition, expected, token)
-            .await
+        let setting = async {
+            let sequencer = self.inner.sequencer(partition).await?;
+            sequencer
+                .set_fencing_token(partition, expected, token)
+                .await
+        };
+        let unknown = LogError::out_of_touch();
+        self.inner.touch.change(unknown, setting).await
     }
 
     async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>> {
         let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
         self.inner.lookups.fetch_add(count, Ordering::Relaxed);
-        self.inner.locate(requests).await
+        let located = self.inner.touch.while_kept(self.inner.locate(requests));
+        let lost = || requests.iter().map(|_| Err(LogError::out_of_touch()));
+        located.await.unwrap_or_else(|| lost().collect())
     }
 
     async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {
-        let sequencer = self.inner.sequencer(partition).await?;
-        Ok(self.inner.shown(&sequencer, partition).await?.bounds)
+        let bounds = async {
+            let sequencer = self.inner.sequencer(partition).await?;
+            Ok(self.inner.shown(&sequencer, partition).await?.bounds)
+        };
+        self.inner.touch.answer(bounds).await
     }
 
     async fn offset(
@@ -80,7 +104,8 @@ impl Log for MetadataService {
         partition: TopicPartition,
         query: OffsetQuery,
     ) -> Result<OffsetAnswer, LogError> {
-        self.inner.offset(partition, query).await
+        let offset = self.inner.offset(partition, query);
+        self.inner.touch.answer(offset).await
     }
 
     async fn delete_records(
@@ -88,18 +113,61 @@ impl Log for MetadataService {
         partition: TopicPartition,
         before: Offset,
     ) -> Result<(PartitionBounds, ReadToken), LogError> {
-        let sequencer = self.inner.sequencer(partition).await?;
-        let token = sequencer.delete_records(partition, before).await?;
-        let shown = self.inner.shown(&sequencer, partition).await?;
-        Ok((shown.bounds, token))
+        let deleting = async {
+            let sequencer = self.inner.sequencer(partition).await?;
+            let token = sequencer.delete_records(partition, before).await?;
+            let shown = self.inner.shown(&sequencer, partition).await?;
+            Ok((shown.bounds, token))
+        };
+        let unknown = LogError::out_of_touch();
+        self.inner.touch.change(unknown, deleting).await
     }
 
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
-        let mut free = self.inner.producer_ids.lock().await;
+        self.inner.touch.answer(self.inner.init_producer()).await
+    }
+
+    async fn raise_floor(
+        &self,
+        incarnation: Incarnation,
+        floor: SegmentSequence,
+    ) -> Result<(), LogError> {
+        let raising = self.inner.raise_floor(incarnation, floor);
+        self.inner.touch.answer(raising).await
+    }
+
+    fn seen(&self) -> Vec<ReadToken> {
+        let generation = self.inner.cluster.generation;
+        let sequencers = self.inner.shards.all().into_iter();
+        let seen = sequencers.map(|(shard, sequencer)| ReadToken {
+            generation,
+            shard,
+            group: sequencer.view().read().group,
+        });
+        seen.collect()
+    }
+
+    async fn reached(&self, token: ReadToken) -> Result<(), LogError> {
+        if token.generation != self.inner.cluster.generation {
+            // A token of another life of the cluster promises nothing in this one.
+            return Ok(());
+        }
+        let sequencer = self.inner.shards.get(token.shard)?;
+        let reached = sequencer.reached(token.group);
+        self.inner.touch.answer(reached).await
+    }
+
+    fn subscribe(&self) -> NoticeStream {
+        NoticeStream::new(self.inner.notices.subscribe())
+    }
+}
+
+impl Inner {
+    async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
+        let mut free = self.producer_ids.lock().await;
         // What is left of another generation is nobody else's: a restore skips it. It just may be of no use.
-        if free.is_empty() || self.inner.generation.has_ended() {
+        if free.is_empty() || self.generation.has_ended() {
             let first = self
-                .inner
                 .take_numbers(Counter::ProducerId, PRODUCER_IDS_TAKEN)
                 .await?;
             *free = first..first.saturating_add(PRODUCER_IDS_TAKEN);
@@ -121,53 +189,24 @@ impl Log for MetadataService {
         incarnation: Incarnation,
         floor: SegmentSequence,
     ) -> Result<(), LogError> {
-        let key = self.inner.keys.floor(incarnation);
-        transact(
-            self.inner.store.as_ref(),
-            &self.inner.env,
-            RETRY,
-            |mut transaction| {
-                let key = key.clone();
-                async move {
-                    self.inner.generation.check(transaction.as_mut()).await?;
-                    let value = transaction.get(&key, ReadMode::Serializable).await?;
-                    let before = value.map(FloorRow::decode).transpose().map_err(|error| {
-                        TransactError::Abort(LogError::Corrupt {
-                            reason: error.to_string(),
-                        })
-                    })?;
-                    if before.is_none_or(|row| row.floor < floor) {
-                        transaction.put(key, FloorRow { floor }.encode());
-                    }
-                    Ok((transaction, ()))
+        let key = self.keys.floor(incarnation);
+        transact(self.store.as_ref(), &self.env, RETRY, |mut transaction| {
+            let key = key.clone();
+            async move {
+                self.generation.check(transaction.as_mut()).await?;
+                let value = transaction.get(&key, ReadMode::Serializable).await?;
+                let before = value.map(FloorRow::decode).transpose().map_err(|error| {
+                    TransactError::Abort(LogError::Corrupt {
+                        reason: error.to_string(),
+                    })
+                })?;
+                if before.is_none_or(|row| row.floor < floor) {
+                    transaction.put(key, FloorRow { floor }.encode());
                 }
-            },
-        )
+                Ok((transaction, ()))
+            }
+        })
         .await
         .map_err(transact_error)
-    }
-
-    fn seen(&self) -> Vec<ReadToken> {
-        let generation = self.inner.cluster.generation;
-        let sequencers = self.inner.shards.all().into_iter();
-        let seen = sequencers.map(|(shard, sequencer)| ReadToken {
-            generation,
-            shard,
-            group: sequencer.view().read().group,
-        });
-        seen.collect()
-    }
-
-    async fn reached(&self, token: ReadToken) -> Result<(), LogError> {
-        if token.generation != self.inner.cluster.generation {
-            // A token of another life of the cluster promises nothing in this one.
-            return Ok(());
-        }
-        let sequencer = self.inner.shards.get(token.shard)?;
-        sequencer.reached(token.group).await
-    }
-
-    fn subscribe(&self) -> NoticeStream {
-        NoticeStream::new(self.inner.notices.subscribe())
     }
 }

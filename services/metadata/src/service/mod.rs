@@ -13,7 +13,7 @@ use tidelog_env::Env;
 use tidelog_metadata_api::{CatalogueError, LogError, Notice, TopicSelector};
 use tidelog_store::Store;
 use tidelog_types::{ClusterId, MemberId, ShardId, Tenant, TopicPartition};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use begin::{Begun, SHARD_KNOWN_FOR, nameless};
 use cluster::Members;
@@ -25,7 +25,7 @@ use crate::generation::Generation;
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use crate::metrics::SequencerMetrics;
 use crate::numbers::take_numbers;
-use crate::ownership::{ClusterOptions, Ownership, Shards};
+use crate::ownership::{ClusterOptions, Ownership, Shards, Touch};
 use crate::sequencer::{History, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
 use crate::{GenerationEnded, OpenError};
@@ -64,6 +64,7 @@ pub(crate) struct Inner {
     store: Arc<dyn Store>,
     keys: Keyspace,
     generation: Generation,
+    touch: Touch,
     cluster: ClusterRow,
     catalogue: Catalogue,
     pub(crate) shards: Arc<Shards>,
@@ -126,10 +127,12 @@ impl MetadataService {
             metrics: options.metrics.clone(),
         };
         let shards = Arc::new(Shards::new(cluster.shards));
+        let touch = Touch::new(options.metrics.store_in_touch.clone());
         let begun = Begun {
             cluster,
             parts,
             shards: Arc::clone(&shards),
+            touch: touch.clone(),
         };
         let members = begun.begin(place).await?;
         let known_shards = moka::sync::Cache::builder().max_capacity(SHARDS_KNOWN);
@@ -146,6 +149,7 @@ impl MetadataService {
             store: options.store,
             keys,
             generation,
+            touch,
             cluster,
             catalogue,
             shards,
@@ -167,6 +171,15 @@ impl MetadataService {
     /// closed by a restore instead.
     pub async fn ended(&self) -> GenerationEnded {
         self.inner.generation.ended().await
+    }
+
+    /// Whether the store answers this process, and every change of that. While it has not for a lease, this
+    /// process takes no part: what was under way is given back as unknown, what comes is refused, and both are
+    /// to be asked for again, here later or elsewhere. Nothing needs to be done for it to take part again.
+    ///
+    /// A process that has the store to itself is told otherwise: then the store closes.
+    pub fn in_touch(&self) -> watch::Receiver<bool> {
+        self.inner.touch.watch()
     }
 
     /// How many lookups this process has answered.

@@ -22,6 +22,7 @@ use tidelog_store_embedded::{EmbeddedOptions, EmbeddedReader, EmbeddedStore, Med
 use tidelog_types::{ClusterId, Role as MemberRole};
 
 use super::part_settings::sequencer_settings;
+use super::probe::Connecting;
 use super::storage;
 use crate::cli::{CliError, Result};
 
@@ -296,6 +297,9 @@ impl StoreKind {
                         garbage_age_min: settings.store.garbage_age_min.get(),
                         ..EmbeddedOptions::new(root, memory, medium)
                     },
+            probe: Some(Arc::new(Connecting {
+                clock: Arc::clone(&self.env.clock),
+            })),
                     metrics: tidelog_store_embedded::Metrics::register(registry),
                 })
             }

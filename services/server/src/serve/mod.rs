@@ -14,8 +14,10 @@ mod heap;
 pub(crate) mod metadata;
 mod part_settings;
 mod peers;
+mod probe;
 mod seams;
 pub(crate) mod storage;
+mod touch;
 
 use clap::Args;
 use prometheus_client::registry::Registry;

@@ -163,7 +163,7 @@ impl Seams {
         let metadata = opener.open().await?;
         let parts = metadata.parts();
         let standing = watch::Sender::new(Standing::Active(parts.clone()));
-        let peers = serve_peers(site, tls, standing.subscribe(), listener)?;
+        let peers = serve_peers(site, tls, standing.subscribe(), listener);
         let shown = Shown {
             parts: parts.clone(),
             standing,
@@ -195,7 +195,7 @@ impl Seams {
             active: None,
             reason: "it has just started".to_owned(),
         });
-        let peers = serve_peers(site, tls, standing.subscribe(), listener)?;
+        let peers = serve_peers(site, tls, standing.subscribe(), listener);
         let own = member.internal_address.clone();
         let others = settings.cluster.metadata.addresses().iter();
         let others: Vec<String> = others.filter(|seed| **seed != own).cloned().collect();
@@ -267,7 +267,7 @@ fn serve_peers(
     tls: Option<&PeerTls>,
     standing: watch::Receiver<Standing>,
     listener: TcpListener,
-) -> Result<PeerServer> {
+) -> PeerServer {
     let env: Env = site.env.clone();
     let parts = ServerParts {
         env: env.clone(),
@@ -280,5 +280,5 @@ fn serve_peers(
     let stop = CancellationToken::new();
     let serving = tidelog_metadata_rpc::serve(parts, listener, stop.clone());
     let task = env.supervisor.spawn("peers", serving);
-    Ok(PeerServer { stop, task })
+    PeerServer { stop, task }
 }

@@ -38,6 +38,7 @@ async fn process(store: &MemoryStore, number: u8) -> (Arc<MetadataService>, Serv
         member: member(number, Role::Metadata, &server.address),
         ownership: Ownership::Shared,
         settings: ClusterSettings::default(),
+        probe: None,
     };
     let service = MetadataService::open_in(options, place).await;
     let service = Arc::new(service.expect("the store answers"));

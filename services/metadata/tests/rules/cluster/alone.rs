@@ -14,6 +14,7 @@ fn options() -> ClusterOptions {
         member: member(1, Role::Metadata),
         ownership: Ownership::Alone,
         settings: ClusterSettings::default(),
+        probe: None,
     }
 }
 

@@ -1,8 +1,13 @@
 //! Shards go to those who shall have them, without a lease running out where that is planned, and within
 //! five seconds where it is not; and nothing that was answered is lost on the way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tidelog_metadata::PeerProbe;
 use tidelog_metadata::keyspace::{KeyKind, LeaseRow};
 use tidelog_metadata_api::{Cluster as _, CommitError, Log as _, LogError, Notice};
 use tidelog_types::ShardId;
@@ -56,12 +61,69 @@ async fn a_killed_process_is_replaced_within_five_seconds_in_every_shard() {
             .all(|shard| heir.own_shards().contains(shard))
     );
     assert!(
-        killed.elapsed() > Duration::from_secs(2),
+        killed.elapsed() > Duration::from_millis(1_600),
         "it might only be slow"
     );
     let mut views = heir.watch();
     let gone = views.wait_for(|view| view.member(id(1)).is_none()).await;
     drop(gone.expect("the service lives"));
+}
+
+/// The network, as far as it knows who is gone.
+#[derive(Debug, Default)]
+struct Network {
+    refused: Mutex<Vec<String>>,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl PeerProbe for Network {
+    async fn is_refused(&self, address: &str) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.refused.lock().iter().any(|refused| refused == address)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_gone_for_sure_is_replaced_within_a_second() {
+    let world = world(10, SHARDS);
+    let network = Arc::new(Network::default());
+    let dead = world.join(1).await;
+    let heir = world
+        .join_with(2, Some(Arc::<Network>::clone(&network)))
+        .await;
+    heir.until_shared_by(&[id(1), id(2)]).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(network.asked.load(Ordering::Relaxed), 0, "nobody is silent");
+    dead.kill();
+    network.refused.lock().push("n1:7071".to_owned());
+    let took = heir.until_shared_by(&[id(2)]).await;
+    assert!(took <= Duration::from_secs(1), "{took:?}");
+    assert!(took >= Duration::from_millis(300), "{took:?}");
+}
+
+/// One that only stands still keeps its shards, and so does one that cannot be connected to and beats.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_replaced_for_a_second_of_silence_or_a_closed_port() {
+    let world = world(11, SHARDS);
+    let network = Arc::new(Network::default());
+    let slow = world.join(1).await;
+    let other = world
+        .join_with(2, Some(Arc::<Network>::clone(&network)))
+        .await;
+    other.until_shared_by(&[id(1), id(2)]).await;
+    let before = other.view().shards.clone();
+    for _ in 0..20 {
+        slow.store.freeze();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.store.thaw();
+        tokio::time::sleep(Duration::from_millis(777)).await;
+    }
+    assert!(network.asked.load(Ordering::Relaxed) >= 20);
+    network.refused.lock().push("n1:7071".to_owned());
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(other.view().shards, before);
+    assert_eq!(slow.process.metric("shards_lost_total"), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,4 +10,5 @@ mod handover;
 mod members;
 mod paused;
 mod random;
+mod touch;
 mod writers;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_metadata::{ClusterOptions, ClusterSettings, MetadataService, Ownership};
+use tidelog_metadata::{ClusterOptions, ClusterSettings, MetadataService, Ownership, PeerProbe};
 use tidelog_metadata_api::{
     Catalogue as _, Cluster as _, ClusterView, CommitAnswer, CommitError, Member, MemberState,
     NewTopic, ShardCommit,
@@ -66,15 +66,17 @@ pub(crate) fn world(seed: u64, shards: u32) -> World {
 impl World {
     /// A process joins, under the number's id.
     pub(crate) async fn join(&self, number: u8) -> Node {
-        self.join_with(number, ClusterSettings::default()).await
+        self.join_with(number, None).await
     }
 
-    pub(crate) async fn join_with(&self, number: u8, settings: ClusterSettings) -> Node {
+    /// The same with something to ask for silent processes.
+    pub(crate) async fn join_with(&self, number: u8, probe: Option<Arc<dyn PeerProbe>>) -> Node {
         let store = self.store.sibling();
         let options = ClusterOptions {
             member: member(number, Role::Metadata),
             ownership: Ownership::Shared,
-            settings,
+            settings: ClusterSettings::default(),
+            probe,
         };
         Node {
             id: id(number),
