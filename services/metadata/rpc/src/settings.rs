@@ -80,6 +80,9 @@ pub struct ClientSettings {
     pub commits_open_max: usize,
     /// Bytes of them.
     pub commit_bytes_open_max: usize,
+    /// Partitions of which it is remembered up to where they were shown, before half of them are forgotten;
+    /// there may be twice as many.
+    pub bounds_kept: usize,
 }
 
 impl Default for ClientSettings {
@@ -92,6 +95,7 @@ impl Default for ClientSettings {
             owner_wait: Duration::from_millis(200),
             commits_open_max: 4_096,
             commit_bytes_open_max: 128 * 1024 * 1024,
+            bounds_kept: 100_000,
         }
     }
 }

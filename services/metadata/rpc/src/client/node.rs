@@ -92,7 +92,7 @@ impl RemoteNode {
             pipe: Pipe::start(peer.clone(), stop.clone()),
             peer,
             identity,
-            following: Following::new(Rule::Any, identity.1, metrics.clone()),
+            following: Following::new(Rule::Any, identity.1, metrics.clone(), settings.bounds_kept),
             view: watch::Sender::new(Arc::new(view)),
             stop,
         })

@@ -23,7 +23,21 @@ pub(crate) enum Known {
         floor: PartitionBounds,
         /// The session in which the question begins.
         session: Option<u64>,
+        /// Whether more may have been shown than `floor` says.
+        trust: Trust,
     },
+}
+
+/// Whether an answer may be older than what was shown of the partition before (rule C9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It is known what was shown.
+    Floor,
+    /// What was shown is forgotten. Whoever is asked has told of all groups that there was any news of, so
+    /// that it knows what was shown.
+    Owner,
+    /// What was shown is forgotten. Whoever is asked must prove that it owns the shard.
+    Proof,
 }
 
 impl Following {
@@ -107,18 +121,28 @@ impl Following {
         asked: Option<MemberId>,
     ) -> Known {
         let mut state = self.inner.state.lock();
-        let followed = state.shards.get(&shard);
-        let followed = followed.filter(|shard| shard.source.is_some());
+        let told = state.told(shard);
+        let known = state.shards.get(&shard);
+        let heard = known.and_then(|shard| shard.heard);
+        let followed = known.filter(|shard| shard.source.is_some());
         let session = followed.map(|shard| shard.session);
         let source = followed.and_then(|shard| Some(shard.source?.0));
+        let is_source = source.is_some() && source == asked;
+        let told = told.filter(|_| is_source).map(|(_, group)| group);
         let entry = state.bounds.open(partition);
         if session.is_some() && entry.session == session {
             return Known::Current(entry.bounds);
         }
+        let trust = match (entry.is_forgotten, asked) {
+            (false, _) => Trust::Floor,
+            (true, Some(_)) if told >= heard => Trust::Owner,
+            (true, _) => Trust::Proof,
+        };
         Known::Ask {
             floor: entry.bounds,
             // What another than the source answers, its news does not keep current.
-            session: session.filter(|_| source.is_some() && source == asked),
+            session: session.filter(|_| is_source),
+            trust,
         }
     }
 

@@ -29,7 +29,7 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use crate::events::Event;
 use crate::metrics::RpcMetrics;
-pub(crate) use ask::Known;
+pub(crate) use ask::{Known, Trust};
 pub(crate) use bounds::highest;
 
 use bounds::BoundsCache;
@@ -98,6 +98,8 @@ struct Shard {
     session: u64,
     /// Its source is further than the news that has come.
     is_behind: bool,
+    /// The last group of which there was any news.
+    heard: Option<GroupNumber>,
 }
 
 impl Shard {
@@ -107,6 +109,7 @@ impl Shard {
             source: None,
             session: 0,
             is_behind: false,
+            heard: None,
         }
     }
 
@@ -153,7 +156,13 @@ impl State {
 }
 
 impl Following {
-    pub(crate) fn new(rule: Rule, generation: ClusterGeneration, metrics: RpcMetrics) -> Self {
+    /// Nothing is followed yet. `bounds_kept` as in the settings of clients.
+    pub(crate) fn new(
+        rule: Rule,
+        generation: ClusterGeneration,
+        metrics: RpcMetrics,
+        bounds_kept: usize,
+    ) -> Self {
         let (news, _) = broadcast::channel(NOTICES_KEPT);
         Self {
             inner: Arc::new(Inner {
@@ -171,7 +180,7 @@ impl Following {
                     shards: BTreeMap::new(),
                     last_session: 0,
                     has_missed: false,
-                    bounds: BoundsCache::default(),
+                    bounds: BoundsCache::new(bounds_kept),
                 }),
             }),
         }
@@ -202,7 +211,7 @@ impl Following {
 
     /// The metadata was restored from a backup: groups and bounds count anew.
     fn forget_life(&self, state: &mut State) {
-        state.bounds = BoundsCache::default();
+        state.bounds.clear();
         state.streams.clear();
         state.shards.clear();
         self.inner.topics.invalidate_all();
@@ -265,6 +274,9 @@ impl Following {
             state.bounds.raise(advance.partition, advance.bounds);
         }
         let _ = self.inner.news.send(Notice::Commit(Arc::clone(notice)));
+        if let Some(shard) = state.shards.get_mut(&notice.shard) {
+            shard.heard = shard.heard.max(Some(notice.group));
+        }
         let stream = state.streams.get_mut(&member);
         let told = stream.and_then(|stream| stream.groups.get_mut(&notice.shard));
         let Some(told) = told else {

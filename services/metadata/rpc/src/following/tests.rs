@@ -97,7 +97,7 @@ fn commit(group: u64, high_watermark: u64) -> Event {
 
 fn following() -> Following {
     let metrics = RpcMetrics::new(&mut Registry::default());
-    let following = Following::new(Rule::Owner, GENERATION, metrics);
+    let following = Following::new(Rule::Owner, GENERATION, metrics, 1);
     following.on_view(&view(A, &[A, B]));
     following
 }
@@ -324,6 +324,43 @@ fn a_break_is_told_when_the_process_is_back_or_gone_for_good() {
     following.on_broken(A);
     following.on_view(&view(B, &[B]));
     assert_eq!(missed(&following), 2);
+}
+
+/// Of a partition whose bounds were shown and forgotten, an owner is believed that has told of whatever
+/// there was news of.
+#[test]
+fn what_was_shown_and_forgotten_is_asked_of_one_who_knows() {
+    let following = following();
+    let trust = |asked| match following.bounds(SHARD, at(), asked) {
+        Known::Ask { trust, .. } => trust,
+        Known::Current(bounds) => panic!("{bounds:?}"),
+    };
+    assert_eq!(trust(Some(A)), Trust::Floor);
+    let forget = || {
+        for topic in 2..5 {
+            let other = TopicPartition::new(TopicNumber::new(topic), at().partition);
+            following.bounds(ShardId::new(1), other, None);
+        }
+    };
+    forget();
+    assert_eq!(trust(Some(A)), Trust::Owner, "there was no news");
+    following.on_event(A, positions(7));
+    following.on_event(A, commit(8, 9));
+    assert_eq!(trust(Some(A)), Trust::Owner);
+    assert_eq!(trust(Some(B)), Trust::Proof);
+    assert_eq!(trust(None), Trust::Proof);
+    // The view does not know it yet, but B is the owner.
+    following.on_event(B, positions(8));
+    following.on_event(B, commit(9, 10));
+    assert_eq!(trust(Some(A)), Trust::Proof);
+    following.on_view(&view(B, &[A, B]));
+    assert_eq!(trust(Some(B)), Trust::Owner);
+    following.on_broken(B);
+    assert_eq!(trust(Some(B)), Trust::Proof);
+    following.learnt(SHARD, at(), upto(10), None);
+    assert_eq!(trust(Some(B)), Trust::Floor);
+    forget();
+    assert_eq!(trust(Some(B)), Trust::Proof);
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! Bounds and extents of many partitions, each from the owner of its shard.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use tidelog_env::MonoTime;
-use tidelog_metadata_api::{LogError, LookupAnswer, LookupRequest, PartitionBounds, ShardOwner};
-use tidelog_types::{MemberId, Offset, ShardId};
+use tidelog_metadata_api::{
+    LogError, LookupAnswer, LookupRequest, OffsetQuery, PartitionBounds, ShardOwner,
+};
+use tidelog_types::{MemberId, Offset, ShardId, TopicPartition};
 
 use super::ask::{Elsewhere as _, no_answer, no_owner, unavailable};
 use super::{Router, named};
-use crate::following::{Known, highest};
+use crate::following::{Known, Trust, highest};
 use crate::server::Parts;
 
 /// After so many waits for an owner another process is asked for history, which it may know by itself.
@@ -27,6 +30,7 @@ struct Open {
     /// What was shown before; an answer below it is an old one.
     floor: PartitionBounds,
     session: Option<u64>,
+    trust: Trust,
 }
 
 /// Lookups that one process is asked.
@@ -103,14 +107,18 @@ impl Router {
                 .inner
                 .following
                 .bounds(shard, request.partition, member);
-            let (floor, session) = match known {
+            let (floor, session, trust) = match known {
                 Known::Current(bounds) if is_answered_by(request, bounds.high_watermark) => {
                     let extents = Vec::new();
                     put(answers, at, Ok(LookupAnswer { bounds, extents }));
                     continue;
                 }
-                Known::Current(bounds) => (bounds, None),
-                Known::Ask { floor, session } => (floor, session),
+                Known::Current(bounds) => (bounds, None, Trust::Floor),
+                Known::Ask {
+                    floor,
+                    session,
+                    trust,
+                } => (floor, session, trust),
             };
             still_left.push(at);
             let open = Open {
@@ -119,6 +127,7 @@ impl Router {
                 named: named(&view, shard),
                 floor,
                 session,
+                trust,
             };
             if let Some((member, parts)) = owner {
                 let new = || Batch {
@@ -134,25 +143,84 @@ impl Router {
         }
         *left = still_left;
         let mut batches: Vec<Batch> = batches.into_values().collect();
-        if asks_history && !orphans.is_empty() {
-            // Only extents: bounds are for the owner to tell.
-            orphans.retain(|open| requests.get(open.at).is_some_and(|r| r.extents_max > 0));
-            let somebody = self.anybody().into_iter().next();
-            batches.extend(somebody.map(|parts| Batch {
-                parts,
-                open: orphans,
-                is_history: true,
-            }));
+        if asks_history {
+            batches.extend(self.history(requests, orphans));
         }
         batches
+    }
+
+    /// What another process than an owner can be asked of partitions without one: only extents, since bounds
+    /// are for the owner to tell. So are all of a partition of which it is forgotten what was shown.
+    fn history(&self, requests: &[LookupRequest], mut orphans: Vec<Open>) -> Option<Batch> {
+        orphans.retain(|open| {
+            let request = requests.get(open.at);
+            open.trust == Trust::Floor && request.is_some_and(|asked| asked.extents_max > 0)
+        });
+        if orphans.is_empty() {
+            return None;
+        }
+        let somebody = self.anybody().into_iter().next();
+        somebody.map(|parts| Batch {
+            parts,
+            open: orphans,
+            is_history: true,
+        })
+    }
+
+    /// Lets the process prove that it owns the shards of partitions of which it is forgotten what was shown.
+    /// What it does not prove is answered here.
+    async fn prove(
+        &self,
+        requests: &[LookupRequest],
+        batch: &mut Batch,
+        deadline: MonoTime,
+    ) -> Vec<(usize, Answer)> {
+        let partition_of = |open: &Open| requests.get(open.at).map(|asked| asked.partition);
+        let unproven = batch.open.iter().filter(|open| open.trust == Trust::Proof);
+        // One partition of each shard will do.
+        let unproven: BTreeMap<ShardId, TopicPartition> = unproven
+            .filter_map(|open| Some((open.shard, partition_of(open)?)))
+            .collect();
+        let proofs = unproven.into_iter().map(|(shard, partition)| {
+            let proof = batch.parts.log.offset(partition, OffsetQuery::Latest);
+            let proof = self.until(deadline, proof);
+            proof.map(move |proof| {
+                let proof = proof.unwrap_or_else(|late| Err(LogError::unheard(no_answer(late))));
+                (shard, proof.err().map(|error| (partition, error)))
+            })
+        });
+        let failed: HashMap<_, _> = join_all(proofs).await.into_iter().collect();
+        let mut answers = Vec::new();
+        batch.open.retain(|open| {
+            let proof = failed
+                .get(&open.shard)
+                .filter(|_| open.trust == Trust::Proof);
+            let Some(Some((partition, error))) = proof else {
+                return true;
+            };
+            let is_its_own = partition_of(open).as_ref() == Some(partition);
+            let error = if is_its_own || error.is_elsewhere() {
+                error.clone()
+            } else {
+                // Of the shard that says nothing: another partition is asked for next.
+                no_owner(open.shard)
+            };
+            answers.push((open.at, Err(error)));
+            false
+        });
+        answers
     }
 
     async fn ask(
         &self,
         requests: &[LookupRequest],
-        batch: Batch,
+        mut batch: Batch,
         deadline: MonoTime,
     ) -> Vec<(usize, Answer)> {
+        let mut answers = self.prove(requests, &mut batch, deadline).await;
+        if batch.open.is_empty() {
+            return answers;
+        }
         let asked = batch.open.iter();
         let asked = asked.filter_map(|open| requests.get(open.at).cloned());
         let asked: Vec<LookupRequest> = asked.collect();
@@ -162,7 +230,7 @@ impl Router {
             asked.iter().map(|_| Err(error.clone())).collect()
         });
         let mut found = found.into_iter();
-        let answers = batch.open.into_iter().zip(&asked).map(|(open, request)| {
+        let located = batch.open.into_iter().zip(&asked).map(|(open, request)| {
             let answer = found.next().unwrap_or(Err(LogError::Behind));
             if matches!(&answer, Err(LogError::NotOwner)) && !batch.is_history {
                 self.on_denial(open.named, request.partition.topic);
@@ -175,7 +243,8 @@ impl Router {
             };
             (open.at, answer)
         });
-        answers.collect()
+        answers.extend(located);
+        answers
     }
 
     /// Takes note of what an owner has answered.
@@ -247,6 +316,7 @@ mod tests {
             named: None,
             floor,
             session: None,
+            trust: Trust::Floor,
         };
         let ends_at = |next| LogError::OffsetOutOfRange {
             offset: Offset::new(30),

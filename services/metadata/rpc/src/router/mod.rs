@@ -105,7 +105,8 @@ impl Router {
     /// When nobody answers within `start_timeout`; names each seed and what it said.
     pub async fn connect(parts: RouterParts, stop: CancellationToken) -> Result<Self, RouterError> {
         let (first, watched) = views::first(&parts).await?;
-        let following = Following::new(Rule::Owner, first.generation, parts.metrics.clone());
+        let (metrics, kept) = (parts.metrics.clone(), parts.settings.bounds_kept);
+        let following = Following::new(Rule::Owner, first.generation, metrics, kept);
         let inner = Inner {
             env: parts.env,
             seeds: parts.seeds,

@@ -26,6 +26,8 @@ pub(crate) struct Said {
     pub(crate) lookups: usize,
     /// How often a topic was asked for.
     pub(crate) topics: usize,
+    /// It has lost its shards and does not know it; asked for a proof, it finds out.
+    pub(crate) is_stale: bool,
     /// How long each answer takes.
     pub(crate) takes: Takes,
     pub(crate) members: Vec<(Member, oneshot::Receiver<()>)>,
@@ -205,7 +207,7 @@ impl Log for Fake {
         _: OffsetQuery,
     ) -> Result<OffsetAnswer, LogError> {
         self.takes(|takes| takes.offset).await;
-        if !self.owns(ShardId::new(partition.partition.get())) {
+        if self.said.lock().is_stale || !self.owns(ShardId::new(partition.partition.get())) {
             return Err(LogError::NotOwner);
         }
         Ok(OffsetAnswer::Offset(Offset::new(3)))

@@ -165,6 +165,43 @@ async fn bounds_of_followed_partitions_cost_no_question_and_never_go_down() {
     assert!(bounds.unwrap().high_watermark >= Offset::new(8));
 }
 
+/// Rule C9: what was shown is remembered of some partitions only. Of the others a process that has lost the
+/// shard and does not know it may not say less.
+#[tokio::test]
+async fn bounds_that_were_shown_and_forgotten_never_go_down() {
+    let (a, b) = (Fake::owning(&[0]), Fake::owning(&[1, 2, 3]));
+    let servers = [active(&a).await, active(&b).await];
+    let owners = |owners: &[u8], epoch| {
+        let seen = view(&[&servers[0].address, &servers[1].address], owners, epoch);
+        a.view.send_replace(Arc::clone(&seen));
+        b.view.send_replace(seen);
+    };
+    owners(&[1, 2, 2, 2], 1);
+    let settings = ClientSettings {
+        bounds_kept: 1,
+        ..ClientSettings::default()
+    };
+    let router = router_with(&[&servers[0]], None, settings).await;
+    for token in a.seen().into_iter().chain(b.seen()) {
+        router.reached(token).await.unwrap();
+    }
+    a.said.lock().high_watermarks.insert(partition(0), 5);
+    assert_eq!(router.bounds(partition(0)).await, Ok(upto(5)));
+    // The second process takes the shard and goes on. The view does not say so yet.
+    a.said.lock().is_stale = true;
+    b.said.lock().groups.insert(ShardId::new(0), 1);
+    let token = b.advance(0, 9);
+    router.reached(token).await.unwrap();
+    assert_eq!(router.bounds(partition(0)).await, Ok(upto(9)));
+    for index in 1..4 {
+        router.bounds(partition(index)).await.unwrap();
+    }
+    let bounds = router.bounds(partition(0));
+    let moved = async { owners(&[2, 2, 2, 2], 2) };
+    let (bounds, ()) = tokio::join!(bounds, moved);
+    assert_eq!(bounds, Ok(upto(9)));
+}
+
 #[tokio::test]
 async fn a_process_that_ends_is_left_for_another() {
     let two = Two::new().await;

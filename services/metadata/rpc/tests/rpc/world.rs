@@ -92,11 +92,19 @@ pub(crate) async fn remote(address: &str) -> RemoteNode {
 }
 
 pub(crate) async fn router(seeds: &[&Served], local: Option<(MemberId, Parts)>) -> Router {
+    router_with(seeds, local, ClientSettings::default()).await
+}
+
+pub(crate) async fn router_with(
+    seeds: &[&Served],
+    local: Option<(MemberId, Parts)>,
+    settings: ClientSettings,
+) -> Router {
     let parts = RouterParts {
         env: Env::seeded(3),
         seeds: seeds.iter().map(|served| served.address.clone()).collect(),
         local,
-        settings: ClientSettings::default(),
+        settings,
         metrics: metrics(),
         start_timeout: LONG,
     };
