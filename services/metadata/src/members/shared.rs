@@ -137,7 +137,7 @@ impl SharedMembers {
         });
         let is_kept = |row: &&MemberRow| rows.contains_key(&row.via) && is_alive(row.via);
         let gone = rows.values().filter(|row| !is_kept(row));
-        let gone = gone.map(|row| (row.member.id, Gone::of(row)));
+        let gone = gone.map(|row| (row.member.id, Gone::of(row, rows.get(&row.via))));
         let roster = Roster {
             writers: rows
                 .values()
@@ -324,7 +324,13 @@ impl SharedMembers {
         let keys = self.parts.keys;
         self.transact(move |mut transaction| async move {
             let row = self.read(transaction.as_mut(), id).await?;
-            let is_same = row.is_some_and(|row| Gone::of(&row) == gone);
+            let is_same = match row {
+                Some(row) => {
+                    let keeper = self.read(transaction.as_mut(), row.via).await?;
+                    Gone::of(&row, keeper.as_ref()) == gone
+                }
+                None => false,
+            };
             if is_same {
                 transaction.delete(keys.member(id));
             }

@@ -11,7 +11,7 @@ use tidelog_types::{Incarnation, MemberId, ShardId};
 use tokio::sync::watch;
 
 use super::shared::SharedMembers;
-use super::writers::{Missing, Writers};
+use super::writers::{Living, Missing, Writers};
 use crate::keyspace::MemberRow;
 use crate::ownership::{ClusterSettings, Shards};
 
@@ -31,18 +31,18 @@ pub(crate) struct Roster {
     pub(crate) registered: u64,
 }
 
-/// A row as it was when it was found to be nobody's.
+/// A row as it was when it was found to be nobody's: session and beat, and those of whoever should keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone {
-    session: u64,
-    beat: u64,
+    own: (u64, u64),
+    keeper: Option<(u64, u64)>,
 }
 
 impl Gone {
-    pub(crate) const fn of(row: &MemberRow) -> Self {
+    pub(crate) fn of(row: &MemberRow, keeper: Option<&MemberRow>) -> Self {
         Self {
-            session: row.session,
-            beat: row.beat,
+            own: (row.session, row.beat),
+            keeper: keeper.map(|row| (row.session, row.beat)),
         }
     }
 }
@@ -93,8 +93,8 @@ impl Sweep {
             is_settled: false,
         };
         loop {
-            let seen = Arc::clone(&roster.borrow_and_update());
-            sweeper.round(&seen).await;
+            roster.mark_unchanged();
+            sweeper.round(&roster).await;
             tokio::select! {
                 () = drained.cancelled() => return,
                 changed = roster.changed() => {
@@ -139,9 +139,10 @@ impl Sweeper {
         }
     }
 
-    async fn round(&mut self, roster: &Roster) {
+    async fn round(&mut self, roster: &watch::Receiver<Arc<Roster>>) {
         let now = self.env.clock.now();
-        let gone = roster.gone.iter().map(|(id, gone)| {
+        let seen = Arc::clone(&roster.borrow());
+        let gone = seen.gone.iter().map(|(id, gone)| {
             let before = self.gone.get(id).filter(|(before, _)| before == gone);
             (*id, (*gone, before.map_or(now, |(_, since)| *since)))
         });
@@ -177,9 +178,13 @@ impl Sweeper {
         }
     }
 
-    async fn look(&mut self, roster: &Roster) {
+    async fn look(&mut self, roster: &watch::Receiver<Arc<Roster>>) {
         let grace = self.settings.writer_grace;
-        let looked = self.writers.look(&mut self.missing, &roster.writers, grace);
+        let members = match &self.sweep {
+            Sweep::Alone => Living::InMemory(roster),
+            Sweep::Shared { .. } => Living::InRows,
+        };
+        let looked = self.writers.look(&mut self.missing, members, grace);
         match looked.await {
             Ok(is_settled) => self.is_settled = is_settled,
             Err(error) => {

@@ -175,3 +175,30 @@ async fn an_outage_of_the_store_moves_nothing() {
     assert_eq!(second.view().shards, before);
     assert_eq!(first.process.metric("shards_lost_total"), 0);
 }
+
+/// Whoever sweeps is about to delete the row of a member whose keeper seemed dead, when that one beats again: it
+/// was only slow, and keeps the member.
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_keeper_was_only_slow_stays() {
+    let world = world(8, 1);
+    let sweeper = world.join(1).await;
+    sweeper.until_shared_by(&[id(1)]).await;
+    let slow = world.join(2).await;
+    let stays = slow.join(broker(9)).await.expect("it is new");
+    until_listed(&sweeper, 9, true).await;
+    slow.store.freeze();
+    sweeper
+        .until("its keeper seems dead", |view| view.member(id(2)).is_none())
+        .await;
+    tokio::time::sleep(GRACE * 9 / 10).await;
+    // Beats are held as well, but not for as long as a lease.
+    let hold = sweeper.store.hold(KeyKind::Member);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    slow.store.thaw();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(hold);
+    tokio::time::sleep(GRACE * 4).await;
+    assert!(sweeper.view().member(id(9)).is_some());
+    assert_eq!(world.store.rows(KeyKind::Member).len(), 3);
+    drop(stays);
+}

@@ -177,3 +177,62 @@ async fn writers_end_where_members_are_in_memory_too() {
     process.send_until_answered(&commit(living, 1)).await;
     drop(stays);
 }
+
+/// Whoever sweeps has seen nobody under an incarnation for ten minutes and is about to end it, when a member
+/// joins elsewhere that is it: what holds is what the store says when it is ended.
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_joins_at_the_last_moment_is_not_ended() {
+    let world = world(5, 1);
+    let sweeper = world.join(1).await;
+    sweeper.until_shared_by(&[id(1)]).await;
+    let other = world.join(2).await;
+    let writer = sweeper.register_writer().await.expect("it answers");
+    let hold = sweeper.store.hold(KeyKind::Floor);
+    hold.reached().await;
+    let stays = other.join(broker(9, writer)).await.expect("it is new");
+    drop(hold);
+    tokio::time::sleep(GRACE * 2).await;
+    sweeper.send_until_answered(&commit(writer, 1)).await;
+    assert!(world.store.rows(KeyKind::Floor).is_empty());
+    drop(stays);
+    tokio::time::sleep(GRACE + Duration::from_mins(2)).await;
+    assert_ended(&sweeper, writer).await;
+}
+
+/// A process that stood still, or whose store did, has not seen a writer missing meanwhile: the writer may have
+/// tried to come back all the time.
+#[tokio::test(start_paused = true)]
+async fn time_that_was_slept_through_ends_no_writer() {
+    let world = world(6, 1);
+    let sleeper = world.join(1).await;
+    sleeper.until_shared_by(&[id(1)]).await;
+    let writer = sleeper.register_writer().await.expect("it answers");
+    tokio::time::sleep(GRACE / 2).await;
+    sleeper.store.freeze();
+    tokio::time::sleep(GRACE * 3).await;
+    sleeper.store.thaw();
+    tokio::time::sleep(GRACE * 4 / 5).await;
+    sleeper.send_until_answered(&commit(writer, 1)).await;
+    tokio::time::sleep(GRACE / 5 + Duration::from_mins(2)).await;
+    assert_ended(&sleeper, writer).await;
+}
+
+/// Also where members are in memory: they are lost while the process stands still, and have time to come back.
+#[tokio::test(start_paused = true)]
+async fn time_that_was_slept_through_ends_no_writer_in_memory_either() {
+    let world = World::with(SequencerSettings {
+        is_only_process: false,
+        ..settings(4)
+    });
+    let process = world.open().await;
+    let writer = process.register_writer().await.expect("it answers");
+    tokio::time::sleep(GRACE / 2).await;
+    world.store.freeze();
+    tokio::time::sleep(GRACE * 3).await;
+    world.store.thaw();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stays = process.join(broker(9, writer)).await.expect("it is back");
+    tokio::time::sleep(GRACE * 2).await;
+    process.send_until_answered(&commit(writer, 1)).await;
+    drop(stays);
+}
