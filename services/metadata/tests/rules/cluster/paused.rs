@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use tidelog_metadata::keyspace::KeyKind;
-use tidelog_metadata_api::{CommitError, Log as _};
-use tidelog_types::Timestamp;
+use tidelog_metadata_api::{CommitError, Log as _, LogError, LookupRequest};
+use tidelog_types::{Offset, Timestamp};
 
 use super::audit::{Load, judge};
 use super::nodes::{Node, SHARDS, id, world};
@@ -79,6 +79,33 @@ async fn an_idle_owner_that_wakes_lets_go() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(owner.process.metric("shards_owned"), 0);
     assert_eq!(owner.seen(), []);
+}
+
+/// Whoever reads at the one that was stopped waits, and is sent elsewhere when it goes on.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_wakes_calls_no_offset_beyond_the_end() {
+    let (_world, owner, heir) = pair(6).await;
+    owner
+        .send_until_answered(&one(1, partition(0), plain(3)))
+        .await;
+    owner.store.freeze();
+    heir.until_shared_by(&[id(2)]).await;
+    heir.send_until_answered(&one(2, partition(0), plain(5)))
+        .await;
+    let request = LookupRequest {
+        partition: partition(0),
+        offset: Offset::new(6),
+        bytes_max: 1,
+        extents_max: 1,
+    };
+    let asleep = owner.lookup(request.clone()).await;
+    assert!(matches!(asleep, Err(LogError::Unavailable { .. })));
+    owner.store.thaw();
+    // It finds out when it is in touch with the store again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let awake = owner.lookup(request.clone()).await;
+    assert_eq!(awake.expect_err("not its own"), LogError::NotOwner);
+    assert!(heir.lookup(request).await.is_ok());
 }
 
 /// A wall clock that jumps says nothing about who lives.
