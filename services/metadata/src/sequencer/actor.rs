@@ -16,6 +16,7 @@ use super::group::{Decided, Group};
 use super::lease::{Claim, Lease};
 use super::load::load;
 use super::message::{Answer, Message, decide, read_needed};
+use super::own_receipts::OwnReceipts;
 use super::state::ShardState;
 use super::tidy::Tidy;
 use super::view::ShardView;
@@ -73,7 +74,10 @@ pub(crate) struct Actor {
     pub(super) due: CheckpointDue,
     pub(super) pass: Option<CheckpointPass>,
     pub(super) floors: Floors,
+    pub(super) own_receipts: OwnReceipts,
     pub(super) tidy: Tidy,
+    /// Steps of checkpoints since rows were last looked at that nobody needs.
+    pub(super) checkpoint_steps: u32,
     pub(super) drained: CancellationToken,
     /// Cancelled when the shard is to be given back.
     release: CancellationToken,
@@ -127,7 +131,9 @@ impl Actor {
             due,
             pass: None,
             floors,
+            own_receipts: OwnReceipts::default(),
             tidy: Tidy::default(),
+            checkpoint_steps: 0,
             drained,
             release,
             is_leaving: false,
@@ -183,7 +189,7 @@ impl Actor {
             };
             let group = gather(first, messages);
             self.run_group(group).await?;
-            if self.checkpoint_is_due() {
+            if self.is_checkpoint_turn() {
                 self.checkpoint_step().await?;
             } else {
                 self.tidy_step().await?;
@@ -306,6 +312,7 @@ impl Actor {
         };
         for (message, answer) in group.into_iter().zip(answers) {
             self.floors.note(&message, &answer);
+            self.own_receipts.note(&message, &answer);
             message.reply(answer, token);
         }
         rest

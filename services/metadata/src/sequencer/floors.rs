@@ -73,6 +73,17 @@ impl Floors {
         due.map(|(incarnation, _)| *incarnation).collect()
     }
 
+    /// Whether it is time to raise floors.
+    pub(crate) const fn is_time(&self) -> bool {
+        self.is_time
+    }
+
+    /// The floors of writers as they were seen last.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (Incarnation, SegmentSequence)> {
+        let writers = self.writers.iter();
+        writers.map(|(incarnation, writer)| (*incarnation, writer.floor))
+    }
+
     const fn is_due(&self, floor: SegmentSequence, done_below: SegmentSequence) -> bool {
         done_below.get().saturating_sub(floor.get()) >= self.step
     }

@@ -1,5 +1,5 @@
-//! Deletes rows that nobody needs any more: receipts and floors of writers that have ended, receipts
-//! below a floor, producers that have expired.
+//! Searches for rows that nobody needs any more and deletes them: receipts and floors of writers that have
+//! ended, receipts below a floor that the owners of their shards do not know of, producers that have expired.
 //!
 //! After each checkpoint some small transactions, one after each of the groups that follow, go on where
 //! the last one stopped. Without groups there are none, so that an idle shard does nothing.
@@ -62,6 +62,11 @@ impl Tidy {
         self.steps_left = STEPS;
     }
 
+    /// Whether there is something to look at.
+    pub(crate) fn is_time(&self, shard: ShardId) -> bool {
+        self.steps_left > 0 && shard == SHARD
+    }
+
     /// Looks at some rows and deletes those that may go; returns how many.
     pub(crate) async fn step(
         &mut self,
@@ -69,7 +74,7 @@ impl Tidy {
         lease: &Lease,
         state: &ShardState,
     ) -> Result<u64, SequencerError> {
-        if self.steps_left == 0 || lease.shard != SHARD {
+        if !self.is_time(lease.shard) {
             return Ok(0);
         }
         self.steps_left -= 1;

@@ -15,6 +15,9 @@ use super::view::ShardView;
 /// Changed partitions or producers that wait for a checkpoint, beyond which commits wait for it too, if
 /// the settings keep fewer in memory.
 const CHANGED_MIN: usize = 16_384;
+/// Under load one checkpoint may follow the other. After so many steps of them, rows are looked at that nobody
+/// needs: a step writes about as much as groups have changed in its time, and a look deletes up to 1,000.
+const CHECKPOINT_STEPS_MAX: u32 = 2;
 
 impl Actor {
     /// Lets commits wait for checkpoints while memory holds more than it may (invariant I7).
@@ -76,10 +79,25 @@ impl Actor {
             .map(|since| since + settings.checkpoint_interval)
     }
 
-    pub(super) fn checkpoint_is_due(&self) -> bool {
+    fn checkpoint_is_due(&self) -> bool {
         let now = self.parts.env.clock.now();
         self.checkpoint_deadline()
             .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Whether a step of a checkpoint is what comes after this group.
+    pub(super) fn is_checkpoint_turn(&mut self) -> bool {
+        let can_tidy = self.floors.is_time()
+            || self.own_receipts.is_due(&self.floors)
+            || self.tidy.is_time(self.lease.shard);
+        let has_turn = self.checkpoint_steps < CHECKPOINT_STEPS_MAX || !can_tidy;
+        let is_turn = has_turn && self.checkpoint_is_due();
+        self.checkpoint_steps = if is_turn {
+            self.checkpoint_steps + 1
+        } else {
+            0
+        };
+        is_turn
     }
 
     /// Ends when a checkpoint is due; never on a shard in which nothing changes (invariant I8).
@@ -132,6 +150,7 @@ impl Actor {
         self.state.evict_partitions(settings.partitions_in_memory);
         self.state.evict_producers(settings.producers_in_memory);
         self.floors.begin();
+        self.own_receipts.begin();
         self.tidy.begin();
         tracing::debug!(
             shard = self.lease.shard.get(),
@@ -160,6 +179,16 @@ impl Actor {
             // It is tried again after the next checkpoint, and what lands late is true all the same.
             if let Err(error) = raised {
                 self.warn("floors of writers were not raised", &error);
+            }
+            return Ok(());
+        }
+        let due = self.own_receipts.due(&self.floors);
+        if !due.is_empty() {
+            let deleted = self.own_receipts.delete(store.as_ref(), &self.lease, due);
+            match deleted.await {
+                Ok(deleted) => drop(self.parts.metrics.rows_deleted.inc_by(deleted)),
+                // As for floors.
+                Err(error) => self.warn("receipts were not deleted", &error),
             }
             return Ok(());
         }

@@ -4,7 +4,7 @@
 use tidelog_metadata::SequencerSettings;
 use tidelog_metadata::keyspace::{EndedWriterRow, FloorRow, KeyKind};
 use tidelog_metadata_api::{CommitError, Log as _, ShardCommit};
-use tidelog_types::SegmentSequence;
+use tidelog_types::{SegmentSequence, ShardId};
 
 use crate::manifests::{accepted, only, plain, segment};
 use crate::world::{Process, World, partition, settings};
@@ -59,6 +59,38 @@ async fn receipts_of_a_writer_that_lives_stay_bounded_over_ten_thousand_commits(
         assert!(held <= 250, "{held} receipts after {last}");
     }
     assert_eq!(process.high_watermark(partition(0)).await, 10_000);
+}
+
+/// Nobody else has to be at work for it.
+#[tokio::test(start_paused = true)]
+async fn receipts_of_each_shard_go_with_its_own_traffic() {
+    let mut world = world();
+    world.shards = 4;
+    let process = world.open().await;
+    for sequence in 1..=2_000 {
+        let mut commit = commit(sequence);
+        commit.manifest.shard = ShardId::new(3);
+        process.send_until_answered(&commit).await;
+        let held = receipts(&world);
+        assert!(held <= 250, "{held} receipts after {sequence}");
+    }
+    let deleted = process.metric("rows_deleted_total");
+    assert_eq!(deleted, 2_000 - receipts(&world) as u64);
+}
+
+/// A checkpoint is under way or due after each group.
+#[tokio::test(start_paused = true)]
+async fn receipts_go_while_one_checkpoint_follows_the_other() {
+    let world = World::with(SequencerSettings {
+        floor_step: STEP,
+        ..settings(1)
+    });
+    let process = world.open().await;
+    for sequence in 1..=2_000 {
+        process.send_until_answered(&commit(sequence)).await;
+        let held = receipts(&world);
+        assert!(held <= 250, "{held} receipts after {sequence}");
+    }
 }
 
 /// Whoever looks for the orphans of a writer must know how far it came.
