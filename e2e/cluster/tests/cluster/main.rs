@@ -2,6 +2,7 @@
 
 mod chaos;
 mod drain;
+mod fenced;
 mod lost_store;
 mod outage;
 mod pause;

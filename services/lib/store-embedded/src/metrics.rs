@@ -177,6 +177,11 @@ impl Metrics {
         self.inner.maintenance_failures.inc();
     }
 
+    /// Takes back what was reported of a store that this process has no more. What was counted stays.
+    pub fn forget(&self) {
+        self.set_tables(0);
+    }
+
     pub(crate) fn set_tables(&self, tables: usize) {
         self.inner
             .tables

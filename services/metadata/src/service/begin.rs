@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidelog_metadata_api::{ClusterView, Member, MemberState, ShardOwner};
 use tidelog_types::{MemberId, Role, RoleSet, ShardId, Timestamp};
+use tokio::task::JoinHandle;
 
 use super::cluster::Members;
 use crate::OpenError;
@@ -17,8 +18,8 @@ pub(super) struct Begun {
     pub(super) cluster: ClusterRow,
     pub(super) parts: SequencerParts,
     pub(super) shards: Arc<Shards>,
-}
     pub(super) touch: Touch,
+}
 
 /// A process that nobody has described.
 pub(super) fn nameless(id: MemberId) -> ClusterOptions {
@@ -37,8 +38,8 @@ pub(super) fn nameless(id: MemberId) -> ClusterOptions {
         },
         ownership: Ownership::Alone,
         settings: ClusterSettings::default(),
-    }
         probe: None,
+    }
 }
 
 impl Begun {
@@ -71,10 +72,10 @@ impl Begun {
         } = options;
         let mut view = self.empty_view();
         for shard in (0..self.cluster.shards).map(ShardId::new) {
-            // The end of a sequencer comes with that of the store, which ends the process.
-            let (sequencer, _task) = Sequencer::start(self.parts.clone(), shard, Claim::Any)
+            let (sequencer, task) = Sequencer::start(self.parts.clone(), shard, Claim::Any)
                 .await
                 .map_err(OpenError::sequencer)?;
+            self.forget_at_end(shard, task);
             view.shards.push(ShardOwner {
                 shard,
                 owner: Some(member.id),
@@ -82,8 +83,6 @@ impl Begun {
             });
             self.shards.insert(shard, sequencer);
         }
-        let owned = i64::from(self.cluster.shards);
-        self.parts.metrics.shards_owned.set(owned);
         let env = &self.parts.env;
         member.joined_at = env.clock.wall();
         let (writers, grace) = (self.writers(), settings.member_grace);
@@ -93,6 +92,20 @@ impl Begun {
             drop(env.supervisor.spawn("member sweep", sweep));
         }
         Ok(Members::Alone(members))
+    }
+
+    /// Takes back what was reported of a shard when its sequencer ends, which comes with the end of the store:
+    /// this process may stand by then, and open the store again later.
+    fn forget_at_end(&self, shard: ShardId, task: JoinHandle<Option<End>>) {
+        let metrics = self.parts.metrics.clone();
+        metrics.shards_owned.inc();
+        let supervisor = &self.parts.env.supervisor;
+        drop(supervisor.spawn("end of a shard", async move {
+            // However it ended, it is gone.
+            let _ = task.await;
+            metrics.forget(shard);
+            metrics.shards_owned.dec();
+        }));
     }
 
     fn shared(self, options: ClusterOptions) -> Members {

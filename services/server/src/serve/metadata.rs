@@ -266,6 +266,16 @@ impl MetadataOpener {
             ownership,
             settings: self.times,
         };
+    /// Takes back what was reported of a store that this process had to itself and has no more. What was
+    /// counted stays: it is what the process has done.
+    pub(super) fn forget(&self) {
+        match &self.kind {
+            StoreKind::Embedded { metrics, .. } => metrics.forget(),
+            #[cfg(feature = "fdb")]
+            StoreKind::FoundationDb { .. } => {}
+        }
+    }
+
         let service = MetadataService::open_in(options, place).await;
         let service = service.map_err(|error| open_error(Exit::FailStop, error))?;
         Ok(OpenedMetadata { store, service })

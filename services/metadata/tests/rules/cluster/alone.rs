@@ -1,13 +1,23 @@
 //! A process that has the store to itself: all shards are its own, and members are known in memory.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tidelog_env::{Env, SeededRng, Supervisor};
 use tidelog_metadata::keyspace::KeyKind;
-use tidelog_metadata::{ClusterOptions, ClusterSettings, Ownership};
-use tidelog_metadata_api::{Cluster as _, ClusterError, MemberState};
-use tidelog_types::Role;
+use tidelog_metadata::{
+    ClusterOptions, ClusterSettings, MetadataService, OpenOptions, Ownership, SequencerMetrics,
+};
+use tidelog_metadata_api::{
+    Catalogue as _, Cluster as _, ClusterError, CommitError, Log as _, MemberState, NewTopic,
+};
+use tidelog_types::{ClusterId, PartitionIndex, Role, TopicName, TopicPartition};
 
 use super::nodes::{id, member, world};
+use crate::manifests::{plain, segment};
 
 fn options() -> ClusterOptions {
     ClusterOptions {
@@ -81,4 +91,65 @@ async fn members_come_go_and_drain_as_elsewhere() {
     assert!(views.borrow_and_update().member(id(1)).is_some());
     // Nobody could take its shards, so that leaving is nothing to wait for.
     process.leave().await;
+}
+
+/// A process that was fenced stands by: what it reported of its shards was of another time.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_reported_of_shards_that_went_with_the_store() {
+    let world = world(3, 8);
+    let mut registry = Registry::default();
+    let opening = |number: u64, metrics| {
+        let options = OpenOptions {
+            env: Env {
+                clock: Arc::new(world.clock.clone()),
+                rng: Arc::new(SeededRng::new(number)),
+                supervisor: Supervisor::new(),
+            },
+            store: Arc::new(world.store.memory.reopen()),
+            cluster: ClusterId::from_bytes([9; 16]),
+            shards: 8,
+            sequencer: world.settings,
+            metrics,
+        };
+        MetadataService::open_in(options, self::options())
+    };
+    let metrics = SequencerMetrics::new(&mut registry);
+    let reports = |name: &str, number: u64| {
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("it is text");
+        let line = format!("tidelog_sequencer_{name} {number}");
+        assert!(text.lines().any(|told| told == line), "{line} of\n{text}");
+    };
+    let fenced = opening(1, metrics.clone()).await.expect("it answers");
+    let topic = NewTopic {
+        name: TopicName::new("log").expect("a good name"),
+        partitions: 1,
+        config: BTreeMap::new(),
+        validate_only: false,
+    };
+    let topic = fenced.create_topic(topic).await.expect("it is new");
+    let partition = TopicPartition::new(topic.number, PartitionIndex::new(0));
+    let commit = |sequence| {
+        let commit = segment(sequence).shard(topic.partitions[0].shard);
+        commit.slice(partition, &[plain(1)]).done()
+    };
+    assert!(fenced.commit(vec![commit(1)]).await[0].is_ok());
+    reports("shards_owned", 8);
+    reports("extents_held", 1);
+    reports("store_in_touch", 1);
+    let other = SequencerMetrics::new(&mut Registry::default());
+    let other = opening(2, other).await.expect("it answers");
+    let late = fenced.commit(vec![commit(2)]).await;
+    assert!(matches!(late[..], [Err(CommitError::NotOwner)]), "{late:?}");
+    drop(fenced);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    reports("shards_owned", 0);
+    reports("extents_held", 0);
+    reports("partitions_held", 0);
+    reports("store_in_touch", 0);
+    drop(other);
+    let again = opening(3, metrics.clone()).await.expect("it answers");
+    reports("shards_owned", 8);
+    reports("store_in_touch", 1);
+    drop(again);
 }
