@@ -14,13 +14,13 @@
 
 use std::time::Duration;
 
-use tidelog_env::{CancellationToken, Env, MonoTime};
+use tidelog_env::{Backoff, BackoffPolicy, CancellationToken, Env, MonoTime, error_chain};
 use tidelog_metadata_rpc::{ClientSettings, PeerWatch, Probe, RpcMetrics, Standing};
 use tidelog_runtime::{Condition, Exit};
 use tidelog_store::CloseReason;
 use tokio::sync::watch;
 
-use super::metadata::{MetadataOpener, OpenedMetadata, store_error};
+use super::metadata::{MetadataOpener, OpenFailure, OpenedMetadata, store_error};
 use crate::cli::{CliError, Result};
 
 /// One that was fenced opens the store again after this long at the earliest, if it cannot hear the other.
@@ -31,6 +31,9 @@ const RANDOM_WAIT_MAX: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// One that says that it opens the store has this long before it counts for nothing.
 const OPENING_MAX: Duration = Duration::from_secs(30);
+/// The waits after the store could not be opened.
+const OPEN_AGAIN: BackoffPolicy =
+    BackoffPolicy::new(Duration::from_millis(250), Duration::from_secs(5), u32::MAX);
 /// A process that did not run for this long may have been replaced, and asks the store.
 const PAUSE_NOTICED: Duration = Duration::from_secs(1);
 
@@ -64,43 +67,62 @@ pub(super) struct Election {
 }
 
 impl Election {
-    /// Goes from standby to active and back until `stop` is cancelled. Fails when the store cannot be
-    /// opened or has failed: what is durable is not known then.
+    /// Goes from standby to active and back until `stop` is cancelled. Fails when the store has failed, since
+    /// what is durable is not known then, or cannot be opened for a reason that does not pass.
     pub(super) async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut fenced_at = None;
+        let mut backoff = OPEN_AGAIN.start();
         loop {
-            if stop
-                .run_until_cancelled(self.turn(fenced_at))
-                .await
-                .is_none()
-            {
+            let turn = stop.run_until_cancelled(self.turn(fenced_at));
+            if turn.await.is_none() {
                 return Ok(());
             }
             self.show_opening();
             let opened = match stop.run_until_cancelled(Box::pin(self.opener.open())).await {
                 None => return Ok(()),
                 Some(Ok(opened)) => opened,
-                Some(Err(error)) if error.exit() == Exit::Fenced => {
+                Some(Err(OpenFailure::Fenced(_))) => {
                     tracing::info!("another metadata process was faster to open the store");
                     fenced_at = Some(self.env.clock.now());
                     self.stand_by(None, "another process was faster to open the store");
                     continue;
                 }
-                Some(Err(error)) => return Err(error),
-            };
-            if let Some(reason) = self.be_active(&opened, &stop).await {
-                if !matches!(reason, CloseReason::Fenced) {
-                    return Err(store_error(&reason));
+                Some(Err(OpenFailure::MayPass(error))) => {
+                    let resting = self.rest(&error, &mut backoff);
+                    if stop.run_until_cancelled(resting).await.is_none() {
+                        return Ok(());
+                    }
+                    continue;
                 }
-                tracing::warn!("another metadata process has taken over; this one stands by");
-                fenced_at = Some(self.env.clock.now());
-                self.stand_by(None, "another process has taken over");
-            } else {
+                Some(Err(OpenFailure::Lasts(error))) => return Err(error),
+            };
+            backoff = OPEN_AGAIN.start();
+            let reason = self.be_active(&opened, &stop).await;
+            let Some(reason) = reason else {
                 self.stand_by(None, "the process is about to end");
                 opened.close().await;
                 return Ok(());
+            };
+            if !matches!(reason, CloseReason::Fenced) {
+                return Err(store_error(&reason));
             }
+            tracing::warn!("another metadata process has taken over; this one stands by");
+            fenced_at = Some(self.env.clock.now());
+            self.stand_by(None, "another process has taken over");
+            drop(opened);
+            self.opener.forget();
         }
+    }
+
+    /// Stands by for a while after the store could not be opened, and says why.
+    async fn rest(&self, error: &CliError, backoff: &mut Backoff) {
+        let why = error_chain(error);
+        let wait = backoff.next_wait(self.env.rng.as_ref());
+        let wait = wait.unwrap_or(OPEN_AGAIN.max);
+        tracing::warn!(error = why, again_in = ?wait, "the metadata store cannot be opened");
+        self.opener.forget();
+        self.stand_by(None, &format!("the metadata store cannot be opened: {why}"));
+        self.env.clock.sleep(wait).await;
     }
 
     /// Serves until the store is lost, and says why, or until it is time to end.

@@ -48,7 +48,7 @@ pub(crate) async fn open_store(
 ) -> Result<Arc<dyn Store>> {
     let plan = MemoryPlan::divide(settings.memory.total);
     let kind = StoreKind::new(settings, &plan, place, env, &mut Registry::default())?;
-    kind.open(env).await
+    Ok(kind.open(env).await?)
 }
 
 /// Opens the rows of the store for reading, which fences nobody.
@@ -133,6 +133,27 @@ enum StoreKind {
     },
 }
 
+/// Why the metadata service was not opened, and whether that may pass.
+#[derive(Debug)]
+pub(super) enum OpenFailure {
+    /// Another process has opened the store meanwhile.
+    Fenced(CliError),
+    /// The store does not answer, or did not to the end: later it may.
+    MayPass(CliError),
+    /// The same would happen again: somebody has to look.
+    Lasts(CliError),
+}
+
+impl From<OpenFailure> for CliError {
+    fn from(failure: OpenFailure) -> Self {
+        match failure {
+            OpenFailure::Fenced(error)
+            | OpenFailure::MayPass(error)
+            | OpenFailure::Lasts(error) => error,
+        }
+    }
+}
+
 /// A metadata service and its store.
 #[derive(Debug)]
 pub(super) struct OpenedMetadata {
@@ -214,7 +235,7 @@ impl MetadataOpener {
 
     /// A cluster is founded only where nothing is: segments without metadata mean that the metadata was lost
     /// or is elsewhere, and a new cluster would hide them.
-    async fn check_founding(&self, store: &dyn Store) -> Result<()> {
+    async fn check_founding(&self, store: &dyn Store) -> std::result::Result<(), OpenFailure> {
         let founded = tidelog_metadata::is_founded(store).await;
         let founded = founded.map_err(|error| open_error(Exit::Bucket, error))?;
         if founded {
@@ -223,7 +244,7 @@ impl MetadataOpener {
         let first = self.objects.list(Some(&self.segments)).next().await;
         match first.transpose() {
             Ok(None) => Ok(()),
-            Ok(Some(object)) => Err(CliError::other(
+            Ok(Some(object)) => Err(OpenFailure::Lasts(CliError::other(
                 Exit::Bucket,
                 format!(
                     "the bucket holds segments (`{}`), and the metadata store is empty: if metadata is kept \
@@ -231,10 +252,11 @@ impl MetadataOpener {
                      backup back",
                     object.location
                 ),
-            )),
+            ))),
             Err(error) => {
                 let message = "the bucket cannot be listed, to see whether it is new";
-                Err(CliError::because(Exit::Bucket, message.to_owned(), error))
+                let error = CliError::because(Exit::Bucket, message.to_owned(), error);
+                Err(OpenFailure::MayPass(error))
             }
         }
     }
@@ -244,8 +266,18 @@ impl MetadataOpener {
         !matches!(self.kind, StoreKind::Embedded { .. })
     }
 
+    /// Takes back what was reported of a store that this process had to itself and has no more. What was
+    /// counted stays: it is what the process has done.
+    pub(super) fn forget(&self) {
+        match &self.kind {
+            StoreKind::Embedded { metrics, .. } => metrics.forget(),
+            #[cfg(feature = "fdb")]
+            StoreKind::FoundationDb { .. } => {}
+        }
+    }
+
     /// Opens both. On the embedded store this fences whoever had it.
-    pub(super) async fn open(&self) -> Result<OpenedMetadata> {
+    pub(super) async fn open(&self) -> std::result::Result<OpenedMetadata, OpenFailure> {
         let store = self.kind.open(&self.env).await?;
         self.check_founding(store.as_ref()).await?;
         let options = OpenOptions {
@@ -265,17 +297,10 @@ impl MetadataOpener {
             member: self.member.clone(),
             ownership,
             settings: self.times,
+            probe: Some(Arc::new(Connecting {
+                clock: Arc::clone(&self.env.clock),
+            })),
         };
-    /// Takes back what was reported of a store that this process had to itself and has no more. What was
-    /// counted stays: it is what the process has done.
-    pub(super) fn forget(&self) {
-        match &self.kind {
-            StoreKind::Embedded { metrics, .. } => metrics.forget(),
-            #[cfg(feature = "fdb")]
-            StoreKind::FoundationDb { .. } => {}
-        }
-    }
-
         let service = MetadataService::open_in(options, place).await;
         let service = service.map_err(|error| open_error(Exit::FailStop, error))?;
         Ok(OpenedMetadata { store, service })
@@ -307,9 +332,6 @@ impl StoreKind {
                         garbage_age_min: settings.store.garbage_age_min.get(),
                         ..EmbeddedOptions::new(root, memory, medium)
                     },
-            probe: Some(Arc::new(Connecting {
-                clock: Arc::clone(&self.env.clock),
-            })),
                     metrics: tidelog_store_embedded::Metrics::register(registry),
                 })
             }
@@ -324,7 +346,7 @@ impl StoreKind {
         }
     }
 
-    async fn open(&self, env: &Env) -> Result<Arc<dyn Store>> {
+    async fn open(&self, env: &Env) -> std::result::Result<Arc<dyn Store>, OpenFailure> {
         match self {
             Self::Embedded {
                 objects,
@@ -337,13 +359,7 @@ impl StoreKind {
                     env.clone(),
                     metrics.clone(),
                 );
-                let store = opened.await.map_err(|error| {
-                    let exit = match &error {
-                        tidelog_store_embedded::OpenError::Fenced => Exit::Fenced,
-                        _ => Exit::Bucket,
-                    };
-                    CliError::because(exit, error.to_string(), error)
-                })?;
+                let store = opened.await.map_err(embedded_failure)?;
                 Ok(Arc::new(store))
             }
             #[cfg(feature = "fdb")]
@@ -355,9 +371,9 @@ impl StoreKind {
                 let (options, metrics) = (options.clone(), metrics.clone());
                 let opened =
                     tidelog_store_fdb::FdbStore::open(network, options, env.clone(), metrics);
-                let store = opened
-                    .await
-                    .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+                let store = opened.await.map_err(|error| {
+                    OpenFailure::Lasts(CliError::because(Exit::Bucket, error.to_string(), error))
+                })?;
                 Ok(Arc::new(store))
             }
         }
@@ -410,16 +426,39 @@ fn foundation_db(
     })
 }
 
-/// Why the metadata service did not open. One that was fenced on the way stands by, whatever it was doing.
-fn open_error(otherwise: Exit, error: OpenError) -> CliError {
+/// Why the embedded store did not open.
+fn embedded_failure(error: tidelog_store_embedded::OpenError) -> OpenFailure {
+    use tidelog_store_embedded::OpenError;
+
+    let failure = match &error {
+        OpenError::Fenced => OpenFailure::Fenced,
+        OpenError::Options(_) | OpenError::Damaged(_) => OpenFailure::Lasts,
+        // Also what a later version adds: it is tried again, and said each time.
+        _ => OpenFailure::MayPass,
+    };
     let exit = match &error {
+        OpenError::Fenced => Exit::Fenced,
+        _ => Exit::Bucket,
+    };
+    failure(CliError::because(exit, error.to_string(), error))
+}
+
+/// Why the metadata service did not open. One that was fenced on the way stands by, whatever it was doing.
+fn open_error(otherwise: Exit, error: OpenError) -> OpenFailure {
+    let (failure, exit): (fn(CliError) -> OpenFailure, _) = match &error {
         OpenError::Fenced
         | OpenError::Read(StoreError::Fenced)
-        | OpenError::Commit(CommitError::Fenced) => Exit::Fenced,
-        OpenError::WrongCluster { .. } => Exit::Bucket,
-        _ => otherwise,
+        | OpenError::Commit(CommitError::Fenced) => (OpenFailure::Fenced, Exit::Fenced),
+        OpenError::WrongCluster { .. } => (OpenFailure::Lasts, Exit::Bucket),
+        // A store that closed while it was opened is opened anew.
+        OpenError::Read(StoreError::Damaged(_) | StoreError::TooLarge(_))
+        | OpenError::Commit(CommitError::Damaged(_) | CommitError::TooLarge(_)) => {
+            (OpenFailure::Lasts, otherwise)
+        }
+        OpenError::Read(_) | OpenError::Commit(_) => (OpenFailure::MayPass, otherwise),
+        _ => (OpenFailure::Lasts, otherwise),
     };
-    CliError::because(exit, error.to_string(), error)
+    failure(CliError::because(exit, error.to_string(), error))
 }
 
 /// Why a process ends whose store does not work any more.
@@ -444,10 +483,29 @@ mod tests {
 
     #[test]
     fn one_that_was_fenced_while_it_opened_is_told_from_one_that_failed() {
-        let fenced = OpenError::Read(StoreError::Fenced);
-        assert_eq!(open_error(Exit::Bucket, fenced).exit(), Exit::Fenced);
-        let failed = OpenError::Read(StoreError::Closed);
-        assert_eq!(open_error(Exit::Bucket, failed).exit(), Exit::Bucket);
+        let fenced = open_error(Exit::Bucket, OpenError::Read(StoreError::Fenced));
+        assert!(matches!(&fenced, OpenFailure::Fenced(error) if error.exit() == Exit::Fenced));
+        let failed = open_error(Exit::Bucket, OpenError::Read(StoreError::Closed));
+        assert!(matches!(&failed, OpenFailure::MayPass(error) if error.exit() == Exit::Bucket));
+    }
+
+    #[test]
+    fn what_can_pass_is_told_from_what_cannot() {
+        let cause: tidelog_store::Cause = Arc::new(std::io::Error::other("503"));
+        let id = ClusterId::from_bytes;
+        let may_pass = |error| {
+            let failure = open_error(Exit::FailStop, error);
+            matches!(failure, OpenFailure::MayPass(_))
+        };
+        let away = || Arc::clone(&cause);
+        assert!(may_pass(OpenError::Read(StoreError::Unavailable(away()))));
+        assert!(may_pass(OpenError::Commit(CommitError::Unknown(away()))));
+        assert!(may_pass(OpenError::Commit(CommitError::Closed)));
+        assert!(!may_pass(OpenError::Read(StoreError::Damaged(away()))));
+        let (found, wanted) = (id([1; 16]), id([2; 16]));
+        assert!(!may_pass(OpenError::WrongCluster { found, wanted }));
+        let backup = String::new();
+        assert!(!may_pass(OpenError::HalfRestored { backup }));
     }
 
     #[test]
