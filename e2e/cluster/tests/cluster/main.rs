@@ -3,6 +3,7 @@
 mod chaos;
 mod drain;
 mod fenced;
+mod drained;
 mod lost_store;
 mod outage;
 mod pause;

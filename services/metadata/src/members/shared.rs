@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ pub(crate) struct SharedMembers {
     me: MemberId,
     session: u64,
     own: Mutex<Member>,
+    /// Counts joins of this process, so that an earlier end is not taken for a later one's.
+    own_joins: AtomicU64,
     view: watch::Sender<Arc<ClusterView>>,
     roster: watch::Sender<Arc<Roster>>,
     poke: Notify,
@@ -64,6 +67,7 @@ impl SharedMembers {
             me: member.id,
             session: parts.env.rng.next_u64(),
             own: Mutex::new(member),
+            own_joins: AtomicU64::new(0),
             parts,
             writers,
             view: watch::Sender::new(Arc::new(view)),
@@ -195,7 +199,8 @@ impl SharedMembers {
                 joined_at: own.joined_at,
                 ..member
             };
-            self.session
+            // Its row has another, which is that of the run.
+            self.own_joins.fetch_add(1, Ordering::Relaxed) + 1
         } else {
             let session = self.parts.env.rng.next_u64();
             self.put(member, session).await?;
@@ -240,7 +245,9 @@ impl SharedMembers {
             () = drained.cancelled() => return,
         };
         if id == self.me {
-            self.on_own_end(has_left).await;
+            if self.own_joins.load(Ordering::Relaxed) == session {
+                self.on_own_end(has_left).await;
+            }
             return;
         }
         if !has_left {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tidelog_blob::object_store::ObjectStore;
@@ -10,19 +9,19 @@ use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_broker_engine::{AppendMetrics, CrashPlan, Engine, EngineParts, FetchMetrics};
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
 use tidelog_cache::{CacheMetrics, PageCache};
-use tidelog_env::clock::timeout;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::SequencerMetrics;
-use tidelog_metadata_api::{Cluster, Member, Membership};
+use tidelog_metadata_api::Member;
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
 use tidelog_runtime::telemetry::metrics::MetricsExport;
 use tidelog_runtime::{AdminServer, AllowAll, Condition, Exit, Health, MemoryPlan};
-use tidelog_types::{ClusterId, MemberId};
+use tidelog_types::ClusterId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::listed::Listed;
 use super::metadata::Place;
 use super::part_settings::{CacheShares, engine_settings, grpc_settings};
 use super::seams::{Metadata, PeerServer, Seams};
@@ -31,9 +30,6 @@ use crate::cli::{CliError, Result};
 
 /// Names a place at which the process shall die, for tests of what survives that.
 const CRASH_VARIABLE: &str = "TIDELOG_CRASH_POINT";
-
-/// How long a process that leaves waits for its cluster to say that it has heard.
-const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
 /// A process that serves.
 pub(super) struct Running {
@@ -49,29 +45,6 @@ pub(super) struct Running {
     pub(super) serving: Condition,
     /// Ends the HTTP server and what exports telemetry, last of all.
     pub(super) stop_admin: CancellationToken,
-}
-
-/// The process as a member of its cluster.
-pub(super) struct Listed {
-    id: MemberId,
-    cluster: Arc<dyn Cluster>,
-    membership: Membership,
-}
-
-impl Listed {
-    /// Leaves for good, and waits a moment until the cluster has taken note.
-    pub(super) async fn leave(self, env: &Env) {
-        let mut view = self.cluster.watch();
-        self.membership.leave();
-        let id = self.id;
-        let gone = view.wait_for(|view| {
-            let member = view.member(id);
-            member.is_none_or(|member| member.incarnation.is_none())
-        });
-        if timeout(env.clock.as_ref(), LEAVE_WAIT, gone).await.is_err() {
-            tracing::info!("the cluster has not said that this process has left");
-        }
-    }
 }
 
 /// What serves clients.
@@ -164,7 +137,7 @@ pub(super) async fn start(
                 incarnation,
                 ..member
             };
-            Some(join(parts, member).await?)
+            Some(Listed::join(&site.env, &parts.cluster, member).await?)
         }
         None => None,
     };
@@ -189,20 +162,6 @@ pub(super) async fn start(
             serving,
             stop_admin,
         }
-    })
-}
-
-async fn join(parts: &Parts, member: Member) -> Result<Listed> {
-    let id = member.id;
-    let joined = parts.cluster.join(member).await;
-    let membership = joined.map_err(|error| {
-        let message = format!("the process cannot join its cluster: {error}");
-        CliError::because(Exit::Unavailable, message, error)
-    })?;
-    Ok(Listed {
-        id,
-        cluster: Arc::clone(&parts.cluster),
-        membership,
     })
 }
 

@@ -12,6 +12,7 @@ mod drain;
 mod election;
 mod heap;
 pub(crate) mod metadata;
+mod listed;
 mod part_settings;
 mod peers;
 mod probe;

@@ -12,7 +12,8 @@ use tidelog_metadata::{
     ClusterOptions, ClusterSettings, MetadataService, OpenOptions, Ownership, SequencerMetrics,
 };
 use tidelog_metadata_api::{
-    Catalogue as _, Cluster as _, ClusterError, CommitError, Log as _, MemberState, NewTopic,
+    Catalogue as _, Cluster as _, ClusterError, CommitError, Log as _, Member, MemberState,
+    NewTopic,
 };
 use tidelog_types::{ClusterId, PartitionIndex, Role, TopicName, TopicPartition};
 
@@ -91,6 +92,31 @@ async fn members_come_go_and_drain_as_elsewhere() {
     assert!(views.borrow_and_update().member(id(1)).is_some());
     // Nobody could take its shards, so that leaving is nothing to wait for.
     process.leave().await;
+}
+
+/// The process before knew that a member drains, and has told it so; this one hears it from the member.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_says_that_it_drains_is_believed_by_who_does_not_know_it() {
+    let world = world(4, 1);
+    let process = world.open_in(&world.store, options()).await;
+    let state = || {
+        let view = process.watch().borrow().clone();
+        view.member(id(9)).map(|member| member.state)
+    };
+    let draining = Member {
+        state: MemberState::Draining,
+        ..member(9, Role::Broker)
+    };
+    let first = process.join(draining.clone()).await.expect("it is new");
+    assert_eq!(state(), Some(MemberState::Draining));
+    process
+        .set_draining(id(9), false)
+        .await
+        .expect("it is there");
+    // It has not heard of that yet.
+    let second = process.join(draining).await.expect("it goes on");
+    assert_eq!(state(), Some(MemberState::Active));
+    drop((first, second));
 }
 
 /// A process that was fenced stands by: what it reported of its shards was of another time.

@@ -176,6 +176,27 @@ async fn an_outage_of_the_store_moves_nothing() {
     assert_eq!(first.process.metric("shards_lost_total"), 0);
 }
 
+/// A later membership of a process takes the place of the one before, whose end means nothing then.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_joins_itself_again_stays_what_it_is() {
+    let world = world(9, 1);
+    let node = world.join(1).await;
+    let mut own = broker(1);
+    own.roles = own.roles.with(Role::Metadata);
+    let first = node.join(own.clone()).await.expect("it is itself");
+    let second = node.join(own).await.expect("it is itself");
+    drop(first);
+    tokio::time::sleep(GRACE * 3).await;
+    let seen = node.view().member(id(1)).cloned().expect("it is there");
+    assert_eq!(seen.incarnation, Some(Incarnation::new(1)));
+    second.leave();
+    node.until("it writes no more", |view| {
+        view.member(id(1))
+            .is_some_and(|member| member.incarnation.is_none())
+    })
+    .await;
+}
+
 /// Whoever sweeps is about to delete the row of a member whose keeper seemed dead, when that one beats again: it
 /// was only slow, and keeps the member.
 #[tokio::test(start_paused = true)]
