@@ -5,12 +5,13 @@
 //!
 //! | file | what it shows |
 //! | --- | --- |
+//! | `accepted.rs` | a restore is accepted while the server goes on |
 //! | `chaos.rs` | a minute of `kill -9`, pauses and restarts of any process loses, repeats and reorders nothing |
 //! | `takeover.rs` | five seconds after the death of a metadata process every shard takes writes again |
 //! | `drain.rs` | a drained process and one that is asked to end give their shards away and nobody waits |
 //! | `outage.rs` | without any metadata process brokers keep what they accepted, and finish later |
-//! | `fenced.rs` | a process that was fenced stands by and shows nothing of what it had |
 //! | `drained.rs` | a member that drains still does after a takeover |
+//! | `fenced.rs` | a process that was fenced stands by and shows nothing of what it had |
 //! | `lost_store.rs` | a store that is away for all, or for a standby that opens it, ends nobody, and all go on after it |
 //! | `pause.rs` | a metadata process that stands still past its lease wakes without harm |
 //! | `split.rs` | two that cannot hear each other do not fight over the bucket |

@@ -1,9 +1,10 @@
 //! End-to-end scenarios of clusters, see the crate's page for the list.
 
+mod accepted;
 mod chaos;
 mod drain;
-mod fenced;
 mod drained;
+mod fenced;
 mod lost_store;
 mod outage;
 mod pause;

@@ -7,6 +7,7 @@
 //! <prefix>/<cluster>/seg/<2 hex>/<incarnation>/<sequence>            segments
 //! <prefix>/<cluster>/backup/<name>/{begin, <8 digits>, end}          backups of metadata
 //! <prefix>/<cluster>/restore/<10 digits>                             generations that restores have taken
+//! <prefix>/<cluster>/accept/<10 digits>                              those of them that operators have accepted
 //! ```
 //!
 //! Incarnation and sequence are 16 lower-case hex digits, so that a listing is in their order. The two hex
@@ -27,6 +28,7 @@ const SEGMENTS: &str = "seg";
 const STORE: &str = "meta";
 const BACKUPS: &str = "backup";
 const RESTORES: &str = "restore";
+const ACCEPTS: &str = "accept";
 /// Hex digits of a `u64`.
 const NUMBER_DIGITS: usize = 16;
 
@@ -126,6 +128,15 @@ impl ClusterLayout {
         let number = path.filename()?.parse().ok()?;
         let generation = ClusterGeneration::new(number);
         (self.restore(generation) == *path).then_some(generation)
+    }
+
+    /// What says that an operator has accepted the restore that began a generation.
+    pub fn accept(&self, generation: ClusterGeneration) -> Path {
+        let number = generation.get();
+        self.root
+            .clone()
+            .join(ACCEPTS)
+            .join(format!("{number:010}"))
     }
 
     /// Where a segment lies.
@@ -285,6 +296,8 @@ mod tests {
         assert_eq!(cluster.parse_restore(&path), Some(generation));
         let other = cluster.restores_root().join("2");
         assert_eq!(cluster.parse_restore(&other), None);
+        let path = cluster.accept(generation);
+        assert_eq!(path.as_ref(), format!("{root}/accept/0000000002"));
     }
 
     #[test]

@@ -128,6 +128,18 @@ pub enum AcceptError {
     /// The store does not commit.
     #[error("the metadata store cannot be written")]
     Commit(#[source] CommitError),
+    /// The bucket failed, through which whoever has the store is asked.
+    #[error("the bucket cannot take note of it, or tell")]
+    Object(#[from] ObjectError),
+}
+
+impl From<PendingError> for AcceptError {
+    fn from(error: PendingError) -> Self {
+        match error {
+            PendingError::Read(error) => Self::Read(error),
+            PendingError::Row(error) => Self::Row(error),
+        }
+    }
 }
 
 impl From<TransactError<Self>> for AcceptError {

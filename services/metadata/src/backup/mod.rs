@@ -10,6 +10,7 @@
 //!     pins every segment from here ......................................... what it names from here
 //! ```
 
+mod accept;
 mod error;
 mod format;
 mod generation;
@@ -30,6 +31,7 @@ use tidelog_blob::ClusterLayout;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_types::ClusterId;
 
+pub use accept::Acceptance;
 pub use error::{AcceptError, PendingError, RestoreError, TakeError};
 pub use format::FormatError;
 pub use list::{BackupEntry, BackupState, BackupSummary, Pins};

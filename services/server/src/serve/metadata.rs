@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use tidelog_blob::object_store::{self, ObjectStore};
 use tidelog_blob::{ClusterLayout, Location, OpenedStore, Role};
 use tidelog_env::Env;
+use tidelog_metadata::backup::Backups;
 use tidelog_metadata::{
     ClusterOptions, ClusterSettings, MetadataService, OpenError, OpenOptions, Ownership,
     SequencerMetrics, SequencerSettings,
@@ -21,6 +22,7 @@ use tidelog_store::{CloseReason, CommitError, Store, StoreError};
 use tidelog_store_embedded::{EmbeddedOptions, EmbeddedReader, EmbeddedStore, Medium};
 use tidelog_types::{ClusterId, Role as MemberRole};
 
+use super::accept;
 use super::part_settings::sequencer_settings;
 use super::probe::Connecting;
 use super::storage;
@@ -115,6 +117,7 @@ pub(super) struct MetadataOpener {
     /// Where segments are, to see whether a store that is empty should be.
     objects: Arc<dyn ObjectStore>,
     segments: object_store::path::Path,
+    backups: Backups,
 }
 
 /// Which store, and what it is opened with.
@@ -210,6 +213,9 @@ impl MetadataOpener {
             member_grace: cluster.member_grace.get(),
             ..ClusterSettings::default()
         };
+        let meter = place.blob.meter(Role::Store);
+        let objects = storage::for_metadata(place.opened, settings, &meter, env);
+        let layout = place.layout.clone();
         let is_only_process = !settings.is_clustered() && settings.roles.has(MemberRole::Broker);
         Ok(Self {
             env: env.clone(),
@@ -223,12 +229,8 @@ impl MetadataOpener {
             metrics: SequencerMetrics::new(registry),
             times,
             member,
-            objects: storage::for_metadata(
-                place.opened,
-                settings,
-                &place.blob.meter(Role::Store),
-                env,
-            ),
+            backups: Backups::new(Arc::clone(&objects), layout, place.cluster),
+            objects,
             segments: place.layout.segments_root(),
         })
     }
@@ -303,6 +305,11 @@ impl MetadataOpener {
         };
         let service = MetadataService::open_in(options, place).await;
         let service = service.map_err(|error| open_error(Exit::FailStop, error))?;
+        if !self.is_shared() {
+            let (backups, env) = (self.backups.clone(), self.env.clone());
+            let following = accept::follow(backups, Arc::clone(&store), env);
+            drop(self.env.supervisor.spawn("restore", following));
+        }
         Ok(OpenedMetadata { store, service })
     }
 }

@@ -7,12 +7,13 @@
 //! The ports are bound first: a process that could not serve must not take the bucket from one that does.
 //! Opening the store fences whoever had it.
 
+mod accept;
 mod assemble;
 mod drain;
 mod election;
 mod heap;
-pub(crate) mod metadata;
 mod listed;
+pub(crate) mod metadata;
 mod part_settings;
 mod peers;
 mod probe;

@@ -1,5 +1,6 @@
 //! Backups of the memory store, taken while groups are committed, and restores from them.
 
+mod accepts;
 mod asleep;
 mod damage;
 mod golden;

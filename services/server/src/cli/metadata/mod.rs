@@ -1,7 +1,7 @@
 //! `tidelog metadata`: what is in the metadata store, backups of it, and restores from them.
 //!
 //! These commands go to the bucket and the store, not to a server. Those that only read leave a server that
-//! has the store open alone; those that write take the store from it.
+//! has the store open alone; a restore takes the store from it.
 
 mod backup;
 mod place;
@@ -27,7 +27,7 @@ pub(crate) enum MetadataCommand {
     Restore(restore::RestoreArgs),
     /// Accept what a restore has lost: from then on what is newer than the backup may be deleted.
     ///
-    /// Stop the server first: the store is opened for writing, which takes it from whoever has it.
+    /// A server may run meanwhile, and keeps its store: it finds the word in the bucket.
     AcceptRestore(SettingsArgs),
 }
 

@@ -9,7 +9,7 @@ use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_env::Env;
 use tidelog_metadata::backup::Backups;
 use tidelog_runtime::Exit;
-use tidelog_runtime::settings::Settings;
+use tidelog_runtime::settings::{MetadataStore, Settings};
 use tidelog_store::Store;
 use tidelog_types::ClusterId;
 
@@ -56,6 +56,11 @@ impl Place {
     /// The rows of the store, for reading; whoever has it open keeps it.
     pub(super) async fn rows(&self) -> Result<StoreRows> {
         metadata::open_rows(&self.settings, &self.store_place(), &self.env).await
+    }
+
+    /// Whether other processes use the store at the same time.
+    pub(super) fn is_shared(&self) -> bool {
+        self.settings.metadata.store != MetadataStore::Embedded
     }
 
     /// The store, for writing; whoever had an embedded one open loses it.

@@ -7,11 +7,13 @@ use serde::Serialize;
 use tidelog_blob::BackupName;
 use tidelog_env::Env;
 use tidelog_metadata::backup::{ObjectError, RestoreError, RestoreOptions, accept_restore};
+use tidelog_metadata::keyspace::RestoreRow;
 use tidelog_runtime::Exit;
 
 use super::place::{Place, failed};
 use crate::cli::output::{grouped, print_done};
 use crate::cli::{Output, Result, SettingsArgs};
+use crate::serve::metadata::StoreRows;
 
 /// How long metadata processes are looked for that share the store: several of their beats.
 const WATCH: Duration = Duration::from_secs(3);
@@ -77,19 +79,42 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
 
 pub(super) async fn accept(args: &SettingsArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(args, env).await?;
-    let store = place.store().await?;
-    let accepted = accept_restore(store.as_ref(), &place.env).await;
-    let _ = store.close().await;
-    let accepted = accepted.map_err(|error| failed(Exit::Error)(error.into()))?;
+    let (accepted, when) = if place.is_shared() {
+        (accept_in_store(&place).await?, "")
+    } else {
+        let when = "\nthe server that has the store open takes note of it within a minute, or the next one when it \
+                    starts";
+        (ask_to_accept(&place).await?, when)
+    };
     let done = Done {
         backup: accepted.backup,
         generation: accepted.generation.get(),
         rows: None,
     };
     let sentence = format!(
-        "accepted the restore of `{}` as generation {}",
+        "accepted the restore of `{}` as generation {}{when}",
         done.backup, done.generation
     );
     print_done(output, &done, &sentence)?;
     Ok(Exit::Ok)
+}
+
+/// In a store that many processes use.
+async fn accept_in_store(place: &Place) -> Result<RestoreRow> {
+    let store = place.store().await?;
+    let accepted = accept_restore(store.as_ref(), &place.env).await;
+    let _ = store.close().await;
+    accepted.map_err(|error| failed(Exit::Error)(error.into()))
+}
+
+/// In a store that one process has to itself, which keeps it.
+async fn ask_to_accept(place: &Place) -> Result<RestoreRow> {
+    let (rows, backups) = (place.rows().await?, place.backups());
+    let asked = match &rows {
+        StoreRows::Embedded(reader) => backups.ask_to_accept(reader.as_ref(), &place.env).await,
+        #[cfg(feature = "fdb")]
+        StoreRows::Shared(store) => backups.ask_to_accept(store.as_ref(), &place.env).await,
+    };
+    rows.close().await;
+    asked.map_err(|error| failed(Exit::Error)(error.into()))
 }
