@@ -6,6 +6,7 @@
 //! | file | what it shows |
 //! | --- | --- |
 //! | `accepted.rs` | a restore is accepted while the server goes on |
+//! | `both_roles.rs` | a process with both roles calls its own metadata without a socket, and another's when it is not active |
 //! | `chaos.rs` | a minute of `kill -9`, pauses and restarts of any process loses, repeats and reorders nothing |
 //! | `takeover.rs` | five seconds after the death of a metadata process every shard takes writes again |
 //! | `drain.rs` | a drained process and one that is asked to end give their shards away and nobody waits |

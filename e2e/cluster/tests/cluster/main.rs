@@ -1,6 +1,7 @@
 //! End-to-end scenarios of clusters, see the crate's page for the list.
 
 mod accepted;
+mod both_roles;
 mod chaos;
 mod drain;
 mod drained;

@@ -27,7 +27,7 @@ mod wire;
 
 pub use client::{PeerWatch, Probe, RemoteNode, SetupError};
 pub use metrics::RpcMetrics;
-pub use router::{Router, RouterError, RouterParts};
+pub use router::{LocalMember, Router, RouterError, RouterParts};
 pub use server::{
     AllowPeers, Parts, Peer, PeerAuthorizer, PeerDenied, ServeError, ServerParts, Standing, serve,
 };

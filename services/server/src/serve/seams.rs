@@ -6,7 +6,8 @@ use std::time::Duration;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::{Log as _, Member};
 use tidelog_metadata_rpc::{
-    AllowPeers, Parts, Router, RouterParts, ServeError, ServerParts, ServerSettings, Standing,
+    AllowPeers, LocalMember, Parts, Router, RouterParts, ServeError, ServerParts, ServerSettings,
+    Standing,
 };
 use tidelog_runtime::Exit;
 use tidelog_types::Role;
@@ -172,7 +173,7 @@ impl Seams {
         let supervisor = &site.env.supervisor;
         let following = shown.follow(metadata.service.in_touch(), supervisor.token());
         drop(supervisor.spawn("touch with the store", following));
-        let local = Some((member.id, parts));
+        let local = Some(LocalMember::always(member.id, parts));
         let seeds = site.settings.cluster.metadata.addresses().to_vec();
         let parts = connect(site, tls, seeds, local).await?;
         Ok(Self {
@@ -199,11 +200,12 @@ impl Seams {
         let own = member.internal_address.clone();
         let others = settings.cluster.metadata.addresses().iter();
         let others: Vec<String> = others.filter(|seed| **seed != own).cloned().collect();
+        let local = LocalMember::while_active(member.id, own.clone(), standing.subscribe());
         let stop = CancellationToken::new();
         let election = Election {
             env: site.env.clone(),
             opener,
-            own: own.clone(),
+            own,
             peers: others.clone(),
             client: client_settings(tls),
             metrics: site.rpc.clone(),
@@ -211,15 +213,13 @@ impl Seams {
             condition: site.health.condition("metadata"),
         };
         let mut ended = election::start(election, stop.clone());
-        // Whoever is active is asked as any other process is, also if it is this one.
-        let seeds: Vec<String> = std::iter::once(own).chain(others).collect();
         let parts = tokio::select! {
             biased;
             ended = &mut ended => return Err(match ended {
                 Ok(Err(error)) => error,
                 Ok(Ok(())) | Err(_) => election::lost(),
             }),
-            parts = connect(site, tls, seeds, None) => parts?,
+            parts = connect(site, tls, others, Some(local)) => parts?,
         };
         Ok(Self {
             parts: Some(parts),
@@ -234,7 +234,7 @@ async fn connect(
     site: &Site<'_>,
     tls: Option<&PeerTls>,
     seeds: Vec<String>,
-    local: Option<(tidelog_types::MemberId, Parts)>,
+    local: Option<LocalMember>,
 ) -> Result<Parts> {
     let parts = RouterParts {
         env: site.env.clone(),

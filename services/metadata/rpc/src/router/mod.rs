@@ -2,6 +2,8 @@
 
 mod ask;
 mod denials;
+mod join;
+mod local;
 mod locate;
 mod nodes;
 mod seams;
@@ -22,6 +24,7 @@ use crate::metrics::RpcMetrics;
 use crate::server::Parts;
 use crate::settings::ClientSettings;
 use denials::Denials;
+pub use local::LocalMember;
 use nodes::Nodes;
 
 /// What a router is made of.
@@ -31,9 +34,8 @@ pub struct RouterParts {
     pub env: Env,
     /// Where metadata processes may be, each as `host:port`. One that answers is enough.
     pub seeds: Vec<String>,
-    /// The metadata service of this process, if it has one, and the member that it is: it is called without a
-    /// socket.
-    pub local: Option<(MemberId, Parts)>,
+    /// The metadata service of this process, if it has one: it is called without a socket.
+    pub local: Option<LocalMember>,
     /// How to reach the others.
     pub settings: ClientSettings,
     /// Where it reports.
@@ -86,7 +88,7 @@ pub struct Router {
 struct Inner {
     env: Env,
     seeds: Vec<String>,
-    local: Option<(MemberId, Parts)>,
+    local: Option<LocalMember>,
     settings: ClientSettings,
     metrics: RpcMetrics,
     stop: CancellationToken,
@@ -98,8 +100,8 @@ struct Inner {
 }
 
 impl Router {
-    /// Learns of the cluster from the local service or the first seed that answers, and follows it until
-    /// `stop` is cancelled.
+    /// Learns of the cluster from the local service, while it is active, or the first seed that answers, and
+    /// follows it until `stop` is cancelled.
     ///
     /// # Errors
     /// When nobody answers within `start_timeout`; names each seed and what it said.
@@ -139,8 +141,10 @@ impl Router {
     /// The service of the process that owns a shard, by the view as it is now.
     fn owner(&self, view: &ClusterView, shard: ShardId) -> Option<(MemberId, Parts)> {
         let owner = view.owner(shard)?;
-        if let Some((_, parts)) = self.inner.local.as_ref().filter(|(id, _)| *id == owner.id) {
-            return Some((owner.id, parts.clone()));
+        let local = self.inner.local.as_ref();
+        if let Some(local) = local.filter(|local| local.id() == owner.id) {
+            // One that has just become a standby owns nothing, whatever the view says.
+            return Some((owner.id, local.parts()?));
         }
         let node = self.inner.nodes.lock().get(&owner.internal_address)?;
         Some((owner.id, node.parts))

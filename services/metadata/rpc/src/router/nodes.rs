@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tidelog_env::CancellationToken;
 use tidelog_metadata_api::ClusterView;
-use tidelog_types::{MemberId, Role};
+use tidelog_types::MemberId;
 
-use super::Router;
+use super::local::others;
+use super::{LocalMember, Router};
 use crate::client::{Peer, RemoteNode, SetupError, Source, follow};
 use crate::server::Parts;
 
@@ -63,7 +64,7 @@ impl Router {
     /// Whom to ask what anybody can answer: this process, then the one that the view comes from, then the
     /// others in the order of the view.
     pub(super) fn anybody(&self) -> Vec<Parts> {
-        let local = self.inner.local.iter().map(|(_, parts)| parts.clone());
+        let local = self.inner.local.iter().filter_map(LocalMember::parts);
         let remote = self.remote_nodes().into_iter().map(|node| node.parts);
         local.chain(remote).collect()
     }
@@ -73,7 +74,7 @@ impl Router {
         let view = self.view();
         let home = self.inner.nodes.lock().home.clone();
         let mut addresses: Vec<String> = home.into_iter().collect();
-        let members = self.others(&view);
+        let members = others(self.inner.local.as_ref(), &view);
         for address in members.map(|(_, address)| address) {
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -83,18 +84,9 @@ impl Router {
         nodes.filter_map(Result::ok).collect()
     }
 
-    /// The other metadata processes of a view that can be reached.
-    fn others(&self, view: &ClusterView) -> impl Iterator<Item = (MemberId, String)> {
-        let local = self.inner.local.as_ref().map(|(id, _)| *id);
-        let members = view.with_role(Role::Metadata);
-        members
-            .filter(move |member| Some(member.id) != local && !member.internal_address.is_empty())
-            .map(|member| (member.id, member.internal_address.clone()))
-    }
-
     /// Opens what a view names anew and lets go of what it does not name any more.
     pub(super) fn settle_nodes(&self, view: &ClusterView) {
-        let wanted: Vec<(MemberId, String)> = self.others(view).collect();
+        let wanted: Vec<_> = others(self.inner.local.as_ref(), view).collect();
         for key in &wanted {
             match self.node(&key.1) {
                 Ok(node) => self.follow_remote(key.clone(), node),

@@ -20,7 +20,6 @@ use tokio::sync::watch;
 
 use super::Router;
 use super::ask::Twice;
-use crate::client::join;
 use crate::server::Parts;
 
 type CommitAnswers = Vec<Result<CommitAnswer, CommitError>>;
@@ -298,16 +297,7 @@ impl Cluster for Router {
     }
 
     async fn join(&self, member: Member) -> Result<Membership, ClusterError> {
-        if let Some((_, local)) = &self.inner.local {
-            return local.cluster.join(member).await;
-        }
-        let router = self.clone();
-        let peers = move || {
-            let nodes = router.remote_nodes().into_iter();
-            nodes.map(|node| node.peer).collect()
-        };
-        let within = self.inner.settings.request_timeout;
-        join(&self.inner.env, self.stop(), within, member, peers).await
+        self.join_somewhere(member).await
     }
 
     async fn set_draining(&self, member: MemberId, draining: bool) -> Result<(), ClusterError> {

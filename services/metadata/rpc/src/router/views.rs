@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_env::{BackoffPolicy, CancellationToken};
+use tidelog_env::{Backoff, BackoffPolicy, CancellationToken};
 use tidelog_metadata_api::ClusterView;
-use tidelog_types::Role;
+use tokio::sync::watch;
 
-use super::{Router, RouterError, RouterParts, named};
+use super::local::{active, others};
+use super::{LocalMember, Router, RouterError, RouterParts, named};
 use crate::client::{PeerWatch, Probe, Source, follow};
 use crate::rpc::Rpc;
 
@@ -31,11 +32,7 @@ pub(super) struct Watched {
 pub(super) async fn first(
     parts: &RouterParts,
 ) -> Result<(Arc<ClusterView>, Option<Watched>), RouterError> {
-    if let Some((_, local)) = &parts.local {
-        let view = Arc::clone(&local.cluster.watch().borrow());
-        return Ok((view, None));
-    }
-    if parts.seeds.is_empty() {
+    if parts.seeds.is_empty() && parts.local.is_none() {
         return Err(RouterError::NoSeeds);
     }
     let mut answers: Vec<(String, String)> = parts
@@ -44,11 +41,24 @@ pub(super) async fn first(
         .map(|seed| (seed.clone(), "no answer".to_owned()))
         .collect();
     let clock = parts.env.clock.as_ref();
-    let looking = look(parts, &mut answers);
+    let mut local = parts.local.clone();
+    let looking = async {
+        tokio::select! {
+            biased;
+            local = active(local.as_mut()) => {
+                let view = Arc::clone(&local.cluster.watch().borrow());
+                (view, None)
+            }
+            found = look(parts, &mut answers) => found,
+        }
+    };
     let found = tidelog_env::clock::timeout(clock, parts.start_timeout, looking).await;
-    found.map_err(|elapsed| RouterError::NoAnswer {
-        waited: elapsed.0,
-        seeds: answers,
+    found.map_err(|elapsed| {
+        answers.extend(parts.local.as_ref().map(LocalMember::why_not));
+        RouterError::NoAnswer {
+            waited: elapsed.0,
+            seeds: answers,
+        }
     })
 }
 
@@ -56,12 +66,14 @@ async fn look(
     parts: &RouterParts,
     answers: &mut Vec<(String, String)>,
 ) -> (Arc<ClusterView>, Option<Watched>) {
+    let local = parts.local.as_ref();
     let mut backoff = RETRY.start();
     loop {
         let mut to_ask: VecDeque<String> = parts.seeds.iter().cloned().collect();
         let mut asked = Vec::new();
         while let Some(address) = to_ask.pop_front() {
-            if asked.contains(&address) || asked.len() >= ADDRESSES_MAX {
+            let is_local = local.is_some_and(|local| local.is_at(&address));
+            if is_local || asked.contains(&address) || asked.len() >= ADDRESSES_MAX {
                 continue;
             }
             let opened =
@@ -105,19 +117,11 @@ impl Router {
     pub(super) fn start(self, watched: Option<Watched>) {
         let supervisor = self.inner.env.supervisor.clone();
         let stop = self.inner.stop.clone();
-        if let Some((member, local)) = self.inner.local.clone() {
-            let source = Source::Local {
-                log: local.log,
-                cluster: local.cluster,
-            };
-            let news = follow(
-                self.inner.env.clone(),
-                source,
-                member,
-                self.inner.following.clone(),
-                stop.clone(),
-            );
-            drop(supervisor.spawn("news of the local service", news));
+        if let Some(local) = self.inner.local.clone() {
+            let (news, stop) = (self.clone().follow_local(local), stop.clone());
+            drop(supervisor.spawn("news of the local service", async move {
+                stop.run_until_cancelled(news).await;
+            }));
         }
         let clock = Arc::clone(&self.inner.env.clock);
         let gaps = self.inner.following.clone().tell_gaps(clock);
@@ -127,45 +131,90 @@ impl Router {
         }));
     }
 
-    async fn follow_views(self, mut watched: Option<Watched>) {
-        if let Some((_, local)) = &self.inner.local {
-            let mut views = local.cluster.watch();
-            while views.changed().await.is_ok() {
-                let view = Arc::clone(&views.borrow_and_update());
-                self.on_view(&view);
+    /// Follows the news of the local service while there is one.
+    async fn follow_local(self, mut local: LocalMember) {
+        let (inner, member) = (&self.inner, local.id());
+        loop {
+            let parts = local.active().await;
+            let source = Source::Local {
+                log: parts.log,
+                cluster: parts.cluster,
+            };
+            let (env, following) = (inner.env.clone(), inner.following.clone());
+            let news = follow(env, source, member, following, inner.stop.clone());
+            tokio::select! {
+                biased;
+                () = local.changed() => {}
+                () = news => {}
             }
-            return;
+            inner.following.on_broken(member);
         }
+    }
+
+    /// Takes over views, from the local service while there is one and else from another process.
+    async fn follow_views(self, mut watched: Option<Watched>) {
+        let mut local = self.inner.local.clone();
         let mut backoff = RETRY.start();
         loop {
-            if let Some(mut found) = watched.take() {
-                self.inner.nodes.lock().home = Some(found.address.clone());
-                while let Some(view) = found.watch.next().await {
-                    self.on_view(&view);
-                    backoff = RETRY.start();
-                }
-                let address = found.address;
-                tracing::info!(
-                    address,
-                    "the view of the cluster ended; asking another process"
-                );
-                self.inner.metrics.reconnect(Rpc::Watch);
+            let parts = tokio::select! {
+                biased;
+                parts = active(local.as_mut()) => parts,
+                () = self.follow_remote_views(&mut watched, &mut backoff) => continue,
+            };
+            // From now on it comes from here.
+            watched = None;
+            self.inner.nodes.lock().home = None;
+            let views = self.follow_local_views(parts.cluster.watch());
+            match local.as_mut() {
+                Some(local) => tokio::select! {
+                    biased;
+                    () = local.changed() => {}
+                    () = views => local.changed().await,
+                },
+                None => return,
             }
-            watched = self.find_view().await;
-            if watched.is_none() {
-                let wait = backoff.next_wait(self.inner.env.rng.as_ref());
-                self.inner.env.clock.sleep(wait.unwrap_or(RETRY.max)).await;
+            tracing::info!("this process is no longer active; asking another for the view");
+        }
+    }
+
+    async fn follow_local_views(&self, mut views: watch::Receiver<Arc<ClusterView>>) {
+        views.mark_changed();
+        while views.changed().await.is_ok() {
+            let view = Arc::clone(&views.borrow_and_update());
+            self.on_view(&view);
+        }
+    }
+
+    /// Takes over the views of one process until they end, and looks for another one.
+    async fn follow_remote_views(&self, watched: &mut Option<Watched>, backoff: &mut Backoff) {
+        if let Some(found) = watched {
+            let address = found.address.clone();
+            self.inner.nodes.lock().home = Some(address.clone());
+            while let Some(view) = found.watch.next().await {
+                self.on_view(&view);
+                *backoff = RETRY.start();
             }
+            *watched = None;
+            tracing::info!(
+                address,
+                "the view of the cluster ended; asking another process"
+            );
+            self.inner.metrics.reconnect(Rpc::Watch);
+        }
+        *watched = self.find_view().await;
+        if watched.is_none() {
+            let wait = backoff.next_wait(self.inner.env.rng.as_ref());
+            self.inner.env.clock.sleep(wait.unwrap_or(RETRY.max)).await;
         }
     }
 
     /// Asks everybody who is known for a view, once: members first, since they were active a moment ago.
     async fn find_view(&self) -> Option<Watched> {
         let inner = &self.inner;
+        let local = inner.local.as_ref();
         let view = self.view();
-        let members = view.with_role(Role::Metadata);
-        let members = members.map(|member| member.internal_address.clone());
-        let mut to_ask: VecDeque<String> = members.filter(|address| !address.is_empty()).collect();
+        let members = others(local, &view).map(|(_, address)| address);
+        let mut to_ask: VecDeque<String> = members.collect();
         to_ask.extend(inner.seeds.iter().cloned());
         // The one whose stream has just ended is asked last.
         if let Some(home) = inner.nodes.lock().home.take() {
@@ -174,7 +223,8 @@ impl Router {
         }
         let mut asked = Vec::new();
         while let Some(address) = to_ask.pop_front() {
-            if asked.contains(&address) || asked.len() >= ADDRESSES_MAX {
+            let is_local = local.is_some_and(|local| local.is_at(&address));
+            if is_local || asked.contains(&address) || asked.len() >= ADDRESSES_MAX {
                 continue;
             }
             let opened =

@@ -4,6 +4,7 @@ mod commits;
 mod fake;
 mod follow;
 mod hostile;
+mod local;
 mod membership;
 mod patience;
 mod proxy;

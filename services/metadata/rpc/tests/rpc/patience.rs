@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_metadata_api::*;
-use tidelog_metadata_rpc::{ClientSettings, Parts, Router};
+use tidelog_metadata_rpc::{ClientSettings, LocalMember, Parts, Router};
 use tidelog_types::*;
 use tokio::time::{Instant, sleep};
 
@@ -17,7 +17,7 @@ async fn local() -> (Arc<Fake>, Router) {
     let fake = Fake::owning(&[0, 1]);
     fake.view.send_replace(view(&["127.0.0.1:1"], &[1, 1], 1));
     let parts = Parts::of(Arc::clone(&fake));
-    let router = router(&[], Some((member_id(1), parts))).await;
+    let router = router(&[], Some(LocalMember::always(member_id(1), parts))).await;
     (fake, router)
 }
 

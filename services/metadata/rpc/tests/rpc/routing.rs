@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::*;
-use tidelog_metadata_rpc::{ClientSettings, Parts, Router, RouterError, RouterParts};
+use tidelog_metadata_rpc::{ClientSettings, LocalMember, Parts, Router, RouterError, RouterParts};
 use tidelog_types::*;
 
 use crate::fake::{Fake, partition, upto};
@@ -225,7 +225,7 @@ async fn the_local_service_is_called_without_a_socket() {
     let fake = Fake::owning(&[0]);
     fake.view.send_replace(view(&["127.0.0.1:1"], &[1], 1));
     let parts = Parts::of(Arc::clone(&fake));
-    let router = router(&[], Some((member_id(1), parts))).await;
+    let router = router(&[], Some(LocalMember::always(member_id(1), parts))).await;
     committed(&router, commit(7, 1, 0, 0)).await.unwrap();
     let token = fake.advance(0, 4);
     router.reached(token).await.unwrap();

@@ -11,8 +11,8 @@ use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{
-    AllowPeers, ClientSettings, Parts, PeerAuthorizer, RemoteNode, Router, RouterParts, RpcMetrics,
-    ServerParts, ServerSettings, Standing, serve,
+    AllowPeers, ClientSettings, LocalMember, Parts, PeerAuthorizer, RemoteNode, Router,
+    RouterParts, RpcMetrics, ServerParts, ServerSettings, Standing, serve,
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::*;
@@ -31,6 +31,30 @@ pub(crate) struct Served {
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) stop: CancellationToken,
     pub(crate) ended: tokio::task::JoinHandle<()>,
+    registry: Registry,
+}
+
+impl Served {
+    /// How many calls have ended here and how many connections are open.
+    pub(crate) fn work(&self) -> (u64, u64) {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a test process answers");
+        let value = |line: &str| {
+            line.rsplit(' ')
+                .next()
+                .and_then(|value| value.parse::<u64>().ok())
+        };
+        let calls = text
+            .lines()
+            .filter(|line| line.starts_with("tidelog_internal_calls_total{"))
+            .filter_map(value);
+        let connections = text
+            .lines()
+            .filter(|line| line.starts_with("tidelog_internal_connections "))
+            .filter_map(value);
+        (calls.sum(), connections.sum())
+    }
 }
 
 impl Drop for Served {
@@ -61,13 +85,14 @@ pub(crate) async fn served_with(
         .to_string();
     let (standing, watched) = watch::channel(standing);
     let stop = CancellationToken::new();
+    let mut registry = Registry::default();
     let parts = ServerParts {
         env: Env::seeded(1),
         standing: watched,
         authorizer,
         settings,
         tls: None,
-        metrics: metrics(),
+        metrics: RpcMetrics::new(&mut registry),
     };
     let serving = serve(parts, listener, stop.clone());
     let ended = tokio::spawn(async move { serving.await.expect("a test process answers") });
@@ -76,6 +101,7 @@ pub(crate) async fn served_with(
         standing,
         stop,
         ended,
+        registry,
     }
 }
 
@@ -91,13 +117,13 @@ pub(crate) async fn remote(address: &str) -> RemoteNode {
         .expect("a test process answers")
 }
 
-pub(crate) async fn router(seeds: &[&Served], local: Option<(MemberId, Parts)>) -> Router {
+pub(crate) async fn router(seeds: &[&Served], local: Option<LocalMember>) -> Router {
     router_with(seeds, local, ClientSettings::default()).await
 }
 
 pub(crate) async fn router_with(
     seeds: &[&Served],
-    local: Option<(MemberId, Parts)>,
+    local: Option<LocalMember>,
     settings: ClientSettings,
 ) -> Router {
     let parts = RouterParts {
