@@ -62,6 +62,8 @@ fn properties(workspace: &Workspace) -> Result<()> {
                 "--release",
                 "-p",
                 "tidelog-format",
+                "-p",
+                "tidelog-kafka-codec",
                 "--no-fail-fast",
             ])
             .env("PROPTEST_CASES", PROPERTY_CASES.to_string()),

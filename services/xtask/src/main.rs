@@ -3,6 +3,7 @@
 //! Nothing here is part of the product. Every command can be run from any folder of the repository.
 
 mod bench;
+mod codegen;
 mod docs;
 mod fdb;
 mod fuzz;
@@ -31,7 +32,7 @@ enum Command {
     Test(test::Options),
     /// Check what lints cannot: layers, file sizes, banned words, dead files, links.
     Tidy,
-    /// Generate the Rust code of the gRPC API from `proto/`.
+    /// Generate the Rust code of the gRPC API from `proto/`, and of Kafka's messages from their definitions.
     Codegen {
         /// Only compare with what is checked in.
         #[arg(long)]
@@ -67,20 +68,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command {
         Command::Test(options) => return test::run(&workspace, &options),
         Command::Tidy => tidy::run(&workspace),
-        Command::Codegen { check } => codegen(&workspace, check),
+        Command::Codegen { check } => codegen::run(&workspace, check),
         Command::Docs { check } => docs::run(&workspace, check),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Tools => tools::print_all(&workspace),
     };
     done.map(|()| ExitCode::SUCCESS)
-}
-
-/// The generator is a program of its own, beside the code it generates.
-pub(crate) fn codegen(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
-    let mut command = workspace.cargo(["run", "--quiet", "-p", "tidelog-api-codegen", "--"]);
-    if check {
-        command.arg("--check");
-    }
-    process::run(&mut command)
 }

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use crate::fdb::{BENCH_FEATURES, Fdb, SERVER_FEATURES, TEST_FEATURES};
 use crate::root::Workspace;
-use crate::{docs, process, tidy, tools};
+use crate::{codegen, docs, process, tidy, tools};
 
 /// The server under test, in the folder of builds, and the one that can keep metadata on `FoundationDB`.
 const SERVER: &str = "debug/tidelog";
@@ -118,7 +118,7 @@ fn perform(workspace: &Workspace, options: &Options, part: Part) -> Result<Outco
         Part::Tidy => passed(tidy::run(workspace)),
         Part::Deny => check_dependencies(workspace),
         Part::Clippy => passed(lint(workspace)),
-        Part::Codegen => passed(crate::codegen(workspace, true)),
+        Part::Codegen => passed(codegen::run(workspace, true)),
         Part::Docs => passed(docs::run(workspace, true)),
         Part::Unit => nextest(workspace, options, "not package(/^tidelog-e2e/)"),
         Part::Doctest => passed(process::run(&mut workspace.cargo([
@@ -164,6 +164,7 @@ fn ensure_tools(workspace: &Workspace) -> Result<Outcome> {
     tools::nextest(workspace)?;
     tools::deny(workspace)?;
     tools::minio(workspace)?;
+    tools::kafka_clients(workspace)?;
     Ok(Outcome::Passed)
 }
 

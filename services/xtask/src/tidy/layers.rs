@@ -16,6 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("format", &["types"]),
     ("api", &["types"]),
     ("api-codegen", &[]),
+    ("kafka-codec", &[]),
+    ("kafka-codec-codegen", &[]),
     // Effects come in through env, and only there.
     ("env", &["types"]),
     ("blob", &["types", "env"]),
@@ -74,6 +76,7 @@ const STARTS_SERVERS: &[&str] = &["store-fdb"];
 const FOREIGN: &[(&str, &[&str])] = &[
     ("types", &["tokio", "tonic", "object_store", "slatedb"]),
     ("format", &["tokio", "tonic", "object_store", "slatedb"]),
+    ("kafka-codec", &["tokio", "tonic", "kafka-protocol"]),
     ("env", &["tonic", "object_store", "slatedb"]),
     ("store", &["tonic", "slatedb", "object_store"]),
     ("metadata-api", &["tonic", "slatedb", "object_store"]),

@@ -6,7 +6,10 @@ use super::{Finding, Tree};
 /// Crates that deny unsafe code instead of forbidding it, so that one call can be expected to be unsafe.
 const DENY_UNSAFE: &[&str] = &["services/lib/store-fdb/Cargo.toml"];
 /// Crates that are a workspace of their own.
-const APART: &[&str] = &["services/lib/format/fuzz/Cargo.toml"];
+const APART: &[&str] = &[
+    "services/lib/format/fuzz/Cargo.toml",
+    "services/lib/kafka-codec/fuzz/Cargo.toml",
+];
 
 const FORBIDDEN: &str = "unsafe_code = \"forbid\"";
 const DENIED: &str = "unsafe_code = \"deny\"";
