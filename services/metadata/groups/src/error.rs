@@ -30,6 +30,15 @@ pub enum GroupError {
     /// The session timeout is outside of what is allowed.
     #[error("the session timeout is outside of what is allowed")]
     InvalidSessionTimeout,
+    /// The member speaks of an epoch that is not its own, so it does not hold what it believes it holds.
+    #[error("the epoch is not the member's: give all partitions up and join again")]
+    FencedEpoch,
+    /// The member commits for an epoch that is not its own; it will hear of the next one.
+    #[error("the epoch is not the member's any more: try again after the next heartbeat")]
+    StaleEpoch,
+    /// Another member with this instance id is at work.
+    #[error("another member with this instance id is at work")]
+    UnreleasedInstance,
     /// The group has members.
     #[error("the group has members")]
     NotEmpty,

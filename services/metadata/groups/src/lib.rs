@@ -15,7 +15,9 @@
 //! a change to be stored are held back until it is durable. An owner that cannot store drops the group and reads
 //! it again from what is stored.
 
+pub mod assign;
 pub mod classic;
+pub mod consumer;
 mod effects;
 mod error;
 

@@ -1,0 +1,127 @@
+//! One member's next step towards what it is to have.
+
+use tidelog_env::MonoTime;
+
+use super::ConsumerGroup;
+use super::member::{Member, MemberState};
+use crate::assign::Partitions;
+
+impl ConsumerGroup {
+    /// Takes the member a step further, as far as what it says it owns allows. Returns whether something is to be
+    /// stored.
+    ///
+    /// What a member was told to take and does not say it owns, it may be about to take. So it has let go of
+    /// something only if it says so after it was told to, or if it joins with nothing.
+    pub(super) fn reconcile(
+        &mut self,
+        member_id: &str,
+        owned: Option<&Partitions>,
+        joins: bool,
+        now: MonoTime,
+    ) -> bool {
+        let Some(mut member) = self.members.remove(member_id) else {
+            return false;
+        };
+        let before = (
+            member.epoch,
+            member.previous_epoch,
+            member.state,
+            member.assigned.clone(),
+            member.revoking.clone(),
+        );
+        match member.state {
+            MemberState::Stable if member.epoch == self.target_epoch => {}
+            MemberState::Stable | MemberState::Unreleased => {
+                let epoch = member.epoch;
+                let owned = owned.filter(|_| joins);
+                self.step(member_id, &mut member, epoch, owned);
+            }
+            MemberState::Unrevoked if still_owns(owned, &member.revoking) => {}
+            // It has let go of all it had to: that is an epoch of its own.
+            MemberState::Unrevoked => {
+                let epoch = member.epoch.saturating_add(1).min(self.target_epoch);
+                let owned = owned.filter(|_| joins);
+                self.step(member_id, &mut member, epoch, owned);
+            }
+        }
+        let after = (
+            member.epoch,
+            member.previous_epoch,
+            member.state,
+            member.assigned.clone(),
+            member.revoking.clone(),
+        );
+        let changed = before != after;
+        if changed {
+            self.hold(member_id, &member);
+        }
+        match member.state {
+            MemberState::Unrevoked => {
+                let until = now + member.rebalance;
+                // A second wish to let go does not give the first one more time.
+                let until = member
+                    .release_until
+                    .map_or(until, |earlier| earlier.min(until));
+                member.release_until = Some(until);
+                self.wake_at(until);
+            }
+            MemberState::Stable | MemberState::Unreleased => member.release_until = None,
+        }
+        self.members.insert(member_id.to_owned(), member);
+        changed
+    }
+
+    /// What the member has from now on, and what it has to let go of.
+    fn step(&self, id: &str, member: &mut Member, epoch: i32, owned: Option<&Partitions>) {
+        let none = Partitions::new();
+        let target = self.target.get(id).unwrap_or(&none);
+        let kept: Partitions = member.assigned.intersection(target).copied().collect();
+        let revoking: Partitions = member.assigned.difference(target).copied().collect();
+        if still_owns(owned, &revoking) {
+            member.state = MemberState::Unrevoked;
+            member.assigned = kept;
+            member.revoking = revoking;
+            move_to(member, epoch);
+            return;
+        }
+        let (mut assigned, mut unreleased) = (kept, false);
+        for one in target.difference(&member.assigned) {
+            // What is its own is what it has been told to let go of just now.
+            match self.holders.get(one) {
+                Some(holder) if holder != id => unreleased = true,
+                Some(_) | None => {
+                    assigned.insert(*one);
+                }
+            }
+        }
+        member.assigned = assigned;
+        member.revoking = Partitions::new();
+        member.state = if unreleased {
+            MemberState::Unreleased
+        } else {
+            MemberState::Stable
+        };
+        move_to(member, self.target_epoch);
+    }
+
+    /// Takes note of who has which partitions now.
+    pub(super) fn hold(&mut self, id: &str, member: &Member) {
+        self.holders.retain(|_, holder| holder != id);
+        for one in member.assigned.iter().chain(&member.revoking) {
+            self.holders.insert(*one, id.to_owned());
+        }
+    }
+}
+
+/// Whether the member may still read any of these. One that does not say what it has may have all.
+fn still_owns(owned: Option<&Partitions>, these: &Partitions) -> bool {
+    let is_owned = |one| owned.is_none_or(|owned| owned.contains(one));
+    these.iter().any(is_owned)
+}
+
+fn move_to(member: &mut Member, epoch: i32) {
+    if member.epoch != epoch {
+        member.previous_epoch = member.epoch;
+        member.epoch = epoch;
+    }
+}
