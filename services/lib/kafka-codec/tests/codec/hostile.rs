@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use tidelog_kafka_codec::fuzzing::TARGETS;
 use tidelog_kafka_codec::{Budget, DecodeError, DecodeErrorKind, Kind, Rope};
 
+use crate::cases;
 use crate::writer::{Seeded, each_version};
 
 fn kind(name: &str) -> &'static Kind {
@@ -85,7 +86,7 @@ fn nothing_is_paid_for_twice_and_everything_is_paid_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn changed_messages_are_refused_or_read_as_something_that_can_be_written(seed: u64) {
@@ -101,7 +102,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(cases(4096))]
 
     #[test]
     fn no_bytes_make_a_decoder_panic(data in prop::collection::vec(any::<u8>(), 0..200)) {

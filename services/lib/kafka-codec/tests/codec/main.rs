@@ -9,3 +9,11 @@ mod round_trip;
 mod schema;
 mod versions;
 mod writer;
+
+/// So many cases, or as many as `PROPTEST_CASES` asks for.
+fn cases(usual: u32) -> proptest::test_runner::Config {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => proptest::test_runner::Config::default(),
+        None => proptest::test_runner::Config::with_cases(usual),
+    }
+}

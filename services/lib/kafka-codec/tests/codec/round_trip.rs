@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tidelog_kafka_codec::{ApiKey, Budget, Kind};
 
+use crate::cases;
 use crate::schema;
 use crate::writer::each_version;
 
@@ -37,7 +38,7 @@ fn the_descriptor_and_the_codec_name_the_same_messages_and_versions() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn each_version_of_each_message_is_read_and_written_as_it_was(seed: u64) {
