@@ -165,17 +165,19 @@ impl Seams {
         let parts = metadata.parts();
         let standing = watch::Sender::new(Standing::Active(parts.clone()));
         let peers = serve_peers(site, tls, standing.subscribe(), listener);
+        // While this process is out of touch with the store its own broker asks other processes, too.
+        let own = member.internal_address.clone();
+        let local = LocalMember::while_active(member.id, own, standing.subscribe());
         let shown = Shown {
-            parts: parts.clone(),
+            parts,
             standing,
             condition,
         };
         let supervisor = &site.env.supervisor;
         let following = shown.follow(metadata.service.in_touch(), supervisor.token());
         drop(supervisor.spawn("touch with the store", following));
-        let local = Some(LocalMember::always(member.id, parts));
         let seeds = site.settings.cluster.metadata.addresses().to_vec();
-        let parts = connect(site, tls, seeds, local).await?;
+        let parts = connect(site, tls, seeds, Some(local)).await?;
         Ok(Self {
             parts: Some(parts),
             metadata: Metadata::Here(metadata),
