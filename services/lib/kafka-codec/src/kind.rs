@@ -21,6 +21,7 @@ pub struct Kind {
     /// The first version with compact lengths and tagged fields.
     pub flexible_from: i16,
     decode: fn(Bytes, i16, &mut Budget) -> Result<(), DecodeError>,
+    show: fn(Bytes, i16, &mut Budget) -> Result<String, DecodeError>,
     recode: fn(Bytes, i16, &mut Budget) -> Recoded,
 }
 
@@ -34,6 +35,9 @@ impl Kind {
             versions: M::VERSIONS,
             flexible_from: M::FLEXIBLE_FROM,
             decode: |bytes, version, budget| M::decode(bytes, version, budget).map(|_| ()),
+            show: |bytes, version, budget| {
+                M::decode(bytes, version, budget).map(|message| format!("{message:#?}"))
+            },
             recode: recode::<M>,
         }
     }
@@ -46,6 +50,17 @@ impl Kind {
         budget: &mut Budget,
     ) -> Result<(), DecodeError> {
         (self.decode)(bytes, version, budget)
+    }
+
+    /// The message as text for people, a field a line, in the order of the definitions. Of records it
+    /// tells only how many bytes they have.
+    pub fn show(
+        &self,
+        bytes: Bytes,
+        version: i16,
+        budget: &mut Budget,
+    ) -> Result<String, DecodeError> {
+        (self.show)(bytes, version, budget)
     }
 
     /// Decodes the bytes and encodes what they say. Fields that the codec does not know are lost; what

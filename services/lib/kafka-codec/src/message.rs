@@ -15,7 +15,7 @@ use crate::version::VersionRange;
 
 /// Something that has bytes in a message: a structure, or an element of an array.
 ///
-/// Only the codec can use it, since only the codec makes a [`Decoder`] or an [`Encoder`].
+/// Only the codec can use it, since only the codec makes a decoder or an encoder.
 pub trait Wire: Sized {
     /// The least number of bytes that a value takes in this version.
     #[doc(hidden)]

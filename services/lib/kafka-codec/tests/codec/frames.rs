@@ -8,7 +8,7 @@ use tidelog_kafka_codec::messages::{
     ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
 };
 use tidelog_kafka_codec::{
-    ApiKey, Budget, Caller, DecodeErrorKind, EncodeErrorKind, FrameError, Incoming, Records,
+    ApiKey, Budget, Caller, DecodeErrorKind, EncodeErrorKind, FrameError, Incoming, Kind, Records,
     Request, Response, read_response, request_frame, request_length, response_frame,
     response_frame_size, response_length,
 };
@@ -200,4 +200,13 @@ fn a_frame_longer_than_its_length_can_say_is_refused() {
         matches!(error.kind(), EncodeErrorKind::TooLong(_)),
         "{error}"
     );
+}
+
+#[test]
+fn a_message_is_shown_a_field_a_line() {
+    let kind = Kind::ALL.iter().find(|kind| kind.name == "ResponseHeader");
+    let kind = kind.expect("every answer has it");
+    let shown = kind.show(Bytes::from_static(&[0, 0, 0, 5]), 0, &mut Budget::bytes(0));
+    let lines = "ResponseHeader {\n    correlation_id: 5,\n}";
+    assert_eq!(shown.as_deref(), Ok(lines));
 }
