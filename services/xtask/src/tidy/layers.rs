@@ -13,17 +13,18 @@ use crate::root::Workspace;
 const LAYERS: &[(&str, &[&str])] = &[
     // Pure: domain words, bytes and wire types.
     ("types", &[]),
-    ("format", &["types"]),
+    ("crc32c", &[]),
+    ("format", &["types", "crc32c"]),
     ("api", &["types"]),
     ("api-codegen", &[]),
     ("kafka-codec", &[]),
     ("kafka-codec-codegen", &[]),
     // Effects come in through env, and only there.
     ("env", &["types"]),
-    ("blob", &["types", "env"]),
+    ("blob", &["types", "crc32c", "env"]),
     ("blob-admin", &["types", "env", "blob"]),
     ("store", &["types", "env"]),
-    ("cache", &["types", "env"]),
+    ("cache", &["types", "crc32c", "env"]),
     // Which store it is, only the server knows.
     ("store-embedded", &["types", "env", "store", "blob"]),
     ("store-fdb", &["types", "env", "store"]),
@@ -31,7 +32,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metadata-api", &["types", "env", "format"]),
     (
         "metadata",
-        &["types", "env", "format", "blob", "store", "metadata-api"],
+        &[
+            "types",
+            "crc32c",
+            "env",
+            "format",
+            "blob",
+            "store",
+            "metadata-api",
+        ],
     ),
     // The same seam between processes; which store is behind it, it does not know.
     (
@@ -42,7 +51,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     // The engine knows neither gRPC nor Kafka; the front ends know no store and no bucket.
     (
         "broker-engine",
-        &["types", "env", "format", "blob", "cache", "metadata-api"],
+        &[
+            "types",
+            "crc32c",
+            "env",
+            "format",
+            "blob",
+            "cache",
+            "metadata-api",
+        ],
     ),
     (
         "broker-grpc",
