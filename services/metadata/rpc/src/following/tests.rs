@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tidelog_env::SystemClock;
+use tidelog_env::{Clock, SystemClock};
 use tidelog_metadata_api::{
     LogError, Member, MemberState, PartitionAdvance, PartitionBounds, ShardOwner,
 };
@@ -11,6 +11,7 @@ use tidelog_types::{
     ClusterId, Offset, PartitionIndex, RoleSet, Timestamp, TopicNumber, TopicPartition,
 };
 
+use super::gaps::GATHER;
 use super::*;
 
 const SHARD: ShardId = ShardId::new(0);
