@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// The jar of kafka-clients 4.4.0 from Maven Central. `services/xtask/src/codegen.rs` fetches this version.
+/// The checksum of the jar whose version is pinned in `services/xtask/src/tools.rs`.
 const JAR_SHA256: &str = "1ab07317eb6633241392449d329dbdc5d9251e6ffc4926860f42dd966e88bdf9";
 /// Where in it the definitions are.
 const FOLDER: &str = "common/message/";

@@ -27,13 +27,15 @@ fn main() -> Result<()> {
         Some(flag) if flag == "--check" => true,
         Some(other) => bail!("unknown argument `{}`", other.display()),
     };
-    let messages = model::build(&definitions::read(Path::new(&jar))?)?;
+    let jar = Path::new(&jar);
+    let origin = jar.file_name().unwrap_or_default().display().to_string();
+    let messages = model::build(&definitions::read(jar)?)?;
 
     let codec = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the generator lies in the folder of the codec")?;
     let mut code = Files::new();
-    emit::all(&messages, &mut code)?;
+    emit::all(&messages, &origin, &mut code)?;
     files::format(&mut code, &codec.join("../../../rustfmt.toml"))?;
     let mut tests = Files::new();
     tests.insert("schema.txt".into(), descriptor::render(&messages));

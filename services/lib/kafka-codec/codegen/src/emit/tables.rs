@@ -4,14 +4,13 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::HEADER;
 use crate::definitions::Role;
 use crate::model::{Api, Message};
 use crate::names;
 
 /// The modules of messages.
 pub(super) fn modules(messages: &[Message]) -> Result<String> {
-    let mut out = format!("{HEADER}//! A module for each message.\n\n");
+    let mut out = String::from("//! A module for each message.\n\n");
     for message in messages {
         let module = names::snake(&message.name);
         writeln!(out, "pub mod {module};")?;
@@ -33,7 +32,7 @@ pub(super) fn api_keys(messages: &[Message]) -> Result<String> {
         .collect();
     apis.sort_by_key(|(api, _)| api.key);
     let mut out =
-        format!("{HEADER}//! The APIs that clients and tools call.\n\nuse crate::api::Api;\n\n");
+        String::from("//! The APIs that clients and tools call.\n\nuse crate::api::Api;\n\n");
     writeln!(
         out,
         "/// An API of Kafka that clients and tools call.\n\
@@ -84,9 +83,9 @@ pub(super) fn api_keys(messages: &[Message]) -> Result<String> {
 
 /// The table of all messages.
 pub(super) fn kinds(messages: &[Message]) -> Result<String> {
-    let mut out = format!(
-        "{HEADER}//! Every message in one table.\n\nuse super::messages;\nuse crate::kind::Kind;\n\n\
-         pub(crate) const KINDS: &[Kind] = &[\n"
+    let mut out = String::from(
+        "//! Every message in one table.\n\nuse super::messages;\nuse crate::kind::Kind;\n\n\
+         pub(crate) const KINDS: &[Kind] = &[\n",
     );
     for message in messages {
         writeln!(out, "Kind::of::<messages::{}>(),", message.name)?;
