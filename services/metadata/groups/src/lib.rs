@@ -6,9 +6,9 @@
 //! stored.
 //!
 //! ```text
-//!   request, now ──▶ group ──▶ effects: answers to waiting requests
-//!                      │                what must be stored first
-//!                      └─────▶ wake: when it wants to be asked again
+//!   request, now --> group --> effects: answers to waiting requests
+//!                      |                what must be stored first
+//!                      +-----> wake: when it wants to be asked again
 //! ```
 //!
 //! Whoever drives a group owns the rest: one group is driven by one owner of its shard, and answers that follow

@@ -42,6 +42,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "metadata-api",
         ],
     ),
+    // Coordinators without I/O: whoever drives them has the store and the time.
+    ("groups", &["types", "env"]),
     // The same seam between processes; which store is behind it, it does not know.
     (
         "metadata-rpc",
@@ -95,6 +97,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("format", &["tokio", "tonic", "object_store", "slatedb"]),
     ("kafka-codec", &["tokio", "tonic", "kafka-protocol"]),
     ("env", &["tonic", "object_store", "slatedb"]),
+    ("groups", &["tokio", "tonic", "object_store", "slatedb"]),
     ("store", &["tonic", "slatedb", "object_store"]),
     ("metadata-api", &["tonic", "slatedb", "object_store"]),
     (

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!            join                  all have joined, or time is up
-//!   Empty ─────────▶ Preparing ──────────────────────────────────▶ Completing
-//!     ▲                 ▲  ▲                                            │
-//!     │ the last one    │  │ join, leave, or death of a member          │ the leader's
-//!     │ has gone        │  └────────────────────────────────────────────┤ assignment
-//!     └─────────────────┤                                               ▼
-//!                       └──────────────────────────────────────────── Stable
+//!   Empty ---------> Preparing ----------------------------------> Completing
+//!     ^                 ^  ^                                            |
+//!     | the last one    |  | join, leave, or death of a member          | the leader's
+//!     | has gone        |  +--------------------------------------------+ assignment
+//!     +-----------------+                                               v
+//!                       +-------------------------------------------- Stable
 //!                              join, leave, or death of a member
 //! ```
 //!

@@ -2,7 +2,7 @@
 //! to have at its own pace.
 //!
 //! ```text
-//!   subscriptions, topics ──▶ group epoch ──▶ target assignment ──▶ each member: current assignment
+//!   subscriptions, topics --> group epoch --> target assignment --> each member: current assignment
 //!        (change: +1)                          (of that epoch)        gives up first, then takes what is free
 //! ```
 //!
