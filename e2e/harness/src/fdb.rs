@@ -1,5 +1,6 @@
 //! A real `FoundationDB` of one's own.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +17,9 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const PAUSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time of a command.
 const CLI_LIMIT: Duration = Duration::from_secs(20);
+/// A file system in memory, and how much must be free there.
+const MEMORY_FOLDER: &str = "/dev/shm";
+const MEMORY_BYTES_MIN: u64 = 2 << 30;
 /// How often to try when another process has taken the port in between.
 const STARTS_MAX: usize = 3;
 
@@ -30,11 +34,20 @@ pub struct FdbServer {
 }
 
 impl FdbServer {
-    /// Starts it, makes a new database, and waits until it serves.
+    /// Starts it, makes a new database, and waits until it serves. Its data is in memory if there is enough.
     pub async fn start() -> Result<Self> {
+        Self::start_in(folder).await
+    }
+
+    /// The same with its data on a disk, for those who measure.
+    pub async fn start_on_disk() -> Result<Self> {
+        Self::start_in(TempDir::new).await
+    }
+
+    async fn start_in(folder: fn() -> io::Result<TempDir>) -> Result<Self> {
         let mut last = None;
         for _ in 0..STARTS_MAX {
-            match Self::start_once().await {
+            match Self::start_once(folder()?).await {
                 Ok(server) => return Ok(server),
                 Err(error) => last = Some(error),
             }
@@ -42,8 +55,7 @@ impl FdbServer {
         Err(last.context("it was never started")?)
     }
 
-    async fn start_once() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+    async fn start_once(folder: TempDir) -> Result<Self> {
         let address = free_port()?;
         std::fs::write(
             cluster_file(folder.path()),
@@ -145,6 +157,19 @@ impl FdbServer {
         self.process.terminate()?;
         self.process.wait(limit).await
     }
+}
+/// A folder for its data, in memory if there is enough: the server refuses writes where less than a twentieth of
+/// the disk is free, and waits for the disk at each commit, which others keep busy. The tests kill processes, not
+/// machines, so what is in such a folder is as good as on a disk.
+fn folder() -> io::Result<TempDir> {
+    let memory = Path::new(MEMORY_FOLDER);
+    let free = rustix::fs::statvfs(memory).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if free.is_ok_and(|bytes| bytes >= MEMORY_BYTES_MIN)
+        && let Ok(folder) = tempfile::tempdir_in(memory)
+    {
+        return Ok(folder);
+    }
+    tempfile::tempdir()
 }
 
 fn cluster_file(folder: &Path) -> PathBuf {

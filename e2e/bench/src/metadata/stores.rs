@@ -128,7 +128,7 @@ impl Stores {
             #[cfg(feature = "fdb")]
             Kind::FoundationDb => Rows::FoundationDb {
                 network: self.network()?,
-                server: Box::new(tidelog_e2e_harness::FdbServer::start().await?),
+                server: Box::new(tidelog_e2e_harness::FdbServer::start_on_disk().await?),
             },
         };
         Ok(Place { kind: *kind, rows })

@@ -17,7 +17,7 @@ async fn main() -> Result<()> {
     let seconds: u64 = arguments.next().map_or(Ok(5), |seconds| seconds.parse())?;
     let server = match &file {
         Some(_) => None,
-        None => Some(FdbServer::start().await?),
+        None => Some(FdbServer::start_on_disk().await?),
     };
     let own = server.as_ref().map(FdbServer::cluster_file);
     let cluster_file = file.map(PathBuf::from).or(own).context("no cluster file")?;
