@@ -87,8 +87,7 @@ impl Keeper {
         let asked = |member: MemberId| member != me && owners.contains(&member);
         let lives = &self.state.lives;
         let death = lives.next_death(self.settings.lease, asked);
-        let silence = self.probe.as_ref();
-        let silence = silence.and_then(|_| lives.next_silence(self.settings.suspicion(), asked));
+        let silence = lives.next_silence(self.settings.suspicion(), |member| member != me);
         let again = self.state.failed.values().map(|failed| failed.again_at);
         let again = again.filter(|at| *at > now).min();
         let next = [death, silence, again]

@@ -1,6 +1,7 @@
 //! What the task that shares shards makes of silence: of the store, which may have left this process alone,
 //! and of other processes, which may be gone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tidelog_env::MonoTime;
 
 use super::events::Event;
 use super::keeper::Keeper;
+use crate::keyspace::MemberRow;
 
 impl Keeper {
     /// How long a look may take: what it shows is of no use once others take this process for dead.
@@ -51,22 +53,42 @@ impl Keeper {
         }
     }
 
-    /// Has the network asked for the processes that have been silent for a moment.
+    /// Has the network asked for the processes that have been silent for a moment. One whose address is that of
+    /// another now, which beats, need not be asked for: it was an earlier run of that one. Whoever starts anew
+    /// would else take it for alive for as long as a lease, since it has not seen it before.
     pub(super) fn ask_for_silent(&mut self) {
-        let (Some(probe), Some(observed)) = (&self.probe, &self.state.observed) else {
+        let Some(observed) = &self.state.observed else {
             return;
         };
         let (lease, silence) = (self.settings.lease, self.settings.suspicion());
         let now = self.parts.env.clock.now();
-        let members = &observed.members;
+        let (me, members) = (self.members.me(), &observed.members);
         self.state
             .probed
             .retain(|member, _| members.contains_key(member));
-        for silent in self.state.lives.silent(lease, silence) {
+        let silent = self.state.lives.silent(lease, silence);
+        let beats = |row: &&MemberRow| {
+            let id = row.member.id;
+            let is_silent = silent.iter().any(|silent| silent.member == id);
+            id == me || (!is_silent && self.state.lives.lives(id, lease))
+        };
+        let beating: HashSet<&str> = members
+            .values()
+            .filter(beats)
+            .map(|row| row.member.internal_address.as_str())
+            .collect();
+        for silent in silent.iter().copied().filter(|silent| silent.member != me) {
             let row = members.get(&silent.member);
-            let address = row.map(|row| row.member.internal_address.clone());
-            let address = address.filter(|address| !address.is_empty());
-            let (Some(address), true) = (address, silent.member != self.members.me()) else {
+            let address = row.map_or("", |row| row.member.internal_address.as_str());
+            if address.is_empty() {
+                continue;
+            }
+            if beating.contains(address) {
+                tracing::info!(member = %silent.member, address, "a silent member was replaced");
+                self.state.lives.refuse(silent);
+                continue;
+            }
+            let Some(probe) = &self.probe else {
                 continue;
             };
             let again_at = self.state.probed.entry(silent.member).or_default();
@@ -74,7 +96,7 @@ impl Keeper {
                 continue;
             }
             *again_at = now + self.settings.beat;
-            let probe = Arc::clone(probe);
+            let (probe, address) = (Arc::clone(probe), address.to_owned());
             let asking = async move { Event::Probed(silent, probe.is_refused(&address).await) };
             self.state.events.push(asking.boxed());
         }

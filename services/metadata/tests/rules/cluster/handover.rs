@@ -102,6 +102,22 @@ async fn one_that_is_gone_for_sure_is_replaced_within_a_second() {
     assert!(took >= Duration::from_millis(300), "{took:?}");
 }
 
+/// A process that is started again right after its death is a new member, at the address of the one before: no
+/// shard waits for that one, neither at the new one, which has never seen it beat, nor at others.
+#[tokio::test(start_paused = true)]
+async fn an_earlier_run_of_a_process_is_not_waited_for() {
+    let world = world(12, SHARDS);
+    let (dead, other) = (world.join(1).await, world.join(2).await);
+    other.until_shared_by(&[id(1), id(2)]).await;
+    dead.kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let again = world.join_at(3, "n1:7071").await;
+    let took = again.until_shared_by(&[id(2), id(3)]).await;
+    assert!(took <= Duration::from_millis(1_200), "{took:?}");
+    let took = other.until_shared_by(&[id(2), id(3)]).await;
+    assert!(took <= Duration::from_millis(100), "{took:?}");
+}
+
 /// One that only stands still keeps its shards, and so does one that cannot be connected to and beats.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_replaced_for_a_second_of_silence_or_a_closed_port() {

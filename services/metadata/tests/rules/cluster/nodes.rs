@@ -71,15 +71,28 @@ impl World {
 
     /// The same with something to ask for silent processes.
     pub(crate) async fn join_with(&self, number: u8, probe: Option<Arc<dyn PeerProbe>>) -> Node {
-        let store = self.store.sibling();
+        self.join_as(member(number, Role::Metadata), probe).await
+    }
+
+    /// The same at the address of another.
+    pub(crate) async fn join_at(&self, number: u8, address: &str) -> Node {
+        let member = Member {
+            internal_address: address.to_owned(),
+            ..member(number, Role::Metadata)
+        };
+        self.join_as(member, None).await
+    }
+
+    async fn join_as(&self, member: Member, probe: Option<Arc<dyn PeerProbe>>) -> Node {
+        let (store, id) = (self.store.sibling(), member.id);
         let options = ClusterOptions {
-            member: member(number, Role::Metadata),
+            member,
             ownership: Ownership::Shared,
             settings: ClusterSettings::default(),
             probe,
         };
         Node {
-            id: id(number),
+            id,
             process: self.open_in(&store, options).await,
             store,
         }
