@@ -47,9 +47,10 @@ impl Default for AppendSettings {
             unanswered_max: 64,
             hedge_after: Duration::from_secs(2),
             memory_bytes: 128 * 1024 * 1024,
+            // A dead owner is replaced within a second or so: longer waits would add to that.
             commit_retry: BackoffPolicy::new(
                 Duration::from_millis(20),
-                Duration::from_secs(1),
+                Duration::from_millis(250),
                 u32::MAX,
             ),
         }
