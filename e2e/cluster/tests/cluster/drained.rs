@@ -62,6 +62,12 @@ async fn a_member_that_drains_goes_on_to_after_a_takeover() -> Result<()> {
         drains(&cluster, epoch).await?,
         "the next one has forgotten it"
     );
-    cluster.cli()?.ok(&["cluster", "undrain", DRAINED]).await?;
+    // Each broker hears of the next active one in its own time.
+    let undrained = async || {
+        let cli = cluster.cli().ok()?;
+        let done = cli.run(&["cluster", "undrain", DRAINED]).await.ok()?;
+        (done.code == 0).then_some(())
+    };
+    until("it can be undrained", PROGRESS_LIMIT, undrained).await?;
     until_drains(&cluster, false).await
 }
