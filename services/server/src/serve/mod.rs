@@ -1,7 +1,7 @@
 //! `tidelog serve`: every role in one process, or some of them.
 //!
 //! ```text
-//!   settings -> listeners -> bucket: preflight, marker -> store -> metadata -> engine -> gRPC, HTTP
+//!   settings -> listeners -> bucket: preflight, marker -> store -> metadata -> engine -> gRPC, Kafka, HTTP
 //! ```
 //!
 //! The ports are bound first: a process that could not serve must not take the bucket from one that does.
@@ -11,7 +11,6 @@ mod accept;
 mod assemble;
 mod drain;
 mod election;
-mod heap;
 mod listed;
 pub(crate) mod metadata;
 mod part_settings;
@@ -48,6 +47,8 @@ pub(crate) struct ServeArgs {
 struct Listeners {
     /// For clients, if the process is a broker.
     grpc: Option<TcpListener>,
+    /// For Kafka clients, if the process is a broker.
+    kafka: Option<TcpListener>,
     http: TcpListener,
     /// For other members, if there may be some and the process has something for them.
     internal: Option<TcpListener>,
@@ -65,7 +66,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
         tracing::warn!(warning, "odd settings");
     }
     tracing::info!(version = VERSION, instance = identity.instance, "starting");
-    heap::keep_freed_memory(settings.memory.total.get());
+    tidelog_heap::fit(settings.memory.total.get());
     let exit = serve(&settings, &identity, env).await;
     // What is left of the telemetry goes out however it ended.
     telemetry.shutdown();
@@ -75,9 +76,15 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
 async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exit> {
     let mut signals = Signals::listen()
         .map_err(|source| CliError::io("signals cannot be listened to", source))?;
+    let is_broker = settings.roles.has(Role::Broker);
     let listeners = Listeners {
-        grpc: if settings.roles.has(Role::Broker) {
+        grpc: if is_broker {
             Some(bind("listen.grpc", settings.listen.grpc).await?)
+        } else {
+            None
+        },
+        kafka: if is_broker {
+            Some(bind("listen.kafka", settings.listen.kafka).await?)
         } else {
             None
         },

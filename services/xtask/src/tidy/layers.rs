@@ -19,6 +19,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api-codegen", &[]),
     ("kafka-codec", &[]),
     ("kafka-codec-codegen", &[]),
+    // The allocator of the process, which only the server tunes.
+    ("heap", &[]),
     // Effects come in through env, and only there.
     ("env", &["types"]),
     ("blob", &["types", "crc32c", "env"]),
@@ -75,6 +77,18 @@ const LAYERS: &[(&str, &[&str])] = &[
             "broker-engine",
         ],
     ),
+    (
+        "broker-kafka",
+        &[
+            "types",
+            "env",
+            "format",
+            "kafka-codec",
+            "runtime",
+            "metadata-api",
+            "broker-engine",
+        ],
+    ),
     ("client", &["types", "env", "format", "api"]),
 ];
 
@@ -109,6 +123,17 @@ const FOREIGN: &[(&str, &[&str])] = &[
         &["tonic", "prost", "axum", "slatedb", "aws-sdk-s3"],
     ),
     ("broker-grpc", &["slatedb", "object_store", "aws-sdk-s3"]),
+    (
+        "broker-kafka",
+        &[
+            "tonic",
+            "prost",
+            "kafka-protocol",
+            "slatedb",
+            "object_store",
+            "aws-sdk-s3",
+        ],
+    ),
     ("client", &["object_store", "slatedb"]),
 ];
 
