@@ -1,0 +1,114 @@
+//! What is served, and in which versions.
+
+use tidelog_kafka_codec::messages::api_versions_response::ApiVersion;
+use tidelog_kafka_codec::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use tidelog_kafka_codec::{ApiKey, ErrorCode, VersionRange};
+
+use crate::call::Call;
+
+/// Every API that is served, in the order of their numbers.
+pub(crate) const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::FindCoordinator,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// The versions in which an API is served.
+pub(crate) fn served(key: ApiKey) -> Option<VersionRange> {
+    SERVED.contains(&key).then(|| key.stable_versions())
+}
+
+/// An API as it is told to clients.
+fn told(key: ApiKey) -> ApiVersion {
+    let VersionRange { min, max } = key.stable_versions();
+    let min_version = match key {
+        // librdkafka before 2.x takes compression for impossible unless the oldest versions are there. Kafka 4
+        // tells the same, and serves them as little.
+        ApiKey::Produce => 0,
+        _ => min,
+    };
+    ApiVersion {
+        api_key: key.code(),
+        min_version,
+        max_version: max,
+    }
+}
+
+/// The answer to a client that asked in a version that is not known here: it can read version 0.
+pub(crate) fn unknown_version() -> ApiVersionsResponse {
+    ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: vec![told(ApiKey::ApiVersions)],
+        ..ApiVersionsResponse::default()
+    }
+}
+
+/// Letters and digits, and points and dashes between them, as Kafka wants names and versions of software.
+fn is_plain(text: &str) -> bool {
+    let within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let at_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.chars().all(within) && at_end(text.chars().next()) && at_end(text.chars().next_back())
+}
+
+impl Call {
+    pub(crate) fn api_versions(&self, request: ApiVersionsRequest) -> ApiVersionsResponse {
+        let mut response = ApiVersionsResponse {
+            api_keys: SERVED.iter().map(|key| told(*key)).collect(),
+            ..ApiVersionsResponse::default()
+        };
+        let is_named =
+            is_plain(&request.client_software_name) && is_plain(&request.client_software_version);
+        if self.version >= 3 && !is_named {
+            response.error_code = self.code(ErrorCode::InvalidRequest);
+            response.api_keys = Vec::new();
+            return response;
+        }
+        // A client that was on its way to somebody else.
+        let cluster = self.front.engine().cluster().to_string();
+        let is_astray = request.cluster_id.is_some_and(|id| *id != *cluster)
+            || (request.node_id >= 0 && request.node_id != self.front.node_id());
+        if self.version >= 5 && is_astray {
+            response.error_code = self.code(ErrorCode::RebootstrapRequired);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apis_are_told_in_the_order_of_their_numbers_and_only_what_will_not_change() {
+        assert!(SERVED.is_sorted_by_key(|key| key.code()));
+        for key in SERVED {
+            let (told, versions) = (told(*key), key.versions());
+            assert!(told.max_version <= versions.max);
+            assert!(told.min_version == versions.min || *key == ApiKey::Produce);
+        }
+        assert_eq!(told(ApiKey::Produce).min_version, 0);
+        assert_eq!(served(ApiKey::JoinGroup), None);
+    }
+
+    #[test]
+    fn names_of_software_are_plain() {
+        assert!(is_plain("apache-kafka-java") && is_plain("4.1.0") && is_plain("a"));
+        for wrong in ["", "-a", "a-", "a b", "a\n", "."] {
+            assert!(!is_plain(wrong), "{wrong:?}");
+        }
+    }
+}

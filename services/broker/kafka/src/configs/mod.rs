@@ -1,0 +1,41 @@
+//! Configuration of topics and of this broker.
+
+mod alter;
+mod broker;
+mod describe;
+
+use tidelog_metadata_api::{ConfigKey, TopicConfig};
+
+/// Types of resources; the numbers are Kafka's.
+const RESOURCE_TOPIC: i8 = 2;
+const RESOURCE_BROKER: i8 = 4;
+
+/// Where values come from; the numbers are Kafka's.
+const SOURCE_TOPIC: i8 = 1;
+const SOURCE_STATIC: i8 = 4;
+const SOURCE_DEFAULT: i8 = 5;
+
+/// A key of a topic and its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) key: &'static ConfigKey,
+    pub(crate) value: &'a str,
+    pub(crate) source: i8,
+}
+
+/// Every key of a topic.
+pub(crate) fn entries(config: &TopicConfig) -> impl Iterator<Item = Entry<'_>> {
+    let set = config.as_set();
+    ConfigKey::all().iter().map(|key| {
+        let value = set.get(key.name);
+        Entry {
+            key,
+            value: value.map_or(key.default, String::as_str),
+            source: if value.is_some() {
+                SOURCE_TOPIC
+            } else {
+                SOURCE_DEFAULT
+            },
+        }
+    })
+}

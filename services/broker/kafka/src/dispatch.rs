@@ -1,0 +1,61 @@
+//! From a request to the one who answers it.
+
+use std::time::Duration;
+
+use tidelog_kafka_codec::{ApiKey, RequestFrame};
+
+use crate::call::{Answered, Call, decode};
+
+/// Decodes, asks, tells how long to wait, and encodes.
+macro_rules! serve {
+    ($call:ident, $frame:ident, $request:ident => $response:expr) => {{
+        let $request = match decode($frame) {
+            Ok(request) => request,
+            Err(error) => return Answered::Broken(error.to_string()),
+        };
+        let mut response = $response;
+        response.throttle_time_ms = $call.throttle_ms();
+        $call.respond(&response)
+    }};
+}
+
+/// Answers any request but those that move records, and says how long the client shall wait.
+pub(crate) async fn answer(mut call: Call, frame: RequestFrame) -> (Answered, Duration) {
+    call.charge(frame.body.len()).await;
+    (look_up(&call, frame).await, call.throttle)
+}
+
+/// Answers requests about offsets, producers and the cluster.
+async fn look_up(call: &Call, frame: RequestFrame) -> Answered {
+    match call.key {
+        ApiKey::ListOffsets => serve!(call, frame, it => call.list_offsets(it).await),
+        ApiKey::OffsetForLeaderEpoch => {
+            serve!(call, frame, it => call.offset_for_leader_epoch(it).await)
+        }
+        ApiKey::DeleteRecords => serve!(call, frame, it => call.delete_records(it).await),
+        ApiKey::InitProducerId => serve!(call, frame, it => call.init_producer_id(it).await),
+        ApiKey::ApiVersions => serve!(call, frame, it => call.api_versions(it)),
+        ApiKey::FindCoordinator => serve!(call, frame, it => call.find_coordinator(it)),
+        ApiKey::DescribeCluster => serve!(call, frame, it => call.describe_cluster(&it)),
+        _ => administer(call, frame).await,
+    }
+}
+
+/// Answers requests about topics.
+async fn administer(call: &Call, frame: RequestFrame) -> Answered {
+    match call.key {
+        ApiKey::Metadata => serve!(call, frame, it => call.metadata(it).await),
+        ApiKey::DescribeTopicPartitions => {
+            serve!(call, frame, it => call.describe_topic_partitions(it).await)
+        }
+        ApiKey::CreateTopics => serve!(call, frame, it => call.create_topics(it).await),
+        ApiKey::DeleteTopics => serve!(call, frame, it => call.delete_topics(it).await),
+        ApiKey::CreatePartitions => serve!(call, frame, it => call.create_partitions(it).await),
+        ApiKey::DescribeConfigs => serve!(call, frame, it => call.describe_configs(it).await),
+        ApiKey::AlterConfigs => serve!(call, frame, it => call.alter_configs(it).await),
+        ApiKey::IncrementalAlterConfigs => {
+            serve!(call, frame, it => call.incremental_alter_configs(it).await)
+        }
+        key => Answered::Broken(format!("`{}` is not served", key.name())),
+    }
+}

@@ -1,0 +1,77 @@
+//! What every connection shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidelog_broker_engine::{Engine, FairShare, HolderId};
+use tidelog_env::{CancellationToken, Env};
+use tidelog_metadata_api::OrderKey;
+use tidelog_runtime::access::{Authorizer, Quota};
+
+use crate::brokers::Address;
+use crate::metrics::KafkaMetrics;
+use crate::settings::KafkaSettings;
+
+/// What the front end is built from.
+#[derive(Clone, Debug)]
+pub struct KafkaParts {
+    /// Clock, randomness, tasks.
+    pub env: Env,
+    /// The engine.
+    pub engine: Engine,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// How much of it.
+    pub quota: Arc<dyn Quota>,
+    /// Limits.
+    pub settings: KafkaSettings,
+    /// Where it reports.
+    pub metrics: KafkaMetrics,
+    /// Where clients reach this process.
+    pub advertised: Address,
+    /// The zone of this process, which clients know as its rack; empty if nobody said.
+    pub zone: String,
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) parts: KafkaParts,
+    /// Cancelled when nothing new is taken any more.
+    pub(crate) stop: CancellationToken,
+    /// Bytes of requests that are being received, and of those that wait for memory for their batches.
+    pub(crate) intake: FairShare,
+    /// Bytes of answers that are not taken yet.
+    pub(crate) answers: FairShare,
+    orders: AtomicU64,
+    holders: AtomicU64,
+}
+
+impl Front {
+    pub(crate) fn new(parts: KafkaParts, stop: CancellationToken) -> Self {
+        // Brokers count from places of their own, since one sequencer hears from many of them.
+        let orders = AtomicU64::new(parts.env.rng.next_u64());
+        Self {
+            intake: FairShare::new(parts.settings.intake_bytes),
+            answers: FairShare::new(parts.settings.answer_bytes),
+            parts,
+            stop,
+            orders,
+            holders: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+
+    /// A key that no caller has had.
+    pub(crate) fn new_order(&self) -> OrderKey {
+        OrderKey(self.orders.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The name under which a connection holds memory of answers.
+    pub(crate) fn new_holder(&self) -> HolderId {
+        HolderId(self.holders.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,112 @@
+//! `DeleteRecords` and `InitProducerId`.
+
+use tidelog_kafka_codec::ErrorCode;
+use tidelog_kafka_codec::messages::delete_records_request::DeleteRecordsPartition;
+use tidelog_kafka_codec::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
+use tidelog_kafka_codec::messages::{
+    DeleteRecordsRequest, DeleteRecordsResponse, InitProducerIdRequest, InitProducerIdResponse,
+};
+use tidelog_metadata_api::{ProducerIdentity, TopicInfo};
+use tidelog_runtime::access::{Operation, Resource};
+use tidelog_types::Offset;
+
+use crate::call::{Call, partition};
+use crate::errors::Refusal;
+
+/// Stands for the end of the log.
+const END_OF_LOG: i64 = -1;
+
+impl Call {
+    pub(crate) async fn delete_records(
+        &self,
+        request: DeleteRecordsRequest,
+    ) -> DeleteRecordsResponse {
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let found = self.topic(Operation::Delete, &topic.name).await;
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in topic.partitions {
+                let result = match &found {
+                    Ok(topic) => self.delete_before(topic, &wanted).await,
+                    Err(refusal) => Err(refusal.clone()),
+                };
+                let low_watermark = result.as_ref().map_or(-1, |offset| offset.to_i64());
+                let code = result.err().map_or(ErrorCode::None, |error| error.code);
+                partitions.push(DeleteRecordsPartitionResult {
+                    partition_index: wanted.partition_index,
+                    low_watermark,
+                    error_code: self.code(code),
+                });
+            }
+            topics.push(DeleteRecordsTopicResult {
+                name: topic.name,
+                partitions,
+            });
+        }
+        DeleteRecordsResponse {
+            topics,
+            ..DeleteRecordsResponse::default()
+        }
+    }
+
+    async fn delete_before(
+        &self,
+        topic: &TopicInfo,
+        wanted: &DeleteRecordsPartition,
+    ) -> Result<Offset, Refusal> {
+        let at = partition(topic, wanted.partition_index)?;
+        let engine = self.front.engine();
+        let bounds = engine.bounds(at).await;
+        let end = bounds
+            .map_err(|error| Refusal::from(&error))?
+            .high_watermark;
+        let before = match wanted.offset {
+            END_OF_LOG => Some(Offset::MAX),
+            offset => Offset::from_i64(offset).filter(|offset| *offset <= end),
+        };
+        let before = before.ok_or_else(|| {
+            let message = format!("offset `{}` is outside the log", wanted.offset);
+            Refusal::new(ErrorCode::OffsetOutOfRange, message)
+        })?;
+        let deleted = engine.delete_records(at, before).await;
+        let (bounds, _) = deleted.map_err(|error| Refusal::from(&error))?;
+        Ok(bounds.log_start)
+    }
+
+    pub(crate) async fn init_producer_id(
+        &self,
+        request: InitProducerIdRequest,
+    ) -> InitProducerIdResponse {
+        let mut response = InitProducerIdResponse {
+            producer_id: -1,
+            producer_epoch: -1,
+            ..InitProducerIdResponse::default()
+        };
+        match self.producer(request).await {
+            Ok(producer) => {
+                response.producer_id = producer.id.get();
+                response.producer_epoch = producer.epoch.get();
+            }
+            Err(refusal) => response.error_code = self.code(refusal.code),
+        }
+        response
+    }
+
+    async fn producer(&self, request: InitProducerIdRequest) -> Result<ProducerIdentity, Refusal> {
+        if let Some(id) = request.transactional_id {
+            self.may(Operation::Write, Resource::TransactionalId(&id))?;
+            if id.is_empty() {
+                let message = "a transactional id has at least one character";
+                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+            }
+            let message = "there are no coordinators of transactions yet";
+            let code = ErrorCode::CoordinatorNotAvailable;
+            return Err(Refusal::new(code, message));
+        }
+        self.may(Operation::IdempotentWrite, Resource::Cluster)?;
+        let producer = self.front.engine().init_producer().await;
+        producer.map_err(|error| Refusal::from(&error))
+    }
+}

@@ -1,0 +1,105 @@
+//! `DescribeTopicPartitions`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidelog_kafka_codec::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition as Partition,
+    DescribeTopicPartitionsResponseTopic as Topic,
+};
+use tidelog_kafka_codec::messages::{
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+};
+use tidelog_metadata_api::TopicInfo;
+use tidelog_runtime::access::Operation;
+
+use crate::brokers::LEADER_EPOCH;
+use crate::call::Call;
+use crate::errors::Refusal;
+
+/// Partitions of one answer, whatever the client asks for.
+const PARTITIONS_MAX: i32 = 2_000;
+
+impl Call {
+    pub(crate) async fn describe_topic_partitions(
+        &self,
+        request: DescribeTopicPartitionsRequest,
+    ) -> DescribeTopicPartitionsResponse {
+        let from = request
+            .cursor
+            .map(|cursor| (cursor.topic_name.to_string(), cursor.partition_index.max(0)));
+        let first = from.as_ref().map_or("", |(name, _)| name.as_str());
+        // Answers are in the order of names.
+        let mut wanted: BTreeMap<String, Result<Arc<TopicInfo>, Refusal>> = BTreeMap::new();
+        if request.topics.is_empty() {
+            for topic in self.visible_topics().await.unwrap_or_default() {
+                wanted.insert(topic.name.to_string(), Ok(topic));
+            }
+        } else {
+            for topic in request.topics {
+                let found = self.topic(Operation::Describe, &topic.name).await;
+                wanted.insert(topic.name.to_string(), found);
+            }
+        }
+        let mut response = DescribeTopicPartitionsResponse::default();
+        let mut left = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
+        for (name, found) in wanted.range(first.to_owned()..) {
+            let start = match &from {
+                Some((first, partition)) if first == name => *partition,
+                _ => 0,
+            };
+            if left == 0 {
+                response.next_cursor = Some(cursor(name, start));
+                break;
+            }
+            let topic = match found {
+                Ok(topic) => topic,
+                Err(refusal) => {
+                    response.topics.push(Topic {
+                        error_code: self.code(refusal.code),
+                        name: Some(name.as_str().into()),
+                        ..Topic::default()
+                    });
+                    continue;
+                }
+            };
+            let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+            let end = count.min(start.saturating_add(left));
+            response.topics.push(self.described(topic, start..end));
+            left -= (end - start).max(0);
+            if end < count {
+                response.next_cursor = Some(cursor(name, end));
+                break;
+            }
+        }
+        response
+    }
+
+    fn described(&self, topic: &TopicInfo, indexes: std::ops::Range<i32>) -> Topic {
+        let node = self.front.node_id();
+        let partitions = indexes.map(|partition_index| Partition {
+            partition_index,
+            leader_id: node,
+            leader_epoch: LEADER_EPOCH,
+            replica_nodes: vec![node],
+            isr_nodes: vec![node],
+            eligible_leader_replicas: Some(Vec::new()),
+            last_known_elr: Some(Vec::new()),
+            ..Partition::default()
+        });
+        Topic {
+            name: Some(topic.name.as_str().into()),
+            topic_id: *topic.id.as_uuid(),
+            partitions: partitions.collect(),
+            topic_authorized_operations: self.topic_operations(topic.name.as_str()),
+            ..Topic::default()
+        }
+    }
+}
+
+fn cursor(name: &str, partition_index: i32) -> Cursor {
+    Cursor {
+        topic_name: name.into(),
+        partition_index,
+    }
+}

@@ -1,0 +1,143 @@
+//! `Metadata`.
+
+use std::sync::Arc;
+
+use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
+use tidelog_kafka_codec::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use tidelog_kafka_codec::messages::{MetadataRequest, MetadataResponse};
+use tidelog_kafka_codec::{ByteString, Uuid};
+use tidelog_metadata_api::TopicInfo;
+use tidelog_runtime::access::{Operation, Resource};
+
+use crate::brokers::LEADER_EPOCH;
+use crate::call::Call;
+use crate::errors::Refusal;
+use crate::settings::TOPICS_PAGE;
+
+/// The first version in which topics may be named by ids alone.
+const BY_ID_FROM: i16 = 12;
+/// In the first version no topics stand for all.
+const NONE_IS_ALL_UNTIL: i16 = 0;
+
+impl Call {
+    pub(crate) async fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
+        let with_operations = request.include_topic_authorized_operations;
+        let asked = request
+            .topics
+            .filter(|topics| self.version > NONE_IS_ALL_UNTIL || !topics.is_empty());
+        let topics = match asked {
+            Some(asked) => self.asked_topics(asked, with_operations).await,
+            None => self.every_topic(with_operations).await,
+        };
+        let (topics, error_code) = match topics {
+            Ok(topics) => (topics, 0),
+            // Where the version has no place for it, the client sees no topics and asks again.
+            Err(refusal) => (Vec::new(), self.code(refusal.code)),
+        };
+        let brokers = self.front.brokers().into_iter();
+        let brokers = brokers.map(|broker| MetadataResponseBroker {
+            node_id: broker.node_id,
+            host: broker.host,
+            port: broker.port,
+            rack: broker.rack,
+        });
+        let mut response = MetadataResponse {
+            brokers: brokers.collect(),
+            cluster_id: Some(self.front.engine().cluster().to_string().into()),
+            controller_id: self.front.node_id(),
+            topics,
+            error_code,
+            ..MetadataResponse::default()
+        };
+        if request.include_cluster_authorized_operations {
+            response.cluster_authorized_operations = self.cluster_operations();
+        }
+        response
+    }
+
+    /// Every topic that the caller may see.
+    pub(super) async fn visible_topics(&self) -> Result<Vec<Arc<TopicInfo>>, Refusal> {
+        let catalogue = self.front.engine().catalogue();
+        let mut after = Vec::new();
+        let mut topics = Vec::new();
+        loop {
+            let page = catalogue.list_topics(&after, TOPICS_PAGE, false).await;
+            let page = page.map_err(|error| Refusal::from(&error))?;
+            topics.extend(page.topics.into_iter().filter(|topic| {
+                let on = Resource::Topic(topic.name.as_str());
+                self.may(Operation::Describe, on).is_ok()
+            }));
+            after = page.next;
+            if after.is_empty() {
+                return Ok(topics);
+            }
+        }
+    }
+
+    async fn every_topic(&self, operations: bool) -> Result<Vec<MetadataResponseTopic>, Refusal> {
+        let topics = self.visible_topics().await?;
+        let topics = topics.iter().map(|topic| self.topic_row(topic, operations));
+        Ok(topics.collect())
+    }
+
+    async fn asked_topics(
+        &self,
+        asked: Vec<MetadataRequestTopic>,
+        operations: bool,
+    ) -> Result<Vec<MetadataResponseTopic>, Refusal> {
+        let mut topics = Vec::with_capacity(asked.len());
+        for MetadataRequestTopic { topic_id, name } in asked {
+            let found = match &name {
+                Some(name) => self.topic(Operation::Describe, name).await,
+                None => self.topic_by_id(Operation::Describe, topic_id).await,
+            };
+            topics.push(match found {
+                Ok(topic) => self.topic_row(&topic, operations),
+                Err(refusal) => self.missing(name, topic_id, &refusal),
+            });
+        }
+        Ok(topics)
+    }
+
+    fn missing(
+        &self,
+        name: Option<ByteString>,
+        topic_id: Uuid,
+        refusal: &Refusal,
+    ) -> MetadataResponseTopic {
+        // Older versions have no way to leave the name out.
+        let may_lack = self.version >= BY_ID_FROM;
+        let name = name.or_else(|| (!may_lack).then(ByteString::new));
+        MetadataResponseTopic {
+            error_code: self.code(refusal.code),
+            name,
+            topic_id,
+            ..MetadataResponseTopic::default()
+        }
+    }
+
+    fn topic_row(&self, topic: &TopicInfo, operations: bool) -> MetadataResponseTopic {
+        let node = self.front.node_id();
+        let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+        let partitions = (0..count).map(|partition_index| MetadataResponsePartition {
+            partition_index,
+            leader_id: node,
+            leader_epoch: LEADER_EPOCH,
+            replica_nodes: vec![node],
+            isr_nodes: vec![node],
+            ..MetadataResponsePartition::default()
+        });
+        let mut row = MetadataResponseTopic {
+            name: Some(topic.name.as_str().into()),
+            topic_id: *topic.id.as_uuid(),
+            partitions: partitions.collect(),
+            ..MetadataResponseTopic::default()
+        };
+        if operations {
+            row.topic_authorized_operations = self.topic_operations(topic.name.as_str());
+        }
+        row
+    }
+}

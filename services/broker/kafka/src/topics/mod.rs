@@ -1,0 +1,6 @@
+//! Topics: described, created, deleted, widened.
+
+mod change;
+mod create;
+mod describe;
+mod metadata;

@@ -1,0 +1,84 @@
+//! Facts about limits: of connections, of time, and of what is not taken.
+
+use std::time::Duration;
+
+use tidelog_broker_kafka::KafkaSettings;
+use tidelog_kafka_codec::messages::MetadataRequest;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::world::{World, batch, from_t, soon};
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_and_one_that_ends_leaves_its_place() {
+    let settings = KafkaSettings {
+        connections_max: 2,
+        ..KafkaSettings::default()
+    };
+    let world = World::with(settings).await;
+    let mut first = world.client().await;
+    first.call(&MetadataRequest::default(), 9).await;
+    let mut second = world.client().await;
+    second.call(&MetadataRequest::default(), 9).await;
+    assert!(world.client().await.is_closed().await);
+    drop(first);
+    soon(async {
+        loop {
+            let mut third = world.client().await;
+            third.send(&MetadataRequest::default(), 9).await;
+            if third.receive_frame().await.is_some() {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_come_in_time_and_a_connection_without_any_are_closed() {
+    let settings = KafkaSettings {
+        request_timeout: Duration::from_millis(50),
+        ..KafkaSettings::default()
+    };
+    let world = World::with(settings).await;
+    for begun in [&[0][..], &[0, 0, 0, 100, 0]] {
+        let mut slow = world.client().await;
+        slow.stream.write_all(begun).await.unwrap();
+        assert!(slow.is_closed().await);
+    }
+    let settings = KafkaSettings {
+        idle_timeout: Duration::from_millis(50),
+        ..KafkaSettings::default()
+    };
+    let world = World::with(settings).await;
+    let mut idle = world.client().await;
+    assert!(idle.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_closed_and_its_memory_is_the_next_ones() {
+    let settings = KafkaSettings {
+        stall_timeout: Duration::from_millis(200),
+        answer_bytes: 1 << 20,
+        ..KafkaSettings::default()
+    };
+    let world = World::with(settings).await;
+    world.topic("t", 1, &[]).await;
+    let mut client = world.client().await;
+    let long = "x".repeat(900_000);
+    for _ in 0..4 {
+        client.produce(batch(&[&long], None)).await;
+    }
+    let mut stuck = Vec::new();
+    for _ in 0..3 {
+        let mut reader = world.client().await;
+        // More answers than the system's buffers take.
+        for _ in 0..20 {
+            reader.send(&from_t(0, Duration::ZERO), 12).await;
+        }
+        stuck.push(reader);
+    }
+    let read = soon(client.fetch(0)).await;
+    assert!(read.records.unwrap().len() >= 900_000);
+    world.stop.cancel();
+    soon(world.serving).await.unwrap();
+}

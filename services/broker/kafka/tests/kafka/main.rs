@@ -1,0 +1,14 @@
+//! The Kafka front end over a whole engine in memory, through a real socket.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod configs;
+mod fetch;
+mod limits;
+mod offsets;
+mod produce;
+mod topics;
+mod versions;
+mod wire;
+mod world;
