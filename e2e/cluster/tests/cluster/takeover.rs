@@ -1,4 +1,5 @@
-//! From `kill -9` of a metadata process to the first acknowledged produce.
+//! From the death of a metadata process, or from the moment in which it stands still, to the first acknowledged
+//! produce.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use parking_lot::Mutex;
 use tidelog_client::{Client, ClientOptions, ProducerOptions, SendRecord};
-use tidelog_e2e_harness::{Cluster, ClusterOptions, Minio, until};
+use tidelog_e2e_harness::{Cluster, ClusterOptions, Minio, metric, until};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -21,6 +22,15 @@ const PERIOD: Duration = Duration::from_millis(50);
 struct Probes {
     killed: Instant,
     first: Vec<Option<Instant>>,
+}
+
+impl Probes {
+    fn from_now() -> Self {
+        Self {
+            killed: Instant::now(),
+            first: vec![None; PARTITIONS as usize],
+        }
+    }
 }
 
 /// Writes to one partition again and again.
@@ -55,37 +65,81 @@ async fn probe(client: Client, partition: u32, probes: Arc<Mutex<Probes>>) -> Re
     }
 }
 
+/// A cluster and writers to each of its partitions.
+struct Writing {
+    cluster: Cluster,
+    probes: Arc<Mutex<Probes>>,
+    _writers: JoinSet<Result<()>>,
+    _minio: Minio,
+}
+
+impl Writing {
+    async fn start(minio: Minio, options: &ClusterOptions) -> Result<Self> {
+        let cluster = Cluster::start(options).await?;
+        create_topic(&cluster.client()?, PARTITIONS).await?;
+        let probes = Arc::new(Mutex::new(Probes::from_now()));
+        let mut writers = JoinSet::new();
+        for partition in 0..PARTITIONS {
+            let client = cluster.client_with(ClientOptions::default())?;
+            writers.spawn(probe(client, partition, Arc::clone(&probes)));
+        }
+        all_write(&probes).await?;
+        Ok(Self {
+            cluster,
+            probes,
+            _writers: writers,
+            _minio: minio,
+        })
+    }
+
+    /// How long it takes from now on until every partition takes writes; not longer than promised.
+    async fn goes_on(&self, what: &str) -> Result<()> {
+        let since = {
+            let mut probes = self.probes.lock();
+            *probes = Probes::from_now();
+            probes.killed
+        };
+        let slowest = all_write(&self.probes)
+            .await?
+            .saturating_duration_since(since);
+        println!("{what}: every partition takes writes after {slowest:?}");
+        ensure!(slowest <= TAKEOVER_LIMIT, "it took {slowest:?}");
+        Ok(())
+    }
+
+    /// The metadata process that owns the most shards.
+    async fn owner(&self) -> Result<usize> {
+        let mut owned = Vec::new();
+        for process in &self.cluster.metadata {
+            let metrics = process.server.metrics().await?;
+            owned.push(metric(&metrics, "tidelog_sequencer_shards_owned", &[]).unwrap_or(0.0));
+        }
+        let most = (0..owned.len()).max_by(|a, b| owned[*a].total_cmp(&owned[*b]));
+        most.context("there are metadata processes")
+    }
+}
+
 /// Kills the metadata processes one after the other, each time when the one before is back.
 async fn each_death_is_survived(minio: Minio, options: &ClusterOptions) -> Result<()> {
-    let mut cluster = Cluster::start(options).await?;
-    create_topic(&cluster.client()?, PARTITIONS).await?;
-    let probes = Arc::new(Mutex::new(Probes {
-        killed: Instant::now(),
-        first: vec![None; PARTITIONS as usize],
-    }));
-    let mut tasks = JoinSet::new();
-    for partition in 0..PARTITIONS {
-        let client = cluster.client_with(ClientOptions::default())?;
-        tasks.spawn(probe(client, partition, Arc::clone(&probes)));
-    }
-    all_write(&probes).await?;
-    for at in 0..cluster.metadata.len() {
-        let server = &mut cluster.metadata[at].server;
-        server.process().kill();
-        let killed = Instant::now();
-        *probes.lock() = Probes {
-            killed,
-            first: vec![None; PARTITIONS as usize],
-        };
-        let slowest = all_write(&probes).await?.saturating_duration_since(killed);
-        println!("metadata process {at}: every partition takes writes after {slowest:?}");
-        ensure!(slowest <= TAKEOVER_LIMIT, "it took {slowest:?}");
-        cluster.metadata[at].server.restart().await?;
+    let mut writing = Writing::start(minio, options).await?;
+    for at in 0..writing.cluster.metadata.len() {
+        writing.cluster.metadata[at].server.process().kill();
+        writing
+            .goes_on(&format!("metadata process {at} is dead"))
+            .await?;
+        writing.cluster.metadata[at].server.restart().await?;
         // It has to be one of the cluster again before the next one goes.
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
-    drop((tasks, cluster, minio));
     Ok(())
+}
+
+/// Stops the owner where it is: its connections stay, and nobody answers on them.
+async fn a_standstill_is_survived(minio: Minio, options: &ClusterOptions) -> Result<()> {
+    let mut writing = Writing::start(minio, options).await?;
+    let owner = writing.owner().await?;
+    writing.cluster.metadata[owner].server.process().pause()?;
+    writing.goes_on("the owner stands still").await
 }
 
 /// Waits until every partition has acknowledged a record; answers when the last one did.
@@ -109,9 +163,23 @@ async fn a_dead_metadata_process_is_replaced_within_five_seconds_on_the_embedded
     each_death_is_survived(minio, &options).await
 }
 
+#[tokio::test]
+async fn a_hung_metadata_process_is_replaced_within_five_seconds_on_the_embedded_store()
+-> Result<()> {
+    let (minio, options) = bucket().await?;
+    a_standstill_is_survived(minio, &options).await
+}
+
 #[cfg(feature = "fdb")]
 #[tokio::test]
 async fn a_dead_metadata_process_is_replaced_within_five_seconds_on_foundationdb() -> Result<()> {
     let (minio, _fdb, options) = crate::support::bucket_and_fdb().await?;
     each_death_is_survived(minio, &options).await
+}
+
+#[cfg(feature = "fdb")]
+#[tokio::test]
+async fn a_hung_metadata_process_is_replaced_within_five_seconds_on_foundationdb() -> Result<()> {
+    let (minio, _fdb, options) = crate::support::bucket_and_fdb().await?;
+    a_standstill_is_survived(minio, &options).await
 }

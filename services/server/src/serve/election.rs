@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use tidelog_env::clock::timeout;
 use tidelog_env::{Backoff, BackoffPolicy, CancellationToken, Env, MonoTime, error_chain};
 use tidelog_metadata_rpc::{ClientSettings, PeerWatch, Probe, RpcMetrics, Standing};
 use tidelog_runtime::{Condition, Exit};
@@ -34,6 +35,10 @@ const OPENING_MAX: Duration = Duration::from_secs(30);
 /// The waits after the store could not be opened.
 const OPEN_AGAIN: BackoffPolicy =
     BackoffPolicy::new(Duration::from_millis(250), Duration::from_secs(5), u32::MAX);
+/// How long a process may take to say whether it is active. One that was active and has been silent for a
+/// while gets less: it has had its time.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// A process that did not run for this long may have been replaced, and asks the store.
 const PAUSE_NOTICED: Duration = Duration::from_secs(1);
 
@@ -187,17 +192,20 @@ impl Election {
     async fn turn(&self, mut fenced_at: Option<MonoTime>) {
         let mut has_waited = false;
         let mut opening_since = None;
+        let mut patience = PATIENCE;
         loop {
-            let look = look(&self.env, &self.peers, &self.client, &self.metrics).await;
+            let look = self.look(patience).await;
             if !matches!(look, Look::Opening(_)) {
                 opening_since = None;
             }
             match look {
                 Look::Active(address, watch) => {
-                    has_waited = false;
                     // They hear each other, so its silence will mean what it says.
                     fenced_at = None;
                     self.follow(address, *watch).await;
+                    patience = PATIENCE_SILENT;
+                    // Nobody else may think the same at this moment if there were only the two of them.
+                    has_waited = self.peers.len() == 1;
                     continue;
                 }
                 Look::Opening(address) if self.may_open(&mut opening_since) => {
@@ -220,6 +228,17 @@ impl Election {
             has_waited = true;
             self.random_wait().await;
         }
+    }
+
+    async fn look(&self, patience: Duration) -> Look {
+        look(
+            &self.env,
+            &self.peers,
+            &self.client,
+            &self.metrics,
+            patience,
+        )
+        .await
     }
 
     async fn random_wait(&self) {
@@ -248,8 +267,14 @@ impl Election {
     }
 }
 
-/// Asks all peers who is active.
-async fn look(env: &Env, peers: &[String], client: &ClientSettings, metrics: &RpcMetrics) -> Look {
+/// Asks all peers who is active, each for so long.
+async fn look(
+    env: &Env,
+    peers: &[String],
+    client: &ClientSettings,
+    metrics: &RpcMetrics,
+    patience: Duration,
+) -> Look {
     let mut to_ask: Vec<String> = peers.to_vec();
     let mut asked: Vec<String> = Vec::new();
     let mut opening = None;
@@ -258,7 +283,13 @@ async fn look(env: &Env, peers: &[String], client: &ClientSettings, metrics: &Rp
         if asked.contains(&address) {
             continue;
         }
-        match PeerWatch::open(env, &address, client, metrics).await {
+        let asking = PeerWatch::open(env, &address, client, metrics);
+        let opened = timeout(env.clock.as_ref(), patience, asking).await;
+        let opened = opened.unwrap_or_else(|elapsed| {
+            let reason = format!("it has said nothing for `{:?}`", elapsed.0);
+            Err(Probe::Silent { reason })
+        });
+        match opened {
             Ok(watch) => return Look::Active(address, Box::new(watch)),
             // Whoever names itself and is not active yet is about to be.
             Err(Probe::Standby { active }) if active.as_ref() == Some(&address) => {
@@ -334,7 +365,7 @@ mod tests {
         let serving = tidelog_metadata_rpc::serve(parts, listener, env.supervisor.token());
         drop(env.supervisor.spawn("peers", serving));
         let peers = [address.clone()];
-        let look = look(&env, &peers, &ClientSettings::default(), &metrics).await;
+        let look = look(&env, &peers, &ClientSettings::default(), &metrics, PATIENCE).await;
         env.supervisor.token().cancel();
         (look, address)
     }

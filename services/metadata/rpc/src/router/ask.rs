@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tidelog_env::clock::{Elapsed, timeout};
 use tidelog_env::{Backoff, BackoffPolicy, MonoTime};
 use tidelog_metadata_api::{
-    CatalogueError, ClusterError, LogError, ShardOwner, TopicInfo, TopicSelector,
+    CatalogueError, ClusterError, ClusterView, LogError, ShardOwner, TopicInfo, TopicSelector,
 };
-use tidelog_types::{ShardId, TopicNumber, TopicPartition};
+use tidelog_types::{MemberId, ShardId, TopicNumber, TopicPartition};
 
 use super::{Router, named};
 use crate::server::Parts;
@@ -22,6 +23,9 @@ const RETRY: BackoffPolicy = BackoffPolicy::new(
     Duration::from_millis(200),
     u32::MAX,
 );
+
+/// Who has not answered a question for so long is not waited for alone any more.
+const BESIDE_AFTER: Duration = Duration::from_millis(300);
 
 /// Topics of one question that are asked for at once.
 const TOPICS_AT_ONCE: usize = 64;
@@ -175,33 +179,98 @@ impl Router {
         F: Fn(Parts) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let clock = self.inner.env.clock.as_ref();
         let mut last = None;
         loop {
-            let mut to_ask = self.anybody().into_iter().peekable();
-            while let Some(parts) = to_ask.next() {
-                let left = patience.deadline - clock.now();
-                if left.is_zero() {
-                    break;
-                }
-                // One that hangs leaves time to ask another.
-                let is_last = to_ask.peek().is_none() || twice == Twice::Harmful;
-                let within = if is_last { left } else { left / 2 };
-                match timeout(clock, within, ask(parts)).await {
-                    Ok(Err(error)) if error.is_elsewhere() => last = Some(error),
-                    Ok(answer) => return answer,
-                    Err(elapsed) if twice == Twice::Harmful => {
-                        return Err(E::unheard(no_answer(elapsed)));
-                    }
-                    Err(elapsed) => last = Some(E::nobody(no_answer(elapsed))),
-                }
-                self.inner.metrics.rerouted.inc();
+            let asked = match twice {
+                Twice::Harmless => self.ask_beside(patience.deadline, &ask, &mut last).await,
+                Twice::Harmful => self.ask_in_turn(patience.deadline, &ask, &mut last).await,
+            };
+            if let Some(answer) = asked {
+                return answer;
             }
             if !patience.wait().await {
                 let nobody = || E::nobody("no metadata process is known".to_owned());
                 return Err(last.unwrap_or_else(nobody));
             }
         }
+    }
+
+    /// Asks each once, the next one when the one before has said that it has no answer. `None` if none has.
+    async fn ask_in_turn<T, E, F, Fut>(
+        &self,
+        deadline: MonoTime,
+        ask: &F,
+        last: &mut Option<E>,
+    ) -> Option<Result<T, E>>
+    where
+        E: Elsewhere,
+        F: Fn(Parts) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        for parts in self.anybody() {
+            if (deadline - self.inner.env.clock.now()).is_zero() {
+                break;
+            }
+            match self.until(deadline, ask(parts)).await {
+                Ok(Err(error)) if error.is_elsewhere() => *last = Some(error),
+                Ok(answer) => return Some(answer),
+                Err(elapsed) => return Some(Err(E::unheard(no_answer(elapsed)))),
+            }
+            self.inner.metrics.rerouted.inc();
+        }
+        None
+    }
+
+    /// Asks each once, the next one also when the one before has not answered for a moment: one that hangs
+    /// keeps nobody waiting, and one that is only slow still has its time. `None` if none has an answer, or
+    /// when the view comes from another process, which has one.
+    async fn ask_beside<T, E, F, Fut>(
+        &self,
+        deadline: MonoTime,
+        ask: &F,
+        last: &mut Option<E>,
+    ) -> Option<Result<T, E>>
+    where
+        E: Elsewhere,
+        F: Fn(Parts) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let clock = self.inner.env.clock.as_ref();
+        let mut view = self.inner.view.subscribe();
+        let home = self.inner.nodes.lock().home.clone();
+        let mut to_ask = self.anybody().into_iter();
+        let mut asked = FuturesUnordered::new();
+        asked.extend(to_ask.next().map(ask));
+        while !asked.is_empty() {
+            let left = deadline - clock.now();
+            if left.is_zero() {
+                break;
+            }
+            let pause = match to_ask.len() {
+                0 => left,
+                _ => BESIDE_AFTER.min(left),
+            };
+            tokio::select! {
+                biased;
+                Some(answer) = asked.next() => match answer {
+                    Err(error) if error.is_elsewhere() => *last = Some(error),
+                    answer => return Some(answer),
+                },
+                _ = view.changed() => {
+                    if self.inner.nodes.lock().home != home {
+                        return None;
+                    }
+                    continue;
+                }
+                () = clock.sleep(pause) => {
+                    let waited = Elapsed(pause);
+                    last.get_or_insert_with(|| E::nobody(no_answer(waited)));
+                }
+            }
+            self.inner.metrics.rerouted.inc();
+            asked.extend(to_ask.next().map(ask));
+        }
+        None
     }
 
     /// Asks the owner of a partition, and its next owner when that one is none any more. After other errors
@@ -221,7 +290,10 @@ impl Router {
             let shard = self.shard_of(partition, patience.deadline).await?;
             let view = self.view();
             let error = match self.owner(&view, shard) {
-                Some((_, parts)) => match self.until(patience.deadline, ask(parts)).await {
+                Some((owner, parts)) => match self
+                    .until(patience.deadline, self.at(owner, shard, twice, ask(parts)))
+                    .await
+                {
                     Ok(Err(LogError::NotOwner)) => {
                         self.on_denial(named(&view, shard), partition.topic);
                         LogError::NotOwner
@@ -237,6 +309,25 @@ impl Router {
             if !patience.wait().await {
                 return Err(unavailable(error));
             }
+        }
+    }
+
+    /// What the owner of a shard answers; if it may be asked again, that it is the owner no more when the view
+    /// says so first, as it does of one that hangs.
+    async fn at<T>(
+        &self,
+        owner: MemberId,
+        shard: ShardId,
+        twice: Twice,
+        answer: impl Future<Output = Result<T, LogError>> + Send,
+    ) -> Result<T, LogError> {
+        let mut view = self.inner.view.subscribe();
+        let is_other =
+            |view: &Arc<ClusterView>| named(view, shard).and_then(|it| it.owner) != Some(owner);
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            _ = view.wait_for(is_other), if twice == Twice::Harmless => Err(LogError::NotOwner),
         }
     }
 

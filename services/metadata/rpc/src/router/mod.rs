@@ -1,6 +1,7 @@
 //! The whole metadata service, wherever its parts run.
 
 mod ask;
+mod asking;
 mod denials;
 mod join;
 mod local;

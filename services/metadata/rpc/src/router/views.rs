@@ -1,32 +1,16 @@
 //! Where the view of the cluster comes from.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tidelog_env::{Backoff, BackoffPolicy, CancellationToken};
+use tidelog_env::CancellationToken;
 use tidelog_metadata_api::ClusterView;
 use tokio::sync::watch;
 
+use super::asking::{ADDRESSES_MAX, Asking, Watched};
 use super::local::{active, others};
 use super::{LocalMember, Router, RouterError, RouterParts, named};
-use crate::client::{PeerWatch, Probe, Source, follow};
+use crate::client::{Probe, Source, follow};
 use crate::rpc::Rpc;
-
-/// The waits after everybody was asked in vain.
-const RETRY: BackoffPolicy = BackoffPolicy::new(
-    Duration::from_millis(50),
-    Duration::from_millis(500),
-    u32::MAX,
-);
-/// Addresses to ask at most: those that standbys name may lead in circles.
-const ADDRESSES_MAX: usize = 64;
-
-/// A view from somewhere else, and the address that it comes from.
-pub(super) struct Watched {
-    address: String,
-    watch: PeerWatch,
-}
 
 /// The first view, and where the next ones come from unless that is the local service.
 pub(super) async fn first(
@@ -66,33 +50,19 @@ async fn look(
     parts: &RouterParts,
     answers: &mut Vec<(String, String)>,
 ) -> (Arc<ClusterView>, Option<Watched>) {
-    let local = parts.local.as_ref();
-    let mut backoff = RETRY.start();
+    let asking = Asking {
+        env: &parts.env,
+        settings: &parts.settings,
+        metrics: &parts.metrics,
+        local: parts.local.as_ref(),
+    };
     loop {
-        let mut to_ask: VecDeque<String> = parts.seeds.iter().cloned().collect();
-        let mut asked = Vec::new();
-        while let Some(address) = to_ask.pop_front() {
-            let is_local = local.is_some_and(|local| local.is_at(&address));
-            if is_local || asked.contains(&address) || asked.len() >= ADDRESSES_MAX {
-                continue;
-            }
-            let opened =
-                PeerWatch::open(&parts.env, &address, &parts.settings, &parts.metrics).await;
-            match opened {
-                Ok(mut watch) => {
-                    if let Some(view) = watch.next().await {
-                        return (view, Some(Watched { address, watch }));
-                    }
-                }
-                Err(probe) => {
-                    note(answers, &address, &probe);
-                    to_ask.extend(active_of(probe));
-                }
-            }
-            asked.push(address);
+        let seeds = parts.seeds.iter().cloned();
+        let told = asking.until_told(seeds, |address, probe| note(answers, address, probe));
+        let mut found = told.await;
+        if let Some(view) = found.watch.next().await {
+            return (view, Some(found));
         }
-        let wait = backoff.next_wait(parts.env.rng.as_ref());
-        parts.env.clock.sleep(wait.unwrap_or(RETRY.max)).await;
     }
 }
 
@@ -103,13 +73,6 @@ fn note(answers: &mut Vec<(String, String)>, address: &str, probe: &Probe) {
         None => answers.push((address.to_owned(), probe.to_string())),
     }
     answers.truncate(ADDRESSES_MAX);
-}
-
-fn active_of(probe: Probe) -> Option<String> {
-    match probe {
-        Probe::Standby { active } => active,
-        Probe::Refused | Probe::Silent { .. } => None,
-    }
 }
 
 impl Router {
@@ -154,12 +117,11 @@ impl Router {
     /// Takes over views, from the local service while there is one and else from another process.
     async fn follow_views(self, mut watched: Option<Watched>) {
         let mut local = self.inner.local.clone();
-        let mut backoff = RETRY.start();
         loop {
             let parts = tokio::select! {
                 biased;
                 parts = active(local.as_mut()) => parts,
-                () = self.follow_remote_views(&mut watched, &mut backoff) => continue,
+                () = self.follow_remote_views(&mut watched) => continue,
             };
             // From now on it comes from here.
             watched = None;
@@ -186,59 +148,41 @@ impl Router {
     }
 
     /// Takes over the views of one process until they end, and looks for another one.
-    async fn follow_remote_views(&self, watched: &mut Option<Watched>, backoff: &mut Backoff) {
+    async fn follow_remote_views(&self, watched: &mut Option<Watched>) {
         if let Some(found) = watched {
             let address = found.address.clone();
             self.inner.nodes.lock().home = Some(address.clone());
             while let Some(view) = found.watch.next().await {
                 self.on_view(&view);
-                *backoff = RETRY.start();
             }
             *watched = None;
+            self.inner.nodes.lock().home = None;
             tracing::info!(
                 address,
-                "the view of the cluster ended; asking another process"
+                "the view of the cluster ended; asking all for another one"
             );
             self.inner.metrics.reconnect(Rpc::Watch);
         }
-        *watched = self.find_view().await;
-        if watched.is_none() {
-            let wait = backoff.next_wait(self.inner.env.rng.as_ref());
-            self.inner.env.clock.sleep(wait.unwrap_or(RETRY.max)).await;
-        }
+        *watched = Some(self.find_view().await);
     }
 
-    /// Asks everybody who is known for a view, once: members first, since they were active a moment ago.
-    async fn find_view(&self) -> Option<Watched> {
+    /// Asks everybody who is known for a view until there is one. Cancel-safe.
+    async fn find_view(&self) -> Watched {
         let inner = &self.inner;
         let local = inner.local.as_ref();
+        let asking = Asking {
+            env: &inner.env,
+            settings: &inner.settings,
+            metrics: &inner.metrics,
+            local,
+        };
         let view = self.view();
         let members = others(local, &view).map(|(_, address)| address);
-        let mut to_ask: VecDeque<String> = members.collect();
-        to_ask.extend(inner.seeds.iter().cloned());
-        // The one whose stream has just ended is asked last.
-        if let Some(home) = inner.nodes.lock().home.take() {
-            to_ask.retain(|address| *address != home);
-            to_ask.push_back(home);
-        }
-        let mut asked = Vec::new();
-        while let Some(address) = to_ask.pop_front() {
-            let is_local = local.is_some_and(|local| local.is_at(&address));
-            if is_local || asked.contains(&address) || asked.len() >= ADDRESSES_MAX {
-                continue;
-            }
-            let opened =
-                PeerWatch::open(&inner.env, &address, &inner.settings, &inner.metrics).await;
-            match opened {
-                Ok(watch) => return Some(Watched { address, watch }),
-                Err(probe) => {
-                    tracing::debug!(address, %probe, "no view of the cluster");
-                    to_ask.extend(active_of(probe));
-                }
-            }
-            asked.push(address);
-        }
-        None
+        let addresses = members.chain(inner.seeds.iter().cloned());
+        let told = asking.until_told(addresses, |address, probe| {
+            tracing::debug!(address, %probe, "no view of the cluster");
+        });
+        told.await
     }
 
     /// Takes over a view. Of two statements about a shard the one with the higher epoch holds, also when it
