@@ -11,6 +11,7 @@
 //! | `drain.rs` | a server that is asked to end finishes its work first |
 //! | `idle.rs` | a server with nothing to do leaves the bucket alone |
 //! | `clients.rs` | clients made from the proto files alone, in three languages |
+//! | `command_line/` | commands say what they did, how far, and what they wait for |
 //! | `conditions.rs` | of many conditional writers one wins each offset, also through `kill -9` |
 //! | `abuse/` | clients that mean ill cost no more memory than is set, and keep nobody out |
 //! | `bad_input/` | what is wrong is refused, with a text that says what to do |

@@ -3,6 +3,7 @@
 mod abuse;
 mod bad_input;
 mod clients;
+mod command_line;
 mod conditions;
 mod drain;
 mod fence;

@@ -26,13 +26,15 @@ pub enum Exit {
     NotFound = 8,
     /// The process stopped itself, since it could not know what is durable or a task had failed.
     FailStop = 9,
+    /// A part of what was asked for was done; the error says which.
+    Partial = 10,
     /// The user asked twice to end.
     Interrupted = 130,
 }
 
 impl Exit {
     /// All of them, for the reference.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Error,
         Self::Usage,
@@ -43,6 +45,7 @@ impl Exit {
         Self::Unavailable,
         Self::NotFound,
         Self::FailStop,
+        Self::Partial,
         Self::Interrupted,
     ];
 
@@ -66,6 +69,7 @@ impl Exit {
             Self::Unavailable => "the cluster cannot be reached",
             Self::NotFound => "what was asked for does not exist",
             Self::FailStop => "stopped itself: what is durable was not known, or a task had failed",
+            Self::Partial => "a part of what was asked for was done; the error says which",
             Self::Interrupted => "the user asked twice to end",
         }
     }
@@ -86,6 +90,6 @@ mod tests {
         let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130]);
     }
 }

@@ -3,10 +3,13 @@
 use std::error::Error as StdError;
 use std::io;
 
+use serde::Serialize;
 use thiserror::Error;
 use tidelog_client::{ClientError, ErrorCode, ProduceError, SendError};
 use tidelog_runtime::Exit;
 use tidelog_runtime::settings::SettingsErrors;
+
+use super::Output;
 
 /// The result of a command.
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
@@ -48,9 +51,43 @@ pub(crate) enum CliError {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+    /// A part of what was asked for was done.
+    #[error("{cause}")]
+    Partial {
+        /// What ended it.
+        cause: Box<Self>,
+        /// What was done.
+        so_far: SoFar,
+    },
     /// Whoever read our output has gone: the command ends quietly.
     #[error("nobody reads the output")]
     OutputClosed,
+}
+
+/// What was done before a command failed.
+#[derive(Debug)]
+pub(crate) struct SoFar {
+    /// For people, a sentence a line.
+    pub(crate) notes: Vec<String>,
+    /// How to go on.
+    pub(crate) hint: String,
+    /// For programs.
+    pub(crate) details: serde_json::Value,
+}
+
+/// An error for programs.
+#[derive(Serialize)]
+struct Shown<'a> {
+    error: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    because: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    exit: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<&'a serde_json::Value>,
 }
 
 impl CliError {
@@ -106,19 +143,28 @@ impl CliError {
             Self::Produce(error) => error.code().map_or(Exit::Error, exit_of),
             Self::Send(_) | Self::Io { .. } => Exit::Error,
             Self::Other { exit, .. } => *exit,
+            Self::Partial { .. } => Exit::Partial,
             Self::OutputClosed => Exit::Ok,
         }
     }
 
-    /// What the user can do, where the message itself does not say it.
-    fn hint(&self) -> Option<&'static str> {
-        let code = match self {
+    /// The code of the service, if it is what failed.
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
             Self::Client(ClientError::TimedOut { .. }) => Some(ErrorCode::Unavailable),
             Self::Client(error) => error.code(),
             Self::Produce(error) => error.code(),
+            Self::Partial { cause, .. } => cause.code(),
             _ => None,
-        };
-        match code? {
+        }
+    }
+
+    /// What the user can do, where the message itself does not say it.
+    fn hint(&self) -> Option<&str> {
+        if let Self::Partial { so_far, .. } = self {
+            return Some(&so_far.hint);
+        }
+        match self.code()? {
             ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Some(
                 "is the server running? start one with `tidelog serve`, or name it with --address",
             ),
@@ -143,30 +189,68 @@ impl CliError {
     }
 
     /// Says what happened on standard error, and how to end.
-    pub(crate) fn report(&self) -> Exit {
+    pub(crate) fn report(&self, output: Output) -> Exit {
         if !matches!(self, Self::OutputClosed) {
+            let to = &mut io::stderr().lock();
             // There is nobody left to tell if this cannot be printed.
-            let _ = self.write_to(&mut io::stderr().lock());
+            let _ = match output {
+                Output::Json => self.write_json_to(to),
+                Output::Table => self.write_to(to),
+            };
         }
         self.exit()
     }
 
-    fn write_to(&self, to: &mut impl io::Write) -> io::Result<()> {
+    /// The causes that are not told yet by what they caused.
+    fn causes(&self) -> Vec<String> {
+        if let Self::Partial { cause, .. } = self {
+            return cause.causes();
+        }
         let mut text = self.to_string();
-        writeln!(to, "error: {text}")?;
+        let mut causes = Vec::new();
         let mut cause = self.source();
         while let Some(error) = cause {
             let next = error.to_string();
-            // A cause that its error has already told is not told again.
             if !text.contains(&next) {
-                writeln!(to, "  because {next}")?;
+                causes.push(next.clone());
                 text = next;
             }
             cause = error.source();
         }
+        causes
+    }
+
+    fn write_to(&self, to: &mut impl io::Write) -> io::Result<()> {
+        writeln!(to, "error: {self}")?;
+        for cause in self.causes() {
+            writeln!(to, "  because {cause}")?;
+        }
+        if let Self::Partial { so_far, .. } = self {
+            for note in &so_far.notes {
+                writeln!(to, "  {note}")?;
+            }
+        }
         if let Some(hint) = self.hint() {
             writeln!(to, "  hint: {hint}")?;
         }
+        to.flush()
+    }
+
+    /// The same as JSON on one line.
+    fn write_json_to(&self, to: &mut impl io::Write) -> io::Result<()> {
+        let shown = Shown {
+            error: self.to_string(),
+            because: self.causes(),
+            code: self.code().map(ErrorCode::as_str),
+            hint: self.hint(),
+            exit: self.exit().code(),
+            done: match self {
+                Self::Partial { so_far, .. } => Some(&so_far.details),
+                _ => None,
+            },
+        };
+        serde_json::to_writer(&mut *to, &shown)?;
+        writeln!(to)?;
         to.flush()
     }
 }
@@ -211,6 +295,30 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("hint: `tidelog topic create`"), "{text}");
+    }
+
+    #[test]
+    fn an_error_for_programs_has_its_code_and_what_was_done() {
+        let api = tidelog_client::ApiError::new(ErrorCode::UnknownTopic, "no topic `x`");
+        let error = CliError::Partial {
+            cause: Box::new(CliError::Client(ClientError::Api(api))),
+            so_far: SoFar {
+                notes: vec!["1 record was acknowledged".to_owned()],
+                hint: "go on".to_owned(),
+                details: serde_json::json!({ "acknowledged": 1 }),
+            },
+        };
+        let mut text = Vec::new();
+        error.write_json_to(&mut text).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(json["error"], "no topic `x`");
+        assert_eq!(json["code"], "UNKNOWN_TOPIC");
+        assert_eq!(
+            (&json["exit"], &json["hint"]),
+            (&10.into(), &"go on".into())
+        );
+        assert_eq!(json["done"]["acknowledged"], 1);
+        assert!(shown(&error).contains("  1 record was acknowledged\n  hint: go on\n"));
     }
 
     #[test]

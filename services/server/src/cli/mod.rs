@@ -128,14 +128,29 @@ pub(crate) fn main() -> Exit {
         Ok(cli) => cli,
         Err(error) => return shown(&error),
     };
+    let output = cli.global.output;
     match run(cli) {
         Ok(exit) => exit,
-        Err(error) => error.report(),
+        Err(error) => error.report(output),
     }
+}
+
+/// Whether the arguments ask for JSON, where they are not right as a whole.
+fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
+    let arguments: Vec<String> = arguments.collect();
+    let flag = |text: &str| matches!(text, "-o" | "--output");
+    let both = |pair: &[String]| flag(&pair[0]) && pair[1] == "json";
+    let one = |text: &String| matches!(text.as_str(), "-ojson" | "-o=json" | "--output=json");
+    arguments.windows(2).any(both) || arguments.iter().any(one)
 }
 
 /// Help and version are no errors; anything else that clap says is one of usage.
 fn shown(error: &clap::Error) -> Exit {
+    if error.use_stderr() && wants_json(std::env::args()) {
+        let text = error.render().to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        return CliError::usage(text).report(Output::Json);
+    }
     // There is nobody left to tell if this cannot be printed.
     let _ = error.print();
     if error.use_stderr() {
@@ -180,5 +195,17 @@ async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> 
         | Command::Config(_)
         | Command::Context(_)
         | Command::Reference(_) => Ok(Exit::Ok),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_where_the_arguments_are_wrong() {
+        let wants = |text: &str| wants_json(text.split(' ').map(str::to_owned));
+        assert!(wants("topic --lsit -o json") && wants("--output=json") && wants("-ojson x"));
+        assert!(!wants("topic json -o table") && !wants("-o"));
     }
 }

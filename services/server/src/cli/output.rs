@@ -118,6 +118,20 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 record`, `2,000 records`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(count))
+}
+
+/// Tells the user something that is no result, on standard error: a line for people, JSON for programs.
+pub(crate) fn say(output: Output, kind: &str, text: &str) {
+    match output {
+        Output::Json => eprintln!("{}", serde_json::json!({ kind: text })),
+        Output::Table => eprintln!("{kind}: {text}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +145,13 @@ mod tests {
             table.render(),
             "NAME    PARTITIONS\norders          12\na                1\n"
         );
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(1, "record"), "1 record");
+        assert_eq!(counted(0, "record"), "0 records");
+        assert_eq!(counted(2_000, "partition"), "2,000 partitions");
     }
 
     #[test]

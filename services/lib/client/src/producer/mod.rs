@@ -86,6 +86,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     topic: String,
     partitions: u32,
+    max_message_bytes: Option<u64>,
     _alive: DropGuard,
 }
 
@@ -102,11 +103,15 @@ impl Producer {
     pub(crate) fn start(
         client: &Client,
         topic: &v1::Topic,
-        options: ProducerOptions,
+        mut options: ProducerOptions,
     ) -> Result<Self, ClientError> {
         let partitions = topic.partition_count;
         if partitions == 0 {
             return Err(ClientError::Protocol("a topic has no partitions"));
+        }
+        let max_message_bytes = max_message_bytes(topic);
+        if let Some(limit) = max_message_bytes.and_then(|limit| usize::try_from(limit).ok()) {
+            options.batch_bytes = options.batch_bytes.min(limit);
         }
         let env = &client.options().env;
         let sticky = u32::try_from(env.rng.below(u64::from(partitions))).unwrap_or(0);
@@ -125,6 +130,7 @@ impl Producer {
             clock: Arc::clone(&env.clock),
             topic: topic.name.clone(),
             partitions,
+            max_message_bytes,
             _alive: alive.drop_guard(),
         };
         Ok(Self {
@@ -140,6 +146,12 @@ impl Producer {
     /// How many partitions the producer writes to.
     pub fn partition_count(&self) -> u32 {
         self.inner.partitions
+    }
+
+    /// The largest batch that the topic takes, if the service said so; of the time at which the producer
+    /// was made. Batches are closed before they get larger, but for one of a single record.
+    pub fn max_message_bytes(&self) -> Option<u64> {
+        self.inner.max_message_bytes
     }
 
     /// Puts a record into a batch. Waits only while the memory of the producer is used up. Cancel-safe:
@@ -193,4 +205,11 @@ impl Producer {
         self.inner.shared.seal();
         self.inner.shared.flush().await
     }
+}
+
+/// The largest batch that a topic takes.
+fn max_message_bytes(topic: &v1::Topic) -> Option<u64> {
+    let mut settings = topic.config.iter();
+    let entry = settings.find(|entry| entry.key == "max.message.bytes")?;
+    entry.value.parse().ok()
 }

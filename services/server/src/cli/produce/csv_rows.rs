@@ -63,13 +63,16 @@ impl CsvRows {
     }
 
     pub(super) fn next(&mut self, fields: &mut Fields) -> Result<bool> {
-        if !self
-            .reader
-            .read_byte_record(&mut self.row)
-            .map_err(|error| fault(&error))?
-        {
+        fields.line = self.reader.position().line();
+        let read = self.reader.read_byte_record(&mut self.row);
+        let more = read.map_err(|error| {
+            fields.line = error.position().map_or(fields.line, csv::Position::line);
+            fault(&error)
+        })?;
+        if !more {
             return Ok(false);
         }
+        fields.line = self.row.position().map_or(fields.line, csv::Position::line);
         let position = self.reader.position().byte();
         fields.input_bytes = position.saturating_sub(self.position);
         self.position = position;

@@ -21,6 +21,8 @@ pub(super) struct Fields {
     pub(super) value: Vec<u8>,
     /// How many bytes of the input it took.
     pub(super) input_bytes: u64,
+    /// The line it begins at, counted from 1; also of one that cannot be read.
+    pub(super) line: u64,
 }
 
 /// Where bytes come from.

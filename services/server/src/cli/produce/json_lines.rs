@@ -28,6 +28,7 @@ impl JsonLines {
         fields.input_bytes = 0;
         loop {
             self.line += 1;
+            fields.line = self.line;
             let taken = read_line(&mut self.source, &mut fields.value)?;
             fields.input_bytes += taken;
             if taken == 0 {

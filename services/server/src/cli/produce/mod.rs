@@ -1,8 +1,10 @@
 //! `tidelog produce TOPIC`: records from a file or from standard input.
 
 mod csv_rows;
+mod failure;
 mod input;
 mod json_lines;
+mod ledger;
 mod progress;
 mod text_lines;
 
@@ -10,13 +12,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tidelog_client::{Compression, Producer, ProducerOptions, SendRecord};
+use tidelog_client::{Compression, ProduceError, Producer, ProducerOptions, SendRecord};
 use tidelog_env::Env;
+use tidelog_format::batch::{HEADER_BYTES, record_bytes_max};
 use tidelog_runtime::Exit;
 
-use super::output::{grouped, print_json};
+use super::output::{counted, print_json};
 use super::{CliError, Global, Output, Result, connect};
 use input::{Fields, Reader};
+use ledger::Ledger;
 use progress::Progress;
 
 #[derive(Debug, Args)]
@@ -52,6 +56,14 @@ pub(crate) struct ProduceArgs {
     /// In CSV: what parts the columns.
     #[arg(long, default_value_t = ',')]
     delimiter: char,
+    /// Skip what stands before this line of the input: to go on after a run that wrote only a part.
+    #[arg(
+        long,
+        default_value_t = 1,
+        hide_default_value = true,
+        value_name = "LINE"
+    )]
+    from_line: u64,
     /// Show no progress.
     #[arg(short, long)]
     quiet: bool,
@@ -112,12 +124,19 @@ pub(crate) async fn run(args: ProduceArgs, global: &Global, env: Env) -> Result<
     let producer = client.producer(&args.topic, options).await?;
     let start = clock.now();
     let mut progress = Progress::new(args.quiet, reader.total_bytes(), clock.as_ref());
-    let sent = send_all(&mut reader, &producer, &args, &headers, &mut progress).await;
+    let mut sending = Sending {
+        producer: &producer,
+        args: &args,
+        headers: &headers,
+        ledger: Ledger::new(),
+        line: 0,
+        unsent: None,
+    };
+    let sent = sending.send_all(&mut reader, &mut progress).await;
     // What was sent before an error of the input is still written, and said.
     let flushed = producer.close().await;
     progress.finish();
-    sent?;
-    flushed?;
+    sending.judge(sent, flushed)?;
     let done = Done {
         records: progress.records(),
         bytes: progress.bytes(),
@@ -127,39 +146,88 @@ pub(crate) async fn run(args: ProduceArgs, global: &Global, env: Env) -> Result<
         print_json(&done)?;
     } else if !args.quiet {
         eprintln!(
-            "{} records, {} bytes, {:.3} s",
-            grouped(done.records),
-            grouped(done.bytes),
+            "{}, {}, {:.3} s",
+            counted(done.records, "record"),
+            counted(done.bytes, "byte"),
             done.seconds
         );
     }
     Ok(Exit::Ok)
 }
 
-async fn send_all(
-    reader: &mut Reader,
-    producer: &Producer,
-    args: &ProduceArgs,
-    headers: &[(Vec<u8>, Vec<u8>)],
-    progress: &mut Progress<'_>,
-) -> Result<()> {
-    let headers: Vec<(&[u8], Option<&[u8]>)> = headers
-        .iter()
-        .map(|(key, value)| (key.as_slice(), Some(value.as_slice())))
-        .collect();
-    let mut fields = Fields::default();
-    while reader.next(&mut fields)? {
-        let record = SendRecord {
-            partition: args.partition,
-            key: fields.has_key.then_some(fields.key.as_slice()),
-            value: Some(&fields.value),
-            headers: &headers,
-            timestamp: None,
-        };
-        producer.send(record).await?;
-        progress.sent(fields.key.len() + fields.value.len(), fields.input_bytes);
+/// One run from the input to the topic.
+struct Sending<'a> {
+    producer: &'a Producer,
+    args: &'a ProduceArgs,
+    headers: &'a [(Vec<u8>, Vec<u8>)],
+    ledger: Ledger,
+    /// The line that was read last.
+    line: u64,
+    /// The line that was read and could not be sent.
+    unsent: Option<u64>,
+}
+
+impl Sending<'_> {
+    /// Sends records until the input ends, cannot be read, or a record is known to have failed.
+    async fn send_all(&mut self, reader: &mut Reader, progress: &mut Progress<'_>) -> Result<()> {
+        let headers: Vec<(&[u8], Option<&[u8]>)> = self
+            .headers
+            .iter()
+            .map(|(key, value)| (key.as_slice(), Some(value.as_slice())))
+            .collect();
+        let mut fields = Fields::default();
+        while !self.ledger.has_failed() {
+            let read = reader.next(&mut fields);
+            self.line = fields.line;
+            self.unsent = Some(fields.line);
+            if !read? {
+                self.line = self.line.saturating_sub(1);
+                break;
+            }
+            if fields.line < self.args.from_line {
+                continue;
+            }
+            let record = SendRecord {
+                partition: self.args.partition,
+                key: fields.has_key.then_some(fields.key.as_slice()),
+                value: Some(&fields.value),
+                headers: &headers,
+                timestamp: None,
+            };
+            let bytes = batch_bytes(&record);
+            if self.args.compression == Codec::None {
+                let limit = self.producer.max_message_bytes();
+                failure::check_size(&self.args.topic, fields.line, bytes, limit)?;
+            }
+            let delivery = self.producer.send(record).await?;
+            self.ledger.sent(fields.line, bytes, delivery);
+            self.unsent = None;
+            progress.sent(fields.key.len() + fields.value.len(), fields.input_bytes);
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Says how it went, once everything that was sent has its outcome.
+    fn judge(self, sent: Result<()>, flushed: std::result::Result<(), ProduceError>) -> Result<()> {
+        if sent.is_ok() && flushed.is_ok() {
+            return Ok(());
+        }
+        let unsent = self.unsent.filter(|_| sent.is_err());
+        let account = self.ledger.close(unsent, self.line);
+        let limit = self.producer.max_message_bytes();
+        let cause = match (sent, flushed) {
+            (Err(cause), _) => cause,
+            (_, Err(error)) => failure::refused(error, &self.args.topic, limit, &account),
+            (Ok(()), Ok(())) => return Ok(()),
+        };
+        Err(failure::told(cause, &account))
+    }
+}
+
+/// How many bytes a batch has at most that has only this record and is not compressed.
+fn batch_bytes(record: &SendRecord<'_>) -> u64 {
+    let record = record_bytes_max(record.key, record.value, record.headers);
+    (HEADER_BYTES + record) as u64
 }
 
 fn headers(arguments: &[String]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {

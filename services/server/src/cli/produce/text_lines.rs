@@ -7,6 +7,7 @@ use crate::cli::Result;
 pub(super) struct TextLines {
     source: Source,
     separator: Option<Vec<u8>>,
+    line: u64,
 }
 
 impl TextLines {
@@ -14,10 +15,16 @@ impl TextLines {
         let separator = separator.filter(|separator| !separator.is_empty());
         // The shell makes it hard to type a tab.
         let separator = separator.map(|separator| separator.replace("\\t", "\t").into_bytes());
-        Self { source, separator }
+        Self {
+            source,
+            separator,
+            line: 0,
+        }
     }
 
     pub(super) fn next(&mut self, fields: &mut Fields) -> Result<bool> {
+        self.line += 1;
+        fields.line = self.line;
         fields.input_bytes = read_line(&mut self.source, &mut fields.value)?;
         if fields.input_bytes == 0 {
             return Ok(false);
