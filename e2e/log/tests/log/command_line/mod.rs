@@ -1,3 +1,5 @@
 //! Commands say what they did, how far, and what they wait for.
 
+mod closed;
 mod partial;
+mod support;

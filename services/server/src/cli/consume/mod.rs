@@ -1,16 +1,20 @@
 //! `tidelog consume TOPIC`.
 
+mod closed;
 mod format;
 mod start;
 
 use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
-use tidelog_client::{Chunk, Consumer, ConsumerOptions};
+use tidelog_client::consumer::ConsumeError;
+use tidelog_client::{ApiError, Chunk, ClientError, Consumer, ConsumerOptions};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
 
+use super::output::{counted, say};
 use super::{CliError, Global, Output, Result, connect};
+use closed::OutputClosed;
 use format::write_record;
 
 /// How much is gathered before it is written out while more is there.
@@ -21,7 +25,7 @@ pub(crate) struct ConsumeArgs {
     /// The topic's name.
     topic: String,
     /// Where to begin: earliest, latest, an offset, or a time (2026-01-31, 2026-01-31T12:00:00Z, -1h,
-    /// @MILLIS).
+    /// @MILLIS). A partition that has no such offset is reported and left out; the others are read.
     #[arg(short, long, default_value = "latest", allow_hyphen_values = true)]
     from: String,
     /// End when everything has been read that was there at the start.
@@ -53,7 +57,11 @@ pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<
     let start = start::parse(&args.from, env.clock.wall())?;
     let client = connect::client(global, env)?;
     // The consumer itself would wait for a topic that is not there yet.
-    client.admin().topic(&args.topic).await?;
+    let topic = client.admin().topic(&args.topic).await?;
+    let partitions = match args.partition.len() {
+        0 => topic.partition_count as usize,
+        named => named,
+    };
     let options = ConsumerOptions {
         partitions: args.partition.clone(),
         start,
@@ -65,7 +73,13 @@ pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<
     } else {
         args.format
     };
-    let mut consumer = client.consumer(&args.topic, options);
+    let mut source = Partitions {
+        consumer: client.consumer(&args.topic, options),
+        closed: OutputClosed::watch()?,
+        output: global.output,
+        asked: partitions,
+        failed: 0,
+    };
     let mut out = Records {
         out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
         topic: &args.topic,
@@ -73,22 +87,67 @@ pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<
         left: args.count.unwrap_or(u64::MAX),
     };
     while out.left > 0 {
-        let Some(chunk) = next(&mut consumer).await? else {
-            break;
+        let Some(chunk) = source.next().await? else {
+            return source.end();
         };
         out.write(&chunk)?;
     }
     Ok(Exit::Ok)
 }
 
-async fn next(consumer: &mut Consumer) -> Result<Option<Chunk>> {
-    consumer.next().await.map_err(|error| match error.code() {
-        Some(code) => {
-            tidelog_client::ClientError::Api(tidelog_client::ApiError::new(code, error.to_string()))
-                .into()
+/// What is read, less the partitions that cannot be.
+struct Partitions {
+    consumer: Consumer,
+    closed: OutputClosed,
+    output: Output,
+    /// How many are asked for.
+    asked: usize,
+    /// How many of them have been given up.
+    failed: usize,
+}
+
+impl Partitions {
+    /// The next chunk of any partition. One that cannot be read is reported; the error of the last one
+    /// that was left is that of the command.
+    async fn next(&mut self) -> Result<Option<Chunk>> {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.closed.wait() => return Err(CliError::OutputClosed),
+                next = self.consumer.next() => next,
+            };
+            match next {
+                Ok(chunk) => return Ok(chunk),
+                Err(ConsumeError::Partition { partition, error })
+                    if self.failed + 1 < self.asked =>
+                {
+                    self.failed += 1;
+                    let text = format!("partition `{partition}` is left out: {error}");
+                    say(self.output, "warning", &text);
+                }
+                Err(error) => return Err(failed(error)),
+            }
         }
+    }
+
+    /// How a command ends that has read everything that could be read.
+    fn end(&self) -> Result<Exit> {
+        if self.failed == 0 {
+            return Ok(Exit::Ok);
+        }
+        let left_out = counted(self.failed as u64, "partition");
+        Err(CliError::other(
+            Exit::Partial,
+            format!("{left_out} of {} could not be read", self.asked),
+        ))
+    }
+}
+
+fn failed(error: ConsumeError) -> CliError {
+    match error.code() {
+        Some(code) => ClientError::Api(ApiError::new(code, error.to_string())).into(),
         None => CliError::because(Exit::Error, format!("reading ended: {error}"), error),
-    })
+    }
 }
 
 /// Writes records to standard output until there are enough.
