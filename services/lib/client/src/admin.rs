@@ -24,7 +24,7 @@ macro_rules! topic_call {
     ($self:ident, $retry:expr, $method:ident, $request:expr) => {{
         let request = $request;
         let service = $self.client.topic_service();
-        let response = call($self.client.options(), $retry, || {
+        let response = call(&$self.client, $retry, || {
             let (mut service, request) = (service.clone(), request.clone());
             async move { service.$method(request).await }
         })

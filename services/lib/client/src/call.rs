@@ -7,7 +7,10 @@ use tidelog_api::ApiError;
 use tidelog_env::clock::timeout;
 use tonic::{Response, Status};
 
-use crate::{ClientError, ClientOptions};
+use crate::{Client, ClientError};
+
+/// No attempt is begun that would have less time.
+const ATTEMPT_MIN: Duration = Duration::from_millis(20);
 
 /// Which failures are tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Retry {
 
 /// Makes a request until it succeeds, fails for good, or time is up.
 pub(crate) async fn call<T, F, Fut>(
-    options: &ClientOptions,
+    client: &Client,
     retry: Retry,
     request: F,
 ) -> Result<T, ClientError>
@@ -38,12 +41,12 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<Response<T>, Status>>,
 {
-    call_within(options, options.request_timeout, retry, request).await
+    call_within(client, client.options().request_timeout, retry, request).await
 }
 
 /// As [`call`], with a time of its own.
 pub(crate) async fn call_within<T, F, Fut>(
-    options: &ClientOptions,
+    client: &Client,
     within: Duration,
     retry: Retry,
     request: F,
@@ -52,31 +55,47 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<Response<T>, Status>>,
 {
-    let clock = &options.env.clock;
+    let (options, trouble) = (client.options(), client.trouble());
+    let clock = options.env.clock.as_ref();
+    let slack = within.saturating_sub(options.request_timeout);
     let deadline = clock.now() + within;
     let mut backoff = options.backoff.start();
-    let mut last = None;
+    let mut last: Option<ApiError> = None;
     loop {
-        let left = deadline - clock.now();
-        let Ok(answer) = timeout(clock.as_ref(), left, request()).await else {
+        let left = deadline.saturating_since(clock.now());
+        // Boxed: requests are part of the futures of all who make them.
+        let attempt = trouble.watch(clock, slack, Box::pin(request()));
+        let Ok(answer) = timeout(clock, left, attempt).await else {
             return Err(ClientError::TimedOut {
+                endpoints: trouble.endpoints().to_owned(),
                 waited: within,
                 last,
             });
         };
-        let error = match answer {
-            Ok(response) => return Ok(response.into_inner()),
-            Err(status) => ApiError::from_status(&status),
+        let mut error = match answer {
+            Ok(response) => {
+                trouble.passed();
+                return Ok(response.into_inner());
+            }
+            Err(status) => trouble.read(&status),
         };
+        // What an attempt before this one may have done, nobody knows yet.
+        error.outcome_unknown |= last.is_some_and(|last| last.outcome_unknown);
         if !retry.allows(&error) {
             return Err(error.into());
         }
+        let now = clock.now();
+        trouble.failed(now, &error);
         let Some(wait) = backoff.next_wait(options.env.rng.as_ref()) else {
             return Err(error.into());
         };
-        let wait = wait.max(error.retry_after.unwrap_or_default());
+        // The last attempts come closer to each other, so that all of the time is used.
+        let left = deadline.saturating_since(now);
+        let wait = wait
+            .min(left / 2)
+            .max(error.retry_after.unwrap_or_default());
         tracing::debug!(code = %error.code, ?wait, "request failed, trying again");
-        if clock.now() + wait >= deadline {
+        if wait + ATTEMPT_MIN >= left {
             return Err(error.into());
         }
         last = Some(error);

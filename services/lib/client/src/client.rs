@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::call::{Retry, call};
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::producer::{Producer, ProducerOptions};
+use crate::trouble::Trouble;
 use crate::{Admin, ClientError, ClientOptions, ClusterClient, LogClient};
 
 /// Metadata that says which application sends a request.
@@ -97,6 +98,7 @@ struct Inner {
     transport: Transport,
     options: ClientOptions,
     token: TokenCell,
+    trouble: Trouble,
 }
 
 impl fmt::Debug for Client {
@@ -126,6 +128,11 @@ impl Client {
         endpoints: &[E],
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
+        let names: Vec<String> = endpoints
+            .iter()
+            .map(|uri| format!("`{}`", uri.as_ref()))
+            .collect();
+        let trouble = Trouble::new(names.join(", "), options.on_trouble.clone());
         let endpoints = endpoints
             .iter()
             .map(|uri| endpoint(uri.as_ref(), &options))
@@ -142,6 +149,7 @@ impl Client {
                 transport,
                 options,
                 token,
+                trouble,
             }),
         })
     }
@@ -150,7 +158,7 @@ impl Client {
     pub async fn describe_cluster(&self) -> Result<v1::DescribeClusterResponse, ClientError> {
         let client = self.cluster_service();
         let token = self.token().get();
-        call(self.options(), Retry::Always, || {
+        call(self, Retry::Always, || {
             let mut client = client.clone();
             let request = v1::DescribeClusterRequest {
                 token: token.clone(),
@@ -206,6 +214,10 @@ impl Client {
         &self.inner.options
     }
 
+    pub(crate) fn trouble(&self) -> &Trouble {
+        &self.inner.trouble
+    }
+
     pub(crate) fn token(&self) -> &TokenCell {
         &self.inner.token
     }
@@ -233,8 +245,13 @@ fn endpoint(uri: &str, options: &ClientOptions) -> Result<Endpoint, ClientError>
             "endpoint `{uri}` is not a URI like `http://localhost:7070`: {error}"
         ))
     };
-    let mut endpoint = Endpoint::from_shared(uri.to_owned())
-        .map_err(setup)?
+    let endpoint = Endpoint::from_shared(uri.to_owned()).map_err(setup)?;
+    if endpoint.uri().scheme_str() == Some("https") && options.tls.is_none() {
+        return Err(ClientError::Setup(format!(
+            "endpoint `{uri}` asks for TLS, and the options do not say how"
+        )));
+    }
+    let mut endpoint = endpoint
         .connect_timeout(options.connect_timeout)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(options.keep_alive_interval)

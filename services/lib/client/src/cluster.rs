@@ -17,7 +17,7 @@ macro_rules! cluster_call {
         let request = $request;
         let service = $self.client.cluster_service();
         // Nothing here does harm when it is done twice.
-        let response = call($self.client.options(), Retry::Always, || {
+        let response = call(&$self.client, Retry::Always, || {
             let (mut service, request) = (service.clone(), request.clone());
             async move { service.$method(request).await }
         })

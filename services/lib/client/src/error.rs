@@ -15,8 +15,10 @@ pub enum ClientError {
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The service did not answer in time, after the retries that make sense.
-    #[error("no answer within `{waited:?}`; is the service running and reachable?")]
+    #[error("no answer from {endpoints} within `{waited:?}`")]
     TimedOut {
+        /// Who was asked.
+        endpoints: String,
         /// How long was waited.
         waited: std::time::Duration,
         /// What the last attempt said, if it said anything.

@@ -14,6 +14,7 @@ mod error;
 mod log;
 mod options;
 pub mod producer;
+mod trouble;
 
 pub use admin::Admin;
 pub use client::Client;
@@ -28,3 +29,4 @@ pub use producer::{
 pub use tidelog_api::{ApiError, prost_types, v1};
 pub use tidelog_format::batch::{Compression, Record, RecordHeader};
 pub use tidelog_types::{ErrorCode, murmur2, partition_for_key};
+pub use trouble::{Notice, OnTrouble};

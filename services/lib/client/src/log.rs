@@ -22,7 +22,7 @@ macro_rules! log_call {
     ($self:ident, $within:expr, $retry:expr, $method:ident, $request:expr) => {{
         let request = $request;
         let service = $self.client.log_service();
-        let response = call_within($self.client.options(), $within, $retry, || {
+        let response = call_within(&$self.client, $within, $retry, || {
             let (mut service, request) = (service.clone(), request.clone());
             async move { service.$method(request).await }
         })
@@ -113,7 +113,7 @@ impl LogClient {
         let service = self.client.log_service();
         let token = self.client.token().get();
         // An id that was given out in vain costs nothing.
-        let response = call(self.client.options(), Retry::Always, || {
+        let response = call(&self.client, Retry::Always, || {
             let mut service = service.clone();
             let request = v1::InitProducerRequest {
                 token: token.clone(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tidelog_env::{BackoffPolicy, Env};
 use tonic::transport::ClientTlsConfig;
 
+use crate::OnTrouble;
+
 /// Options of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -12,11 +14,13 @@ pub struct ClientOptions {
     pub client_id: String,
     /// Sent as a bearer token with each request. Default: none.
     pub bearer_token: Option<String>,
-    /// How to check the server of an `https://` endpoint. Default: plain settings without extra roots.
+    /// How to check the server of an `https://` endpoint. Default: not at all, and such an endpoint is
+    /// refused.
     pub tls: Option<ClientTlsConfig>,
     /// How long one attempt to connect may take. Default: 5 s.
     pub connect_timeout: Duration,
-    /// How long a request that is not a stream may take, with its retries. Default: 30 s.
+    /// How long a request that is not a stream may take, with its retries, and how long a consumer tries
+    /// to go on after a break. Default: 30 s.
     pub request_timeout: Duration,
     /// The waits between attempts. Default: from 50 ms to 2 s, ten of them.
     pub backoff: BackoffPolicy,
@@ -30,6 +34,8 @@ pub struct ClientOptions {
     /// How often an open connection is probed. Default: 10 s; one that does not answer within half of
     /// it is given up.
     pub keep_alive_interval: Duration,
+    /// Told of trouble that lasts, such as a service that cannot be reached. Default: nobody.
+    pub on_trouble: Option<OnTrouble>,
     /// Clock, randomness and tasks. Default: the real ones.
     pub env: Env,
 }
@@ -47,6 +53,7 @@ impl Default for ClientOptions {
             stream_window_bytes: 4 * 1024 * 1024,
             connection_window_bytes: 16 * 1024 * 1024,
             keep_alive_interval: Duration::from_secs(10),
+            on_trouble: None,
             env: Env::system(),
         }
     }

@@ -65,7 +65,8 @@ pub(crate) struct Global {
     /// How results are written.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     output: Output,
-    /// How long a request may take with its retries, and a record until it is acknowledged.
+    /// How long a command tries to be served: a request with its retries, a record until it is
+    /// acknowledged, and a stream of records until it goes on after a break.
     #[arg(long, global = true, default_value = "30s", value_name = "DURATION")]
     timeout: tidelog_runtime::settings::Span,
 }

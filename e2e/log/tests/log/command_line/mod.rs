@@ -2,4 +2,5 @@
 
 mod closed;
 mod partial;
+mod patience;
 mod support;

@@ -1,5 +1,6 @@
 //! Reads a topic as a stream and goes on after a break.
 
+mod breaks;
 mod chunk;
 mod options;
 mod positions;
@@ -8,6 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 use tidelog_api::{ApiError, v1};
@@ -20,7 +22,11 @@ pub use chunk::{Chunk, ChunkError, ChunkRecords};
 pub use options::{ConsumerOptions, Start};
 
 use crate::{Client, ClientError};
+use breaks::Breaks;
 use positions::Positions;
+
+/// No attempt is begun that would have less time.
+const ATTEMPT_MIN: Duration = Duration::from_millis(20);
 
 /// Why nothing more comes.
 #[derive(Clone, Debug, Error)]
@@ -65,6 +71,10 @@ pub struct Consumer {
     begun: bool,
     ready: VecDeque<Result<Chunk, ConsumeError>>,
     backoff: Backoff,
+    /// A partition that the service has given up, to be dealt with after what is ready.
+    broken: Option<(u32, ApiError)>,
+    /// The breaks since it last went well.
+    breaks: Option<Breaks>,
     finished: bool,
 }
 
@@ -90,6 +100,8 @@ impl Consumer {
             begun: false,
             ready: VecDeque::new(),
             backoff,
+            broken: None,
+            breaks: None,
             finished: false,
         }
     }
@@ -104,6 +116,9 @@ impl Consumer {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 return ready.map(Some);
+            }
+            if let Some((partition, error)) = self.broken.take() {
+                self.on_break(error, Some(partition)).await?;
             }
             if self.finished || self.positions.is_finished() {
                 self.stream = None;
@@ -142,7 +157,7 @@ impl Consumer {
         stream
             .message()
             .await
-            .map_err(|status| ApiError::from_status(&status))
+            .map_err(|status| self.client.trouble().read(&status))
     }
 
     async fn open(&self) -> Result<Streaming<v1::TailResponse>, ApiError> {
@@ -151,11 +166,19 @@ impl Consumer {
         let mut service = self.client.log_service();
         let options = self.client.options();
         let clock = options.env.clock.as_ref();
-        match timeout(clock, options.request_timeout, service.tail(request)).await {
+        let trouble = self.client.trouble();
+        let within = self
+            .breaks
+            .as_ref()
+            .map_or(options.request_timeout, |breaks| {
+                breaks.deadline.saturating_since(clock.now())
+            });
+        let opening = trouble.watch(clock, Duration::ZERO, Box::pin(service.tail(request)));
+        match timeout(clock, within, opening).await {
             Ok(answer) => answer
                 .map(tonic::Response::into_inner)
-                .map_err(|status| ApiError::from_status(&status)),
-            Err(elapsed) => Err(ApiError::new(ErrorCode::Unavailable, elapsed.to_string())),
+                .map_err(|status| trouble.read(&status)),
+            Err(elapsed) => Err(trouble.silence(elapsed.0)),
         }
     }
 
@@ -170,7 +193,7 @@ impl Consumer {
             if let Some(error) = data.error {
                 let error = ApiError::from_proto(error);
                 if error.is_retriable() {
-                    broken = Some(error);
+                    broken = Some((data.partition, error));
                 } else {
                     let partition = data.partition;
                     self.positions.fail(partition);
@@ -180,6 +203,7 @@ impl Consumer {
                 continue;
             }
             if let Some(chunk) = self.chunk(data) {
+                self.went_well(Some(chunk.partition));
                 self.ready.push_back(Ok(chunk));
             }
         }
@@ -187,14 +211,26 @@ impl Consumer {
             self.begun = true;
             self.positions.set_complete();
         }
-        match broken {
+        if broken.is_some() {
             // The service has given up the partition for now: a new stream takes it up again.
-            Some(error) => {
-                tracing::debug!(topic = self.topic, %error, "partition interrupted");
-                self.stream = None;
-            }
-            None => self.backoff = self.policy().start(),
+            self.stream = None;
+            self.broken = broken;
+        } else {
+            self.went_well(None);
         }
+    }
+
+    /// Reading goes on: a stream stands, or there is something of a partition. A partition that broke is
+    /// well only when something comes of it, since each new stream begins well.
+    fn went_well(&mut self, partition: Option<u32>) {
+        let stuck = self.breaks.as_ref().and_then(|breaks| breaks.partition);
+        if stuck.is_some() && stuck != partition {
+            return;
+        }
+        if self.breaks.take().is_some() {
+            self.client.trouble().passed();
+        }
+        self.backoff = self.policy().start();
     }
 
     fn chunk(&mut self, data: v1::PartitionData) -> Option<Chunk> {
@@ -222,22 +258,39 @@ impl Consumer {
         self.on_error(error).await
     }
 
-    /// Waits before the next attempt, or gives up.
     async fn on_error(&mut self, error: ApiError) -> Result<(), ConsumeError> {
+        self.on_break(error, None).await
+    }
+
+    /// Waits before the next attempt, or gives up. `partition` is the one that broke, if it is not all.
+    async fn on_break(
+        &mut self,
+        error: ApiError,
+        partition: Option<u32>,
+    ) -> Result<(), ConsumeError> {
         self.stream = None;
         // Reading changes nothing, so an unknown outcome is as good as none.
         if !(error.is_retriable() || error.outcome_unknown) {
             return Err(ClientError::Api(error).into());
         }
-        let env = &self.client.options().env;
-        let Some(wait) = self.backoff.next_wait(env.rng.as_ref()) else {
+        let options = self.client.options();
+        let (clock, patience) = (&options.env.clock, options.request_timeout);
+        let now = clock.now();
+        let breaks = Breaks::after(self.breaks.take(), now, patience, partition);
+        let left = breaks.deadline.saturating_since(now);
+        let wait = self.backoff.next_wait(options.env.rng.as_ref());
+        let Some(wait) = wait.filter(|_| left > ATTEMPT_MIN) else {
             self.backoff = self.policy().start();
             return Err(ClientError::Api(error).into());
         };
+        self.client.trouble().failed(now, &error);
+        self.breaks = Some(breaks);
         tracing::debug!(topic = self.topic, %error, "stream lost, connecting again");
-        env.clock
-            .sleep(wait.max(error.retry_after.unwrap_or_default()))
-            .await;
+        // The last attempts come closer to each other, so that all of the time is used.
+        let wait = wait
+            .max(error.retry_after.unwrap_or_default())
+            .min(left / 2);
+        clock.sleep(wait).await;
         Ok(())
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Link {
     requests: mpsc::Sender<v1::ProduceStreamRequest>,
     answers: Streaming<v1::ProduceStreamResponse>,
     message: Option<v1::ProduceStreamRequest>,
+    client: Client,
 }
 
 impl Link {
@@ -43,9 +44,10 @@ impl Link {
                 requests,
                 answers: response.into_inner(),
                 message: None,
+                client: client.clone(),
             }),
-            Ok(Err(status)) => Err(ApiError::from_status(&status)),
-            Err(elapsed) => Err(ApiError::new(ErrorCode::Unavailable, elapsed.to_string())),
+            Ok(Err(status)) => Err(client.trouble().read(&status)),
+            Err(elapsed) => Err(client.trouble().silence(elapsed.0)),
         }
     }
 
@@ -66,6 +68,7 @@ impl Link {
             requests,
             answers,
             message,
+            client,
         } = self;
         let send = async {
             if message.is_some()
@@ -86,7 +89,7 @@ impl Link {
                     let text = "the service ended the stream";
                     LinkEvent::Lost(ApiError::new(ErrorCode::Unavailable, text))
                 }
-                Err(status) => LinkEvent::Lost(ApiError::from_status(&status)),
+                Err(status) => LinkEvent::Lost(client.trouble().read(&status)),
             },
             () = send => LinkEvent::Room,
         }

@@ -288,6 +288,7 @@ impl Worker {
     fn on_writer(&mut self, answer: Result<(ProducerId, ProducerEpoch), ClientError>) {
         let lanes = self.lanes.values_mut().filter(|lane| lane.needs_writer());
         match answer {
+            // `init_producer` has told of trouble itself.
             Ok((id, epoch)) => lanes.for_each(|lane| lane.set_writer(id, epoch)),
             Err(error) => {
                 tracing::debug!(topic = self.topic, %error, "cannot get a producer id");
@@ -329,7 +330,14 @@ impl Worker {
                     .with_unknown_outcome(),
             ),
         };
+        if answer.is_ok() {
+            self.client.trouble().passed();
+        }
         if let Err(error) = &answer {
+            if error.is_retriable() {
+                let now = self.env.clock.now();
+                self.client.trouble().failed(now, error);
+            }
             let (partition, code) = (batch.partition, error.code);
             tracing::debug!(topic = self.topic, partition, %code, %error, "batch not appended");
         }
@@ -350,6 +358,10 @@ impl Worker {
         }
         if error.is_retriable() || error.outcome_unknown {
             tracing::debug!(topic = self.topic, %error, "produce stream lost, connecting again");
+            if !self.is_idle() {
+                let now = self.env.clock.now();
+                self.client.trouble().failed(now, error);
+            }
         } else {
             // The service does not want this stream: every batch is refused for the same reason.
             for lane in self.lanes.values_mut() {
