@@ -87,16 +87,19 @@ impl Lane {
         self.writer = Some(Writer::new(id, epoch));
     }
 
-    /// When the lane wants to be looked at again: the end of a wait, or of the oldest batch's time.
-    pub(super) fn deadline(&self, delivery_timeout: Duration) -> Option<MonoTime> {
+    /// When the time of the oldest batch is over.
+    pub(super) fn expiry(&self, delivery_timeout: Duration) -> Option<MonoTime> {
         let oldest = self
             .queue
             .front()
             .map(|batch| batch.opened)
             .or_else(|| self.waiting.front().map(|closed| closed.batch.opened));
-        let timeout = oldest.map(|opened| opened + delivery_timeout);
-        let resume = self.resume_at.filter(|_| self.recovering && self.sent == 0);
-        [timeout, resume].into_iter().flatten().min()
+        oldest.map(|opened| opened + delivery_timeout)
+    }
+
+    /// When a wait is over and the lane has something to send again, if it waits.
+    pub(super) fn resumption(&self) -> Option<MonoTime> {
+        self.resume_at.filter(|_| self.recovering && self.sent == 0)
     }
 
     /// The next batch to send and its id, marked as sent. Failures of batches that cannot be made go to

@@ -237,7 +237,7 @@ fn a_batch_is_given_up_when_its_time_is_over() {
     let mut bench = Bench::new(ProducerOptions::default());
     let sent = bench.batch(b"x");
     bench.send(NOW);
-    let deadline = bench.lane.deadline(TIMEOUT).unwrap();
+    let deadline = bench.lane.expiry(TIMEOUT).unwrap();
     assert_eq!(deadline, NOW + TIMEOUT);
     bench.lane.expire(deadline, TIMEOUT, &mut bench.out);
     bench.publish();

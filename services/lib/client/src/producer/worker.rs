@@ -240,12 +240,16 @@ impl Worker {
     /// Waits for the next thing to do.
     async fn next_event(&mut self) -> Event {
         let delivery_timeout = self.shared.options().delivery_timeout;
-        let lanes = self
-            .lanes
-            .values()
-            .filter_map(|lane| lane.deadline(delivery_timeout))
-            .min();
-        let wake_at = [self.linger_at, self.retry_at, lanes]
+        let lanes = self.lanes.values();
+        let expiry = lanes
+            .clone()
+            .filter_map(|lane| lane.expiry(delivery_timeout));
+        // A time at which nothing can be done is no reason to wake up: without a stream nothing is sent,
+        // and nothing is asked for before what was asked for has come.
+        let resumption = lanes.filter_map(Lane::resumption).min();
+        let resumption = resumption.filter(|_| self.link.is_some());
+        let retry_at = self.retry_at.filter(|_| self.preparing.is_none());
+        let wake_at = [self.linger_at, retry_at, resumption, expiry.min()]
             .into_iter()
             .flatten()
             .min();

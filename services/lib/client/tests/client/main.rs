@@ -4,14 +4,18 @@
 
 mod fake;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fake::{Fake, Fault, PARTITIONS};
+use futures::future::BoxFuture;
 use tidelog_client::{
     Client, ClientError, ClientOptions, ConsumerOptions, Delivery, ErrorCode, ProduceError,
     Producer, ProducerOptions, SendRecord,
 };
-use tidelog_env::BackoffPolicy;
+use tidelog_env::{BackoffPolicy, Clock, Env, MonoTime, SystemClock};
+use tidelog_types::Timestamp;
 use tokio::time::{Instant, timeout};
 
 const QUICK: BackoffPolicy =
@@ -193,6 +197,62 @@ async fn a_record_is_given_up_in_time_while_a_producer_id_is_asked_for() {
     assert!(!error.may_have_happened());
     let took = start.elapsed();
     assert!((TIMEOUT..TIMEOUT * 11 / 10).contains(&took), "{took:?}");
+}
+
+/// A clock that counts how often somebody sleeps.
+#[derive(Debug)]
+struct Sleeps {
+    clock: SystemClock,
+    count: AtomicUsize,
+}
+
+impl Clock for Sleeps {
+    fn now(&self) -> MonoTime {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    fn sleep_until(&self, deadline: MonoTime) -> BoxFuture<'static, ()> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.clock.sleep_until(deadline)
+    }
+}
+
+/// The stream is lost while the service keeps the producer waiting for an id, so that it has nothing to do
+/// when the time of the next attempt has come.
+#[tokio::test]
+async fn a_producer_that_can_do_nothing_sleeps() {
+    let fake = Fake::default();
+    let clock = Arc::new(Sleeps {
+        clock: SystemClock::new(),
+        count: AtomicUsize::new(0),
+    });
+    let mut env = Env::system();
+    env.clock = Arc::<Sleeps>::clone(&clock);
+    let endpoint = format!("http://{}", fake.start().await);
+    let options = ClientOptions {
+        env,
+        ..ClientOptions::default()
+    };
+    let client = Client::connect_lazy(&[endpoint], options).unwrap();
+    let options = ProducerOptions {
+        delivery_timeout: Duration::from_secs(1),
+        backoff: QUICK,
+        ..one_by_one()
+    };
+    let producer = client.producer("orders", options).await.unwrap();
+    send(&producer, 0, &["a"]).await;
+    producer.flush().await.unwrap();
+    fake.keep_producer_ids();
+    send(&producer, 1, &["b"]).await;
+    fake.plan([Fault::BreakBefore]);
+    send(&producer, 0, &["c"]).await;
+    producer.flush().await.unwrap_err();
+    let sleeps = clock.count.load(Ordering::Relaxed);
+    assert!(sleeps < 200, "{sleeps} sleeps");
 }
 
 #[tokio::test]
