@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidelog_runtime::Exit;
 use tidelog_runtime::settings::nearest;
 
+use super::connect::{self, ADDRESS_DEFAULT};
 use super::output::{Table, print, print_done};
 use super::{CliError, Output, Result};
 
@@ -32,6 +33,9 @@ pub(crate) enum ContextCommand {
     Delete {
         /// The context's name.
         name: String,
+        /// Also if it is the current one. Commands then speak to `http://127.0.0.1:7070`.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -63,8 +67,8 @@ pub(crate) fn run(command: &ContextCommand, output: Output) -> Result<Exit> {
             return Ok(Exit::Ok);
         }
         ContextCommand::Use { name } => contexts.switch(name)?,
-        ContextCommand::Set { name, url } => contexts.set(name, url),
-        ContextCommand::Delete { name } => contexts.delete(name)?,
+        ContextCommand::Set { name, url } => contexts.set(name, url)?,
+        ContextCommand::Delete { name, force } => contexts.delete(name, *force)?,
     };
     contexts.write(&path)?;
     print_done(output, &contexts, &sentence)?;
@@ -140,21 +144,41 @@ impl Contexts {
         Ok(format!("`{name}` is now the current context"))
     }
 
-    fn set(&mut self, name: &str, addresses: &[String]) -> String {
+    fn set(&mut self, name: &str, addresses: &[String]) -> Result<String> {
+        for address in addresses {
+            connect::checked(address)?;
+        }
         let context = Context {
             addresses: addresses.to_vec(),
         };
         self.contexts.insert(name.to_owned(), context);
-        // The first one is the one in use: nobody makes it to be ignored.
-        self.current.get_or_insert_with(|| name.to_owned());
-        format!("`{name}` is {}", addresses.join(", "))
+        let is = format!("`{name}` is {}", addresses.join(", "));
+        if self.current.is_some() {
+            return Ok(is);
+        }
+        // Where there is none in use it is this one: nobody makes it to be ignored.
+        self.current = Some(name.to_owned());
+        Ok(format!(
+            "{is}; it is now the current context, since there was none"
+        ))
     }
 
-    fn delete(&mut self, name: &str) -> Result<String> {
+    fn delete(&mut self, name: &str, force: bool) -> Result<String> {
         self.get(name)?;
+        let is_current = self.current.as_deref() == Some(name);
+        if is_current && !force {
+            return Err(CliError::usage(format!(
+                "`{name}` is the current context: without it commands speak to {ADDRESS_DEFAULT}; \
+                 switch first with `tidelog context use`, or say --force"
+            )));
+        }
         self.contexts.remove(name);
-        if self.current.as_deref() == Some(name) {
+        if is_current {
             self.current = None;
+            return Ok(format!(
+                "`{name}` is forgotten; there is no current context now, and commands speak to \
+                 {ADDRESS_DEFAULT}"
+            ));
         }
         Ok(format!("`{name}` is forgotten"))
     }
@@ -191,18 +215,43 @@ mod tests {
     #[test]
     fn the_first_context_is_current_and_one_can_switch() {
         let mut contexts = Contexts::default();
-        contexts.set("local", &["http://127.0.0.1:7070".to_owned()]);
-        contexts.set("prod", &["https://logs".to_owned()]);
+        let url = ["http://127.0.0.1:7070".to_owned()];
+        let said = contexts.set("local", &url).unwrap();
+        assert!(said.contains("now the current context"), "{said}");
+        let said = contexts.set("prod", &["http://logs".to_owned()]).unwrap();
+        assert!(!said.contains("current"), "{said}");
         assert_eq!(contexts.current.as_deref(), Some("local"));
         contexts.switch("prod").unwrap();
-        contexts.delete("prod").unwrap();
+        contexts.delete("local", false).unwrap();
+    }
+
+    #[test]
+    fn the_current_context_is_deleted_by_force_alone_and_what_follows_is_said() {
+        let mut contexts = Contexts::default();
+        contexts.set("prod", &["http://logs".to_owned()]).unwrap();
+        let error = contexts.delete("prod", false).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(contexts.current.as_deref(), Some("prod"));
+        let said = contexts.delete("prod", true).unwrap();
+        assert!(said.contains("speak to http://127.0.0.1:7070"), "{said}");
         assert_eq!(contexts.current, None);
+    }
+
+    #[test]
+    fn what_is_no_address_makes_no_context() {
+        let mut contexts = Contexts::default();
+        for address in ["not-a-url", "https://logs"] {
+            contexts.set("bad", &[address.to_owned()]).unwrap_err();
+        }
+        assert_eq!(contexts, Contexts::default());
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let mut contexts = Contexts::default();
-        contexts.set("production", &["https://logs".to_owned()]);
+        contexts
+            .set("production", &["http://logs".to_owned()])
+            .unwrap();
         let error = contexts.switch("prodution").unwrap_err();
         assert!(error.to_string().contains("did you mean `production`?"));
         assert_eq!(error.exit(), Exit::NotFound);
@@ -214,7 +263,7 @@ mod tests {
         let path = folder.path().join("deep/contexts.toml");
         assert_eq!(Contexts::read(&path).unwrap(), Contexts::default());
         let mut contexts = Contexts::default();
-        contexts.set("a", &["http://x".to_owned()]);
+        contexts.set("a", &["http://x".to_owned()]).unwrap();
         contexts.write(&path).unwrap();
         assert_eq!(Contexts::read(&path).unwrap(), contexts);
     }

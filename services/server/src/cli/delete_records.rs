@@ -1,15 +1,15 @@
 //! `tidelog delete-records TOPIC`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 use serde::Serialize;
-use tidelog_client::{ApiError, ClientError, v1};
+use tidelog_client::{ApiError, ClientError, LogClient, v1};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
 
-use super::output::{Table, print};
-use super::{CliError, Global, Result, connect};
+use super::output::{Table, counted, print};
+use super::{CliError, Global, Result, confirm, connect};
 
 #[derive(Debug, Args)]
 pub(crate) struct DeleteRecordsArgs {
@@ -49,7 +49,7 @@ impl std::str::FromStr for Before {
 #[derive(Debug, Serialize)]
 struct Row {
     partition: u32,
-    earliest: u64,
+    earliest: Option<u64>,
     error: Option<String>,
 }
 
@@ -73,42 +73,80 @@ pub(crate) async fn run(args: DeleteRecordsArgs, global: &Global, env: Env) -> R
         partition,
         before_offset,
     };
-    let results = client
-        .log()
+    let log = client.log();
+    let results = log
         .delete_records(partitions.into_iter().map(request).collect())
         .await?;
-    let failed = results.iter().find_map(|result| result.error.clone());
-    let rows: Vec<Row> = results
-        .into_iter()
-        .map(|result| Row {
+    let rows = rows(&log, &topic.name, &results).await?;
+    print(global.output, &rows, || table(&rows))?;
+    outcome(&results)
+}
+
+/// What the partitions are like now. A refusal does not say where its partition begins.
+async fn rows(
+    log: &LogClient,
+    topic: &str,
+    results: &[v1::DeleteRecordsResult],
+) -> Result<Vec<Row>> {
+    let refused = results.iter().filter(|result| result.error.is_some());
+    let asked: Vec<v1::ListOffsetsPartition> = refused
+        .map(|result| v1::ListOffsetsPartition {
+            topic: topic.to_owned(),
             partition: result.partition,
-            earliest: result.log_start_offset,
-            error: result.error.map(|error| error.message),
+            query: Some(v1::list_offsets_partition::Query::Position(
+                v1::OffsetPosition::Earliest.into(),
+            )),
         })
         .collect();
-    print(global.output, &rows, || table(&rows))?;
-    match failed {
-        Some(error) => Err(ClientError::Api(ApiError::from_proto(error)).into()),
-        None => Ok(Exit::Ok),
+    let begins = if asked.is_empty() {
+        Vec::new()
+    } else {
+        log.list_offsets(asked).await?
+    };
+    let begin = |partition| {
+        let mut begins = begins.iter();
+        begins.find(|begin| begin.partition == partition)?.offset
+    };
+    let row = |result: &v1::DeleteRecordsResult| Row {
+        partition: result.partition,
+        earliest: match &result.error {
+            None => Some(result.log_start_offset),
+            Some(_) => begin(result.partition),
+        },
+        error: result.error.as_ref().map(|error| error.message.clone()),
+    };
+    Ok(results.iter().map(row).collect())
+}
+
+/// How the command ends. The table has told the errors.
+fn outcome(results: &[v1::DeleteRecordsResult]) -> Result<Exit> {
+    let mut errors = results.iter().filter_map(|result| result.error.as_ref());
+    let Some(first) = errors.next() else {
+        return Ok(Exit::Ok);
+    };
+    let refused = 1 + errors.count();
+    let code = ApiError::from_proto(first.clone()).code;
+    let text = format!(
+        "nothing was deleted in {} of {}",
+        refused,
+        counted(results.len() as u64, "partition")
+    );
+    if refused < results.len() {
+        return Err(CliError::other(Exit::Partial, text));
     }
+    Err(ClientError::Api(ApiError::new(code, text)).into())
 }
 
 /// What is deleted does not come back, so a person is asked, and a program must say that it means it.
 fn confirm(args: &DeleteRecordsArgs, partitions: usize) -> Result<()> {
-    let what = format!("records of {partitions} partitions of `{}`", args.topic);
+    let partitions = counted(partitions as u64, "partition");
+    let what = format!("records of {partitions} of `{}`", args.topic);
     if !io::stdin().is_terminal() {
         return Err(CliError::usage(format!(
             "{what} would be gone for good: say so with --yes"
         )));
     }
-    let failed = |error| CliError::io("the answer cannot be read", error);
-    write!(io::stderr(), "delete {what} for good? [y/N] ").map_err(failed)?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(failed)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(CliError::usage("nothing was deleted"))
+    confirm::ask(&format!("delete {what} for good?"))
 }
 
 fn table(rows: &[Row]) -> Table {
@@ -117,7 +155,8 @@ fn table(rows: &[Row]) -> Table {
         let error = row.error.clone().unwrap_or_default();
         table.row(vec![
             row.partition.to_string(),
-            row.earliest.to_string(),
+            row.earliest
+                .map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
             error,
         ]);
     }

@@ -8,6 +8,7 @@ mod bucket;
 mod cluster;
 mod completion;
 mod config;
+mod confirm;
 mod connect;
 mod consume;
 mod context;

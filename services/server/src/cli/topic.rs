@@ -1,6 +1,7 @@
 //! `tidelog topic`.
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -8,8 +9,8 @@ use tidelog_client::{Admin, v1};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
 
-use super::output::{Table, print, print_done};
-use super::{CliError, Global, Output, Result, connect, times};
+use super::output::{Table, counted, print, print_done};
+use super::{CliError, Global, Output, Result, confirm, connect, times};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopicCommand {
@@ -18,14 +19,8 @@ pub(crate) enum TopicCommand {
         /// The topic's name.
         name: String,
         /// How many partitions; without it the server's default.
-        #[arg(
-            short,
-            long,
-            default_value_t = 0,
-            hide_default_value = true,
-            value_name = "COUNT"
-        )]
-        partitions: u32,
+        #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        partitions: Option<u32>,
         /// A setting, such as retention.ms=86400000; may be repeated.
         #[arg(short, long, value_name = "KEY=VALUE")]
         config: Vec<String>,
@@ -63,10 +58,13 @@ pub(crate) enum TopicCommand {
         #[arg(short, long, value_name = "KEY")]
         unset: Vec<String>,
     },
-    /// Delete a topic. It can be undeleted for some time.
+    /// Delete a topic. It can be undeleted for some time. On a terminal it asks first.
     Delete {
         /// The topic's name.
         name: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Bring a deleted topic back.
     Undelete {
@@ -114,6 +112,8 @@ pub(crate) async fn run(command: TopicCommand, global: &Global, env: Env) -> Res
             config,
             if_not_exists,
         } => {
+            // 0 is the server's default.
+            let partitions = partitions.unwrap_or(0);
             create(&admin, &name, partitions, &config, if_not_exists, output).await?;
         }
         TopicCommand::List { prefix, deleted } => {
@@ -130,7 +130,10 @@ pub(crate) async fn run(command: TopicCommand, global: &Global, env: Env) -> Res
             let topic = shown(admin.alter_topic(&name, set, unset).await?);
             print(output, &topic, || describe_table(&topic))?;
         }
-        TopicCommand::Delete { name } => {
+        TopicCommand::Delete { name, yes } => {
+            if !yes && io::stdin().is_terminal() {
+                confirm::ask(&format!("delete topic `{name}` with all its records?"))?;
+            }
             let topic = shown(admin.delete_topic(&name).await?);
             let until = topic.purged.as_deref().map_or_else(String::new, |time| {
                 format!("; until {time} `tidelog topic undelete {name}` brings it back")
@@ -143,7 +146,7 @@ pub(crate) async fn run(command: TopicCommand, global: &Global, env: Env) -> Res
         }
         TopicCommand::AddPartitions { name, count } => {
             let topic = shown(admin.add_partitions(&name, count).await?);
-            let sentence = format!("topic `{name}` has {} partitions", topic.partitions);
+            let sentence = format!("topic `{name}` has {}", partitions(&topic));
             print_done(output, &topic, &sentence)?;
         }
     }
@@ -153,12 +156,12 @@ pub(crate) async fn run(command: TopicCommand, global: &Global, env: Env) -> Res
 async fn create(
     admin: &Admin,
     name: &str,
-    partitions: u32,
+    count: u32,
     config: &[String],
     if_not_exists: bool,
     output: Output,
 ) -> Result<()> {
-    let created = admin.create_topic(name, partitions, pairs(config)?).await;
+    let created = admin.create_topic(name, count, pairs(config)?).await;
     let exists = matches!(&created, Err(error) if error.code() == Some(tidelog_client::ErrorCode::TopicExists));
     let (topic, verb) = if exists && if_not_exists {
         (admin.topic(name).await?, "was there")
@@ -166,11 +169,12 @@ async fn create(
         (created?, "is created")
     };
     let topic = shown(topic);
-    let sentence = format!(
-        "topic `{name}` {verb}, with {} partitions",
-        topic.partitions
-    );
+    let sentence = format!("topic `{name}` {verb}, with {}", partitions(&topic));
     print_done(output, &topic, &sentence)
+}
+
+fn partitions(topic: &Shown) -> String {
+    counted(u64::from(topic.partitions), "partition")
 }
 
 /// `KEY=VALUE` arguments.
