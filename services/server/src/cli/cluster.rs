@@ -119,9 +119,10 @@ async fn find(cluster: &ClusterClient, text: &str) -> Result<String> {
         (None, Some(_), Some(_)) => Err(CliError::usage(format!(
             "several members are called `{text}`: give the id, as `tidelog cluster members` shows it"
         ))),
-        (None, None, _) => Err(CliError::usage(format!(
-            "no member is `{text}`: `tidelog cluster members` lists them"
-        ))),
+        (None, None, _) => Err(CliError::other(
+            Exit::NotFound,
+            format!("no member is `{text}`: `tidelog cluster members` lists them"),
+        )),
     }
 }
 

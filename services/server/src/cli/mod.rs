@@ -36,7 +36,7 @@ pub(crate) use settings::SettingsArgs;
 #[command(
     name = "tidelog",
     version,
-    about,
+    about = "A log service on object storage: the server, and everything that one does with it",
     max_term_width = 100,
     arg_required_else_help = true
 )]

@@ -3,4 +3,5 @@
 mod closed;
 mod partial;
 mod patience;
+mod refusals;
 mod support;

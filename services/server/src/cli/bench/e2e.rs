@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::histogram::Histogram;
 use super::load::{Schedule, Values};
 use super::report::Report;
-use super::{LoadArgs, clients, ensure_topic, produce, task_lost};
+use super::{LoadArgs, clients, produce, task_lost};
 use crate::cli::{CliError, Global, Result, connect};
 
 /// A value begins with a mark of this run and the time at which it was due.
@@ -26,7 +26,6 @@ pub(super) async fn run(args: &LoadArgs, global: &Global, env: &Env) -> Result<R
         ..args.clone()
     };
     let reading = connect::client(global, env.clone())?;
-    ensure_topic(&reading, &args).await?;
     let mut consumer = reading.consumer(&args.topic, ConsumerOptions::default());
     consumer.begin().await.map_err(ended)?;
     let mark = env.rng.next_u64();

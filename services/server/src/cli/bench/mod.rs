@@ -12,7 +12,7 @@ mod produce;
 mod report;
 
 use clap::{Args, Subcommand};
-use tidelog_client::{Client, ClientError, ErrorCode};
+use tidelog_client::{Admin, Client, ClientError, ErrorCode};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
 use tidelog_runtime::settings::{ByteSize, Span};
@@ -33,9 +33,12 @@ pub(crate) enum BenchCommand {
 /// What is written.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The topic; it is created if it is not there.
+    /// The topic; if it is not there it is created, and deleted at the end.
     #[arg(long, default_value = "bench")]
     topic: String,
+    /// Leave a topic that was created behind, to consume it.
+    #[arg(long)]
+    keep: bool,
     /// How many partitions, if the topic is created.
     #[arg(long, default_value_t = 16)]
     partitions: u32,
@@ -68,7 +71,7 @@ pub(crate) struct LoadArgs {
 /// What is read.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConsumeArgs {
-    /// The topic.
+    /// The topic, such as one of `bench produce --keep`.
     #[arg(long, default_value = "bench")]
     topic: String,
     /// How many consumers, each with a connection and partitions of its own.
@@ -81,9 +84,17 @@ pub(crate) struct ConsumeArgs {
 
 pub(crate) async fn run(command: BenchCommand, global: &Global, env: Env) -> Result<Exit> {
     let report = match command {
-        BenchCommand::Produce(args) => produce::run(&args, global, &env).await?,
+        BenchCommand::Produce(args) => {
+            let topic = BenchTopic::ensure(connect::client(global, env.clone())?, &args).await?;
+            let ran = produce::run(&args, global, &env).await;
+            topic.tidy(ran).await?
+        }
         BenchCommand::Consume(args) => consume::run(&args, global, &env).await?,
-        BenchCommand::E2e(args) => e2e::run(&args, global, &env).await?,
+        BenchCommand::E2e(args) => {
+            let topic = BenchTopic::ensure(connect::client(global, env.clone())?, &args).await?;
+            let ran = e2e::run(&args, global, &env).await;
+            topic.tidy(ran).await?
+        }
     };
     report.print(global.output)?;
     Ok(Exit::Ok)
@@ -96,18 +107,40 @@ fn clients(global: &Global, env: &Env, count: u32) -> Result<Vec<Client>> {
         .collect()
 }
 
-/// Makes sure that the topic is there; answers how many partitions it has.
-async fn ensure_topic(client: &Client, args: &LoadArgs) -> Result<u32> {
-    let none: [(&str, &str); 0] = [];
-    let admin = client.admin();
-    let topic = match admin.create_topic(&args.topic, args.partitions, none).await {
-        Ok(topic) => topic,
-        Err(error) if error.code() == Some(ErrorCode::TopicExists) => {
-            admin.topic(&args.topic).await?
+/// The topic of a load, which goes with it if it came with it.
+struct BenchTopic {
+    admin: Admin,
+    name: String,
+    passing: bool,
+}
+
+impl BenchTopic {
+    /// Makes sure that the topic is there.
+    async fn ensure(client: Client, args: &LoadArgs) -> Result<Self> {
+        let none: [(&str, &str); 0] = [];
+        let admin = client.admin();
+        let created = match admin.create_topic(&args.topic, args.partitions, none).await {
+            Ok(_) => true,
+            Err(error) if error.code() == Some(ErrorCode::TopicExists) => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self {
+            admin,
+            name: args.topic.clone(),
+            passing: created && !args.keep,
+        })
+    }
+
+    /// Deletes what was created, also after a run that failed, whose error comes first.
+    async fn tidy<T>(self, ran: Result<T>) -> Result<T> {
+        if self.passing {
+            let deleted = self.admin.delete_topic(&self.name).await;
+            let value = ran?;
+            deleted?;
+            return Ok(value);
         }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(topic.partition_count)
+        ran
+    }
 }
 
 /// A task of ours has gone without an answer.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::histogram::Histogram;
 use super::load::{Schedule, Values};
 use super::report::Report;
-use super::{LoadArgs, clients, ensure_topic, task_lost};
+use super::{LoadArgs, clients, task_lost};
 use crate::cli::{Global, Result};
 
 /// One record of so many has its latency measured; every one is counted.
@@ -25,9 +25,6 @@ const WAITING_MAX: usize = 65_536;
 
 pub(super) async fn run(args: &LoadArgs, global: &Global, env: &Env) -> Result<Report> {
     let clients = clients(global, env, args.producers)?;
-    if let Some(client) = clients.first() {
-        ensure_topic(client, args).await?;
-    }
     let start = env.clock.now();
     let mut tasks = Vec::new();
     for (index, client) in (0..).zip(clients) {

@@ -1,5 +1,7 @@
 //! Each row is a record: a JSON object of its columns, or one of them.
 
+use std::collections::HashSet;
+
 use csv::{ByteRecord, ReaderBuilder};
 
 use super::input::{Fields, Source};
@@ -34,6 +36,9 @@ impl CsvRows {
             .iter()
             .map(|name| name.trim_start_matches('\u{feff}').to_owned())
             .collect();
+        if value.is_none() {
+            refuse_twins(&columns)?;
+        }
         let column = |name: &str| {
             columns
                 .iter()
@@ -108,6 +113,17 @@ impl CsvRows {
     }
 }
 
+/// An object has each of its names once: readers would see only one of two columns.
+fn refuse_twins(columns: &[String]) -> Result<()> {
+    let mut seen = HashSet::new();
+    match columns.iter().find(|name| !seen.insert(name.as_str())) {
+        None => Ok(()),
+        Some(twin) => Err(CliError::usage(format!(
+            "two columns are called `{twin}`: give one another name, or take one column with --value"
+        ))),
+    }
+}
+
 /// A text as JSON.
 fn write_text(text: &str, to: &mut Vec<u8>) {
     // Most texts need no escape, and there are millions of them.
@@ -174,6 +190,14 @@ mod tests {
     fn a_missing_column_is_answered_with_those_that_are_there() {
         let error = rows("a,b\n1,2\n", Some("c"), None).unwrap_err().to_string();
         assert_eq!(error, "no column `c`; there are a, b");
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_refused_where_both_would_be_written() {
+        let error = rows("a,b,a\n1,2,3\n", None, None).unwrap_err().to_string();
+        assert!(error.contains("two columns are called `a`"), "{error}");
+        let found = rows("a,b,a\n1,2,3\n", None, Some("b")).unwrap();
+        assert_eq!(found[0].1, "2");
     }
 
     #[test]
