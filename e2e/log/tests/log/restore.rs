@@ -21,6 +21,8 @@ const PARTITIONS: u32 = 3;
 const NO_METADATA: Ended = Ended::Code(4);
 /// The exit code of a wrong command.
 const USAGE: i32 = 2;
+/// The exit code of a command that does not find what it is about.
+const NOT_FOUND: i32 = 8;
 
 /// A command on the bucket itself, with the settings of the world.
 fn with_place<'a>(words: &[&'a str], place: &'a [String]) -> Vec<&'a str> {
@@ -119,6 +121,7 @@ impl Scenario {
         self.run(&["metadata", "backup", "--name", "first"]).await?;
         // The server goes on: nothing has taken the store from it.
         progress(&recorder, 100).await?;
+        self.is_left_alone_by_what_is_refused(&recorder).await?;
         let listed = self.list().await?;
         ensure!(listed[0]["state"] == "complete", "{listed}");
         let counted = self.run(&["metadata", "stats", "-o", "json"]).await?;
@@ -132,6 +135,28 @@ impl Scenario {
         lose_metadata(&Bucket::open(&world.place)?).await?;
         self.is_not_founded_anew().await?;
         Ok(before)
+    }
+
+    /// Restores that are refused take nothing from a server that works on the store.
+    async fn is_left_alone_by_what_is_refused(&mut self, recorder: &Recorder) -> Result<()> {
+        let refused = [
+            (["metadata", "restore", "first"], USAGE, "--wipe"),
+            (["metadata", "restore", "nope"], NOT_FOUND, "no such backup"),
+        ];
+        for (words, code, word) in refused {
+            let words = with_place(&words, &self.place);
+            self.commands.fails(&words, code, &[word]).await?;
+        }
+        let again = with_place(&["metadata", "backup", "--name", "first"], &self.place);
+        self.commands
+            .fails(&again, USAGE, &["exists already"])
+            .await?;
+        progress(recorder, 100).await?;
+        ensure!(
+            self.server.process().ended().is_none(),
+            "the server lost its store"
+        );
+        Ok(())
     }
 
     /// A server that finds segments and no metadata does not begin a new cluster over them.

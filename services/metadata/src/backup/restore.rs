@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_blob::BackupName;
 use tidelog_env::Env;
-use tidelog_store::{KeyRange, ScanOptions, Store};
+use tidelog_store::{KeyRange, RowSource, ScanOptions, Store};
 use tidelog_types::{ClusterGeneration, Incarnation, Tenant};
 
 use super::Backups;
@@ -57,7 +57,51 @@ struct Standing {
     restore: Option<RestoreRow>,
 }
 
+impl Standing {
+    /// Refuses rows that nobody has said may go.
+    fn check(&self, wipe: bool) -> Result<(), RestoreError> {
+        let was_interrupted = self
+            .restore
+            .as_ref()
+            .is_some_and(|row| row.state == RestoreState::Running);
+        if self.is_empty || was_interrupted || wipe {
+            Ok(())
+        } else {
+            Err(RestoreError::NotEmpty)
+        }
+    }
+}
+
 impl Backups {
+    /// Looks whether [`restore`](Self::restore) would refuse: because of the backup, or of rows that are there.
+    /// It only reads, so that whoever has the store keeps it. `rows` is what is in the store, if there is one.
+    pub async fn check_restore<R: RowSource + ?Sized>(
+        &self,
+        rows: Option<&R>,
+        env: &Env,
+        name: &BackupName,
+        wipe: bool,
+    ) -> Result<(), RestoreError> {
+        let of_backup = |source| RestoreError::Backup {
+            name: name.clone(),
+            source: Box::new(source),
+        };
+        let backup = Backup::open(self, name).await.map_err(of_backup)?;
+        backup.verify().await.map_err(of_backup)?;
+        let Some(source) = rows.filter(|_| !wipe) else {
+            return Ok(());
+        };
+        let options = ScanOptions::default();
+        let pages = Pages {
+            source,
+            env,
+            options,
+        };
+        standing(&pages, Keyspace::new(Tenant::default()))
+            .await?
+            .check(wipe)
+    }
+
     /// Restores a backup into a store that nobody else uses.
     ///
     /// Nothing is written before the whole backup was read and found right. A store that a restore has not
@@ -103,14 +147,8 @@ struct Restoring<'a> {
 
 impl Restoring<'_> {
     async fn run(&self) -> Result<Restored, RestoreError> {
-        let standing = self.standing().await?;
-        let was_interrupted = standing
-            .restore
-            .as_ref()
-            .is_some_and(|row| row.state == RestoreState::Running);
-        if !standing.is_empty && !was_interrupted && !self.options.wipe {
-            return Err(RestoreError::NotEmpty);
-        }
+        let standing = standing(&self.pages, self.keys).await?;
+        standing.check(self.options.wipe)?;
         self.check_unused().await?;
         let (counters, cluster) = self.numbers().await?;
         let generation = self.claim(standing.generation).await?;
@@ -156,21 +194,6 @@ impl Restoring<'_> {
             generation,
             first_incarnation,
             rows,
-        })
-    }
-
-    async fn standing(&self) -> Result<Standing, RestoreError> {
-        let any = self.pages.last(KeyRange::all()).await?;
-        let cluster = self.pages.value(self.keys.cluster()).await?;
-        // A damaged row is no hindrance: that may be why there is a restore.
-        let cluster = cluster.and_then(|value| ClusterRow::decode(value).ok());
-        let restore = self.pages.value(self.keys.restore()).await?;
-        let restore = restore.map(RestoreRow::decode).transpose()?;
-        let generation = cluster.map_or_else(ClusterGeneration::default, |row| row.generation);
-        Ok(Standing {
-            is_empty: any.is_none(),
-            generation,
-            restore,
         })
     }
 
@@ -280,6 +303,24 @@ impl Restoring<'_> {
         }
         steps.flush().await
     }
+}
+
+async fn standing<R: RowSource + ?Sized>(
+    pages: &Pages<'_, R>,
+    keys: Keyspace,
+) -> Result<Standing, RestoreError> {
+    let any = pages.last(KeyRange::all()).await?;
+    let cluster = pages.value(keys.cluster()).await?;
+    // A damaged row is no hindrance: that may be why there is a restore.
+    let cluster = cluster.and_then(|value| ClusterRow::decode(value).ok());
+    let restore = pages.value(keys.restore()).await?;
+    let restore = restore.map(RestoreRow::decode).transpose()?;
+    let generation = cluster.map_or_else(ClusterGeneration::default, |row| row.generation);
+    Ok(Standing {
+        is_empty: any.is_none(),
+        generation,
+        restore,
+    })
 }
 
 fn kind_of(key: &[u8]) -> Result<KeyKind, RestoreError> {

@@ -74,6 +74,12 @@ async fn take(
         Some(name) => name,
         None => name_of(place.env.clock.wall())?,
     };
+    let listed = place.backups().list().await;
+    let listed = listed.map_err(|error| failed(Exit::Bucket)(error.into()))?;
+    if listed.iter().any(|entry| entry.name == name) {
+        let message = format!("backup `{name}` exists already: give another `--name`");
+        return Err(CliError::usage(message));
+    }
     let rows = place.rows().await?;
     let (backups, env, options) = (place.backups(), &place.env, TakeOptions::default());
     let taken = match &rows {

@@ -9,10 +9,11 @@ use tidelog_env::Env;
 use tidelog_metadata::backup::{ObjectError, RestoreError, RestoreOptions, accept_restore};
 use tidelog_metadata::keyspace::RestoreRow;
 use tidelog_runtime::Exit;
+use tidelog_store::RowSource;
 
 use super::place::{Place, failed};
 use crate::cli::output::{grouped, print_done};
-use crate::cli::{Output, Result, SettingsArgs};
+use crate::cli::{CliError, Output, Result, SettingsArgs};
 use crate::serve::metadata::StoreRows;
 
 /// How long metadata processes are looked for that share the store: several of their beats.
@@ -40,6 +41,8 @@ struct Done {
 
 pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(&args.settings, env).await?;
+    // First without taking the store from anybody: what is refused leaves a server alone that works on it.
+    check(&place, &args).await?;
     let store = place.store().await?;
     let options = RestoreOptions {
         env: &place.env,
@@ -51,16 +54,7 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
     let restored = place.backups().restore(&options).await;
     // Everything that was committed is durable; only tidying up is left to the next start.
     let _ = store.close().await;
-    let restored = restored.map_err(|error| {
-        let exit = match &error {
-            RestoreError::NotEmpty | RestoreError::InUse => Exit::Usage,
-            RestoreError::Backup { source, .. } if matches!(**source, ObjectError::Missing(_)) => {
-                Exit::NotFound
-            }
-            _ => Exit::Error,
-        };
-        failed(exit)(error.into())
-    })?;
+    let restored = restored.map_err(|error| refused(&args.name, error))?;
     let done = Done {
         backup: args.name.to_string(),
         generation: restored.generation.get(),
@@ -75,6 +69,53 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
     );
     print_done(output, &done, &sentence)?;
     Ok(Exit::Ok)
+}
+
+/// Whether the restore would be refused, by reading alone.
+async fn check(place: &Place, args: &RestoreArgs) -> Result<()> {
+    let (backups, env, name) = (place.backups(), &place.env, &args.name);
+    let rows = match place.rows().await {
+        Ok(rows) => Some(rows),
+        // There is nothing yet.
+        Err(error) if error.exit() == Exit::NotFound => None,
+        // What cannot be read may be why there is a restore.
+        Err(_) if args.wipe => None,
+        Err(error) => return Err(error),
+    };
+    let checked = match &rows {
+        None => {
+            let none: Option<&dyn RowSource> = None;
+            backups.check_restore(none, env, name, args.wipe).await
+        }
+        Some(StoreRows::Embedded(reader)) => {
+            let reader = Some(reader.as_ref());
+            backups.check_restore(reader, env, name, args.wipe).await
+        }
+        #[cfg(feature = "fdb")]
+        Some(StoreRows::Shared(store)) => {
+            let store = Some(store.as_ref());
+            backups.check_restore(store, env, name, args.wipe).await
+        }
+    };
+    if let Some(rows) = rows {
+        rows.close().await;
+    }
+    checked.map_err(|error| refused(name, error))
+}
+
+/// Why nothing was restored, for people.
+fn refused(name: &BackupName, error: RestoreError) -> CliError {
+    let exit = match &error {
+        RestoreError::NotEmpty | RestoreError::InUse => Exit::Usage,
+        RestoreError::Backup { source, .. } if matches!(**source, ObjectError::Missing(_)) => {
+            let message = format!(
+                "no such backup: `{name}`, or it is incomplete; `tidelog metadata backup list` shows what there is"
+            );
+            return CliError::other(Exit::NotFound, message);
+        }
+        _ => Exit::Error,
+    };
+    failed(exit)(error.into())
 }
 
 pub(super) async fn accept(args: &SettingsArgs, output: Output, env: Env) -> Result<Exit> {
