@@ -59,6 +59,11 @@ impl BucketLayout {
         self.prefix.clone().join(SCRATCH)
     }
 
+    /// What comes before everything of this bucket.
+    pub const fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
     /// The layout of one cluster.
     pub fn cluster(&self, cluster: ClusterId) -> ClusterLayout {
         ClusterLayout {

@@ -97,6 +97,19 @@ pub enum MarkerError {
         /// What this version reads.
         known: u32,
     },
+    /// A cluster was here, and the marker that says so is not.
+    #[error(
+        "`{path}` is missing, and there are objects of cluster `{found}` below `{root}`: put the marker back \
+         (`docs/format/marker.md` shows it, with that id), or use another bucket or prefix for a new cluster"
+    )]
+    Missing {
+        /// Where the marker should lie.
+        path: String,
+        /// Whose objects there are.
+        found: ClusterId,
+        /// Where they lie.
+        root: String,
+    },
     /// The bucket needs a feature that this version does not know.
     #[error(
         "the bucket needs the feature `{0}`, which this version of tidelog does not know: use a newer one"
@@ -223,6 +236,9 @@ pub async fn read(
 
 /// Reads the bucket's marker, or makes `proposed` the marker if the bucket has none; of several processes
 /// that do so at once, one succeeds and all get its marker. The marker is checked either way.
+///
+/// Objects of a cluster without a marker are what is left of one whose marker was lost: no other cluster is
+/// founded beside them, where nobody would look for them any more.
 pub async fn open_or_create(
     store: &dyn ObjectStore,
     layout: &BucketLayout,
@@ -232,10 +248,36 @@ pub async fn open_or_create(
 ) -> Result<Marker, MarkerError> {
     let marker = match read(store, layout).await? {
         Some(marker) => marker,
-        None => create(store, layout, proposed).await?,
+        None => match abandoned(store, layout).await? {
+            None => create(store, layout, proposed).await?,
+            // Another process may have founded the cluster at this moment.
+            Some(error) => read(store, layout).await?.ok_or(error)?,
+        },
     };
     marker.check(expected, supported)?;
     Ok(marker)
+}
+
+/// The error that says whose objects lie in a bucket without a marker, if there are some.
+async fn abandoned(
+    store: &dyn ObjectStore,
+    layout: &BucketLayout,
+) -> Result<Option<MarkerError>, MarkerError> {
+    let path = layout.marker().to_string();
+    let listed = store.list_with_delimiter(Some(layout.prefix())).await;
+    let listed = listed.map_err(|source| MarkerError::Store {
+        path: path.clone(),
+        source,
+    })?;
+    let mut folders = listed.common_prefixes.into_iter();
+    Ok(folders.find_map(|root| {
+        let found: ClusterId = root.filename()?.parse().ok()?;
+        Some(MarkerError::Missing {
+            path: path.clone(),
+            found,
+            root: root.to_string(),
+        })
+    }))
 }
 
 /// Puts the marker unless another came first; gives the one that stands.

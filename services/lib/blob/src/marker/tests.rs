@@ -145,3 +145,24 @@ async fn a_large_object_in_the_markers_place_is_not_read() {
     let error = read(&store, &layout()).await.unwrap_err();
     assert!(matches!(error, MarkerError::NotAMarker { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_cluster_whose_marker_is_lost_is_not_hidden_behind_a_new_one() {
+    let (store, layout) = (InMemory::new(), layout());
+    let proposed = || Marker::new(ClusterId::from_bytes([7; 16]), &supported());
+    let left = layout.cluster(cluster()).segments_root().join("x");
+    store.put(&left, PutPayload::from("segment")).await.unwrap();
+    // What is beside it belongs to somebody else.
+    store
+        .put(&Path::from("p/photos/1"), PutPayload::from("x"))
+        .await
+        .unwrap();
+    let opened = open_or_create(&store, &layout, proposed(), None, &supported()).await;
+    let error = opened.unwrap_err();
+    assert!(matches!(error, MarkerError::Missing { found, .. } if found == cluster()));
+    assert!(!exists(&store, &layout).await.unwrap());
+    store.delete(&left).await.unwrap();
+    open_or_create(&store, &layout, proposed(), None, &supported())
+        .await
+        .unwrap();
+}
