@@ -84,13 +84,23 @@ impl Cli {
         Ok(finished)
     }
 
-    /// Runs another program of the repository, which finds tools and caches as the tests do.
-    pub async fn script(path: &Path, arguments: &[&str], limit: Duration) -> Result<Finished> {
+    /// Runs another program with `input` on its standard input.
+    pub async fn program(
+        path: &Path,
+        arguments: &[&str],
+        input: &[u8],
+        limit: Duration,
+    ) -> Result<Finished> {
         let mut command = Command::new(path);
         command
             .args(arguments)
             .env("TIDELOG_CACHE", Tools::cache()?);
-        finish(command, &[], limit).await
+        finish(command, input, limit).await
+    }
+
+    /// Runs another program of the repository, which finds tools and caches as the tests do.
+    pub async fn script(path: &Path, arguments: &[&str], limit: Duration) -> Result<Finished> {
+        Self::program(path, arguments, &[], limit).await
     }
 }
 

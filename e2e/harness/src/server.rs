@@ -99,6 +99,7 @@ impl ServerOptions {
 pub struct Server {
     options: ServerOptions,
     grpc: SocketAddr,
+    kafka: SocketAddr,
     http: SocketAddr,
     process: Process,
     // Its log and its home; dropped last.
@@ -116,11 +117,12 @@ impl Server {
     /// Starts a server that is expected to end by itself; it may never be ready.
     pub fn spawn(options: ServerOptions) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (grpc, http) = (free_port()?, free_port()?);
-        let process = launch(&options, grpc, http, folder.path())?;
+        let (grpc, kafka, http) = (free_port()?, free_port()?, free_port()?);
+        let process = launch(&options, [grpc, kafka, http], folder.path())?;
         Ok(Self {
             options,
             grpc,
+            kafka,
             http,
             process,
             folder,
@@ -152,7 +154,11 @@ impl Server {
             bail!("the server still runs");
         }
         self.options = options;
-        self.process = launch(&self.options, self.grpc, self.http, self.folder.path())?;
+        self.process = launch(
+            &self.options,
+            [self.grpc, self.kafka, self.http],
+            self.folder.path(),
+        )?;
         Ok(())
     }
 
@@ -166,6 +172,11 @@ impl Server {
     /// Where gRPC is served.
     pub const fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Where Kafka's protocol is served.
+    pub const fn kafka(&self) -> SocketAddr {
+        self.kafka
     }
 
     /// Where HTTP is served.
@@ -219,8 +230,7 @@ fn home(folder: &Path) -> PathBuf {
 
 fn launch(
     options: &ServerOptions,
-    grpc: SocketAddr,
-    http: SocketAddr,
+    [grpc, kafka, http]: [SocketAddr; 3],
     folder: &Path,
 ) -> Result<Process> {
     let binary = match &options.binary {
@@ -237,7 +247,11 @@ fn launch(
         command.arg(binary);
     }
     command.arg("serve");
-    let listen = [("listen.grpc", grpc), ("listen.http", http)];
+    let listen = [
+        ("listen.grpc", grpc),
+        ("listen.kafka", kafka),
+        ("listen.http", http),
+    ];
     let listen = listen.map(|(key, address)| (key.to_owned(), address.to_string()));
     for (key, value) in options
         .place

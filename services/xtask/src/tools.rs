@@ -17,6 +17,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("python3", "python3-venv"),
     ("mvn", "maven"),
+    ("kcat", "kcat"),
 ];
 
 /// The package of the library that reads C headers, to build the client of `FoundationDB`.

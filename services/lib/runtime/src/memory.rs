@@ -17,12 +17,13 @@ const STORE_MIN: u64 = 32 * MIB;
 /// Shares in percent of the whole. What is missing to 100 belongs to the process itself.
 const CONNECTIONS: u64 = 15;
 const SEGMENTS: u64 = 26;
-const CACHE: u64 = 30;
+const CACHE: u64 = 25;
+const KAFKA: u64 = 5;
 const DECODE: u64 = 5;
 const STORE: u64 = 10;
 const METADATA: u64 = 4;
 
-const _: () = assert!(CONNECTIONS + SEGMENTS + CACHE + DECODE + STORE + METADATA <= 90);
+const _: () = assert!(CONNECTIONS + SEGMENTS + CACHE + KAFKA + DECODE + STORE + METADATA <= 90);
 
 /// How the share of connections is divided, in percent of it: what the transport gathers, messages that
 /// come in, answers that go out.
@@ -59,6 +60,8 @@ pub struct MemoryPlan {
     pub answers: u64,
     /// Segments that are open, being uploaded or not yet committed.
     pub segments: u64,
+    /// Requests of Kafka clients that are coming in, and answers that they have not taken yet: half each.
+    pub kafka: u64,
     /// Pages, those on their way and those that answers keep among them, and extents.
     pub cache: u64,
     /// Records that are taken apart for clients that want them so.
@@ -85,6 +88,7 @@ impl MemoryPlan {
             intake: connections / 100 * INTAKE,
             answers: connections / 100 * ANSWERS,
             segments: share(SEGMENTS),
+            kafka: share(KAFKA),
             cache,
             decode: share(DECODE),
             store,
@@ -104,7 +108,13 @@ impl MemoryPlan {
 
     /// What all shares add up to.
     pub const fn planned(&self) -> u64 {
-        self.connections + self.segments + self.cache + self.decode + self.store + self.metadata
+        self.connections
+            + self.segments
+            + self.kafka
+            + self.cache
+            + self.decode
+            + self.store
+            + self.metadata
     }
 }
 

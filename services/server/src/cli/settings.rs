@@ -34,6 +34,9 @@ pub(crate) struct SettingsArgs {
     /// Where gRPC is served [default: 127.0.0.1:7070].
     #[arg(long, value_name = "ADDRESS")]
     grpc: Option<String>,
+    /// Where Kafka's protocol is served [default: 127.0.0.1:9092].
+    #[arg(long, value_name = "ADDRESS")]
+    kafka: Option<String>,
     /// Where a metadata process serves other members [default: 127.0.0.1:7071 where there may be some].
     #[arg(long, value_name = "ADDRESS")]
     internal: Option<String>,
@@ -78,6 +81,7 @@ impl SettingsArgs {
             ("metadata.store", self.metadata.clone()),
             ("cluster.metadata", self.join.clone()),
             ("listen.grpc", self.grpc.clone()),
+            ("listen.kafka", self.kafka.clone()),
             ("listen.internal", self.internal.clone()),
             ("listen.http", self.http.clone()),
             ("listen.insecure", insecure),

@@ -8,6 +8,7 @@ use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_broker_engine::{AppendMetrics, CrashPlan, Engine, EngineParts, FetchMetrics};
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
+use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::SequencerMetrics;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::listed::Listed;
 use super::metadata::Place;
-use super::part_settings::{CacheShares, engine_settings, grpc_settings};
+use super::part_settings::{CacheShares, engine_settings, grpc_settings, kafka_settings};
 use super::seams::{Metadata, PeerServer, Seams};
 use super::{Listeners, peers, registry, storage};
 use crate::cli::{CliError, Result};
@@ -50,9 +51,10 @@ pub(super) struct Running {
 /// What serves clients.
 pub(super) struct Broker {
     pub(super) engine: Engine,
-    /// Ends the gRPC server.
+    /// Ends the servers of gRPC and of Kafka's protocol.
     pub(super) stop: CancellationToken,
     pub(super) grpc: JoinHandle<Option<std::result::Result<(), ServeError>>>,
+    pub(super) kafka: JoinHandle<Option<()>>,
 }
 
 /// What all roles share.
@@ -116,6 +118,7 @@ pub(super) async fn start(
     let mut site = Site::open(settings, identity, env).await?;
     let serving = site.health.condition("process");
     let grpc = listeners.grpc.as_ref().map(address).transpose()?;
+    let kafka = listeners.kafka.as_ref().map(address).transpose()?;
     let internal = listeners.internal.as_ref().map(address).transpose()?;
     let member = peers::member(settings, grpc, internal, &site.env);
     let Seams {
@@ -123,9 +126,9 @@ pub(super) async fn start(
         metadata,
         peers,
     } = Seams::open(&mut site, &member, listeners.internal).await?;
-    let (broker, incarnation) = match (listeners.grpc, &parts) {
-        (Some(listener), Some(parts)) => {
-            let broker = start_broker(&mut site, parts, listener).await?;
+    let (broker, incarnation) = match (listeners.grpc, listeners.kafka, &parts) {
+        (Some(grpc), Some(kafka), Some(parts)) => {
+            let broker = start_broker(&mut site, parts, (grpc, kafka)).await?;
             let incarnation = broker.engine.incarnation();
             (Some(broker), Some(incarnation))
         }
@@ -149,6 +152,7 @@ pub(super) async fn start(
         tracing::info!(
             roles = %settings.roles,
             grpc = shown(grpc),
+            kafka = shown(kafka),
             internal = shown(internal),
             %http,
             "ready"
@@ -166,7 +170,11 @@ pub(super) async fn start(
 }
 
 /// Starts what serves clients.
-async fn start_broker(site: &mut Site<'_>, parts: &Parts, listener: TcpListener) -> Result<Broker> {
+async fn start_broker(
+    site: &mut Site<'_>,
+    parts: &Parts,
+    (grpc_listener, kafka_listener): (TcpListener, TcpListener),
+) -> Result<Broker> {
     let (settings, plan) = (site.settings, &site.plan);
     let shares = CacheShares::of(settings, plan);
     let pages = PageCache::with_pools(shares.pools(), CacheMetrics::new(&mut site.registry));
@@ -193,9 +201,26 @@ async fn start_broker(site: &mut Site<'_>, parts: &Parts, listener: TcpListener)
         metrics: GrpcMetrics::new(&mut site.registry),
     };
     let stop = CancellationToken::new();
-    let serving = tidelog_broker_grpc::serve(grpc, listener, stop.clone());
+    let kafka = KafkaParts {
+        env: site.env.clone(),
+        engine: engine.clone(),
+        authorizer: Arc::new(AllowAll),
+        quota: Arc::new(AllowAll),
+        settings: kafka_settings(settings, plan),
+        metrics: KafkaMetrics::new(&mut site.registry),
+        advertised: peers::kafka_address(settings, address(&kafka_listener)?)?,
+        zone: settings.cluster.zone.clone(),
+    };
+    let serving = tidelog_broker_grpc::serve(grpc, grpc_listener, stop.clone());
     let grpc = site.env.supervisor.spawn("grpc", serving);
-    Ok(Broker { engine, stop, grpc })
+    let serving = tidelog_broker_kafka::serve(kafka, kafka_listener, stop.clone());
+    let kafka = site.env.supervisor.spawn("kafka", serving);
+    Ok(Broker {
+        engine,
+        stop,
+        grpc,
+        kafka,
+    })
 }
 
 /// Serves health and metrics, and exports telemetry.
@@ -265,5 +290,6 @@ pub(crate) fn all_metrics() -> Registry {
     AppendMetrics::new(&mut registry);
     FetchMetrics::new(&mut registry);
     GrpcMetrics::new(&mut registry);
+    KafkaMetrics::new(&mut registry);
     registry
 }

@@ -98,6 +98,7 @@ async fn drain(running: Running, env: &Env) -> Exit {
         broker.engine.drain().await;
         // A failure of a server that is going is of no interest any more.
         let _ = broker.grpc.await;
+        let _ = broker.kafka.await;
         // Tasks that serve the last handle end with it.
         drop(broker.engine);
     }
@@ -131,6 +132,7 @@ async fn stop(running: Running, env: &Env, error: CliError) -> CliError {
             if !broker.grpc.is_finished() {
                 let _ = broker.grpc.await;
             }
+            let _ = broker.kafka.await;
         });
         if told.await.is_err() {
             tracing::warn!("connections were cut");
@@ -163,6 +165,7 @@ mod tests {
         };
         let listeners = Listeners {
             grpc: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
+            kafka: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             internal: None,
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
+use tidelog_broker_kafka::KafkaSettings;
 use tidelog_cache::CacheSettings;
 use tidelog_metadata::SequencerSettings;
 use tidelog_runtime::MemoryPlan;
@@ -138,6 +139,28 @@ pub(super) fn grpc_settings(settings: &Settings, plan: &MemoryPlan) -> GrpcSetti
     }
 }
 
+/// What the Kafka front end may do and take.
+pub(super) fn kafka_settings(settings: &Settings, plan: &MemoryPlan) -> KafkaSettings {
+    let kafka = &settings.kafka;
+    let bytes = usize::try_from(kafka.request_bytes_max.get()).unwrap_or(usize::MAX);
+    let intake_bytes = plan.kafka / 2;
+    let answer_bytes = plan.kafka - intake_bytes;
+    // One reader never keeps all others waiting.
+    let fetch_bytes = answer_bytes_max(settings, plan).min(answer_bytes / 2);
+    KafkaSettings {
+        request_bytes_max: bytes,
+        request_timeout: kafka.request_timeout.get(),
+        fetch_bytes_max: u32::try_from(fetch_bytes).unwrap_or(u32::MAX),
+        intake_bytes,
+        answer_bytes,
+        stall_timeout: kafka.stall_timeout.get(),
+        idle_timeout: kafka.idle_timeout.get(),
+        connections_max: kafka.connections_max,
+        in_flight_max: kafka.in_flight_max,
+        ..KafkaSettings::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::settings;
@@ -208,6 +231,9 @@ mod tests {
             assert!(grpc.request_bytes_max as u64 <= grpc.intake_bytes);
             let seats = grpc.connections_max as u64 * CONNECTION_BYTES_MIN;
             assert!(seats + grpc.window_bytes <= plan.windows);
+            let kafka = kafka_settings(&settings, &plan);
+            assert_eq!(kafka.intake_bytes + kafka.answer_bytes, plan.kafka);
+            assert!(u64::from(kafka.fetch_bytes_max) * 2 <= kafka.answer_bytes);
             let sequencer = sequencer_settings(&settings.metadata, &plan, 1);
             let metadata = sequencer.extent_bytes + sequencer.mailbox_bytes;
             assert!(metadata as u64 <= plan.metadata);

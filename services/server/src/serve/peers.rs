@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use tidelog_broker_kafka::{Address, AddressError};
 use tidelog_env::Env;
 use tidelog_metadata_api::{Member, MemberState};
 use tidelog_metadata_rpc::ClientSettings;
@@ -101,6 +102,16 @@ pub(super) fn member(
     }
 }
 
+/// Where Kafka clients reach this process.
+pub(super) fn kafka_address(settings: &Settings, listened: SocketAddr) -> Result<Address> {
+    let cluster = &settings.cluster;
+    let listened = || reachable(listened, &cluster.name.clone().unwrap_or_else(host_name));
+    let text = cluster.advertise_kafka.clone().unwrap_or_else(listened);
+    text.parse().map_err(|error: AddressError| {
+        CliError::usage(format!("`cluster.advertise_kafka`: {error}"))
+    })
+}
+
 /// An address that listens everywhere is reached by the name of the host.
 fn reachable(address: SocketAddr, host: &str) -> String {
     if address.ip().is_unspecified() {
@@ -137,6 +148,19 @@ mod tests {
             "logs.example:443"
         );
         assert_eq!(named(&[], "10.0.0.1:7070").grpc_address, "10.0.0.1:7070");
+    }
+
+    #[test]
+    fn kafka_clients_are_told_where_the_process_listens_or_what_it_is_told_to_say() {
+        let told = |flags: &[(&str, &str)], listened: &str| {
+            let address = kafka_address(&settings(flags), listened.parse().unwrap()).unwrap();
+            format!("{} {}", address.host, address.port)
+        };
+        let name = [("cluster.name", "one")];
+        assert_eq!(told(&name, "0.0.0.0:9092"), "one 9092");
+        assert_eq!(told(&name, "[::1]:9093"), "::1 9093");
+        let flags = [("cluster.advertise_kafka", "logs.example:443")];
+        assert_eq!(told(&flags, "127.0.0.1:9092"), "logs.example 443");
     }
 
     #[test]

@@ -135,6 +135,8 @@ fn a_bucket_that_cannot_be_used_is_told_in_one_line() {
         "serve",
         "--grpc",
         "127.0.0.1:0",
+        "--kafka",
+        "127.0.0.1:0",
         "--http",
         "127.0.0.1:0",
         "--data",

@@ -98,6 +98,7 @@ const TOP: &[&str] = &[
     "e2e-harness",
     "e2e-log",
     "e2e-cluster",
+    "e2e-kafka",
     "e2e-bench",
 ];
 

@@ -69,6 +69,7 @@ fn listeners(settings: &Settings) -> Option<String> {
     let internal = settings.internal_address();
     let all = [
         Some(("listen.grpc", listen.grpc)),
+        Some(("listen.kafka", listen.kafka)),
         Some(("listen.http", listen.http)),
         internal.map(|address| ("listen.internal", address)),
     ];

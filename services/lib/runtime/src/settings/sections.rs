@@ -28,6 +28,7 @@ pub struct Settings {
     pub requests: RequestSettings,
     pub listen: ListenSettings,
     pub grpc: GrpcSettings,
+    pub kafka: KafkaSettings,
     pub memory: MemorySettings,
     pub produce: ProduceSettings,
     pub fetch: FetchSettings,
@@ -92,6 +93,7 @@ pub struct RequestSettings {
 #[serde(deny_unknown_fields)]
 pub struct ListenSettings {
     pub grpc: SocketAddr,
+    pub kafka: SocketAddr,
     pub http: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub internal: Option<SocketAddr>,
@@ -107,6 +109,18 @@ pub struct GrpcSettings {
     pub keep_alive: Span,
     pub greeting_timeout: Span,
     pub stall_timeout: Span,
+}
+
+/// What Kafka clients may take of the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSettings {
+    pub connections_max: usize,
+    pub request_bytes_max: ByteSize,
+    pub request_timeout: Span,
+    pub stall_timeout: Span,
+    pub idle_timeout: Span,
+    pub in_flight_max: usize,
 }
 
 /// How much memory the process uses; see [`crate::memory::MemoryPlan`].
@@ -174,6 +188,8 @@ pub struct ClusterSettings {
     pub shards: OrAuto<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise_grpc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise_kafka: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise_internal: Option<String>,
     pub beat: Span,

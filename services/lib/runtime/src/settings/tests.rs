@@ -26,6 +26,7 @@ fn refused(sources: &Sources) -> String {
 fn without_any_source_the_defaults_of_the_table_hold() {
     let settings = load(&Sources::default()).unwrap().settings;
     assert_eq!(settings.listen.grpc.to_string(), "127.0.0.1:7070");
+    assert_eq!(settings.listen.kafka.to_string(), "127.0.0.1:9092");
     assert_eq!(settings.listen.http.to_string(), "127.0.0.1:7080");
     assert_eq!(settings.memory.total, ByteSize::new(512 << 20));
     assert_eq!(settings.produce.segment_bytes, ByteSize::new(8 << 20));
@@ -136,6 +137,7 @@ fn settings_that_contradict_each_other_are_refused() {
             "s3.allow_http",
         ),
         ("[listen]\ngrpc = \"127.0.0.1:7080\"", "both"),
+        ("[listen]\nkafka = \"127.0.0.1:7070\"", "both"),
         ("[requests]\nwait_initial = \"9s\"", "must not be longer"),
         (
             "[memory]\ntotal = \"128MiB\"\n[produce]\nsegment_bytes = \"32MiB\"",

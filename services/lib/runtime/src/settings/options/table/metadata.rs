@@ -131,6 +131,11 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "Where clients reach gRPC of this process, as `host:port`, if not at `listen.grpc`.",
     ),
     unset(
+        "cluster.advertise_kafka",
+        Kind::Peer,
+        "Where Kafka clients reach this process, as `host:port`, if not at `listen.kafka`.",
+    ),
+    unset(
         "cluster.advertise_internal",
         Kind::Peer,
         "Where other members reach this process, as `host:port`, if not at `listen.internal`.",

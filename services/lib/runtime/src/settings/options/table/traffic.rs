@@ -12,6 +12,12 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "Where gRPC is served.",
     ),
     option(
+        "listen.kafka",
+        Kind::Address,
+        "127.0.0.1:9092",
+        "Where Kafka's protocol is served.",
+    ),
+    option(
         "listen.http",
         Kind::Address,
         "127.0.0.1:7080",
@@ -57,6 +63,42 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         Kind::Span("100ms", "1m"),
         "1s",
         "When others wait for memory, a message that does not come on for this long is refused, and a connection that takes nothing of its answers for this long is closed.",
+    ),
+    option(
+        "kafka.connections_max",
+        Kind::Integer(1, 1_000_000),
+        "20480",
+        "Connections of Kafka clients at the same time. One more is closed at once.",
+    ),
+    option(
+        "kafka.request_bytes_max",
+        Kind::Size("64KiB", "64MiB"),
+        "16MiB",
+        "Largest request of a Kafka client. A connection that claims a larger one is closed.",
+    ),
+    option(
+        "kafka.request_timeout",
+        Kind::Span("100ms", "10m"),
+        "30s",
+        "How long a request of a Kafka client may take from its first byte to its last. A connection on which one takes longer is closed.",
+    ),
+    option(
+        "kafka.stall_timeout",
+        Kind::Span("100ms", "10m"),
+        "10s",
+        "A Kafka client that takes no byte of its answer for this long is closed.",
+    ),
+    option(
+        "kafka.idle_timeout",
+        Kind::Span("1s", "24h"),
+        "10m",
+        "A connection of a Kafka client on which nothing happens for this long is closed.",
+    ),
+    option(
+        "kafka.in_flight_max",
+        Kind::Integer(1, 10_000),
+        "64",
+        "Requests of one Kafka connection that may be on their way at the same time.",
     ),
     option(
         "memory.total",

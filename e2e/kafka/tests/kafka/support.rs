@@ -1,0 +1,105 @@
+//! What scenarios share.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use tidelog_client::v1;
+use tidelog_client::v1::partition_data::Data;
+use tidelog_e2e_harness::{Cli, Finished, Place, Server, ServerOptions, Tools};
+
+/// Time for a client that is there already.
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
+/// Time for a client whose first run on a machine fetches libraries.
+pub(crate) const FETCH_LIMIT: Duration = Duration::from_mins(8);
+
+/// A server on a folder, with the topic `t`.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    _folder: TempDir,
+}
+
+impl World {
+    pub(crate) async fn new(partitions: u32) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let place = Place::folder(folder.path().join("data"));
+        let server = Server::start(ServerOptions::at(&place)).await?;
+        let no_config: [(&str, &str); 0] = [];
+        let admin = server.client()?.admin();
+        admin.create_topic("t", partitions, no_config).await?;
+        Ok(Self {
+            server,
+            _folder: folder,
+        })
+    }
+
+    /// Where Kafka's protocol is served.
+    pub(crate) fn address(&self) -> String {
+        self.server.kafka().to_string()
+    }
+
+    /// Runs kcat against the server with some input; it must succeed.
+    pub(crate) async fn kcat(&self, arguments: &[&str], input: &[u8]) -> Result<Finished> {
+        let kcat = Tools::program("kcat")?;
+        let address = self.address();
+        let all = [&["-b", &address, "-q"], arguments].concat();
+        let finished = Cli::program(&kcat, &all, input, LIMIT).await?;
+        ensure!(finished.code == 0, "kcat {arguments:?}: {finished:?}");
+        Ok(finished)
+    }
+
+    /// All records of a partition of `t`, through gRPC, from offset 0.
+    pub(crate) async fn records(&self, partition: u32) -> Result<Vec<v1::Record>> {
+        let mut all = Vec::new();
+        loop {
+            let format = v1::RecordFormat::Records;
+            let data = self.fetch(partition, all.len() as u64, format).await?;
+            match data.data {
+                Some(Data::Records(records)) if !records.records.is_empty() => {
+                    all.extend(records.records);
+                }
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// What gRPC answers.
+    pub(crate) async fn fetch(
+        &self,
+        partition: u32,
+        offset: u64,
+        format: v1::RecordFormat,
+    ) -> Result<v1::PartitionData> {
+        let request = v1::FetchRequest {
+            partitions: vec![v1::FetchPartition {
+                topic: "t".to_owned(),
+                partition,
+                offset,
+                max_bytes: 0,
+            }],
+            record_format: format.into(),
+            ..v1::FetchRequest::default()
+        };
+        let data = self.server.client()?.log().fetch(request).await?.pop();
+        let data = data.context("one partition")?;
+        ensure!(data.error.is_none(), "{:?}", data.error);
+        Ok(data)
+    }
+}
+
+/// So many lines that can be told apart.
+pub(crate) fn lines(count: usize) -> String {
+    (0..count).fold(String::new(), |mut lines, number| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "line {number}");
+        lines
+    })
+}
+
+/// A text as record data.
+pub(crate) fn text(bytes: Option<&bytes::Bytes>) -> String {
+    bytes.map_or_else(String::new, |bytes| {
+        String::from_utf8_lossy(bytes).into_owned()
+    })
+}
