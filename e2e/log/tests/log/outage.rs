@@ -16,6 +16,8 @@ use crate::support::{END_LIMIT, LOAD_LIMIT, World, records};
 const TOPIC: &str = "outage";
 /// How long S3 is in trouble.
 const TROUBLE: Duration = Duration::from_secs(3);
+/// An outage that nobody has to be woken for.
+const OUTAGE: Duration = Duration::from_secs(30);
 /// How often the server dies while answers are lost.
 const KILLS: usize = 3;
 /// A server that does not know what is durable stops itself with this code.
@@ -118,6 +120,25 @@ async fn writers_live_through_answers_that_are_lost() -> Result<()> {
         .await?
         .through(Mode::LoseWriteAnswers)
         .await
+}
+
+/// A server of one process lives through an outage that its store can wait out: nobody has to start it again.
+#[tokio::test]
+async fn one_process_lives_through_half_a_minute_without_s3() -> Result<()> {
+    let mut scenario = Scenario::start().await?;
+    let options = LoadOptions::on(TOPIC, 4);
+    let load = Load::start(|| scenario.server.client(), &options, &scenario.recorder)?;
+    scenario.progress(100).await?;
+    scenario.proxy.set(Mode::Unavailable);
+    tokio::time::sleep(OUTAGE).await;
+    let acked = scenario.recorder.acked();
+    ensure!(scenario.server.process().ended().is_none(), "it has ended");
+    assert_eq!(http_get(scenario.server.http(), "/healthz").await?.0, 200);
+    scenario.proxy.set(Mode::Pass);
+    scenario.progress(100).await?;
+    println!("{acked} records were acknowledged before the outage was over");
+    ensure!(scenario.server.process().ended().is_none(), "it has ended");
+    scenario.judge(load).await
 }
 
 /// What the bucket took without saying so is an orphan or a record, never both, also after a kill.

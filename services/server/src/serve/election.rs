@@ -109,7 +109,16 @@ impl Election {
                 return Ok(());
             };
             if !matches!(reason, CloseReason::Fenced) {
-                return Err(store_error(&reason));
+                let error = store_error(&reason);
+                if !self.opener.may_open_again() {
+                    return Err(error);
+                }
+                drop(opened);
+                let resting = self.rest(&error, &mut backoff);
+                if stop.run_until_cancelled(resting).await.is_none() {
+                    return Ok(());
+                }
+                continue;
             }
             tracing::warn!("another metadata process has taken over; this one stands by");
             fenced_at = Some(self.env.clock.now());

@@ -268,6 +268,16 @@ impl MetadataOpener {
         !matches!(self.kind, StoreKind::Embedded { .. })
     }
 
+    /// Whether a store that has failed may be opened again by the same process. After a failed write to a folder
+    /// nothing is known about the disk.
+    pub(super) const fn may_open_again(&self) -> bool {
+        match &self.kind {
+            StoreKind::Embedded { options, .. } => matches!(options.medium, Medium::Bucket),
+            #[cfg(feature = "fdb")]
+            StoreKind::FoundationDb { .. } => false,
+        }
+    }
+
     /// Takes back what was reported of a store that this process had to itself and has no more. What was
     /// counted stays: it is what the process has done.
     pub(super) fn forget(&self) {
@@ -336,6 +346,7 @@ impl StoreKind {
                     options: EmbeddedOptions {
                         transaction_age_max: settings.store.transaction_age_max.get(),
                         flushes_per_table: settings.store.flushes_per_table,
+                        request_retries_max: settings.store.request_retries_max,
                         garbage_age_min: settings.store.garbage_age_min.get(),
                         ..EmbeddedOptions::new(root, memory, medium)
                     },

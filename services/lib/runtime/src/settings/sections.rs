@@ -160,6 +160,7 @@ pub struct FetchSettings {
 pub struct StoreSettings {
     pub transaction_age_max: Span,
     pub flushes_per_table: u64,
+    pub request_retries_max: u32,
     pub garbage_age_min: Span,
 }
 

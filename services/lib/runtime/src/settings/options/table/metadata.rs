@@ -18,6 +18,13 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "After so many flushes the rows go from log to table. A restart replays at most about this many objects.",
     ),
     option(
+        "store.request_retries_max",
+        Kind::Integer(1, 100_000),
+        "180",
+        "How often the embedded store sends one request to the bucket again, with waits that soon are about a second. \
+         After that it is not known what is durable, and the store closes. On a local folder nothing is tried again.",
+    ),
+    option(
         "store.garbage_age_min",
         Kind::Span("10s", "7d"),
         "1m",
