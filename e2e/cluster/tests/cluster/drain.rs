@@ -3,14 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tidelog_e2e_harness::{ClusterOptions, Ended, Minio};
+use tidelog_e2e_harness::{ClusterOptions, Ended, Minio, until};
 
-#[cfg(feature = "fdb")]
-use tidelog_e2e_harness::until;
-
-#[cfg(feature = "fdb")]
-use crate::support::PROGRESS_LIMIT;
-use crate::support::{Scene, bucket};
+use crate::support::{PROGRESS_LIMIT, Scene, bucket};
 
 const END_LIMIT: Duration = Duration::from_secs(30);
 
@@ -51,8 +46,56 @@ async fn every_process_can_be_restarted_in_turn_on_foundationdb() -> Result<()> 
     rolling_restart(minio, &options).await
 }
 
+#[tokio::test]
+async fn a_drained_active_process_hands_over_to_a_standby_and_stays_where_there_is_none()
+-> Result<()> {
+    let (minio, options) = bucket().await?;
+    let mut scene = Scene::start(minio, &options).await?;
+    scene.progress(100).await?;
+    let (first, other) = match shards_of(&scene, "metadata-0").await? {
+        0 => ("metadata-1", "metadata-0"),
+        _ => ("metadata-0", "metadata-1"),
+    };
+    let owns = async |scene: &Scene, name: &str| {
+        until(format!("`{name}` is active"), PROGRESS_LIMIT, async || {
+            let shards = shards_of(scene, name).await.ok()?;
+            (shards > 0).then_some(())
+        })
+        .await
+    };
+    scene
+        .cluster
+        .cli()?
+        .ok(&["cluster", "drain", first])
+        .await?;
+    owns(&scene, other).await?;
+    scene.progress(100).await?;
+    // Nobody is left who could take over, so it goes on and says so.
+    scene
+        .cluster
+        .cli()?
+        .ok(&["cluster", "drain", other])
+        .await?;
+    let at = usize::from(other == "metadata-1");
+    until("it says that it stays", PROGRESS_LIMIT, async || {
+        let log = scene.cluster.metadata[at].server.process().log();
+        log.contains("stays active").then_some(())
+    })
+    .await?;
+    scene.progress(100).await?;
+    // One that takes on work again has it at once.
+    scene
+        .cluster
+        .cli()?
+        .ok(&["cluster", "undrain", first])
+        .await?;
+    owns(&scene, first).await?;
+    let report = scene.judge().await?;
+    println!("{} records acknowledged around a hand-over", report.acked);
+    Ok(())
+}
+
 /// The shards that a metadata process owns.
-#[cfg(feature = "fdb")]
 async fn shards_of(scene: &Scene, name: &str) -> Result<u32> {
     let members = scene.cluster.client()?.cluster().members().await?;
     let member = members.into_iter().find(|member| member.name == name);

@@ -12,13 +12,16 @@
 //! processes that cannot hear each other but both reach the bucket would fence each other again and again:
 //! one that was fenced therefore stays away for a while, unless it hears the other, or that nobody is active.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_env::clock::timeout;
 use tidelog_env::{Backoff, BackoffPolicy, CancellationToken, Env, MonoTime, error_chain};
+use tidelog_metadata_api::{Cluster as _, ClusterView, MemberState};
 use tidelog_metadata_rpc::{ClientSettings, PeerWatch, Probe, RpcMetrics, Standing};
 use tidelog_runtime::{Condition, Exit};
 use tidelog_store::CloseReason;
+use tidelog_types::Role;
 use tokio::sync::watch;
 
 use super::metadata::{MetadataOpener, OpenFailure, OpenedMetadata, store_error};
@@ -30,6 +33,8 @@ const FENCED_REST: Duration = Duration::from_secs(30);
 const RANDOM_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often peers are asked that do not say who is active.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a process that gave the store away waits for another to take it.
+const HANDOVER_MAX: Duration = Duration::from_secs(10);
 /// One that says that it opens the store has this long before it counts for nothing.
 const OPENING_MAX: Duration = Duration::from_secs(30);
 /// The waits after the store could not be opened.
@@ -52,6 +57,39 @@ enum Look {
     Nobody,
     /// At least one does not answer: it may be active.
     Unclear,
+}
+
+/// Why a process is not active any more.
+enum Past {
+    /// It ends.
+    Ends,
+    /// It drains, and there is another.
+    Drains,
+    /// Its store is closed.
+    Lost(CloseReason),
+}
+
+/// Whether a process drains, and whether anybody could take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drains {
+    Not,
+    Alone,
+    ToOther,
+}
+
+/// What a view says of the process at `own`.
+fn drains(view: &ClusterView, own: &str) -> Drains {
+    let metadata = || view.with_role(Role::Metadata);
+    let is_draining = metadata()
+        .any(|member| member.internal_address == own && member.state == MemberState::Draining);
+    let mut others = metadata().filter(|member| member.internal_address != own);
+    if !is_draining {
+        Drains::Not
+    } else if others.any(|member| member.state == MemberState::Active) {
+        Drains::ToOther
+    } else {
+        Drains::Alone
+    }
 }
 
 /// Takes part in the election.
@@ -102,11 +140,22 @@ impl Election {
                 Some(Err(OpenFailure::Lasts(error))) => return Err(error),
             };
             backoff = OPEN_AGAIN.start();
-            let reason = self.be_active(&opened, &stop).await;
-            let Some(reason) = reason else {
-                self.stand_by(None, "the process is about to end");
-                opened.close().await;
-                return Ok(());
+            let reason = match self.be_active(&opened, &stop).await {
+                Past::Ends => {
+                    self.hand_over(&opened, "the process is about to end").await;
+                    return Ok(());
+                }
+                Past::Drains => {
+                    self.hand_over(&opened, "the process drains").await;
+                    drop(opened);
+                    self.opener.forget();
+                    let given = self.given_away();
+                    if stop.run_until_cancelled(given).await.is_none() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Past::Lost(reason) => reason,
             };
             if !matches!(reason, CloseReason::Fenced) {
                 let error = store_error(&reason);
@@ -139,21 +188,63 @@ impl Election {
         self.env.clock.sleep(wait).await;
     }
 
-    /// Serves until the store is lost, and says why, or until it is time to end.
-    async fn be_active(
-        &self,
-        opened: &OpenedMetadata,
-        stop: &CancellationToken,
-    ) -> Option<CloseReason> {
+    /// Serves until the store is lost, it is time to end, or another process can do it for one that drains.
+    async fn be_active(&self, opened: &OpenedMetadata, stop: &CancellationToken) -> Past {
         tracing::info!("this metadata process is active");
         self.standing.send_replace(Standing::Active(opened.parts()));
         self.condition.met();
         tokio::select! {
             biased;
-            reason = opened.store.closed() => Some(reason),
-            () = stop.cancelled() => None,
-            () = self.mind_pauses(opened) => None,
+            reason = opened.store.closed() => Past::Lost(reason),
+            () = stop.cancelled() => Past::Ends,
+            () = self.must_give_away(opened.service.watch()) => Past::Drains,
+            () = self.mind_pauses(opened) => Past::Ends,
         }
+    }
+
+    /// Ends when this process drains and another one can be active in its place. Cancel-safe.
+    async fn must_give_away(&self, mut views: watch::Receiver<Arc<ClusterView>>) {
+        let mut is_told = false;
+        loop {
+            let drains = drains(&views.borrow_and_update(), &self.own);
+            match drains {
+                Drains::ToOther => return,
+                Drains::Alone if !is_told => tracing::warn!(
+                    "this process drains, and stays active: no other metadata process could take its place"
+                ),
+                Drains::Alone | Drains::Not => {}
+            }
+            is_told = matches!(drains, Drains::Alone);
+            if views.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Closes the store, and tells the others when it is theirs.
+    async fn hand_over(&self, opened: &OpenedMetadata, reason: &str) {
+        tracing::info!(reason, "handing the metadata store over");
+        // Nobody opens it before it is closed.
+        self.condition.unmet(reason);
+        self.standing.send_replace(Standing::Standby {
+            active: Some(self.own.clone()),
+            reason: reason.to_owned(),
+        });
+        opened.close().await;
+        self.stand_by(None, reason);
+    }
+
+    /// Leaves the store to others, until one has taken it or none does.
+    async fn given_away(&self) {
+        let begun = self.env.clock.now();
+        while self.env.clock.now() - begun < HANDOVER_MAX {
+            match self.look(PATIENCE_SILENT).await {
+                Look::Active(..) => return,
+                Look::Opening(_) | Look::Nobody | Look::Unclear => {}
+            }
+            self.env.clock.sleep(LOOK_AGAIN).await;
+        }
+        tracing::warn!("no other metadata process has become active");
     }
 
     /// Asks the store after each time in which the process did not run whether it is still its writer. Never
@@ -344,8 +435,6 @@ pub(super) fn lost() -> CliError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use prometheus_client::registry::Registry;
     use tidelog_metadata_rpc::{AllowPeers, ServerParts, ServerSettings};
     use tokio::net::TcpListener;
