@@ -6,6 +6,7 @@ mod chaos;
 mod drain;
 mod drained;
 mod fenced;
+mod health;
 mod lost_store;
 mod outage;
 mod pause;

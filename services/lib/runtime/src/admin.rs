@@ -1,7 +1,7 @@
 //! The HTTP server for operators: `/metrics`, `/healthz`, `/readyz`.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -24,13 +24,25 @@ pub struct AdminServer {
 
 #[derive(Clone, Debug)]
 struct AdminState {
-    registry: Arc<Registry>,
+    registry: ShownMetrics,
     health: Health,
 }
 
+/// The metrics that a server shows, which are known only when the process is put together. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct ShownMetrics(Arc<OnceLock<Arc<Registry>>>);
+
+impl ShownMetrics {
+    /// Shows these from now on. The first ones stay.
+    pub fn show(&self, registry: Arc<Registry>) {
+        let _ = self.0.set(registry);
+    }
+}
+
 impl AdminServer {
-    /// A server on a socket that is bound already.
-    pub const fn new(listener: TcpListener, registry: Arc<Registry>, health: Health) -> Self {
+    /// A server on a socket that is bound already. It tells life and readiness at once, and metrics when there
+    /// are some: a process that waits while it starts is alive.
+    pub const fn new(listener: TcpListener, registry: ShownMetrics, health: Health) -> Self {
         Self {
             listener,
             state: AdminState { registry, health },
@@ -54,7 +66,10 @@ fn routes(state: AdminState) -> Router {
 }
 
 async fn serve_metrics(State(state): State<AdminState>) -> Response {
-    match metrics::render(&state.registry) {
+    let Some(registry) = state.registry.0.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the process starts\n").into_response();
+    };
+    match metrics::render(registry) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -107,10 +122,14 @@ mod tests {
         let store = health.condition("store");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = AdminServer::new(listener, Arc::new(registry), health.clone());
+        let shown = ShownMetrics::default();
+        let server = AdminServer::new(listener, shown.clone(), health.clone());
         let end = CancellationToken::new();
         let serving = tokio::spawn(server.serve(end.clone()));
 
+        assert!(ask(address, "/metrics").await.starts_with("HTTP/1.1 503"));
+        assert!(ask(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        shown.show(Arc::new(registry));
         let answer = ask(address, "/metrics").await;
         assert!(
             answer.starts_with("HTTP/1.1 200") && answer.contains("openmetrics-text"),

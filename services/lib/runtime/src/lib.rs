@@ -16,7 +16,7 @@ pub mod telemetry;
 pub use access::{
     AllowAll, Allowance, Authorizer, Caller, Charge, Denied, Operation, Principal, Quota, Resource,
 };
-pub use admin::AdminServer;
+pub use admin::{AdminServer, ShownMetrics};
 pub use exit::Exit;
 pub use health::{Condition, Health};
 pub use memory::MemoryPlan;

@@ -17,8 +17,8 @@ use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
 use tidelog_runtime::telemetry::metrics::MetricsExport;
-use tidelog_runtime::{AdminServer, AllowAll, Condition, Exit, Health, MemoryPlan};
-use tidelog_types::ClusterId;
+use tidelog_runtime::{AdminServer, AllowAll, Condition, Exit, Health, MemoryPlan, ShownMetrics};
+use tidelog_types::{ClusterId, Role as MemberRole};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -74,7 +74,12 @@ pub(super) struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// Opens the bucket and finds the cluster in it.
-    async fn open(settings: &'a Settings, identity: &Identity, env: Env) -> Result<Self> {
+    async fn open(
+        settings: &'a Settings,
+        identity: &Identity,
+        env: Env,
+        health: Health,
+    ) -> Result<Self> {
         let mut registry = registry(&identity.zone);
         let blob = tidelog_blob::Metrics::register(&mut registry);
         let opened = storage::open(settings)?;
@@ -88,7 +93,7 @@ impl<'a> Site<'a> {
             plan: MemoryPlan::divide(settings.memory.total),
             rpc: RpcMetrics::new(&mut registry),
             registry,
-            health: Health::new(),
+            health,
             opened,
             objects,
             cluster,
@@ -115,8 +120,17 @@ pub(super) async fn start(
     listeners: Listeners,
     env: Env,
 ) -> Result<Running> {
-    let mut site = Site::open(settings, identity, env).await?;
-    let serving = site.health.condition("process");
+    let health = Health::new();
+    let serving = health.condition("process");
+    serving.unmet("starting: opening the bucket");
+    let http = address(&listeners.http)?;
+    // Before anything is waited for: a process that waits is alive, and says what it waits for.
+    let (metrics, stop_admin) = (ShownMetrics::default(), CancellationToken::new());
+    let admin = AdminServer::new(listeners.http, metrics.clone(), health.clone());
+    env.supervisor
+        .spawn("admin http", admin.serve(stop_admin.clone()));
+    let mut site = Site::open(settings, identity, env, health).await?;
+    serving.unmet(waits_for(settings));
     let grpc = listeners.grpc.as_ref().map(address).transpose()?;
     let kafka = listeners.kafka.as_ref().map(address).transpose()?;
     let internal = listeners.internal.as_ref().map(address).transpose()?;
@@ -144,9 +158,7 @@ pub(super) async fn start(
         }
         None => None,
     };
-    let stop_admin = CancellationToken::new();
-    let http = address(&listeners.http)?;
-    serve_admin(site, identity, listeners.http, &stop_admin).map(|health| {
+    export_metrics(site, identity, &metrics, &stop_admin).map(|health| {
         serving.met();
         let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
         tracing::info!(
@@ -223,11 +235,21 @@ async fn start_broker(
     })
 }
 
-/// Serves health and metrics, and exports telemetry.
-fn serve_admin(
+/// What a process waits for once it has the bucket.
+fn waits_for(settings: &Settings) -> String {
+    if settings.roles.has(MemberRole::Metadata) {
+        "starting: opening the metadata service, or finding the active one".to_owned()
+    } else {
+        let seeds = settings.cluster.metadata.addresses().join("`, `");
+        format!("starting: looking for a metadata process at `{seeds}`")
+    }
+}
+
+/// Shows metrics, and exports them.
+fn export_metrics(
     site: Site<'_>,
     identity: &Identity,
-    listener: TcpListener,
+    metrics: &ShownMetrics,
     stop: &CancellationToken,
 ) -> Result<Health> {
     let (env, registry) = (site.env, Arc::new(site.registry));
@@ -242,9 +264,7 @@ fn serve_admin(
         env.supervisor
             .spawn("metrics export", export.run(stop.clone()));
     }
-    let admin = AdminServer::new(listener, registry, site.health.clone());
-    env.supervisor
-        .spawn("admin http", admin.serve(stop.clone()));
+    metrics.show(registry);
     Ok(site.health)
 }
 
