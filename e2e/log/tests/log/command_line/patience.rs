@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tidelog_e2e_harness::{Cli, Server, ServerOptions, free_port, within};
+use tidelog_e2e_harness::{Cli, Mode, Proxy, Server, ServerOptions, free_port, within};
 
 use super::support::Running;
 use crate::support::{END_LIMIT, World};
@@ -101,5 +101,45 @@ async fn a_tail_outlives_a_restart_and_gives_up_when_its_time_is_up() -> Result<
     server.cli().ok_with(&produce, b"two\n").await?;
     let line = within("the next record", END_LIMIT, patient.stdout.next_line()).await??;
     assert_eq!(line.as_deref(), Some("two"));
+    Ok(())
+}
+
+/// The server is there, but what it reads from is not.
+#[tokio::test]
+async fn a_read_is_given_up_in_time_while_the_bucket_is_in_trouble() -> Result<()> {
+    let world = World::s3().await?;
+    let proxy = Proxy::start(world.minio()?.address()).await?;
+    let options = ServerOptions::at(&world.place.through(proxy.address()));
+    let mut server = Server::start(options).await?;
+    server
+        .cli()
+        .ok(&["topic", "create", "t", "-p", "1"])
+        .await?;
+    server
+        .cli()
+        .ok_with(&["produce", "t", "--quiet"], b"one\n")
+        .await?;
+    for trouble in [Mode::Unavailable, Mode::Hang] {
+        // What it has in memory it would serve all the same.
+        server.stop(END_LIMIT).await?;
+        server.wipe()?;
+        server.restart().await?;
+        proxy.set(trouble);
+        let read = [
+            "--timeout",
+            "3s",
+            "consume",
+            "t",
+            "--from",
+            "earliest",
+            "--until-end",
+        ];
+        let start = Instant::now();
+        let finished = server.cli().run(&read).await?;
+        let took = start.elapsed();
+        assert_eq!(finished.code, UNAVAILABLE, "{finished:?}");
+        assert!(took < TIMEOUT + SLACK / 2, "{trouble:?} took {took:?}");
+        proxy.set(Mode::Pass);
+    }
     Ok(())
 }

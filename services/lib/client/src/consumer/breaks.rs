@@ -19,9 +19,10 @@ pub(super) struct Breaks {
 }
 
 impl Breaks {
-    /// The series with a break at `now`.
+    /// The series with a break at `now`, of what was tried since `began`.
     pub(super) fn after(
         before: Option<Self>,
+        began: MonoTime,
         now: MonoTime,
         patience: Duration,
         partition: Option<u32>,
@@ -29,7 +30,7 @@ impl Breaks {
         let before =
             before.filter(|before| now.saturating_since(before.last) < SERIES_GAP.max(patience));
         Self {
-            deadline: before.map_or(now + patience, |before| before.deadline),
+            deadline: before.map_or(began + patience, |before| before.deadline),
             last: now,
             partition,
         }
@@ -44,12 +45,13 @@ mod tests {
     fn a_series_has_one_deadline_and_a_late_break_begins_another() {
         let patience = Duration::from_secs(5);
         let start = MonoTime::default();
-        let first = Breaks::after(None, start, patience, None);
-        let second = Breaks::after(Some(first), start + patience / 2, patience, Some(1));
+        let first = Breaks::after(None, start, start + patience / 4, patience, None);
+        let later = start + patience / 2;
+        let second = Breaks::after(Some(first), later, later, patience, Some(1));
         assert_eq!(second.deadline, start + patience);
         assert_eq!(second.partition, Some(1));
         let late = start + SERIES_GAP * 2;
-        let third = Breaks::after(Some(second), late, patience, None);
+        let third = Breaks::after(Some(second), late, late, patience, None);
         assert_eq!(third.deadline, late + patience);
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tidelog_api::{ApiError, v1};
-use tidelog_env::Backoff;
 use tidelog_env::clock::timeout;
+use tidelog_env::{Backoff, MonoTime};
 use tidelog_types::{ErrorCode, Offset};
 use tonic::Streaming;
 
@@ -73,6 +73,8 @@ pub struct Consumer {
     backoff: Backoff,
     /// A partition that the service has given up, to be dealt with after what is ready.
     broken: Option<(u32, ApiError)>,
+    /// Since when a stream is being opened of which nothing has come yet.
+    opening: Option<MonoTime>,
     /// The breaks since it last went well.
     breaks: Option<Breaks>,
     finished: bool,
@@ -101,6 +103,7 @@ impl Consumer {
             ready: VecDeque::new(),
             backoff,
             broken: None,
+            opening: None,
             breaks: None,
             finished: false,
         }
@@ -147,6 +150,7 @@ impl Consumer {
 
     async fn receive(&mut self) -> Result<Option<v1::TailResponse>, ApiError> {
         if self.stream.is_none() {
+            self.opening = Some(self.client.options().env.clock.now());
             self.stream = Some(self.open().await?);
             self.begun = false;
         }
@@ -223,6 +227,7 @@ impl Consumer {
     /// Reading goes on: a stream stands, or there is something of a partition. A partition that broke is
     /// well only when something comes of it, since each new stream begins well.
     fn went_well(&mut self, partition: Option<u32>) {
+        self.opening = None;
         let stuck = self.breaks.as_ref().and_then(|breaks| breaks.partition);
         if stuck.is_some() && stuck != partition {
             return;
@@ -276,7 +281,8 @@ impl Consumer {
         let options = self.client.options();
         let (clock, patience) = (&options.env.clock, options.request_timeout);
         let now = clock.now();
-        let breaks = Breaks::after(self.breaks.take(), now, patience, partition);
+        let began = self.opening.take().unwrap_or(now);
+        let breaks = Breaks::after(self.breaks.take(), began, now, patience, partition);
         let left = breaks.deadline.saturating_since(now);
         let wait = self.backoff.next_wait(options.env.rng.as_ref());
         let Some(wait) = wait.filter(|_| left > ATTEMPT_MIN) else {
