@@ -8,4 +8,4 @@
 //! | `same_bytes.rs` | both front ends hand out the same bytes |
 //! | `python.rs` | kafka-python administers, produces, seeks and consumes |
 //! | `java.rs` | Kafka's own command line tools do |
-//! | `idle.rs` | 15,000 connections that do nothing are held in little memory |
+//! | `idle.rs` | 10,000 connections that do nothing are held in little memory |

@@ -31,6 +31,9 @@ const BY_ID_FROM: i16 = 13;
 /// The first version whose clients know zstd.
 const ZSTD_FROM: i16 = 7;
 
+/// `acks` of who wants what it sends to be on all replicas.
+const ACKS_ALL: i16 = -1;
+
 /// A partition whose batches are on their way, or why they are not.
 struct OpenPartition {
     index: i32,
@@ -48,7 +51,8 @@ struct Open {
     call: Call,
     began: MonoTime,
     acks: i16,
-    in_time: Duration,
+    /// When it is told that it is not known what becomes of it, if ever.
+    until: Option<MonoTime>,
     topics: Vec<OpenTopic>,
     /// Under which key its batches keep their order, and the key in use.
     order: (OrderKey, Arc<Mutex<OrderKey>>),
@@ -93,10 +97,12 @@ pub(crate) async fn take(
     }
     drop(taking);
     let millis = u64::try_from(request.timeout_ms).unwrap_or_default();
+    // As in Kafka, only who asks for all replicas says how long to wait for them.
+    let waits = request.acks == ACKS_ALL;
     let open = Open {
         began,
         acks: request.acks,
-        in_time: Duration::from_millis(millis),
+        until: waits.then(|| began + Duration::from_millis(millis)),
         topics,
         order: (key, current),
         call,
@@ -223,20 +229,24 @@ impl Open {
             call,
             began,
             acks,
-            in_time,
+            until,
             topics,
             order: (key, current),
         } = self;
         let clock = &call.front.parts.env.clock;
-        let until = began + in_time;
         let mut any_failed = false;
         let mut responses = Vec::with_capacity(topics.len());
         for topic in topics {
             let mut partition_responses = Vec::with_capacity(topic.partitions.len());
             for OpenPartition { index, sent } in topic.partitions {
-                let left = until.saturating_since(clock.now());
-                let waiting = timeout(clock.as_ref(), left, all_of(sent));
-                let done = waiting.await.unwrap_or_else(|_| Err(too_late()));
+                let done = match until {
+                    None => all_of(sent).await,
+                    Some(until) => {
+                        let left = until.saturating_since(clock.now());
+                        let waiting = timeout(clock.as_ref(), left, all_of(sent));
+                        waiting.await.unwrap_or_else(|_| Err(too_late()))
+                    }
+                };
                 any_failed |= done.is_err();
                 partition_responses.push(respond(&call, index, done));
             }

@@ -62,8 +62,9 @@ impl Call {
             };
             match described {
                 Ok(mut configs) => {
-                    // Keys that there are not are left out, as Kafka does.
-                    if let Some(keys) = &resource.configuration_keys {
+                    // Keys that there are not are left out, and none stands for all, as in Kafka.
+                    let keys = resource.configuration_keys.as_ref();
+                    if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
                         configs.retain(|config| keys.contains(&config.name));
                     }
                     result.configs = configs;

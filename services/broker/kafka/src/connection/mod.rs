@@ -372,3 +372,22 @@ async fn alone(call: Call, frame: RequestFrame, hold: Option<FairHold>) -> Outco
     front.parts.metrics.request(key, took);
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<I, F: Future>(_: impl FnOnce(I) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_at_rest_takes_little_memory() {
+        let reading = size_of_future(|mut reader: FrameReader| async move {
+            let frame = reader.next().await;
+            (reader, frame)
+        });
+        let running = size_of_future(Connection::run);
+        assert!(running + reading < 4096, "{running} and {reading} bytes");
+    }
+}

@@ -18,8 +18,10 @@ use crate::settings::HELD_BYTES_MIN;
 
 /// The length in front of a frame.
 const PREFIX_BYTES: usize = 4;
-/// What is made room for at once. More only when so much has come.
-const STEP_BYTES: usize = 8 * 1024;
+/// What is made room for when something comes on a connection that had nothing.
+const FIRST_BYTES: usize = 512;
+/// When so much of a request has come for which there is memory, room is made for the rest.
+const WHOLE_FROM_BYTES: usize = 64 * 1024;
 /// While others wait for its memory, a request comes on by so much in so long.
 const PACE_BYTES: usize = 64 * 1024;
 const PACE_TIME: Duration = Duration::from_secs(1);
@@ -117,7 +119,7 @@ impl FrameReader {
         self.buffer = BytesMut::new();
         loop {
             self.half.readable().await?;
-            self.buffer.reserve(STEP_BYTES);
+            self.buffer.reserve(FIRST_BYTES);
             match self.half.try_read_buf(&mut self.buffer) {
                 Ok(0) => return Err(ReadError::Ended),
                 Ok(_) => return Ok(()),
@@ -145,16 +147,17 @@ impl FrameReader {
         }
     }
 
-    /// Reads until there are so many bytes. Cancel-safe. Room is made for as much as has come already.
+    /// Reads until there are so many bytes. Cancel-safe. Room is made for as much as has
+    /// come already, and when that is much, for all.
     async fn fill(&mut self, whole: usize) -> Result<(), ReadError> {
         while self.buffer.len() < whole {
-            let missing = whole - self.buffer.len();
-            let step = self
-                .buffer
-                .len()
-                .max(STEP_BYTES)
-                .min(missing.max(STEP_BYTES));
-            if self.buffer.capacity() - self.buffer.len() < step.min(missing) {
+            if self.buffer.capacity() == self.buffer.len() {
+                let (length, missing) = (self.buffer.len(), whole - self.buffer.len());
+                let step = if length < WHOLE_FROM_BYTES {
+                    length.max(FIRST_BYTES)
+                } else {
+                    missing
+                };
                 self.buffer.reserve(step);
             }
             if self.half.read_buf(&mut self.buffer).await? == 0 {

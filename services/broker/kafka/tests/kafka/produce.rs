@@ -1,7 +1,10 @@
 //! Facts about producing.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use tidelog_broker_engine::AppendSettings;
+use tidelog_broker_kafka::KafkaSettings;
 use tidelog_format::batch::{Compression, ProducerStamp};
 use tidelog_kafka_codec::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use tidelog_kafka_codec::messages::{InitProducerIdRequest, ProduceRequest};
@@ -231,5 +234,55 @@ async fn requests_that_are_sent_without_waiting_are_answered_in_their_order() {
         let answer = &response.responses[0].partition_responses[0];
         assert_eq!((answer.error_code, answer.base_offset), (0, offset));
         offset += 1;
+    }
+}
+
+/// A world in which a segment is open for so long, after the first.
+async fn lingering(linger: Duration) -> World {
+    let append = AppendSettings {
+        linger,
+        flush_rate: NonZeroU32::MIN,
+        flush_burst: NonZeroU32::MIN,
+        ..AppendSettings::default()
+    };
+    let world = World::with_engine(KafkaSettings::default(), append).await;
+    world.topic("t", 1, &[]).await;
+    world
+}
+
+#[tokio::test]
+async fn requests_of_one_connection_do_not_wait_for_each_other_to_be_stored() {
+    let linger = Duration::from_millis(400);
+    let world = lingering(linger).await;
+    let mut client = world.client().await;
+    let began = std::time::Instant::now();
+    let count = 30;
+    for at in 0..count {
+        let value = at.to_string();
+        client.send(&to_t(0, batch(&[&value], None)), 9).await;
+    }
+    for offset in 0..count {
+        let (_, response) = client.receive::<ProduceRequest>(9).await;
+        let answer = &response.responses[0].partition_responses[0];
+        assert_eq!((answer.error_code, answer.base_offset), (0, offset));
+    }
+    assert!(began.elapsed() < linger * 5);
+}
+
+#[tokio::test]
+async fn who_waits_for_all_replicas_waits_as_long_as_it_says_and_the_others_until_it_is_stored() {
+    let world = lingering(Duration::from_millis(300)).await;
+    let mut client = world.client().await;
+    // The first one closes its segment at once, and nothing else does for a second.
+    client.produce(batch(&["a"], None)).await;
+    for (acks, expected) in [(-1, "REQUEST_TIMED_OUT"), (1, "NONE")] {
+        let request = ProduceRequest {
+            acks,
+            timeout_ms: 1,
+            ..to_t(0, batch(&["b"], None))
+        };
+        let response = client.call(&request, 9).await;
+        let answer = &response.responses[0].partition_responses[0];
+        assert_eq!(name(answer.error_code), expected, "{acks}");
     }
 }

@@ -82,9 +82,20 @@ impl World {
     }
 
     pub(crate) async fn with(settings: KafkaSettings) -> Self {
+        let often = NonZeroU32::new(10_000).unwrap();
+        let append = AppendSettings {
+            linger: Duration::from_millis(2),
+            flush_rate: often,
+            flush_burst: often,
+            ..AppendSettings::default()
+        };
+        Self::with_engine(settings, append).await
+    }
+
+    pub(crate) async fn with_engine(settings: KafkaSettings, append: AppendSettings) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let engine = engine(&env, &mut registry).await;
+        let engine = engine(&env, &mut registry, append).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
@@ -146,7 +157,7 @@ impl World {
     }
 }
 
-async fn engine(env: &Env, registry: &mut Registry) -> Engine {
+async fn engine(env: &Env, registry: &mut Registry, append: AppendSettings) -> Engine {
     let cluster = ClusterId::from_random_bytes([9; 16]);
     let metadata = MetadataService::open(OpenOptions {
         env: env.clone(),
@@ -158,13 +169,6 @@ async fn engine(env: &Env, registry: &mut Registry) -> Engine {
     })
     .await
     .unwrap();
-    let often = NonZeroU32::new(10_000).unwrap();
-    let append = AppendSettings {
-        linger: Duration::from_millis(2),
-        flush_rate: often,
-        flush_burst: often,
-        ..AppendSettings::default()
-    };
     let parts = EngineParts {
         env: env.clone(),
         store: Arc::new(InMemory::new()),
