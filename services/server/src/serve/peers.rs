@@ -77,9 +77,11 @@ pub(super) fn member(
     env: &Env,
 ) -> Member {
     let cluster = &settings.cluster;
-    let name = cluster.name.clone().unwrap_or_else(host_name);
+    let host = cluster.name.clone().unwrap_or_else(host_name);
+    let own_name = || member_name(&host, settings, grpc.or(internal));
+    let name = cluster.name.clone().unwrap_or_else(own_name);
     let address = |advertised: &Option<String>, listened: Option<SocketAddr>| {
-        let listened = || listened.map(|address| reachable(address, &name));
+        let listened = || listened.map(|address| reachable(address, &host));
         advertised.clone().or_else(listened).unwrap_or_default()
     };
     let has_broker = settings.roles.has(Role::Broker);
@@ -110,6 +112,15 @@ pub(super) fn kafka_address(settings: &Settings, listened: SocketAddr) -> Result
     text.parse().map_err(|error: AddressError| {
         CliError::usage(format!("`cluster.advertise_kafka`: {error}"))
     })
+}
+
+/// The name of a process that was given none: those on one host differ by role and port.
+fn member_name(host: &str, settings: &Settings, listened: Option<SocketAddr>) -> String {
+    let roles = settings.roles.get().to_string().replace(',', "-");
+    match listened {
+        Some(address) => format!("{host}-{roles}-{}", address.port()),
+        None => format!("{host}-{roles}"),
+    }
 }
 
 /// An address that listens everywhere is reached by the name of the host.
@@ -161,6 +172,14 @@ mod tests {
         assert_eq!(told(&name, "[::1]:9093"), "::1 9093");
         let flags = [("cluster.advertise_kafka", "logs.example:443")];
         assert_eq!(told(&flags, "127.0.0.1:9092"), "logs.example 443");
+    }
+
+    #[test]
+    fn processes_of_one_host_have_names_of_their_own() {
+        let flags = [("roles", "broker"), ("cluster.metadata", "h:7071")];
+        let broker = named(&flags, "127.0.0.1:7070").name;
+        assert_eq!(broker, format!("{}-broker-7070", host_name()));
+        assert_ne!(named(&flags, "127.0.0.1:7170").name, broker);
     }
 
     #[test]
