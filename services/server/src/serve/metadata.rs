@@ -41,6 +41,20 @@ pub(crate) struct Place<'a> {
     pub(crate) blob: &'a tidelog_blob::Metrics,
 }
 
+/// Refuses a store that this program was built without, before anything is touched.
+pub(crate) fn check_built(settings: &Settings) -> Result<()> {
+    let is_there = cfg!(feature = "fdb") || settings.metadata.store == MetadataStore::Embedded;
+    if is_there { Ok(()) } else { Err(without_fdb()) }
+}
+
+fn without_fdb() -> CliError {
+    CliError::usage(
+        "this program was built without FoundationDB: build it with `--features fdb`, or set `metadata.store` to \
+         `embedded`"
+            .to_owned(),
+    )
+}
+
 /// Opens the store without the service, for commands that work on its rows. On the embedded store this
 /// fences whoever had it.
 pub(crate) async fn open_store(
@@ -356,11 +370,7 @@ impl StoreKind {
             #[cfg(feature = "fdb")]
             MetadataStore::FoundationDb(file) => foundation_db(settings, file, registry),
             #[cfg(not(feature = "fdb"))]
-            MetadataStore::FoundationDb(_) => Err(CliError::usage(
-                "this program was built without FoundationDB: build it with `--features fdb`, or set \
-                 `metadata.store` to `embedded`"
-                    .to_owned(),
-            )),
+            MetadataStore::FoundationDb(_) => Err(without_fdb()),
         }
     }
 

@@ -20,10 +20,12 @@ mod seams;
 pub(crate) mod storage;
 mod touch;
 
+use std::io::IsTerminal as _;
+
 use clap::Args;
 use prometheus_client::registry::Registry;
 use tidelog_env::Env;
-use tidelog_runtime::settings::{Loaded, Settings};
+use tidelog_runtime::settings::{DATA_DEFAULT, Loaded, Settings};
 use tidelog_runtime::telemetry::{self, Identity};
 use tidelog_runtime::{Exit, Signals};
 use tidelog_types::Role;
@@ -74,6 +76,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
 }
 
 async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exit> {
+    metadata::check_built(settings)?;
     let mut signals = Signals::listen()
         .map_err(|source| CliError::io("signals cannot be listened to", source))?;
     let is_broker = settings.roles.has(Role::Broker);
@@ -94,6 +97,7 @@ async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exi
             None => None,
         },
     };
+    let greeting = greeting(settings, &listeners);
     let starting = assemble::start(settings, identity, listeners, env.clone());
     let running = tokio::select! {
         biased;
@@ -103,7 +107,36 @@ async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exi
         }
         running = Box::pin(starting) => running?,
     };
+    if std::io::stderr().is_terminal() {
+        eprintln!("{greeting}");
+    }
     drain::until_end(running, &mut signals, settings.drain.timeout.get(), &env).await
+}
+
+/// What somebody at a terminal wants to know of a server that is ready.
+fn greeting(settings: &Settings, listeners: &Listeners) -> String {
+    let shown = |what: &str, listener: Option<&TcpListener>| {
+        let address = listener?.local_addr().ok()?;
+        Some(format!("{what} on {address}"))
+    };
+    let listening: Vec<String> = [
+        shown("gRPC", listeners.grpc.as_ref()),
+        shown("Kafka", listeners.kafka.as_ref()),
+        shown("HTTP", Some(&listeners.http)),
+        shown("members", listeners.internal.as_ref()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let folder = || settings.data.clone().unwrap_or_else(|| DATA_DEFAULT.into());
+    let data = match &settings.bucket {
+        Some(bucket) => bucket.clone(),
+        None => folder().display().to_string(),
+    };
+    format!(
+        "\nlistening: {}\ndata in {data}\nCtrl-C to stop",
+        listening.join(", ")
+    )
 }
 
 async fn bind(option: &str, address: std::net::SocketAddr) -> Result<TcpListener> {
