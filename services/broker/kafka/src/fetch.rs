@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidelog_broker_engine::{
     FairHold, FetchPartition, FetchRequest as Asked, Fetched, FoundPartition, MemoryHold, Need,
 };
@@ -17,6 +18,7 @@ use tidelog_types::Offset;
 use crate::call::{Answered, Call, check_epoch, decode, partition};
 use crate::connection::{Hold, Outcome};
 use crate::errors::Refusal;
+use crate::session::{Session, Step};
 
 /// The first version whose topics are named by ids.
 const BY_ID_FROM: i16 = 13;
@@ -44,13 +46,16 @@ struct Read {
     turn: Option<FairHold>,
 }
 
+/// The session of a connection, if it has one.
+pub(crate) type Current = Arc<Mutex<Option<Box<Session>>>>;
+
 /// Answers a fetch.
-pub(crate) async fn answer(mut call: Call, frame: RequestFrame) -> Outcome {
+pub(crate) async fn answer(mut call: Call, frame: RequestFrame, current: Current) -> Outcome {
     call.charge(frame.body.len()).await;
     let mut holds = Vec::new();
     let answered = match decode(frame) {
         Ok(request) => {
-            let response = call.fetch(request, &mut holds).await;
+            let response = call.fetch(request, &current, &mut holds).await;
             call.respond(&response)
         }
         Err(error) => Answered::Broken(error.to_string()),
@@ -69,15 +74,44 @@ fn natural(number: i32) -> u64 {
 }
 
 impl Call {
-    async fn fetch(&mut self, request: FetchRequest, holds: &mut Vec<Hold>) -> FetchResponse {
-        if request.session_id != 0 {
-            // None is ever given out; whoever has one was elsewhere before.
-            return FetchResponse {
-                error_code: self.code(ErrorCode::FetchSessionIdNotFound),
-                throttle_time_ms: self.throttle_ms(),
-                ..FetchResponse::default()
-            };
+    async fn fetch(
+        &mut self,
+        mut request: FetchRequest,
+        current: &Current,
+        holds: &mut Vec<Hold>,
+    ) -> FetchResponse {
+        let session = current.lock().take();
+        let by_id = self.version >= BY_ID_FROM;
+        let step = match Step::of(&self.front, session, &mut request, by_id) {
+            Ok(step) => step,
+            Err(code) => {
+                return FetchResponse {
+                    error_code: self.code(code),
+                    throttle_time_ms: self.throttle_ms(),
+                    ..FetchResponse::default()
+                };
+            }
+        };
+        let mut responses = self.fetch_topics(request, holds).await;
+        let mut session_id = 0;
+        if let Step::Within(mut session, stage) = step {
+            session.tell(&mut responses, stage);
+            session_id = session.id();
+            *current.lock() = Some(session);
         }
+        FetchResponse {
+            throttle_time_ms: self.throttle_ms(),
+            session_id,
+            responses,
+            ..FetchResponse::default()
+        }
+    }
+
+    async fn fetch_topics(
+        &mut self,
+        request: FetchRequest,
+        holds: &mut Vec<Hold>,
+    ) -> Vec<FetchableTopicResponse> {
         if !request.rack_id.is_empty() {
             self.caller.zone = request.rack_id.to_string();
         }
@@ -102,12 +136,7 @@ impl Call {
         let read = self.read_in_turn(asked).await;
         holds.extend(read.copies.map(Hold::Copies));
         holds.extend(read.turn.map(Hold::Answer));
-        let responses = self.respond_topics(plan.topics, read.found, is_committed);
-        FetchResponse {
-            throttle_time_ms: self.throttle_ms(),
-            responses,
-            ..FetchResponse::default()
-        }
+        self.respond_topics(plan.topics, read.found, is_committed)
     }
 
     async fn plan(&self, topics: Vec<FetchTopic>) -> Plan {

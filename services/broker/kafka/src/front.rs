@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidelog_broker_engine::{Engine, FairShare, HolderId};
+use tidelog_broker_engine::{Engine, FairShare, HolderId, MemoryShare};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::OrderKey;
 use tidelog_runtime::access::{Authorizer, Quota};
@@ -43,6 +43,8 @@ pub(crate) struct Front {
     pub(crate) intake: FairShare,
     /// Bytes of answers that are not taken yet.
     pub(crate) answers: FairShare,
+    /// Memory for what clients want in their sessions.
+    pub(crate) sessions: MemoryShare,
     orders: AtomicU64,
     holders: AtomicU64,
 }
@@ -52,6 +54,7 @@ impl Front {
         // Brokers count from places of their own, since one sequencer hears from many of them.
         let orders = AtomicU64::new(parts.env.rng.next_u64());
         Self {
+            sessions: MemoryShare::new(parts.settings.session_bytes),
             intake: FairShare::new(parts.settings.intake_bytes),
             answers: FairShare::new(parts.settings.answer_bytes),
             parts,

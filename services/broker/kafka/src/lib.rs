@@ -21,6 +21,7 @@ mod metrics;
 mod offsets;
 mod produce;
 mod server;
+mod session;
 mod settings;
 mod topics;
 

@@ -16,6 +16,9 @@ pub struct KafkaSettings {
     pub intake_bytes: u64,
     /// Bytes of answers that their readers have not taken yet, over all connections.
     pub answer_bytes: u64,
+    /// Bytes of what clients want in their fetch sessions, over all connections. Beyond it clients are served
+    /// without one.
+    pub session_bytes: u64,
     /// A client that takes no byte of an answer for so long is closed.
     pub stall_timeout: Duration,
     /// A connection on which nothing happens for so long is closed.
@@ -36,6 +39,7 @@ impl Default for KafkaSettings {
             fetch_bytes_max: 16 * 1024 * 1024,
             intake_bytes: 64 * 1024 * 1024,
             answer_bytes: 64 * 1024 * 1024,
+            session_bytes: 16 * 1024 * 1024,
             stall_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(10),
             connections_max: 20_480,

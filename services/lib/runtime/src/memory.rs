@@ -60,7 +60,8 @@ pub struct MemoryPlan {
     pub answers: u64,
     /// Segments that are open, being uploaded or not yet committed.
     pub segments: u64,
-    /// Requests of Kafka clients that are coming in, and answers that they have not taken yet: half each.
+    /// Requests of Kafka clients that are coming in, answers that they have not taken yet, and their fetch
+    /// sessions.
     pub kafka: u64,
     /// Pages, those on their way and those that answers keep among them, and extents.
     pub cache: u64,

@@ -143,8 +143,9 @@ pub(super) fn grpc_settings(settings: &Settings, plan: &MemoryPlan) -> GrpcSetti
 pub(super) fn kafka_settings(settings: &Settings, plan: &MemoryPlan) -> KafkaSettings {
     let kafka = &settings.kafka;
     let bytes = usize::try_from(kafka.request_bytes_max.get()).unwrap_or(usize::MAX);
-    let intake_bytes = plan.kafka / 2;
-    let answer_bytes = plan.kafka - intake_bytes;
+    let session_bytes = plan.kafka / 8;
+    let intake_bytes = (plan.kafka - session_bytes) / 2;
+    let answer_bytes = plan.kafka - session_bytes - intake_bytes;
     // One reader never keeps all others waiting.
     let fetch_bytes = answer_bytes_max(settings, plan).min(answer_bytes / 2);
     KafkaSettings {
@@ -153,6 +154,7 @@ pub(super) fn kafka_settings(settings: &Settings, plan: &MemoryPlan) -> KafkaSet
         fetch_bytes_max: u32::try_from(fetch_bytes).unwrap_or(u32::MAX),
         intake_bytes,
         answer_bytes,
+        session_bytes,
         stall_timeout: kafka.stall_timeout.get(),
         idle_timeout: kafka.idle_timeout.get(),
         connections_max: kafka.connections_max,
@@ -232,7 +234,8 @@ mod tests {
             let seats = grpc.connections_max as u64 * CONNECTION_BYTES_MIN;
             assert!(seats + grpc.window_bytes <= plan.windows);
             let kafka = kafka_settings(&settings, &plan);
-            assert_eq!(kafka.intake_bytes + kafka.answer_bytes, plan.kafka);
+            let given = kafka.intake_bytes + kafka.answer_bytes + kafka.session_bytes;
+            assert_eq!(given, plan.kafka);
             assert!(u64::from(kafka.fetch_bytes_max) * 2 <= kafka.answer_bytes);
             let sequencer = sequencer_settings(&settings.metadata, &plan, 1);
             let metadata = sequencer.extent_bytes + sequencer.mailbox_bytes;

@@ -31,6 +31,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use crate::apis::{served, unknown_version};
 use crate::call::{Answered, Call};
 use crate::dispatch;
+use crate::fetch::{self, Current};
 use crate::front::Front;
 use crate::metrics::Closed;
 use crate::produce;
@@ -75,6 +76,7 @@ pub(crate) struct Connection {
     /// Batches without a producer id behind a failed one fail as well, until the client was told: from then
     /// on they have another key.
     order: Arc<Mutex<OrderKey>>,
+    session: Current,
     reader: Option<FrameReader>,
     reading: Option<Reading>,
     /// A request that is read and not begun.
@@ -108,6 +110,7 @@ impl Connection {
         Self {
             holder,
             order: Arc::new(Mutex::new(front.new_order())),
+            session: Current::default(),
             reader: Some(FrameReader::new(front, half, holder)),
             front: Arc::clone(front),
             peer,
@@ -195,7 +198,9 @@ impl Connection {
             self.taking = Some(produce::take(call, frame, hold, order).boxed());
         } else {
             self.is_alone = true;
-            self.in_flight.push_back(alone(call, frame, hold).boxed());
+            let session = Arc::clone(&self.session);
+            let answer = alone(call, frame, hold, session);
+            self.in_flight.push_back(answer.boxed());
         }
     }
 
@@ -348,12 +353,17 @@ impl Connection {
 }
 
 /// Answers a request that has the connection for itself.
-async fn alone(call: Call, frame: RequestFrame, hold: Option<FairHold>) -> Outcome {
+async fn alone(
+    call: Call,
+    frame: RequestFrame,
+    hold: Option<FairHold>,
+    session: Current,
+) -> Outcome {
     let front = Arc::clone(&call.front);
     let (key, holder) = (call.key, call.holder);
     let began = front.parts.env.clock.now();
     let outcome = if key == ApiKey::Fetch {
-        Box::pin(crate::fetch::answer(call, frame)).await
+        Box::pin(fetch::answer(call, frame, session)).await
     } else {
         let (answered, throttle) = Box::pin(dispatch::answer(call, frame)).await;
         let mut turn = front.answers.nothing(holder);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tidelog_broker_kafka::KafkaSettings;
 use tidelog_kafka_codec::messages::FetchRequest;
-use tidelog_kafka_codec::messages::fetch_request::{FetchPartition, FetchTopic};
+use tidelog_kafka_codec::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 
-use crate::world::{World, batch, from_t, name, soon, to_t};
+use crate::world::{Client, World, batch, from_t, name, soon, to_t};
 
 #[tokio::test]
 async fn a_reader_at_the_end_waits_for_news_and_no_longer_than_it_says() {
@@ -106,18 +107,128 @@ async fn a_topic_is_read_by_its_id_and_a_deleted_one_is_unknown() {
     assert_eq!(name(code), "UNKNOWN_TOPIC_ID");
 }
 
+/// A request of a session that changes nothing.
+fn goes_on(session_id: i32, session_epoch: i32) -> FetchRequest {
+    FetchRequest {
+        session_id,
+        session_epoch,
+        topics: Vec::new(),
+        ..from_t(0, Duration::ZERO)
+    }
+}
+
+/// Error, and the partitions with their high watermarks and whether there are records.
+type Told = (&'static str, Vec<(i32, i64, bool)>);
+
+async fn told(client: &mut Client, request: &FetchRequest) -> Told {
+    let response = client.call(request, 12).await;
+    let partitions = response.responses.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|it| {
+            let has_records = !it.records.as_ref().unwrap().is_empty();
+            (it.partition_index, it.high_watermark, has_records)
+        })
+    });
+    (name(response.error_code), partitions.collect())
+}
+
 #[tokio::test]
-async fn no_session_is_given_out_and_one_from_elsewhere_is_unknown() {
+async fn within_a_session_what_has_changed_is_told_both_ways() {
+    let (world, mut client) = World::with_topic(3).await;
+    let mut producer = world.client().await;
+    let wanted = |partition, fetch_offset| FetchPartition {
+        partition,
+        fetch_offset,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let mut first = from_t(0, Duration::ZERO);
+    first.session_epoch = 0;
+    first.topics[0].partitions = vec![wanted(0, 0), wanted(1, 0), wanted(2, 0)];
+    let response = client.call(&first, 12).await;
+    let id = response.session_id;
+    assert!(id > 0);
+    assert_eq!(response.responses[0].partitions.len(), 3);
+    let c = &mut client;
+    assert_eq!(told(c, &goes_on(id, 1)).await, ("NONE", Vec::new()));
+    producer.call(&to_t(1, batch(&["a"], None)), 9).await;
+    let records = ("NONE", vec![(1, 1, true)]);
+    assert_eq!(told(c, &goes_on(id, 2)).await, records);
+    // It is told again until the client says that it is further.
+    assert_eq!(told(c, &goes_on(id, 3)).await, records);
+    let mut further = goes_on(id, 4);
+    further.topics = from_t(0, Duration::ZERO).topics;
+    further.topics[0].partitions = vec![wanted(1, 1)];
+    assert_eq!(told(c, &further).await, ("NONE", Vec::new()));
+    let mut forget = goes_on(id, 5);
+    forget.forgotten_topics_data = vec![ForgottenTopic {
+        topic: "t".into(),
+        partitions: vec![1, 2],
+        ..ForgottenTopic::default()
+    }];
+    producer.call(&to_t(1, batch(&["b"], None)), 9).await;
+    producer.call(&to_t(0, batch(&["c"], None)), 9).await;
+    let records = ("NONE", vec![(0, 1, true)]);
+    assert_eq!(told(c, &forget).await, records);
+    let wrong = told(c, &goes_on(id, 5)).await;
+    assert_eq!(wrong, ("INVALID_FETCH_SESSION_EPOCH", Vec::new()));
+    let gone = told(c, &goes_on(id, 6)).await;
+    assert_eq!(gone, ("FETCH_SESSION_ID_NOT_FOUND", Vec::new()));
+}
+
+#[tokio::test]
+async fn an_error_is_told_in_each_answer_of_a_session_and_its_end_too() {
+    let (world, mut client) = World::with_topic(1).await;
+    let mut first = from_t(5, Duration::ZERO);
+    first.session_epoch = 0;
+    let response = client.call(&first, 12).await;
+    let id = response.session_id;
+    for epoch in [1, 2] {
+        let response = client.call(&goes_on(id, epoch), 12).await;
+        let code = response.responses[0].partitions[0].error_code;
+        assert_eq!(name(code), "OFFSET_OUT_OF_RANGE");
+    }
+    let values = ["a", "b", "c", "d", "e"];
+    world.client().await.produce(batch(&values, None)).await;
+    let over = told(&mut client, &goes_on(id, 3)).await;
+    assert_eq!(over, ("NONE", vec![(0, 5, false)]));
+    let over = told(&mut client, &goes_on(id, 4)).await;
+    assert_eq!(over, ("NONE", Vec::new()));
+}
+
+#[tokio::test]
+async fn who_wants_no_session_gets_none_and_one_from_elsewhere_is_unknown() {
     let (_world, mut client) = World::with_topic(1).await;
-    let mut request = from_t(0, Duration::ZERO);
-    request.session_epoch = 0;
-    let response = client.call(&request, 12).await;
+    let response = client.call(&from_t(0, Duration::ZERO), 12).await;
     assert_eq!((response.error_code, response.session_id), (0, 0));
-    request.session_id = 5;
-    request.session_epoch = 1;
-    let response = client.call(&request, 12).await;
-    assert_eq!(name(response.error_code), "FETCH_SESSION_ID_NOT_FOUND");
-    assert!(response.responses.is_empty());
+    let elsewhere = told(&mut client, &goes_on(5, 1)).await;
+    assert_eq!(elsewhere, ("FETCH_SESSION_ID_NOT_FOUND", Vec::new()));
+    // A client that closes one from elsewhere and begins another.
+    let mut again = from_t(0, Duration::ZERO);
+    again.session_id = 5;
+    again.session_epoch = 0;
+    let response = client.call(&again, 12).await;
+    assert!(response.error_code == 0 && response.session_id > 0);
+}
+
+#[tokio::test]
+async fn without_memory_for_sessions_clients_are_served_without() {
+    let settings = KafkaSettings {
+        session_bytes: 300,
+        ..KafkaSettings::default()
+    };
+    let world = World::with(settings).await;
+    world.topic("t", 1, &[]).await;
+    let mut first = from_t(0, Duration::ZERO);
+    first.session_epoch = 0;
+    let mut one = world.client().await;
+    assert!(one.call(&first, 12).await.session_id > 0);
+    let mut two = world.client().await;
+    let response = two.call(&first, 12).await;
+    assert_eq!((response.error_code, response.session_id), (0, 0));
+    assert_eq!(response.responses.len(), 1);
+    // A new one on the same connection takes the place of the old one.
+    assert!(one.call(&first, 12).await.session_id > 0);
 }
 
 #[tokio::test]
