@@ -6,6 +6,6 @@
 //! | --- | --- |
 //! | `kcat.rs` | librdkafka and gRPC read each other's records, with every compression |
 //! | `same_bytes.rs` | both front ends hand out the same bytes |
-//! | `python.rs` | kafka-python administers, produces, seeks and consumes |
+//! | `python.rs` | kafka-python, confluent-kafka and aiokafka administer, produce, seek and consume |
 //! | `java.rs` | Kafka's own command line tools do |
 //! | `idle.rs` | 10,000 connections that do nothing are held in little memory |
