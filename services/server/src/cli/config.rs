@@ -29,7 +29,7 @@ pub(crate) fn run(command: &ConfigCommand, output: Output) -> Result<Exit> {
     match command {
         ConfigCommand::Check(args) => {
             let loaded = args.load()?;
-            crate::serve::metadata::check_built(&loaded.settings)?;
+            crate::serve::store_kind::check_built(&loaded.settings)?;
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
             }

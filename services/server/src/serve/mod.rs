@@ -18,6 +18,7 @@ mod peers;
 mod probe;
 mod seams;
 pub(crate) mod storage;
+pub(crate) mod store_kind;
 mod touch;
 
 use std::io::IsTerminal as _;
@@ -76,7 +77,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
 }
 
 async fn serve(settings: &Settings, identity: &Identity, env: Env) -> Result<Exit> {
-    metadata::check_built(settings)?;
+    store_kind::check_built(settings)?;
     let mut signals = Signals::listen()
         .map_err(|source| CliError::io("signals cannot be listened to", source))?;
     let is_broker = settings.roles.has(Role::Broker);

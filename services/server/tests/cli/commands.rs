@@ -201,9 +201,16 @@ fn a_segment_shows_what_it_holds_and_damage_is_found() {
     let position = shown["slices"][0]["position"].as_u64().unwrap();
     bytes[usize::try_from(position).unwrap() + 70] ^= 1;
     std::fs::write(&copy, bytes).unwrap();
-    let error = failed(&inspect(&[&copy.display().to_string()]), 1);
+    let refused = |object: &str| {
+        let args = ["segment", "inspect", object];
+        tidelog(home.path()).args(args).output().unwrap()
+    };
+    let error = failed(&refused(&copy.display().to_string()), 1);
     assert!(error.contains("damaged"), "{error}");
-    assert!(failed(&inspect(&["no-such-object"]), 8).contains("no-such-object"));
+    assert!(failed(&refused("no-such-object"), 8).contains("no-such-object"));
+    // For programs an error is JSON like everything else.
+    let error = json(&text(&inspect(&["no-such-object"]).stderr));
+    assert!(error.to_string().contains("no-such-object"), "{error}");
 }
 
 #[test]
@@ -220,6 +227,7 @@ fn the_load_generator_reports_what_it_did() {
         "100",
         "--partitions",
         "2",
+        "--keep",
     ];
     let report = ok(&[&["bench", "produce", "--producers", "2"], &load[..]].concat());
     assert_eq!(
