@@ -35,7 +35,8 @@ async fn two_that_cannot_hear_each_other_do_not_fight() -> Result<()> {
     tokio::time::sleep(SPLIT).await;
     scene.progress(100).await?;
     let changes = epoch(&scene.cluster).await? - before;
-    ensure!(changes == 1, "the owner changed {changes} times");
+    // None where both opened the store at the start: the one that was fenced then waits for longer than this.
+    ensure!(changes <= 1, "the owner changed {changes} times");
     for gate in &gates {
         gate.open();
     }
