@@ -82,14 +82,14 @@ impl ConsumerGroup {
             self.assign(topics);
             store = true;
         }
-        let before = self.members.get(id).map(|member| member.assigned.clone());
-        store |= self.reconcile(id, beat.owned.as_ref(), beat.epoch == JOINS, now);
+        let progress = self.reconcile(id, beat.owned.as_ref(), beat.epoch == JOINS, now);
+        store |= progress.changed;
         let member = self.members.get_mut(id).ok_or(GroupError::UnknownMember)?;
         member.session_until = now + self.settings.session;
         let is_full = beat.rebalance.is_some()
             && (beat.topics.is_some() || beat.pattern.is_some())
             && beat.owned.is_some();
-        let is_told = beat.epoch == JOINS || is_full || before.as_ref() != Some(&member.assigned);
+        let is_told = beat.epoch == JOINS || is_full || progress.reassigned;
         let beaten = Beaten {
             member_id: id.clone(),
             epoch: member.epoch,

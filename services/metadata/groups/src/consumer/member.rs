@@ -55,4 +55,13 @@ impl Member {
         }
         names
     }
+
+    /// Whether it has come as far as another one, and has the same.
+    pub(super) fn stands_as(&self, other: &Self) -> bool {
+        self.epoch == other.epoch
+            && self.previous_epoch == other.previous_epoch
+            && self.state == other.state
+            && self.assigned == other.assigned
+            && self.revoking == other.revoking
+    }
 }

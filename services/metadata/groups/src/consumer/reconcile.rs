@@ -6,9 +6,17 @@ use super::ConsumerGroup;
 use super::member::{Member, MemberState};
 use crate::assign::Partitions;
 
+/// What a step has changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Something that is to be stored.
+    pub(super) changed: bool,
+    /// What the member may have.
+    pub(super) reassigned: bool,
+}
+
 impl ConsumerGroup {
-    /// Takes the member a step further, as far as what it says it owns allows. Returns whether something is to be
-    /// stored.
+    /// Takes the member a step further, as far as what it says it owns allows.
     ///
     /// What a member was told to take and does not say it owns, it may be about to take. So it has let go of
     /// something only if it says so after it was told to, or if it joins with nothing.
@@ -18,41 +26,27 @@ impl ConsumerGroup {
         owned: Option<&Partitions>,
         joins: bool,
         now: MonoTime,
-    ) -> bool {
+    ) -> Progress {
         let Some(mut member) = self.members.remove(member_id) else {
-            return false;
+            return Progress::default();
         };
-        let before = (
-            member.epoch,
-            member.previous_epoch,
-            member.state,
-            member.assigned.clone(),
-            member.revoking.clone(),
-        );
-        match member.state {
-            MemberState::Stable if member.epoch == self.target_epoch => {}
-            MemberState::Stable | MemberState::Unreleased => {
-                let epoch = member.epoch;
-                let owned = owned.filter(|_| joins);
-                self.step(member_id, &mut member, epoch, owned);
-            }
-            MemberState::Unrevoked if still_owns(owned, &member.revoking) => {}
+        let next = match member.state {
+            MemberState::Stable if member.epoch == self.target_epoch => None,
+            MemberState::Stable | MemberState::Unreleased => Some(member.epoch),
+            MemberState::Unrevoked if still_owns(owned, &member.revoking) => None,
             // It has let go of all it had to: that is an epoch of its own.
-            MemberState::Unrevoked => {
-                let epoch = member.epoch.saturating_add(1).min(self.target_epoch);
-                let owned = owned.filter(|_| joins);
-                self.step(member_id, &mut member, epoch, owned);
-            }
+            MemberState::Unrevoked => Some(member.epoch.saturating_add(1).min(self.target_epoch)),
+        };
+        let mut progress = Progress::default();
+        if let Some(epoch) = next {
+            let before = member.clone();
+            self.step(member_id, &mut member, epoch, owned.filter(|_| joins));
+            progress = Progress {
+                changed: !member.stands_as(&before),
+                reassigned: member.assigned != before.assigned,
+            };
         }
-        let after = (
-            member.epoch,
-            member.previous_epoch,
-            member.state,
-            member.assigned.clone(),
-            member.revoking.clone(),
-        );
-        let changed = before != after;
-        if changed {
+        if progress.changed {
             self.hold(member_id, &member);
         }
         match member.state {
@@ -68,7 +62,7 @@ impl ConsumerGroup {
             MemberState::Stable | MemberState::Unreleased => member.release_until = None,
         }
         self.members.insert(member_id.to_owned(), member);
-        changed
+        progress
     }
 
     /// What the member has from now on, and what it has to let go of.
