@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidelog_env::Env;
+use tidelog_env::clock::{MonoTime, timeout};
 use tidelog_metadata_api::{ClusterError, ClusterView, Member, MemberState, Membership};
 use tidelog_types::MemberId;
 use tokio::sync::watch;
@@ -21,6 +22,9 @@ pub(crate) struct AloneMembers {
     env: Env,
     me: MemberId,
     grace: Duration,
+    /// From then on whoever is not listed is not there: before, members of an earlier active process may not
+    /// have come over yet.
+    complete_at: MonoTime,
     writers: Writers,
     listed: Mutex<Listed>,
     view: watch::Sender<Arc<ClusterView>>,
@@ -44,10 +48,12 @@ impl AloneMembers {
         view: ClusterView,
     ) -> Arc<Self> {
         let me = member.id;
+        let complete_at = env.clock.now() + grace;
         let members = Arc::new(Self {
             env,
             me,
             grace,
+            complete_at,
             writers,
             listed: Mutex::new(Listed {
                 members: BTreeMap::from([(me, (member, 0))]),
@@ -144,7 +150,18 @@ impl AloneMembers {
         Some(gone)
     }
 
-    pub(crate) fn set_draining(&self, id: MemberId, draining: bool) -> Result<(), ClusterError> {
+    /// Marks a member, which may be on its way here.
+    pub(crate) async fn set_draining(
+        &self,
+        id: MemberId,
+        draining: bool,
+    ) -> Result<(), ClusterError> {
+        let mut views = self.view.subscribe();
+        let comes = views.wait_for(|view| view.member(id).is_some());
+        let clock = self.env.clock.as_ref();
+        let patience = self.complete_at.saturating_since(clock.now());
+        // Whether it came or not, the list says it.
+        drop(timeout(clock, patience, comes).await);
         {
             let mut listed = self.listed.lock();
             let listed = listed.members.get_mut(&id);

@@ -59,7 +59,7 @@ impl Cluster for MetadataService {
 
     async fn set_draining(&self, member: MemberId, draining: bool) -> Result<(), ClusterError> {
         match &self.inner.members {
-            Members::Alone(members) => members.set_draining(member, draining),
+            Members::Alone(members) => members.set_draining(member, draining).await,
             Members::Shared(members) => {
                 let set = members.set_draining(member, draining);
                 self.inner.touch.answer(set).await

@@ -65,6 +65,21 @@ const LAYERS: &[(&str, &[&str])] = &[
             "metadata-api",
         ],
     ),
+    // Only tests of the front ends use it.
+    (
+        "broker-testing",
+        &[
+            "types",
+            "env",
+            "blob",
+            "cache",
+            "store",
+            "runtime",
+            "metadata-api",
+            "metadata",
+            "broker-engine",
+        ],
+    ),
     (
         "broker-grpc",
         &[

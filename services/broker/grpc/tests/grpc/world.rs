@@ -1,64 +1,24 @@
 //! A whole broker in memory behind a real socket.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tidelog_api::v1;
 use tidelog_api::v1::log_service_client::LogServiceClient;
-use tidelog_blob::BucketLayout;
-use tidelog_blob::object_store::memory::InMemory;
-use tidelog_broker_engine::{AppendSettings, CrashPlan, Engine, EngineParts, EngineSettings};
+use tidelog_broker_engine::Engine;
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError, serve};
-use tidelog_cache::{CacheMetrics, PageCache};
+pub(crate) use tidelog_broker_testing::{Gate, soon};
+use tidelog_broker_testing::{engine, quick_append};
 use tidelog_client::{Client, ClientOptions};
-use tidelog_env::clock::timeout;
-use tidelog_env::{CancellationToken, Env, SystemClock};
+use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_metadata_api::Cluster as _;
-use tidelog_runtime::access::{
-    Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
-};
-use tidelog_store::memory::MemoryStore;
-use tidelog_types::{ClusterId, Timestamp};
+use tidelog_runtime::access::{Authorizer, Quota};
+use tidelog_types::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
-
-/// Notes every question and answers as it is told.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    pub(crate) denies: Mutex<bool>,
-    pub(crate) allowance: Mutex<Option<Allowance>>,
-    pub(crate) asked: Mutex<Vec<(Operation, String)>>,
-    pub(crate) charged: Mutex<Vec<(String, Charge)>>,
-}
-
-impl Authorizer for Gate {
-    fn authorize(
-        &self,
-        caller: &Caller,
-        operation: Operation,
-        resource: Resource<'_>,
-    ) -> Result<(), Denied> {
-        self.asked.lock().push((operation, resource.to_string()));
-        if *self.denies.lock() {
-            return Err(Denied::new(caller, operation, resource));
-        }
-        Ok(())
-    }
-}
-
-impl Quota for Gate {
-    fn charge(&self, caller: &Caller, _: Resource<'_>, charge: Charge) -> Allowance {
-        self.charged.lock().push((caller.client_id.clone(), charge));
-        self.allowance.lock().unwrap_or(Allowance::Granted)
-    }
-}
 
 /// A broker and a client of it.
 pub(crate) struct World {
@@ -80,7 +40,7 @@ impl World {
     pub(crate) async fn with(settings: GrpcSettings) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let (engine, metadata) = engine(&env, &mut registry).await;
+        let (engine, metadata) = engine(&env, &mut registry, quick_append()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
@@ -186,48 +146,6 @@ impl World {
         assert_eq!(data.error, None);
         records(&data).iter().map(value).collect()
     }
-}
-
-async fn engine(env: &Env, registry: &mut Registry) -> (Engine, MetadataService) {
-    let cluster = ClusterId::from_random_bytes([9; 16]);
-    let metadata = MetadataService::open(OpenOptions {
-        env: env.clone(),
-        store: Arc::new(MemoryStore::new()),
-        cluster,
-        shards: 2,
-        sequencer: SequencerSettings::default(),
-        metrics: SequencerMetrics::new(registry),
-    })
-    .await
-    .unwrap();
-    let often = NonZeroU32::new(10_000).unwrap();
-    let append = AppendSettings {
-        linger: Duration::from_millis(2),
-        flush_rate: often,
-        flush_burst: often,
-        ..AppendSettings::default()
-    };
-    let parts = EngineParts {
-        env: env.clone(),
-        store: Arc::new(InMemory::new()),
-        layout: BucketLayout::new("".into()).cluster(cluster),
-        log: Arc::new(metadata.clone()),
-        catalogue: Arc::new(metadata.clone()),
-        pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
-        settings: EngineSettings {
-            append,
-            ..EngineSettings::default()
-        },
-        crash: CrashPlan::default(),
-    };
-    (Engine::start(parts, registry).await.unwrap(), metadata)
-}
-
-/// Ends with the future, or fails the test: what should end must not hang.
-pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(&SystemClock::new(), Duration::from_secs(20), future)
-        .await
-        .expect("it ends soon")
 }
 
 // ----- words of the wire ----------------------------------------------------------------------------

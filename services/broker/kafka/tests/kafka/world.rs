@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tidelog_blob::BucketLayout;
-use tidelog_blob::object_store::memory::InMemory;
-use tidelog_broker_engine::{AppendSettings, CrashPlan, Engine, EngineParts, EngineSettings};
+use tidelog_broker_engine::{AppendSettings, Engine};
 use tidelog_broker_kafka::{Address, KafkaMetrics, KafkaParts, KafkaSettings, serve};
-use tidelog_cache::{CacheMetrics, PageCache};
-use tidelog_env::clock::timeout;
-use tidelog_env::{CancellationToken, Env, SystemClock};
+pub(crate) use tidelog_broker_testing::{Gate, soon};
+use tidelog_broker_testing::{engine, quick_append};
+use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuilder, Compression, ProducerStamp};
 use tidelog_kafka_codec::messages::fetch_request::{FetchPartition, FetchTopic};
 use tidelog_kafka_codec::messages::fetch_response::PartitionData;
@@ -25,47 +21,12 @@ use tidelog_kafka_codec::messages::{FetchRequest, ProduceRequest};
 use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, read_response, request_frame, response_length,
 };
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_metadata_api::{NewTopic, TopicInfo};
-use tidelog_runtime::access::{
-    Allowance, Authorizer, Caller as Who, Charge, Denied, Operation, Quota, Resource,
-};
-use tidelog_store::memory::MemoryStore;
-use tidelog_types::{ClusterId, Timestamp};
+use tidelog_runtime::access::{Authorizer, Quota};
+use tidelog_types::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-
-/// Notes every question and answers as it is told.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    pub(crate) denies: Mutex<bool>,
-    pub(crate) allowance: Mutex<Option<Allowance>>,
-    pub(crate) asked: Mutex<Vec<(Operation, String)>>,
-    pub(crate) charged: Mutex<Vec<(String, Charge)>>,
-}
-
-impl Authorizer for Gate {
-    fn authorize(
-        &self,
-        caller: &Who,
-        operation: Operation,
-        resource: Resource<'_>,
-    ) -> Result<(), Denied> {
-        self.asked.lock().push((operation, resource.to_string()));
-        if *self.denies.lock() {
-            return Err(Denied::new(caller, operation, resource));
-        }
-        Ok(())
-    }
-}
-
-impl Quota for Gate {
-    fn charge(&self, caller: &Who, _: Resource<'_>, charge: Charge) -> Allowance {
-        self.charged.lock().push((caller.client_id.clone(), charge));
-        self.allowance.lock().unwrap_or(Allowance::Granted)
-    }
-}
 
 /// A broker.
 pub(crate) struct World {
@@ -82,20 +43,13 @@ impl World {
     }
 
     pub(crate) async fn with(settings: KafkaSettings) -> Self {
-        let often = NonZeroU32::new(10_000).unwrap();
-        let append = AppendSettings {
-            linger: Duration::from_millis(2),
-            flush_rate: often,
-            flush_burst: often,
-            ..AppendSettings::default()
-        };
-        Self::with_engine(settings, append).await
+        Self::with_engine(settings, quick_append()).await
     }
 
     pub(crate) async fn with_engine(settings: KafkaSettings, append: AppendSettings) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let engine = engine(&env, &mut registry, append).await;
+        let (engine, _) = engine(&env, &mut registry, append).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
@@ -155,41 +109,6 @@ impl World {
             next: 0,
         }
     }
-}
-
-async fn engine(env: &Env, registry: &mut Registry, append: AppendSettings) -> Engine {
-    let cluster = ClusterId::from_random_bytes([9; 16]);
-    let metadata = MetadataService::open(OpenOptions {
-        env: env.clone(),
-        store: Arc::new(MemoryStore::new()),
-        cluster,
-        shards: 2,
-        sequencer: SequencerSettings::default(),
-        metrics: SequencerMetrics::new(registry),
-    })
-    .await
-    .unwrap();
-    let parts = EngineParts {
-        env: env.clone(),
-        store: Arc::new(InMemory::new()),
-        layout: BucketLayout::new("".into()).cluster(cluster),
-        log: Arc::new(metadata.clone()),
-        catalogue: Arc::new(metadata.clone()),
-        pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
-        settings: EngineSettings {
-            append,
-            ..EngineSettings::default()
-        },
-        crash: CrashPlan::default(),
-    };
-    Engine::start(parts, registry).await.unwrap()
-}
-
-/// Ends with the future, or fails the test: what should end must not hang.
-pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(&SystemClock::new(), Duration::from_secs(20), future)
-        .await
-        .expect("it ends soon")
 }
 
 // ----- a client -------------------------------------------------------------------------------------

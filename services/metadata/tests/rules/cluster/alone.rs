@@ -94,6 +94,28 @@ async fn members_come_go_and_drain_as_elsewhere() {
     process.leave().await;
 }
 
+/// Who asks has the name from the process before, to which the member still was connected.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_has_not_come_over_yet_is_waited_for_but_not_long() {
+    let world = world(5, 1);
+    let process = world.open_in(&world.store, options()).await;
+    let drains = process.set_draining(id(9), true);
+    let comes = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        process.join(member(9, Role::Metadata)).await
+    };
+    let (drained, joined) = tokio::join!(drains, comes);
+    drained.expect("it came");
+    let _kept = joined.expect("it is new");
+    let view = process.watch().borrow().clone();
+    let state = view.member(id(9)).map(|member| member.state);
+    assert_eq!(state, Some(MemberState::Draining));
+    let asked = tokio::time::Instant::now();
+    let missing = process.set_draining(id(8), true).await;
+    assert_eq!(missing, Err(ClusterError::UnknownMember(id(8))));
+    assert!(asked.elapsed() <= Duration::from_secs(2), "from the start");
+}
+
 /// The process before knew that a member drains, and has told it so; this one hears it from the member.
 #[tokio::test(start_paused = true)]
 async fn a_member_that_says_that_it_drains_is_believed_by_who_does_not_know_it() {

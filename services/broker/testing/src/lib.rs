@@ -1,0 +1,111 @@
+//! What the tests of both front ends stand on: an engine in memory, and an authorizer and quota that take notes.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tidelog_blob::BucketLayout;
+use tidelog_blob::object_store::memory::InMemory;
+use tidelog_broker_engine::{AppendSettings, CrashPlan, Engine, EngineParts, EngineSettings};
+use tidelog_cache::{CacheMetrics, PageCache};
+use tidelog_env::clock::timeout;
+use tidelog_env::{Env, SystemClock};
+use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_runtime::access::{
+    Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
+};
+use tidelog_store::memory::MemoryStore;
+use tidelog_types::ClusterId;
+
+/// Longest time of what should end soon.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Notes every question and answers as it is told.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// Whether nobody may do anything.
+    pub denies: Mutex<bool>,
+    /// What the quota says; `None` grants.
+    pub allowance: Mutex<Option<Allowance>>,
+    /// What the authorizer was asked: the operation, and on what.
+    pub asked: Mutex<Vec<(Operation, String)>>,
+    /// What the quota was asked: for which client, and how much.
+    pub charged: Mutex<Vec<(String, Charge)>>,
+}
+
+impl Authorizer for Gate {
+    fn authorize(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> Result<(), Denied> {
+        self.asked.lock().push((operation, resource.to_string()));
+        if *self.denies.lock() {
+            return Err(Denied::new(caller, operation, resource));
+        }
+        Ok(())
+    }
+}
+
+impl Quota for Gate {
+    fn charge(&self, caller: &Caller, _: Resource<'_>, charge: Charge) -> Allowance {
+        self.charged.lock().push((caller.client_id.clone(), charge));
+        self.allowance.lock().unwrap_or(Allowance::Granted)
+    }
+}
+
+/// Settings under which nothing waits for more to come.
+pub fn quick_append() -> AppendSettings {
+    let often = NonZeroU32::new(10_000).unwrap_or(NonZeroU32::MIN);
+    AppendSettings {
+        linger: Duration::from_millis(2),
+        flush_rate: often,
+        flush_burst: often,
+        ..AppendSettings::default()
+    }
+}
+
+/// An engine over a bucket and a metadata service in memory.
+pub async fn engine(
+    env: &Env,
+    registry: &mut Registry,
+    append: AppendSettings,
+) -> anyhow::Result<(Engine, MetadataService)> {
+    let cluster = ClusterId::from_random_bytes([9; 16]);
+    let metadata = MetadataService::open(OpenOptions {
+        env: env.clone(),
+        store: Arc::new(MemoryStore::new()),
+        cluster,
+        shards: 2,
+        sequencer: SequencerSettings::default(),
+        metrics: SequencerMetrics::new(registry),
+    })
+    .await?;
+    let parts = EngineParts {
+        env: env.clone(),
+        store: Arc::new(InMemory::new()),
+        layout: BucketLayout::new("".into()).cluster(cluster),
+        log: Arc::new(metadata.clone()),
+        catalogue: Arc::new(metadata.clone()),
+        pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
+        settings: EngineSettings {
+            append,
+            ..EngineSettings::default()
+        },
+        crash: CrashPlan::default(),
+    };
+    Ok((Engine::start(parts, registry).await?, metadata))
+}
+
+/// Ends with the future. What should end must not hang.
+///
+/// # Panics
+///
+/// If it has not ended after a while, which fails the test.
+pub async fn soon<F: Future>(future: F) -> F::Output {
+    let ended = timeout(&SystemClock::new(), SOON, future).await;
+    ended.unwrap_or_else(|_| panic!("it has not ended after {SOON:?}"))
+}
