@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::try_join_all;
 
 use crate::buffer::{Write, WriteBuffer, check_range, within};
 use crate::occ::ReadSet;
@@ -66,6 +67,31 @@ impl<S: Snapshot> BufferedTransaction<S> {
     fn note_key(&mut self, key: &Bytes) {
         let result = within(LimitKind::Key, key.len(), self.limits.key_bytes_max);
         self.note(result);
+    }
+
+    /// Takes note of a read, before it is made.
+    fn note_read(&mut self, key: &[u8], mode: ReadMode) -> Result<(), StoreError> {
+        within(LimitKind::Key, key.len(), self.limits.key_bytes_max)?;
+        let own = self.writes.lookup(key);
+        let is_own = matches!(own, Some(Write::Put(_) | Write::Delete));
+        if mode == ReadMode::Serializable && !is_own {
+            self.reads.add_key(key);
+        }
+        Ok(())
+    }
+
+    /// The value of `key` with the own writes laid over it.
+    async fn look_up(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let own = self.writes.lookup(key);
+        match own {
+            Some(Write::Put(value)) => Ok(Some(value)),
+            Some(Write::Delete) => Ok(None),
+            Some(write @ Write::Add(_)) => {
+                let before = self.snapshot.get(key).await?;
+                Ok(write.resolve(before.as_deref()))
+            }
+            None => self.snapshot.get(key).await,
+        }
     }
 
     /// Reads pages of the snapshot until the merged rows fill `options` or the range ends.
@@ -173,22 +199,20 @@ impl<S: Snapshot> Transaction for BufferedTransaction<S> {
     }
 
     async fn get(&mut self, key: &[u8], mode: ReadMode) -> Result<Option<Bytes>, StoreError> {
-        within(LimitKind::Key, key.len(), self.limits.key_bytes_max)?;
         self.snapshot.check()?;
-        let own = self.writes.lookup(key);
-        match &own {
-            Some(Write::Put(value)) => return Ok(Some(value.clone())),
-            Some(Write::Delete) => return Ok(None),
-            Some(Write::Add(_)) | None => {}
+        self.note_read(key, mode)?;
+        self.look_up(key).await
+    }
+
+    async fn get_many(
+        &mut self,
+        keys: &[(Bytes, ReadMode)],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.snapshot.check()?;
+        for (key, mode) in keys {
+            self.note_read(key, *mode)?;
         }
-        if mode == ReadMode::Serializable {
-            self.reads.add_key(key);
-        }
-        let before = self.snapshot.get(key).await?;
-        Ok(match own {
-            Some(write) => write.resolve(before.as_deref()),
-            None => before,
-        })
+        try_join_all(keys.iter().map(|(key, _)| self.look_up(key))).await
     }
 
     async fn scan(

@@ -212,6 +212,13 @@ pub trait Transaction: Debug + Send {
     /// The value of `key`. A serializable read that its own `put` or delete answers adds no conflict.
     async fn get(&mut self, key: &[u8], mode: ReadMode) -> Result<Option<Bytes>, StoreError>;
 
+    /// The values of `keys`, in their order: as many [`get`](Self::get)s, which go to the store at the same
+    /// time. The caller bounds their number.
+    async fn get_many(
+        &mut self,
+        keys: &[(Bytes, ReadMode)],
+    ) -> Result<Vec<Option<Bytes>>, StoreError>;
+
     /// Rows of `range`, at most one page. A serializable scan conflicts with later writes to the part
     /// of the range that it covered: up to the last row if it stopped at a limit, else all of it.
     async fn scan(&mut self, range: KeyRange, options: ScanOptions)

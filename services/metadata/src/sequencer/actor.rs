@@ -15,7 +15,8 @@ use super::floors::Floors;
 use super::group::{Decided, Group};
 use super::lease::{Claim, Lease};
 use super::load::load;
-use super::message::{Answer, Message, decide, read_needed};
+use super::message::{Answer, Message, decide};
+use super::needed::read_needed;
 use super::own_receipts::OwnReceipts;
 use super::state::ShardState;
 use super::tidy::Tidy;
@@ -243,9 +244,9 @@ impl Actor {
     ) -> Result<(), SequencerError> {
         let store = Arc::clone(&self.parts.store);
         let mut transaction = store.begin().await?;
-        self.lease.check(transaction.as_mut()).await?;
         let shard = self.lease.shard;
-        let mut known = read_needed(&mut self.state, shard, transaction.as_mut(), group).await?;
+        let (state, lease) = (&mut self.state, &self.lease);
+        let mut known = read_needed(state, lease, transaction.as_mut(), group).await?;
         let now = self.parts.env.clock.wall();
         known.overload = self.overload(now);
         let mut deciding = Group::new(&self.state, &self.orders, now);

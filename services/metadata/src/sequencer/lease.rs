@@ -118,7 +118,13 @@ impl Lease {
         &self,
         transaction: &mut dyn Transaction,
     ) -> Result<LeaseRow, SequencerError> {
-        match read_lease(self.keys, self.shard, transaction).await? {
+        let key = self.keys.lease(self.shard);
+        self.check_row(transaction.get(&key, ReadMode::Serializable).await?)
+    }
+
+    /// The same, of a value that was read serializably.
+    pub(crate) fn check_row(&self, value: Option<Bytes>) -> Result<LeaseRow, SequencerError> {
+        match value.map(LeaseRow::decode).transpose()? {
             Some(row) if row.owner == self.owner && row.epoch == self.epoch => Ok(row),
             _ => Err(SequencerError::LeaseLost),
         }

@@ -1,7 +1,8 @@
 //! What a new owner reads: the checkpoint, the tail, and the rows that the tail changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_store::{ReadMode, ScanOptions, Store, Transaction, Version};
 use tidelog_types::{GroupNumber, Offset, ShardId, Timestamp, TopicPartition};
@@ -9,10 +10,12 @@ use tidelog_types::{GroupNumber, Offset, ShardId, Timestamp, TopicPartition};
 use super::error::SequencerError;
 use super::extents::extents_of;
 use super::producer::{ProducerState, producer_of, sequences};
-use super::state::{PartitionState, ProducerKey, ShardState, read_partition, read_producer};
+use super::state::{PartitionState, ProducerKey, ShardState};
 use super::view::ShardView;
 use super::window::PartitionView;
-use crate::keyspace::{CheckpointRow, Keyspace, RowError, SentBatch, TailCommand, TailRow};
+use crate::keyspace::{
+    CheckpointRow, Keyspace, PartitionRow, ProducerRow, RowError, SentBatch, TailCommand, TailRow,
+};
 
 /// How many tail rows are read in one transaction, so that none grows old.
 const PAGE_ROWS: usize = 1_000;
@@ -39,28 +42,27 @@ pub(crate) async fn load(
     } else {
         keys.tail_of(shard)
     });
-    let mut as_of = HashMap::new();
+    let mut stored = Rows::default();
     while let Some(range) = rest.take() {
         let mut transaction = begin_since(store, since).await?;
         let page = transaction
             .scan(range.clone(), ScanOptions::limit(PAGE_ROWS).snapshot())
             .await?;
         rest = page.next(&range, ScanOptions::default().direction);
-        for (key, value) in page.rows {
-            let group = Keyspace::tail_group(&key).ok_or(RowError {
-                kind: "tail",
-                what: "its key is too short",
-            })?;
-            let row = TailRow::decode(value)?;
+        let rows: Result<Vec<_>, _> = page.rows.into_iter().map(tail_row).collect();
+        let rows = rows?;
+        let wants = wanted(&rows, &stored, checkpoint.group);
+        stored.read(keys, transaction.as_mut(), wants).await?;
+        for (group, row) in rows {
             let mut replay = Replay {
                 state: &mut state,
                 view: &mut view,
-                as_of: &mut as_of,
+                stored: &stored,
                 group,
                 replayed: group > checkpoint.group,
                 is_paged: checkpoint.is_paged,
             };
-            replay.row(transaction.as_mut(), row).await?;
+            replay.row(row);
         }
     }
     if state.group.get() == u64::MAX {
@@ -129,10 +131,8 @@ async fn show_loaded_bounds(
     partitions.dedup();
     for some in partitions.chunks(PAGE_ROWS) {
         let mut transaction = begin_since(store, since).await?;
+        state.load_partitions(transaction.as_mut(), some).await?;
         for partition in some {
-            state
-                .load_partition(transaction.as_mut(), *partition)
-                .await?;
             if let Some(loaded) = state.partitions.get(partition) {
                 view.open(*partition, || PartitionView::new(loaded))
                     .raise(loaded.log_start, loaded.next);
@@ -142,12 +142,106 @@ async fn show_loaded_bounds(
     Ok(())
 }
 
+fn tail_row((key, value): (Bytes, Bytes)) -> Result<(GroupNumber, TailRow), RowError> {
+    let group = Keyspace::tail_group(&key).ok_or(RowError {
+        kind: "tail",
+        what: "its key is too short",
+    })?;
+    Ok((group, TailRow::decode(value)?))
+}
+
+/// Rows that the tail changes, as they are stored. Each is read once: the tail may name it often.
+#[derive(Debug, Default)]
+struct Rows {
+    partitions: HashMap<TopicPartition, Option<PartitionRow>>,
+    producers: HashMap<ProducerKey, Option<ProducerRow>>,
+}
+
+/// Names of rows that are still to be read.
+#[derive(Debug, Default)]
+struct Wants {
+    partitions: HashSet<TopicPartition>,
+    producers: HashSet<ProducerKey>,
+}
+
+/// What replaying `rows` asks for and nobody has read yet.
+fn wanted(rows: &[(GroupNumber, TailRow)], known: &Rows, checkpoint: GroupNumber) -> Wants {
+    let mut wants = Wants::default();
+    for (group, row) in rows {
+        let replayed = *group > checkpoint;
+        match row {
+            TailRow::Manifest { manifest, .. } => {
+                for slice in &manifest.slices {
+                    wants.partitions.insert(slice.partition);
+                    let producers = slice.batches.iter().filter_map(producer_of);
+                    for producer in producers.filter(|_| replayed) {
+                        wants.producers.insert((slice.partition, producer));
+                    }
+                }
+            }
+            TailRow::Command { partition, .. } if replayed => {
+                wants.partitions.insert(*partition);
+            }
+            TailRow::Command { .. } => {}
+        }
+    }
+    let Wants {
+        partitions,
+        producers,
+    } = &mut wants;
+    partitions.retain(|partition| !known.partitions.contains_key(partition));
+    producers.retain(|key| !known.producers.contains_key(key));
+    wants
+}
+
+impl Rows {
+    async fn read(
+        &mut self,
+        keys: Keyspace,
+        transaction: &mut dyn Transaction,
+        wants: Wants,
+    ) -> Result<(), SequencerError> {
+        let snapshot = |key: Bytes| (key, ReadMode::Snapshot);
+        let partitions: Vec<_> = wants.partitions.into_iter().collect();
+        for some in partitions.chunks(PAGE_ROWS) {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|at| snapshot(keys.partition(*at)))
+                .collect();
+            let values = transaction.get_many(&asked).await?;
+            for (partition, value) in some.iter().zip(values) {
+                let row = value.map(PartitionRow::decode).transpose()?;
+                self.partitions.insert(*partition, row);
+            }
+        }
+        let producers: Vec<_> = wants.producers.into_iter().collect();
+        for some in producers.chunks(PAGE_ROWS) {
+            let key = |(partition, producer)| snapshot(keys.producer(partition, producer));
+            let asked: Vec<_> = some.iter().copied().map(key).collect();
+            let values = transaction.get_many(&asked).await?;
+            for (key, value) in some.iter().zip(values) {
+                let row = value.map(ProducerRow::decode).transpose()?;
+                self.producers.insert(*key, row);
+            }
+        }
+        Ok(())
+    }
+
+    fn partition(&self, partition: TopicPartition) -> Option<&PartitionRow> {
+        self.partitions.get(&partition).and_then(Option::as_ref)
+    }
+
+    fn producer(&self, key: ProducerKey) -> Option<&ProducerRow> {
+        self.producers.get(&key).and_then(Option::as_ref)
+    }
+}
+
 /// Applies rows of the tail, in order.
 struct Replay<'a> {
     state: &'a mut ShardState,
     view: &'a mut ShardView,
-    /// What each partition's row is as of; nothing if there is none. Read once: there may be many.
-    as_of: &'a mut HashMap<TopicPartition, Option<GroupNumber>>,
+    /// What is stored of all that these rows change.
+    stored: &'a Rows,
     group: GroupNumber,
     /// Whether the row is later than the checkpoint, so that it may change state.
     replayed: bool,
@@ -156,11 +250,7 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    async fn row(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        row: TailRow,
-    ) -> Result<(), SequencerError> {
+    fn row(&mut self, row: TailRow) {
         self.state.group = self.state.group.max(self.group);
         self.state.commit_time = self.state.commit_time.max(row.commit_time());
         match row {
@@ -170,7 +260,7 @@ impl Replay<'_> {
                 receipt,
             } => {
                 for slice in &manifest.slices {
-                    self.open_view(transaction, slice.partition).await?;
+                    self.open_view(slice.partition);
                 }
                 for (partition, extent) in extents_of(&manifest, &receipt.outcomes) {
                     self.view.append(partition, &extent);
@@ -179,8 +269,7 @@ impl Replay<'_> {
                     }
                 }
                 if self.replayed {
-                    self.manifest(transaction, &manifest, &receipt.outcomes, commit_time)
-                        .await?;
+                    self.manifest(&manifest, &receipt.outcomes, commit_time);
                 }
             }
             TailRow::Command {
@@ -188,24 +277,19 @@ impl Replay<'_> {
                 command,
                 commit_time,
             } if self.replayed => {
-                if self.applies_to(transaction, partition, commit_time).await? {
+                if self.applies_to(partition, commit_time) {
                     self.command(partition, command);
                 }
             }
             TailRow::Command { .. } => {}
         }
-        Ok(())
     }
 
     /// Begins the partition in the view where its row ends: what lies before is in pages.
-    async fn open_view(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        partition: TopicPartition,
-    ) -> Result<(), SequencerError> {
-        self.load_row(transaction, partition).await?;
+    fn open_view(&mut self, partition: TopicPartition) {
+        self.load_row(partition);
         if self.view.partition(partition).is_some() {
-            return Ok(());
+            return;
         }
         let known = self.state.partitions.get(&partition);
         let mut state = known.cloned().unwrap_or_default();
@@ -215,37 +299,20 @@ impl Replay<'_> {
             state.max_timestamp = Timestamp::NONE;
         }
         self.view.open(partition, || PartitionView::new(&state));
-        Ok(())
     }
 
-    async fn load_row(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        partition: TopicPartition,
-    ) -> Result<Option<GroupNumber>, SequencerError> {
-        if let Some(as_of) = self.as_of.get(&partition) {
-            return Ok(*as_of);
-        }
-        let row = read_partition(self.state.keys, transaction, partition).await?;
-        let as_of = row.as_ref().map(|row| row.as_of);
-        self.as_of.insert(partition, as_of);
-        let state = PartitionState::from_row(row.unwrap_or_default());
-        self.state.partitions.insert(partition, state);
-        Ok(as_of)
+    /// Takes a partition from its row, unless a row of the tail has done so before.
+    fn load_row(&mut self, partition: TopicPartition) -> Option<GroupNumber> {
+        let row = self.stored.partition(partition);
+        let new = || PartitionState::from_row(row.cloned().unwrap_or_default());
+        self.state.partitions.entry(partition).or_insert_with(new);
+        row.map(|row| row.as_of)
     }
 
-    async fn manifest(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        manifest: &Manifest,
-        outcomes: &[Outcome],
-        commit_time: Timestamp,
-    ) -> Result<(), SequencerError> {
+    fn manifest(&mut self, manifest: &Manifest, outcomes: &[Outcome], commit_time: Timestamp) {
         let mut outcomes = outcomes.iter();
         for slice in &manifest.slices {
-            let applies = self
-                .applies_to(transaction, slice.partition, commit_time)
-                .await?;
+            let applies = self.applies_to(slice.partition, commit_time);
             for batch in &slice.batches {
                 let Some(Outcome::Accepted { base_offset }) = outcomes.next() else {
                     continue;
@@ -260,7 +327,7 @@ impl Replay<'_> {
                     continue;
                 };
                 let key = (slice.partition, producer);
-                if !self.applies_to_producer(transaction, key).await? {
+                if !self.applies_to_producer(key) {
                     continue;
                 }
                 let sent = SentBatch {
@@ -275,7 +342,6 @@ impl Replay<'_> {
                 self.state.producers.insert(key, Some(state));
             }
         }
-        Ok(())
     }
 
     fn command(&mut self, partition: TopicPartition, command: TailCommand) {
@@ -290,36 +356,27 @@ impl Replay<'_> {
     }
 
     /// The same for a producer's row.
-    async fn applies_to_producer(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        key: ProducerKey,
-    ) -> Result<bool, SequencerError> {
+    fn applies_to_producer(&mut self, key: ProducerKey) -> bool {
         if self.state.changed_producers.contains(&key) {
-            return Ok(true);
+            return true;
         }
-        let row = read_producer(self.state.keys, transaction, key).await?;
-        let applies = row.as_ref().is_none_or(|row| row.as_of < self.group);
-        let known = row.as_ref().map(ProducerState::from_row);
+        let row = self.stored.producer(key);
+        let applies = row.is_none_or(|row| row.as_of < self.group);
+        let known = row.map(ProducerState::from_row);
         self.state.producers.entry(key).or_insert(known);
         if applies {
             self.state.changed_producers.insert(key);
         }
-        Ok(applies)
+        applies
     }
 
     /// Whether the partition's row is older than this group. A checkpoint that was cut off has written
     /// some rows and not others; each says how far it goes.
-    async fn applies_to(
-        &mut self,
-        transaction: &mut dyn Transaction,
-        partition: TopicPartition,
-        commit_time: Timestamp,
-    ) -> Result<bool, SequencerError> {
+    fn applies_to(&mut self, partition: TopicPartition, commit_time: Timestamp) -> bool {
         if self.state.changed_partitions.contains(&partition) {
-            return Ok(true);
+            return true;
         }
-        let as_of = self.load_row(transaction, partition).await?;
+        let as_of = self.load_row(partition);
         let applies = as_of.is_none_or(|as_of| as_of < self.group);
         if applies {
             self.state.changed_partitions.insert(partition);
@@ -329,6 +386,6 @@ impl Replay<'_> {
                 state.since = commit_time;
             }
         }
-        Ok(applies)
+        applies
     }
 }

@@ -1,7 +1,5 @@
 //! What is asked of a sequencer, and what a group makes of it.
 
-use std::collections::HashMap;
-
 use tidelog_format::manifest::{BatchEntry, Receipt, SliceEntry};
 use tidelog_metadata_api::{
     BatchCondition, BatchPosition, CommitAnswer, CommitError, FencingToken, LogError, OrderKey,
@@ -15,11 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::aside::check_commit;
 use super::error::SequencerError;
-use super::floors::read_floor;
 use super::group::{Group, TokenVerdict};
-use super::producer::producer_of;
-use super::state::ShardState;
-use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
+use super::needed::Known;
+use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow};
 
 /// Where an answer that is only a token goes.
 pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
@@ -70,16 +66,6 @@ pub(crate) enum Answer {
     Done,
     /// The expected fencing token is not the one that holds.
     TokenMismatch,
-}
-
-/// What the store says of the segments and writers of a group.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    receipts: HashMap<SegmentName, ReceiptRow>,
-    floors: HashMap<Incarnation, SegmentSequence>,
-    oldest_live: Option<Incarnation>,
-    /// Why the shard takes nothing new now, if so.
-    pub(crate) overload: Option<String>,
 }
 
 impl Message {
@@ -155,74 +141,6 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
         Answer::Overloaded(reason) => Err(CommitError::Unavailable { reason }),
         Answer::Done | Answer::TokenMismatch => Err(CommitError::Unknown),
-    }
-}
-
-/// Reads what a group's decisions need: receipts and floors of its segments, rows of its partitions and
-/// producers that are not in memory.
-pub(crate) async fn read_needed(
-    state: &mut ShardState,
-    shard: ShardId,
-    transaction: &mut dyn Transaction,
-    group: &[Message],
-) -> Result<Known, SequencerError> {
-    let mut known = Known::default();
-    for message in group {
-        match message {
-            Message::Commit { commit, .. } => {
-                let manifest = &commit.manifest;
-                for segment in commit.after.iter().chain([&manifest.segment]) {
-                    known.read(state, shard, transaction, *segment).await?;
-                }
-                for slice in &manifest.slices {
-                    state.load_partition(transaction, slice.partition).await?;
-                    for producer in slice.batches.iter().filter_map(producer_of) {
-                        state
-                            .load_producer(transaction, (slice.partition, producer))
-                            .await?;
-                    }
-                }
-            }
-            Message::SetToken { partition, .. } | Message::DeleteRecords { partition, .. } => {
-                state.load_partition(transaction, *partition).await?;
-            }
-            Message::Barrier { .. } => {}
-        }
-    }
-    Ok(known)
-}
-
-impl Known {
-    async fn read(
-        &mut self,
-        state: &ShardState,
-        shard: ShardId,
-        transaction: &mut dyn Transaction,
-        segment: SegmentName,
-    ) -> Result<(), SequencerError> {
-        let keys = state.keys;
-        if self.receipts.contains_key(&segment) {
-            return Ok(());
-        }
-        // Only owners write receipts, and the lease row is read serializably.
-        let receipt = transaction
-            .get(&keys.receipt(segment, shard), ReadMode::Snapshot)
-            .await?;
-        if let Some(value) = receipt {
-            self.receipts.insert(segment, ReceiptRow::decode(value)?);
-        }
-        let incarnation = segment.incarnation;
-        let seen = self.floors.contains_key(&incarnation);
-        if seen {
-            return Ok(());
-        }
-        // Rule C6: a floor that rises meanwhile makes the group conflict.
-        if self.oldest_live.is_none() {
-            self.oldest_live = Some(read_oldest_live(keys, transaction).await?);
-        }
-        let floor = read_floor(keys, transaction, incarnation).await?;
-        self.floors.insert(incarnation, floor);
-        Ok(())
     }
 }
 

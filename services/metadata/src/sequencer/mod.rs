@@ -20,6 +20,7 @@ mod judge;
 mod lease;
 mod load;
 mod message;
+mod needed;
 mod own_receipts;
 mod producer;
 mod publish;

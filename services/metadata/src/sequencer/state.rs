@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidelog_metadata_api::FencingToken;
 use tidelog_store::{ReadMode, Transaction};
 use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp, TopicPartition};
 
 use super::producer::ProducerState;
-use crate::keyspace::{Keyspace, PartitionRow, ProducerRow};
+use crate::keyspace::{Keyspace, PartitionRow, ProducerRow, RowError};
 use crate::sequencer::error::SequencerError;
 
 /// A producer in a partition.
@@ -84,32 +85,49 @@ impl ShardState {
         !self.changed_partitions.is_empty() || !self.changed_producers.is_empty()
     }
 
-    /// Makes sure that a partition is in memory. Only the owner writes its row, so the read need not
+    /// Makes sure that partitions are in memory. Only the owner writes their rows, so the reads need not
     /// conflict: the lease row does.
-    pub(crate) async fn load_partition(
+    pub(crate) async fn load_partitions(
         &mut self,
         transaction: &mut dyn Transaction,
-        partition: TopicPartition,
+        partitions: &[TopicPartition],
     ) -> Result<(), SequencerError> {
-        if !self.partitions.contains_key(&partition) {
-            let row = read_partition(self.keys, transaction, partition).await?;
-            let state = row.map(PartitionState::from_row).unwrap_or_default();
-            self.partitions.insert(partition, state);
+        let missing = partitions
+            .iter()
+            .filter(|partition| !self.partitions.contains_key(partition));
+        let missing: Vec<_> = missing.copied().collect();
+        let keys = missing
+            .iter()
+            .map(|partition| (self.keys.partition(*partition), ReadMode::Snapshot));
+        let keys: Vec<_> = keys.collect();
+        let values = transaction.get_many(&keys).await?;
+        for (partition, value) in missing.into_iter().zip(values) {
+            self.put_partition_row(partition, value)?;
         }
         Ok(())
     }
 
-    /// Makes sure that what is known of a producer is in memory.
-    pub(crate) async fn load_producer(
+    /// Takes a partition from its row, or as new if there is none.
+    pub(crate) fn put_partition_row(
         &mut self,
-        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+        value: Option<Bytes>,
+    ) -> Result<(), RowError> {
+        let row = value.map(PartitionRow::decode).transpose()?;
+        let state = row.map(PartitionState::from_row).unwrap_or_default();
+        self.partitions.insert(partition, state);
+        Ok(())
+    }
+
+    /// Takes what is known of a producer from its row.
+    pub(crate) fn put_producer_row(
+        &mut self,
         key: ProducerKey,
-    ) -> Result<(), SequencerError> {
-        if !self.producers.contains_key(&key) {
-            let row = read_producer(self.keys, transaction, key).await?;
-            self.producers
-                .insert(key, row.as_ref().map(ProducerState::from_row));
-        }
+        value: Option<Bytes>,
+    ) -> Result<(), RowError> {
+        let row = value.map(ProducerRow::decode).transpose()?;
+        self.producers
+            .insert(key, row.as_ref().map(ProducerState::from_row));
         Ok(())
     }
 
@@ -144,28 +162,4 @@ impl ShardState {
                 .retain(|partition, _| changed.contains(partition));
         }
     }
-}
-
-/// The stored row of a partition.
-pub(crate) async fn read_partition(
-    keys: Keyspace,
-    transaction: &mut dyn Transaction,
-    partition: TopicPartition,
-) -> Result<Option<PartitionRow>, SequencerError> {
-    let value = transaction
-        .get(&keys.partition(partition), ReadMode::Snapshot)
-        .await?;
-    Ok(value.map(PartitionRow::decode).transpose()?)
-}
-
-/// The stored row of a producer.
-pub(crate) async fn read_producer(
-    keys: Keyspace,
-    transaction: &mut dyn Transaction,
-    (partition, producer): ProducerKey,
-) -> Result<Option<ProducerRow>, SequencerError> {
-    let value = transaction
-        .get(&keys.producer(partition, producer), ReadMode::Snapshot)
-        .await?;
-    Ok(value.map(ProducerRow::decode).transpose()?)
 }

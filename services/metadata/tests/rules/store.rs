@@ -195,6 +195,14 @@ impl Transaction for TestTransaction {
         self.inner.get(key, mode).await
     }
 
+    async fn get_many(
+        &mut self,
+        keys: &[(Bytes, ReadMode)],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.store.plan.thawed().await;
+        self.inner.get_many(keys).await
+    }
+
     async fn scan(
         &mut self,
         range: KeyRange,

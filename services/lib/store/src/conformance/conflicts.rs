@@ -49,6 +49,29 @@ pub async fn a_snapshot_read_does_not_conflict(store: Arc<dyn Store>) {
     commit(transaction).await;
 }
 
+/// Of many reads, those that are serializable conflict, and those that are not do not.
+pub async fn each_of_many_reads_conflicts_by_its_own_mode(store: Arc<dyn Store>) {
+    let store = store.as_ref();
+    let keys = [
+        (bytes("held"), ReadMode::Serializable),
+        (bytes("loose"), ReadMode::Snapshot),
+        (bytes("held too"), ReadMode::Serializable),
+    ];
+    for (written, conflicts) in [("held", true), ("loose", false), ("held too", true)] {
+        let mut transaction = begin(store).await;
+        let values = transaction.get_many(&keys).await;
+        assert_eq!(values.expect("an open store reads").len(), keys.len());
+        transaction.put(bytes("result"), bytes("x"));
+        put(store, written, "1").await;
+        let result = transaction.commit().await;
+        if conflicts {
+            assert_conflict(&result);
+        } else {
+            result.expect("a snapshot read does not conflict");
+        }
+    }
+}
+
 /// Writes never conflict with writes; the later commit wins.
 pub async fn blind_writers_of_one_key_both_commit(store: Arc<dyn Store>) {
     let store = store.as_ref();

@@ -43,6 +43,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @cases $factory,
             a_transaction_reads_its_own_writes
             a_deleted_key_is_gone
+            many_keys_are_read_as_one_by_one
             empty_values_and_all_byte_values_survive
             a_deleted_range_is_gone_and_its_neighbours_are_not
             a_deleted_range_takes_keys_that_came_after_the_snapshot
@@ -56,6 +57,7 @@ macro_rules! conformance_tests {
             a_read_only_commit_succeeds_at_its_read_version
             a_written_key_that_was_read_conflicts
             a_snapshot_read_does_not_conflict
+            each_of_many_reads_conflicts_by_its_own_mode
             blind_writers_of_one_key_both_commit
             a_reader_of_a_blindly_written_key_conflicts
             a_phantom_in_a_scanned_range_conflicts

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{begin, bytes, commit, counter, get, put, read};
-use crate::{Bytes, KeyRange, Store};
+use crate::{Bytes, KeyRange, ReadMode, Store};
 
 /// A value put or deleted is read back before the commit, and by others after it.
 pub async fn a_transaction_reads_its_own_writes(store: Arc<dyn Store>) {
@@ -22,6 +22,39 @@ pub async fn a_transaction_reads_its_own_writes(store: Arc<dyn Store>) {
     commit(transaction).await;
     assert_eq!(read(store, "new").await, Some(bytes("2")));
     assert_eq!(read(store, "old").await, None);
+}
+
+/// Keys that are there, that are not, and that the transaction itself has written, each in its place.
+pub async fn many_keys_are_read_as_one_by_one(store: Arc<dyn Store>) {
+    let store = store.as_ref();
+    for number in 0..100 {
+        put(store, &format!("key {number}"), &number.to_string()).await;
+    }
+    let mut transaction = begin(store).await;
+    put(store, "key 50", "later").await;
+    transaction.put(bytes("key 3"), bytes("own"));
+    transaction.delete(bytes("key 4"));
+    transaction.add(bytes("sum"), 5);
+    let mut keys: Vec<_> = (0..101)
+        .rev()
+        .map(|number| bytes(format!("key {number}")))
+        .collect();
+    keys.extend([bytes("sum"), bytes("key 7")]);
+    let mut one_by_one = Vec::new();
+    for key in &keys {
+        let value = transaction.get(key, ReadMode::Snapshot).await;
+        one_by_one.push(value.expect("an open store reads"));
+    }
+    let keys: Vec<_> = keys
+        .into_iter()
+        .map(|key| (key, ReadMode::Snapshot))
+        .collect();
+    let many = transaction.get_many(&keys).await;
+    assert_eq!(many.expect("an open store reads"), one_by_one);
+    let (absent, first, middle) = (&one_by_one[0], &one_by_one[1], &one_by_one[50]);
+    let found = (absent.as_deref(), first.as_deref(), middle.as_deref());
+    assert_eq!(found, (None, Some(&b"99"[..]), Some(&b"50"[..])));
+    assert_eq!(transaction.get_many(&[]).await.expect("nothing"), []);
 }
 
 /// A deletion is durable, and a key can come back.

@@ -1,0 +1,154 @@
+//! What a group's decisions need from the store, read in one round: on a store over the network that is one way
+//! there and back, however many members the group has.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use tidelog_store::{ReadMode, Transaction};
+use tidelog_types::{Incarnation, SegmentName, SegmentSequence, TopicPartition};
+
+use super::error::SequencerError;
+use super::lease::Lease;
+use super::message::Message;
+use super::producer::producer_of;
+use super::state::{ProducerKey, ShardState};
+use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
+
+/// What the store says of the segments and writers of a group.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) receipts: HashMap<SegmentName, ReceiptRow>,
+    pub(crate) floors: HashMap<Incarnation, SegmentSequence>,
+    pub(crate) oldest_live: Option<Incarnation>,
+    /// Why the shard takes nothing new now, if so.
+    pub(crate) overload: Option<String>,
+}
+
+/// What a value is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Want {
+    Lease,
+    OldestLive,
+    Receipt(SegmentName),
+    Floor(Incarnation),
+    Partition(TopicPartition),
+    Producer(ProducerKey),
+}
+
+/// Reads the lease (rule C1), receipts and floors of the group's segments, and rows of its partitions and
+/// producers that are not in memory.
+pub(crate) async fn read_needed(
+    state: &mut ShardState,
+    lease: &Lease,
+    transaction: &mut dyn Transaction,
+    group: &[Message],
+) -> Result<Known, SequencerError> {
+    let wants = wanted(state, group);
+    let keys: Vec<_> = wants
+        .iter()
+        .map(|want| want.key(state.keys, lease))
+        .collect();
+    let values = transaction.get_many(&keys).await?;
+    let mut known = Known::default();
+    for (want, value) in wants.into_iter().zip(values) {
+        match want {
+            Want::Lease => drop(lease.check_row(value)?),
+            Want::OldestLive => {
+                let row = value.map(NumberRow::decode).transpose()?;
+                known.oldest_live = Some(Incarnation::new(row.map_or(0, |row| row.0)));
+            }
+            Want::Receipt(segment) => {
+                if let Some(value) = value {
+                    known.receipts.insert(segment, ReceiptRow::decode(value)?);
+                }
+            }
+            Want::Floor(incarnation) => {
+                let row = value.map(FloorRow::decode).transpose()?;
+                let floor = row.map(|row| row.floor).unwrap_or_default();
+                known.floors.insert(incarnation, floor);
+            }
+            Want::Partition(partition) => state.put_partition_row(partition, value)?,
+            Want::Producer(key) => state.put_producer_row(key, value)?,
+        }
+    }
+    Ok(known)
+}
+
+/// Everything once.
+fn wanted(state: &ShardState, group: &[Message]) -> Vec<Want> {
+    let mut wanted = Wanted {
+        state,
+        seen: HashSet::new(),
+        wants: vec![Want::Lease],
+    };
+    for message in group {
+        match message {
+            Message::Commit { commit, .. } => {
+                let manifest = &commit.manifest;
+                for segment in commit.after.iter().chain([&manifest.segment]) {
+                    wanted.push(Want::Receipt(*segment));
+                    wanted.push(Want::OldestLive);
+                    wanted.push(Want::Floor(segment.incarnation));
+                }
+                for slice in &manifest.slices {
+                    wanted.partition(slice.partition);
+                    for producer in slice.batches.iter().filter_map(producer_of) {
+                        wanted.producer((slice.partition, producer));
+                    }
+                }
+            }
+            Message::SetToken { partition, .. } | Message::DeleteRecords { partition, .. } => {
+                wanted.partition(*partition);
+            }
+            Message::Barrier { .. } => {}
+        }
+    }
+    wanted.wants
+}
+
+struct Wanted<'a> {
+    state: &'a ShardState,
+    seen: HashSet<Want>,
+    wants: Vec<Want>,
+}
+
+impl Wanted<'_> {
+    fn push(&mut self, want: Want) {
+        if self.seen.insert(want) {
+            self.wants.push(want);
+        }
+    }
+
+    fn partition(&mut self, partition: TopicPartition) {
+        if !self.state.partitions.contains_key(&partition) {
+            self.push(Want::Partition(partition));
+        }
+    }
+
+    fn producer(&mut self, key: ProducerKey) {
+        if !self.state.producers.contains_key(&key) {
+            self.push(Want::Producer(key));
+        }
+    }
+}
+
+impl Want {
+    /// Its key, and whether a later change makes the group conflict: a lease that goes (rule C1) and a floor
+    /// that rises (rule C6). All else only owners write.
+    fn key(self, keys: Keyspace, lease: &Lease) -> (Bytes, ReadMode) {
+        let shard = lease.shard;
+        match self {
+            Self::Lease => (keys.lease(shard), ReadMode::Serializable),
+            Self::OldestLive => (
+                keys.counter(Counter::OldestLiveIncarnation),
+                ReadMode::Serializable,
+            ),
+            Self::Floor(incarnation) => (keys.floor(incarnation), ReadMode::Serializable),
+            Self::Receipt(segment) => (keys.receipt(segment, shard), ReadMode::Snapshot),
+            Self::Partition(partition) => (keys.partition(partition), ReadMode::Snapshot),
+            Self::Producer((partition, producer)) => {
+                (keys.producer(partition, producer), ReadMode::Snapshot)
+            }
+        }
+    }
+}
