@@ -9,7 +9,7 @@ use tidelog_blob::object_store::ObjectStore;
 use tidelog_cache::PageCache;
 use tidelog_env::Env;
 use tidelog_metadata_api::{
-    Catalogue, FencingToken, Log, LogError, OffsetQuery, PartitionBounds, ProducerIdentity,
+    Catalogue, FencingToken, Groups, Log, LogError, OffsetQuery, PartitionBounds, ProducerIdentity,
     ReadToken,
 };
 use tidelog_types::{ClusterId, Incarnation, Offset, TopicPartition};
@@ -35,6 +35,8 @@ pub struct EngineParts {
     pub log: Arc<dyn Log>,
     /// The topics.
     pub catalogue: Arc<dyn Catalogue>,
+    /// The coordinators of groups.
+    pub groups: Arc<dyn Groups>,
     /// Pages in memory.
     pub pages: PageCache,
     /// Settings.
@@ -66,6 +68,7 @@ pub struct Engine {
     incarnation: Incarnation,
     log: Arc<dyn Log>,
     catalogue: Arc<dyn Catalogue>,
+    groups: Arc<dyn Groups>,
     appender: Appender,
     fetcher: Fetcher,
 }
@@ -109,12 +112,13 @@ impl Engine {
             fetch_metrics,
         );
         tracing::info!(incarnation = incarnation.get(), "engine started");
-        let catalogue = parts.catalogue;
+        let (catalogue, groups) = (parts.catalogue, parts.groups);
         Ok(Self {
             cluster,
             incarnation,
             log: parts.log,
             catalogue,
+            groups,
             appender,
             fetcher,
         })
@@ -133,6 +137,11 @@ impl Engine {
     /// The topics.
     pub fn catalogue(&self) -> &dyn Catalogue {
         self.catalogue.as_ref()
+    }
+
+    /// The coordinators of groups, wherever they are.
+    pub fn groups(&self) -> &dyn Groups {
+        self.groups.as_ref()
     }
 
     /// Memory and threads for records, which front ends share with the engine.

@@ -13,6 +13,7 @@ use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata_api::NoGroups;
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
@@ -90,6 +91,7 @@ pub async fn engine(
         layout: BucketLayout::new("".into()).cluster(cluster),
         log: Arc::new(metadata.clone()),
         catalogue: Arc::new(metadata.clone()),
+        groups: Arc::new(NoGroups),
         pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
         settings: EngineSettings {
             append,

@@ -1,7 +1,7 @@
 //! What the metadata service offers to brokers, readers and the janitor: words and traits.
 //!
-//! In one process the service itself implements [`Catalogue`], [`Log`] and [`Cluster`]; between processes
-//! a gRPC client does. Whoever holds a handle cannot tell which.
+//! In one process the service itself implements [`Catalogue`], [`Log`], [`Cluster`] and [`Groups`]; between
+//! processes a gRPC client does. Whoever holds a handle cannot tell which.
 //!
 //! ```text
 //!  broker engine -- commit(manifest) --> sequencer of the shard --> store
@@ -14,6 +14,7 @@ mod catalogue;
 mod cluster;
 mod commit;
 mod error;
+mod groups;
 mod log;
 mod notice;
 mod orders;
@@ -31,6 +32,16 @@ pub use commit::{
 };
 pub use error::{CatalogueError, CommitError, LogError};
 pub use log::{
+pub use groups::{
+    ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, CommittingMember,
+    ConsumerDescription, ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets,
+    EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE, FetchOffsets, FetchedOffsets,
+    GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription, GroupFilter, GroupHeartbeat, GroupKind,
+    GroupListing, GroupName, GroupNameError, GroupOffset, GroupPage, GroupProtocol, GroupState,
+    Groups, GroupsError, JoinGroup, JoinedGroup, JoinedMember, LeaveGroup, LeavingMember,
+    MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups, OFFSET_METADATA_BYTES_MAX, SyncGroup,
+    SyncedGroup,
+};
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
     ProducerIdentity,
 };

@@ -12,7 +12,7 @@ use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::SequencerMetrics;
-use tidelog_metadata_api::Member;
+use tidelog_metadata_api::{Member, NoGroups};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
@@ -200,6 +200,7 @@ async fn start_broker(
         settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
         crash: crash_plan()?,
     };
+        groups: Arc::new(NoGroups),
     let engine = Engine::start(engine, &mut site.registry)
         .await
         .map_err(|error| CliError::because(Exit::FailStop, error.to_string(), error))?;

@@ -20,7 +20,8 @@ use tidelog_format::batch::BatchBuf;
 use tidelog_format::location::Location;
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, OrderKey, TopicInfo,
+    BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, NoGroups, OrderKey,
+    TopicInfo,
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::{
@@ -123,6 +124,7 @@ impl World {
             layout: layout.clone(),
             log: Arc::new(metadata.clone()),
             catalogue: Arc::new(metadata.clone()),
+            groups: Arc::new(NoGroups),
             pages: PageCache::with_pools(pools, CacheMetrics::new(&mut registry)),
             settings,
             crash: CrashPlan::default(),
