@@ -1,7 +1,7 @@
 //! `ClusterService`.
 
 use tidelog_api::{ApiError, v1};
-use tidelog_metadata_api::{ClusterError, ClusterView, Member, MemberState};
+use tidelog_metadata_api::{ClusterError, ClusterView, KafkaAddress, Member, MemberState};
 use tidelog_runtime::access::{Caller, Operation, Resource};
 use tidelog_types::limits::{
     BATCH_BYTES_MAX_DEFAULT, BATCH_BYTES_MAX_LIMIT, FENCING_TOKEN_BYTES_MAX, TOPIC_PARTITIONS_MAX,
@@ -159,6 +159,16 @@ fn to_member(view: &ClusterView, member: &Member) -> v1::Member {
         state: to_state(member.state).into(),
         join_time: Some(to_timestamp(member.joined_at)),
         shard_count: u32::try_from(owned).unwrap_or(u32::MAX),
+        internal_address: member.internal_address.clone(),
+        kafka_addresses: member.kafka_addresses.iter().map(to_kafka).collect(),
+    }
+}
+
+fn to_kafka(address: &KafkaAddress) -> v1::KafkaAddress {
+    v1::KafkaAddress {
+        listener: address.listener.clone(),
+        host: address.host.clone(),
+        port: address.port.into(),
     }
 }
 

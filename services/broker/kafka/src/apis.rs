@@ -77,10 +77,10 @@ impl Call {
             response.api_keys = Vec::new();
             return response;
         }
-        // A client that was on its way to somebody else.
+        // A client that was on its way to another cluster. Which broker it was on its way to has no meaning:
+        // any will do, also one that has come to the address of another, or stands with it behind one address.
         let cluster = self.front.engine().cluster().to_string();
-        let is_astray = request.cluster_id.is_some_and(|id| *id != *cluster)
-            || (request.node_id >= 0 && request.node_id != self.front.node_id());
+        let is_astray = request.cluster_id.is_some_and(|id| *id != *cluster);
         if self.version >= 5 && is_astray {
             response.error_code = self.code(ErrorCode::RebootstrapRequired);
         }

@@ -12,6 +12,7 @@ use tidelog_metadata_api::{TopicInfo, TopicSelector, TopicState};
 use tidelog_runtime::access::{Allowance, Caller, Charge, Operation, Resource};
 use tidelog_types::{PartitionIndex, TopicId, TopicName, TopicPartition};
 
+use crate::brokers::Brokers;
 use crate::errors::{Refusal, kafka_code};
 use crate::front::Front;
 use crate::settings::DECODED_BYTES_MAX;
@@ -83,6 +84,11 @@ impl Call {
     fn ask_quota(&self, resource: Resource<'_>, charge: Charge) -> Allowance {
         let quota = &self.front.parts.quota;
         quota.charge(&self.caller, resource, charge)
+    }
+
+    /// The brokers as the client is told of them.
+    pub(crate) fn brokers(&self) -> Brokers {
+        self.front.brokers(&self.caller.zone)
     }
 
     /// Whether the caller may do something.

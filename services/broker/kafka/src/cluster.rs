@@ -81,8 +81,10 @@ impl Call {
                 ..DescribeClusterResponse::default()
             };
         }
-        let brokers = self.front.brokers().into_iter();
-        let brokers = brokers.map(|broker| DescribeClusterBroker {
+        let brokers = self.brokers();
+        let controller_id = brokers.controller();
+        let all = brokers.all().iter().cloned();
+        let all = all.map(|broker| DescribeClusterBroker {
             broker_id: broker.node_id,
             host: broker.host,
             port: broker.port,
@@ -91,8 +93,8 @@ impl Call {
         });
         let mut response = DescribeClusterResponse {
             cluster_id: self.front.engine().cluster().to_string().into(),
-            controller_id: self.front.node_id(),
-            brokers: brokers.collect(),
+            controller_id,
+            brokers: all.collect(),
             ..DescribeClusterResponse::default()
         };
         if request.include_cluster_authorized_operations {

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidelog_broker_engine::{Engine, FairShare, HolderId, MemoryShare};
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::OrderKey;
+use tidelog_metadata_api::{Cluster, KafkaAddress, OrderKey};
 use tidelog_runtime::access::{Authorizer, Quota};
 
-use crate::brokers::Address;
 use crate::metrics::KafkaMetrics;
 use crate::settings::KafkaSettings;
 
@@ -19,6 +18,8 @@ pub struct KafkaParts {
     pub env: Env,
     /// The engine.
     pub engine: Engine,
+    /// The other brokers.
+    pub cluster: Arc<dyn Cluster>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
     /// How much of it.
@@ -27,8 +28,8 @@ pub struct KafkaParts {
     pub settings: KafkaSettings,
     /// Where it reports.
     pub metrics: KafkaMetrics,
-    /// Where clients reach this process.
-    pub advertised: Address,
+    /// Where clients reach this process, and through which listener.
+    pub advertised: KafkaAddress,
     /// The zone of this process, which clients know as its rack; empty if nobody said.
     pub zone: String,
 }

@@ -25,7 +25,7 @@ mod session;
 mod settings;
 mod topics;
 
-pub use brokers::{Address, AddressError};
+pub use brokers::{Address, AddressError, LISTENER};
 pub use front::KafkaParts;
 pub use metrics::KafkaMetrics;
 pub use server::serve;

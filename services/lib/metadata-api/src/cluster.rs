@@ -21,6 +21,20 @@ pub enum MemberState {
     Draining,
 }
 
+/// Where Kafka clients reach a member that they know through one of its listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaAddress {
+    /// The listener. Who came to one of this name is told of the others' addresses of the same name.
+    pub listener: String,
+    /// A host name or an IP address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Kafka addresses of one member.
+pub const KAFKA_ADDRESSES_MAX: usize = 16;
+
 /// A process of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -38,6 +52,9 @@ pub struct Member {
     pub internal_address: String,
     /// Where clients reach its gRPC, as `host:port`; empty if it serves no clients.
     pub grpc_address: String,
+    /// Where Kafka clients reach it, one for each listener; none if it serves no such clients. At most
+    /// [`KAFKA_ADDRESSES_MAX`].
+    pub kafka_addresses: Vec<KafkaAddress>,
     /// The incarnation under which it writes segments, if it does. When the member has left for good,
     /// nothing more is taken under it.
     pub incarnation: Option<Incarnation>,
@@ -193,6 +210,7 @@ mod tests {
             version: String::new(),
             internal_address: String::new(),
             grpc_address: String::new(),
+            kafka_addresses: Vec::new(),
             incarnation: None,
             state: MemberState::Active,
             joined_at: Timestamp::default(),

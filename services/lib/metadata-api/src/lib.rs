@@ -24,14 +24,14 @@ mod topic_config;
 
 pub use catalogue::{Catalogue, NewTopic, TopicPage, TopicSelector};
 pub use cluster::{
-    Cluster, ClusterError, ClusterView, Member, MemberState, Membership, ShardOwner,
+    Cluster, ClusterError, ClusterView, KAFKA_ADDRESSES_MAX, KafkaAddress, Member, MemberState,
+    Membership, ShardOwner,
 };
 pub use commit::{
     BatchCondition, BatchPosition, CommitAnswer, FencingToken, FencingTokenError, OrderKey,
     ShardCommit,
 };
 pub use error::{CatalogueError, CommitError, LogError};
-pub use log::{
 pub use groups::{
     ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, CommittingMember,
     ConsumerDescription, ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets,
@@ -42,6 +42,7 @@ pub use groups::{
     MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups, OFFSET_METADATA_BYTES_MAX, SyncGroup,
     SyncedGroup,
 };
+pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
     ProducerIdentity,
 };

@@ -1,14 +1,16 @@
 //! Members of the cluster, as the metadata processes keep them for each other.
 
 use bytes::Bytes;
-use tidelog_metadata_api::{Member, MemberState};
+use tidelog_metadata_api::{KAFKA_ADDRESSES_MAX, KafkaAddress, Member, MemberState};
 use tidelog_types::{Incarnation, MemberId, RoleSet, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
 use super::key::{KeyKind, Keyspace};
 
 /// The newest version of these rows. On disk for ever.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The first version with addresses for Kafka clients.
+const KAFKA_FROM: u8 = 2;
 /// The longest text of a member in bytes.
 pub(crate) const MEMBER_TEXT_BYTES_MAX: usize = 255;
 
@@ -52,7 +54,7 @@ impl MemberRow {
             MemberState::Active => 0,
             MemberState::Draining => 1,
         };
-        RowWriter::new(VERSION)
+        let row = RowWriter::new(VERSION)
             .fixed(&self.via.to_bytes())
             .u64(self.session)
             .u64(self.beat)
@@ -65,12 +67,19 @@ impl MemberRow {
             .bytes(member.version.as_bytes())
             .bytes(member.internal_address.as_bytes())
             .bytes(member.grpc_address.as_bytes())
-            .finish()
+            .u8(u8::try_from(member.kafka_addresses.len()).unwrap_or(u8::MAX));
+        let addresses = member.kafka_addresses.iter();
+        let row = addresses.fold(row, |row, address| {
+            row.bytes(address.listener.as_bytes())
+                .bytes(address.host.as_bytes())
+                .u16(address.port)
+        });
+        row.finish()
     }
 
     /// Reads a value back.
     pub fn decode(id: MemberId, value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("member", value, VERSION)?;
+        let (mut row, version) = RowReader::new("member", value, VERSION)?;
         let via = MemberId::from_bytes(row.array()?);
         let (session, beat) = (row.u64()?, row.u64()?);
         let roles = RoleSet::from_bits(row.u32()?);
@@ -92,6 +101,11 @@ impl MemberRow {
             version: row.text()?,
             internal_address: row.text()?,
             grpc_address: row.text()?,
+            kafka_addresses: if version < KAFKA_FROM {
+                Vec::new()
+            } else {
+                kafka_addresses(&mut row)?
+            },
         };
         row.finish()?;
         Ok(Self {
@@ -101,6 +115,22 @@ impl MemberRow {
             beat,
         })
     }
+}
+
+fn kafka_addresses(row: &mut RowReader) -> Result<Vec<KafkaAddress>, RowError> {
+    let count = usize::from(row.u8()?);
+    if count > KAFKA_ADDRESSES_MAX {
+        return Err(row.error("it has too many addresses"));
+    }
+    let mut addresses = Vec::with_capacity(count);
+    for _ in 0..count {
+        addresses.push(KafkaAddress {
+            listener: row.text()?,
+            host: row.text()?,
+            port: row.u16()?,
+        });
+    }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -121,6 +151,11 @@ mod tests {
                 version: "0.1.0".to_owned(),
                 internal_address: "host-a:7071".to_owned(),
                 grpc_address: String::new(),
+                kafka_addresses: vec![KafkaAddress {
+                    listener: "kafka".to_owned(),
+                    host: "::1".to_owned(),
+                    port: 9092,
+                }],
                 incarnation,
                 state,
                 joined_at: Timestamp::from_millis(-5),
@@ -140,6 +175,27 @@ mod tests {
                 assert_round_trip(&row, &row.encode(), |value| MemberRow::decode(id, value));
             }
         }
+    }
+
+    #[test]
+    fn a_member_of_the_first_version_has_no_kafka_addresses() {
+        let mut row = row(None, MemberState::Draining);
+        let new = row.encode();
+        // The count, two texts with their lengths, and the port.
+        let without = new.len() - (1 + 4 + 5 + 4 + 3 + 2);
+        let mut old = new[..without].to_vec();
+        old[0] = 1;
+        row.member.kafka_addresses.clear();
+        let id = row.member.id;
+        assert_eq!(MemberRow::decode(id, old.into()), Ok(row));
+    }
+
+    #[test]
+    fn more_addresses_than_a_member_may_have_are_an_error() {
+        let mut row = row(None, MemberState::Active);
+        let address = row.member.kafka_addresses[0].clone();
+        row.member.kafka_addresses = vec![address; KAFKA_ADDRESSES_MAX + 1];
+        assert!(MemberRow::decode(row.member.id, row.encode()).is_err());
     }
 
     #[test]

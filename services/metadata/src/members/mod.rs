@@ -7,7 +7,7 @@ mod sweep;
 mod writers;
 
 use tidelog_env::error_chain;
-use tidelog_metadata_api::{ClusterError, Member};
+use tidelog_metadata_api::{ClusterError, KAFKA_ADDRESSES_MAX, Member};
 use tidelog_store::TransactError;
 
 pub(crate) use alone::AloneMembers;
@@ -19,6 +19,11 @@ use crate::keyspace::{MEMBER_TEXT_BYTES_MAX, RowError};
 
 /// Refuses a member that would not fit its row. It may come from the network.
 fn check(member: &Member) -> Result<(), ClusterError> {
+    let addresses = &member.kafka_addresses;
+    let kafka = addresses.iter().flat_map(|address| {
+        let listener = ("Kafka listener", &address.listener);
+        [listener, ("Kafka host", &address.host)]
+    });
     let texts = [
         ("name", &member.name),
         ("zone", &member.zone),
@@ -28,12 +33,16 @@ fn check(member: &Member) -> Result<(), ClusterError> {
     ];
     let long = texts
         .into_iter()
+        .chain(kafka)
         .find(|(_, text)| text.len() > MEMBER_TEXT_BYTES_MAX);
-    long.map_or(Ok(()), |(what, _)| {
-        Err(ClusterError::InvalidMember {
-            reason: format!("its {what} is longer than {MEMBER_TEXT_BYTES_MAX} bytes"),
-        })
-    })
+    let reason = if let Some((what, _)) = long {
+        format!("its {what} is longer than {MEMBER_TEXT_BYTES_MAX} bytes")
+    } else if addresses.len() > KAFKA_ADDRESSES_MAX {
+        format!("it has more than {KAFKA_ADDRESSES_MAX} Kafka addresses")
+    } else {
+        return Ok(());
+    };
+    Err(ClusterError::InvalidMember { reason })
 }
 
 /// What a failed transaction means to whoever asked.

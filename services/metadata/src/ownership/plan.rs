@@ -130,6 +130,7 @@ mod tests {
             version: String::new(),
             internal_address: String::new(),
             grpc_address: String::new(),
+            kafka_addresses: Vec::new(),
             incarnation: None,
             state,
             joined_at: Timestamp::default(),

@@ -32,6 +32,7 @@ pub(super) fn nameless(id: MemberId) -> ClusterOptions {
             version: String::new(),
             internal_address: String::new(),
             grpc_address: String::new(),
+            kafka_addresses: Vec::new(),
             incarnation: None,
             state: MemberState::Active,
             joined_at: Timestamp::default(),

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow, RestoreRow, RestoreState};
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, Log as _, Member, MemberState, NewTopic, TopicSelector,
+    BatchCondition, Catalogue as _, KafkaAddress, Log as _, Member, MemberState, NewTopic,
+    TopicSelector,
 };
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
@@ -169,6 +170,11 @@ async fn put_member(world: &World) {
         version: "0.1.0".to_owned(),
         internal_address: "host-a:7071".to_owned(),
         grpc_address: "host-a:7070".to_owned(),
+        kafka_addresses: vec![KafkaAddress {
+            listener: "kafka".to_owned(),
+            host: "host-a".to_owned(),
+            port: 9092,
+        }],
         incarnation: Some(Incarnation::new(2)),
         state: MemberState::Draining,
         joined_at: Timestamp::from_millis(1_000_000),

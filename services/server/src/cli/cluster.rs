@@ -53,7 +53,10 @@ struct MemberRow {
     state: &'static str,
     shards: u32,
     version: String,
+    /// Where clients reach it, or where other members do if it serves no clients.
     address: String,
+    internal_address: String,
+    kafka: Vec<String>,
     joined: Option<String>,
 }
 
@@ -179,6 +182,13 @@ fn member_row(member: v1::Member) -> MemberRow {
         v1::MemberState::Draining => "draining",
         v1::MemberState::Unspecified => "unknown",
     };
+    let kafka = member.kafka_addresses.iter().map(kafka_address).collect();
+    let serves_clients = !member.grpc_address.is_empty();
+    let address = if serves_clients {
+        member.grpc_address
+    } else {
+        member.internal_address.clone()
+    };
     MemberRow {
         roles,
         state,
@@ -187,8 +197,19 @@ fn member_row(member: v1::Member) -> MemberRow {
         zone: member.zone,
         shards: member.shard_count,
         version: member.version,
-        address: member.grpc_address,
+        address,
+        internal_address: member.internal_address,
+        kafka,
         joined: member.join_time.map(times::format_proto),
+    }
+}
+
+fn kafka_address(address: &v1::KafkaAddress) -> String {
+    let (host, port) = (&address.host, address.port);
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 
@@ -204,7 +225,7 @@ const fn role_name(role: v1::MemberRole) -> &'static str {
 
 fn members_table(rows: &[MemberRow]) -> Table {
     let headings = [
-        "name", "roles", "state", ">shards", "zone", "address", "version", "joined", "id",
+        "name", "roles", "state", ">shards", "zone", "address", "kafka", "version", "joined", "id",
     ];
     let mut table = Table::new(&headings);
     let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
@@ -216,6 +237,7 @@ fn members_table(rows: &[MemberRow]) -> Table {
             row.shards.to_string(),
             or_dash(&row.zone),
             or_dash(&row.address),
+            or_dash(&row.kafka.join(",")),
             row.version.clone(),
             or_dash(row.joined.as_deref().unwrap_or_default()),
             row.id.clone(),

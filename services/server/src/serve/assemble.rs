@@ -12,7 +12,7 @@ use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::SequencerMetrics;
-use tidelog_metadata_api::{Member, NoGroups};
+use tidelog_metadata_api::{KafkaAddress, Member, NoGroups};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
@@ -134,15 +134,18 @@ pub(super) async fn start(
     let grpc = listeners.grpc.as_ref().map(address).transpose()?;
     let kafka = listeners.kafka.as_ref().map(address).transpose()?;
     let internal = listeners.internal.as_ref().map(address).transpose()?;
-    let member = peers::member(settings, grpc, internal, &site.env);
+    let reached = kafka.map(|listened| peers::kafka_address(settings, listened));
+    let reached = reached.transpose()?;
+    let member = peers::member(settings, grpc, reached.as_ref(), internal, &site.env);
     let Seams {
         parts,
         metadata,
         peers,
     } = Seams::open(&mut site, &member, listeners.internal).await?;
-    let (broker, incarnation) = match (listeners.grpc, listeners.kafka, &parts) {
+    let kafka_listener = listeners.kafka.zip(reached);
+    let (broker, incarnation) = match (listeners.grpc, kafka_listener, &parts) {
         (Some(grpc), Some(kafka), Some(parts)) => {
-            let broker = start_broker(&mut site, parts, (grpc, kafka)).await?;
+            let broker = start_broker(&mut site, parts, grpc, kafka).await?;
             let incarnation = broker.engine.incarnation();
             (Some(broker), Some(incarnation))
         }
@@ -185,7 +188,8 @@ pub(super) async fn start(
 async fn start_broker(
     site: &mut Site<'_>,
     parts: &Parts,
-    (grpc_listener, kafka_listener): (TcpListener, TcpListener),
+    grpc_listener: TcpListener,
+    (kafka_listener, advertised): (TcpListener, KafkaAddress),
 ) -> Result<Broker> {
     let (settings, plan) = (site.settings, &site.plan);
     let shares = CacheShares::of(settings, plan);
@@ -196,11 +200,11 @@ async fn start_broker(
         layout: site.layout.clone(),
         log: Arc::clone(&parts.log),
         catalogue: Arc::clone(&parts.catalogue),
+        groups: Arc::new(NoGroups),
         pages,
         settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
         crash: crash_plan()?,
     };
-        groups: Arc::new(NoGroups),
     let engine = Engine::start(engine, &mut site.registry)
         .await
         .map_err(|error| CliError::because(Exit::FailStop, error.to_string(), error))?;
@@ -217,11 +221,12 @@ async fn start_broker(
     let kafka = KafkaParts {
         env: site.env.clone(),
         engine: engine.clone(),
+        cluster: Arc::clone(&parts.cluster),
         authorizer: Arc::new(AllowAll),
         quota: Arc::new(AllowAll),
         settings: kafka_settings(settings, plan),
         metrics: KafkaMetrics::new(&mut site.registry),
-        advertised: peers::kafka_address(settings, address(&kafka_listener)?)?,
+        advertised,
         zone: settings.cluster.zone.clone(),
     };
     let serving = tidelog_broker_grpc::serve(grpc, grpc_listener, stop.clone());

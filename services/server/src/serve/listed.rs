@@ -172,7 +172,7 @@ mod tests {
             joins,
         });
         let cluster: Arc<dyn Cluster> = Arc::<Told>::clone(&told);
-        let active = peers::member(&settings, None, None, &env);
+        let active = peers::member(&settings, None, None, None, &env);
         let listed = Listed::join(&env, &cluster, active.clone()).await.unwrap();
         let (first, first_ended) = joined.recv().await.unwrap();
         assert_eq!(first.state, MemberState::Active);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use tidelog_broker_kafka::{Address, AddressError};
+use tidelog_broker_kafka::{Address, AddressError, LISTENER};
 use tidelog_env::Env;
-use tidelog_metadata_api::{Member, MemberState};
+use tidelog_metadata_api::{KafkaAddress, Member, MemberState};
 use tidelog_metadata_rpc::ClientSettings;
 use tidelog_runtime::Exit;
 use tidelog_runtime::settings::Settings;
@@ -73,6 +73,7 @@ pub(super) fn client_settings(tls: Option<&PeerTls>) -> ClientSettings {
 pub(super) fn member(
     settings: &Settings,
     grpc: Option<SocketAddr>,
+    kafka: Option<&KafkaAddress>,
     internal: Option<SocketAddr>,
     env: &Env,
 ) -> Member {
@@ -94,6 +95,7 @@ pub(super) fn member(
         id: MemberId::from_random_bytes(env.rng.bytes_16()),
         internal_address,
         grpc_address: grpc.unwrap_or_default(),
+        kafka_addresses: kafka.cloned().into_iter().collect(),
         name,
         roles: settings.roles.get(),
         zone: cluster.zone.clone(),
@@ -105,12 +107,17 @@ pub(super) fn member(
 }
 
 /// Where Kafka clients reach this process.
-pub(super) fn kafka_address(settings: &Settings, listened: SocketAddr) -> Result<Address> {
+pub(super) fn kafka_address(settings: &Settings, listened: SocketAddr) -> Result<KafkaAddress> {
     let cluster = &settings.cluster;
     let listened = || reachable(listened, &cluster.name.clone().unwrap_or_else(host_name));
     let text = cluster.advertise_kafka.clone().unwrap_or_else(listened);
-    text.parse().map_err(|error: AddressError| {
+    let address: Address = text.parse().map_err(|error: AddressError| {
         CliError::usage(format!("`cluster.advertise_kafka`: {error}"))
+    })?;
+    Ok(KafkaAddress {
+        listener: LISTENER.to_owned(),
+        host: address.host,
+        port: address.port,
     })
 }
 
@@ -145,7 +152,7 @@ mod tests {
     fn named(flags: &[(&str, &str)], grpc: &str) -> Member {
         let grpc = grpc.parse().ok();
         let internal = "127.0.0.1:7071".parse().ok();
-        member(&settings(flags), grpc, internal, &Env::seeded(1))
+        member(&settings(flags), grpc, None, internal, &Env::seeded(1))
     }
 
     #[test]

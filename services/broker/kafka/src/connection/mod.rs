@@ -29,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::apis::{served, unknown_version};
+use crate::brokers::client_zone;
 use crate::call::{Answered, Call};
 use crate::dispatch;
 use crate::fetch::{self, Current};
@@ -206,10 +207,12 @@ impl Connection {
 
     fn call(&self, frame: &RequestFrame) -> Call {
         let client_id = frame.caller.client_id.as_deref().unwrap_or_default();
+        let client_id: String = client_id.chars().take(CLIENT_ID_MAX).collect();
         Call {
             front: Arc::clone(&self.front),
             caller: Caller {
-                client_id: client_id.chars().take(CLIENT_ID_MAX).collect(),
+                zone: client_zone(&client_id).unwrap_or_default().to_owned(),
+                client_id,
                 ..Caller::anonymous()
             },
             holder: self.holder,

@@ -13,7 +13,7 @@ use tidelog_kafka_codec::messages::{
 use tidelog_metadata_api::TopicInfo;
 use tidelog_runtime::access::Operation;
 
-use crate::brokers::LEADER_EPOCH;
+use crate::brokers::{Brokers, LEADER_EPOCH};
 use crate::call::Call;
 use crate::errors::Refusal;
 
@@ -41,6 +41,7 @@ impl Call {
                 wanted.insert(topic.name.to_string(), found);
             }
         }
+        let brokers = self.brokers();
         let mut response = DescribeTopicPartitionsResponse::default();
         let mut left = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
         for (name, found) in wanted.range(first.to_owned()..) {
@@ -65,7 +66,9 @@ impl Call {
             };
             let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
             let end = count.min(start.saturating_add(left));
-            response.topics.push(self.described(topic, start..end));
+            response
+                .topics
+                .push(self.described(topic, &brokers, start..end));
             left -= (end - start).max(0);
             if end < count {
                 response.next_cursor = Some(cursor(name, end));
@@ -75,14 +78,22 @@ impl Call {
         response
     }
 
-    fn described(&self, topic: &TopicInfo, indexes: std::ops::Range<i32>) -> Topic {
-        let node = self.front.node_id();
-        let partitions = indexes.map(|partition_index| Partition {
+    fn described(
+        &self,
+        topic: &TopicInfo,
+        brokers: &Brokers,
+        indexes: std::ops::Range<i32>,
+    ) -> Topic {
+        let leaders = brokers.leaders(topic.id, topic.partition_count());
+        let partitions = (0..)
+            .zip(leaders)
+            .filter(|(index, _)| indexes.contains(index));
+        let partitions = partitions.map(|(partition_index, leader)| Partition {
             partition_index,
-            leader_id: node,
+            leader_id: leader,
             leader_epoch: LEADER_EPOCH,
-            replica_nodes: vec![node],
-            isr_nodes: vec![node],
+            replica_nodes: vec![leader],
+            isr_nodes: vec![leader],
             eligible_leader_replicas: Some(Vec::new()),
             last_known_elr: Some(Vec::new()),
             ..Partition::default()

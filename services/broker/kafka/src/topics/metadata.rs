@@ -11,7 +11,7 @@ use tidelog_kafka_codec::{ByteString, Uuid};
 use tidelog_metadata_api::TopicInfo;
 use tidelog_runtime::access::{Operation, Resource};
 
-use crate::brokers::LEADER_EPOCH;
+use crate::brokers::{Brokers, LEADER_EPOCH};
 use crate::call::Call;
 use crate::errors::Refusal;
 use crate::settings::TOPICS_PAGE;
@@ -27,26 +27,28 @@ impl Call {
         let asked = request
             .topics
             .filter(|topics| self.version > NONE_IS_ALL_UNTIL || !topics.is_empty());
+        let brokers = self.brokers();
         let topics = match asked {
-            Some(asked) => self.asked_topics(asked, with_operations).await,
-            None => self.every_topic(with_operations).await,
+            Some(asked) => self.asked_topics(asked, &brokers, with_operations).await,
+            None => self.every_topic(&brokers, with_operations).await,
         };
         let (topics, error_code) = match topics {
             Ok(topics) => (topics, 0),
             // Where the version has no place for it, the client sees no topics and asks again.
             Err(refusal) => (Vec::new(), self.code(refusal.code)),
         };
-        let brokers = self.front.brokers().into_iter();
-        let brokers = brokers.map(|broker| MetadataResponseBroker {
+        let controller_id = brokers.controller();
+        let all = brokers.all().iter().cloned();
+        let all = all.map(|broker| MetadataResponseBroker {
             node_id: broker.node_id,
             host: broker.host,
             port: broker.port,
             rack: broker.rack,
         });
         let mut response = MetadataResponse {
-            brokers: brokers.collect(),
+            brokers: all.collect(),
             cluster_id: Some(self.front.engine().cluster().to_string().into()),
-            controller_id: self.front.node_id(),
+            controller_id,
             topics,
             error_code,
             ..MetadataResponse::default()
@@ -76,15 +78,21 @@ impl Call {
         }
     }
 
-    async fn every_topic(&self, operations: bool) -> Result<Vec<MetadataResponseTopic>, Refusal> {
+    async fn every_topic(
+        &self,
+        brokers: &Brokers,
+        operations: bool,
+    ) -> Result<Vec<MetadataResponseTopic>, Refusal> {
         let topics = self.visible_topics().await?;
-        let topics = topics.iter().map(|topic| self.topic_row(topic, operations));
-        Ok(topics.collect())
+        let topics = topics.iter();
+        let rows = topics.map(|topic| self.topic_row(topic, brokers, operations));
+        Ok(rows.collect())
     }
 
     async fn asked_topics(
         &self,
         asked: Vec<MetadataRequestTopic>,
+        brokers: &Brokers,
         operations: bool,
     ) -> Result<Vec<MetadataResponseTopic>, Refusal> {
         let mut topics = Vec::with_capacity(asked.len());
@@ -94,7 +102,7 @@ impl Call {
                 None => self.topic_by_id(Operation::Describe, topic_id).await,
             };
             topics.push(match found {
-                Ok(topic) => self.topic_row(&topic, operations),
+                Ok(topic) => self.topic_row(&topic, brokers, operations),
                 Err(refusal) => self.missing(name, topic_id, &refusal),
             });
         }
@@ -118,15 +126,20 @@ impl Call {
         }
     }
 
-    fn topic_row(&self, topic: &TopicInfo, operations: bool) -> MetadataResponseTopic {
-        let node = self.front.node_id();
-        let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
-        let partitions = (0..count).map(|partition_index| MetadataResponsePartition {
+    fn topic_row(
+        &self,
+        topic: &TopicInfo,
+        brokers: &Brokers,
+        operations: bool,
+    ) -> MetadataResponseTopic {
+        let leaders = brokers.leaders(topic.id, topic.partition_count());
+        let partitions = (0..).zip(leaders);
+        let partitions = partitions.map(|(partition_index, leader)| MetadataResponsePartition {
             partition_index,
-            leader_id: node,
+            leader_id: leader,
             leader_epoch: LEADER_EPOCH,
-            replica_nodes: vec![node],
-            isr_nodes: vec![node],
+            replica_nodes: vec![leader],
+            isr_nodes: vec![leader],
             ..MetadataResponsePartition::default()
         });
         let mut row = MetadataResponseTopic {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use prometheus_client::registry::Registry;
 use tidelog_broker_engine::{AppendSettings, Engine};
-use tidelog_broker_kafka::{Address, KafkaMetrics, KafkaParts, KafkaSettings, serve};
+use tidelog_broker_kafka::{KafkaMetrics, KafkaParts, KafkaSettings, LISTENER, serve};
 pub(crate) use tidelog_broker_testing::{Gate, soon};
 use tidelog_broker_testing::{engine, quick_append};
 use tidelog_env::{CancellationToken, Env};
@@ -21,7 +21,8 @@ use tidelog_kafka_codec::messages::{FetchRequest, ProduceRequest};
 use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, read_response, request_frame, response_length,
 };
-use tidelog_metadata_api::{NewTopic, TopicInfo};
+use tidelog_metadata::MetadataService;
+use tidelog_metadata_api::{Cluster, KafkaAddress, NewTopic, TopicInfo};
 use tidelog_runtime::access::{Authorizer, Quota};
 use tidelog_types::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
+    pub(crate) metadata: MetadataService,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<()>,
@@ -49,18 +51,20 @@ impl World {
     pub(crate) async fn with_engine(settings: KafkaSettings, append: AppendSettings) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let (engine, _) = engine(&env, &mut registry, append).await.unwrap();
+        let (engine, metadata) = engine(&env, &mut registry, append).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
         let parts = KafkaParts {
             env,
             engine: engine.clone(),
+            cluster: Arc::new(metadata.clone()) as Arc<dyn Cluster>,
             authorizer: Arc::clone(&gate) as Arc<dyn Authorizer>,
             quota: Arc::clone(&gate) as Arc<dyn Quota>,
             settings,
             metrics: KafkaMetrics::new(&mut registry),
-            advertised: Address {
+            advertised: KafkaAddress {
+                listener: LISTENER.to_owned(),
                 host: "here".to_owned(),
                 port: 9092,
             },
@@ -71,6 +75,7 @@ impl World {
         Self {
             address,
             engine,
+            metadata,
             gate,
             stop,
             serving,
@@ -106,6 +111,7 @@ impl World {
     pub(crate) async fn client(&self) -> Client {
         Client {
             stream: TcpStream::connect(self.address).await.unwrap(),
+            name: "world".to_owned(),
             next: 0,
         }
     }
@@ -116,6 +122,8 @@ impl World {
 /// A connection.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
+    /// What it calls itself.
+    pub(crate) name: String,
     next: i32,
 }
 
@@ -125,7 +133,7 @@ impl Client {
         self.next += 1;
         let caller = Caller {
             correlation_id: self.next,
-            client_id: Some("world".into()),
+            client_id: Some(self.name.as_str().into()),
         };
         let rope = request_frame(request, version, caller).unwrap();
         (Rope::into_bytes(rope), self.next)

@@ -1211,7 +1211,7 @@ pub mod catalogue_service_server {
 }
 /// A process of the cluster.
 #[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Member {
     /// This run of the process, 16 bytes. Required.
     #[prost(bytes = "bytes", tag = "1")]
@@ -1243,6 +1243,9 @@ pub struct Member {
     /// When it joined, in milliseconds.
     #[prost(sint64, tag = "10")]
     pub joined_at: i64,
+    /// Where Kafka clients reach it, one for each listener. At most 16; none: it serves no such clients.
+    #[prost(message, repeated, tag = "11")]
+    pub kafka_addresses: ::prost::alloc::vec::Vec<KafkaAddress>,
 }
 impl ::prost::Name for Member {
     const NAME: &'static str = "Member";
@@ -1252,6 +1255,30 @@ impl ::prost::Name for Member {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.internal.v1.Member".into()
+    }
+}
+/// Where Kafka clients reach a member that they know through one of its listeners.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KafkaAddress {
+    /// The listener. At most 256 bytes, as the host.
+    #[prost(string, tag = "1")]
+    pub listener: ::prost::alloc::string::String,
+    /// A host name or an IP address, without brackets.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// The port, at most 65,535.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+}
+impl ::prost::Name for KafkaAddress {
+    const NAME: &'static str = "KafkaAddress";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.KafkaAddress".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.KafkaAddress".into()
     }
 }
 /// Who owns a shard.
@@ -1307,7 +1334,7 @@ impl ::prost::Name for ClusterView {
 }
 /// Joins or leaves.
 #[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JoinRequest {
     /// Required. The first is `member`, the last is `leave`.
     #[prost(oneof = "join_request::Request", tags = "1, 2")]
@@ -1317,7 +1344,7 @@ pub struct JoinRequest {
 pub mod join_request {
     /// Required. The first is `member`, the last is `leave`.
     #[allow(clippy::all)]
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Request {
         /// Lists this member.
         #[prost(message, tag = "1")]

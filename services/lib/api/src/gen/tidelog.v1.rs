@@ -52,7 +52,7 @@ impl ::prost::Name for DescribeClusterResponse {
 }
 /// A process of the cluster.
 #[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Member {
     /// This run of the process, a UUID as text. A process that starts again has another one.
     #[prost(string, tag = "1")]
@@ -81,6 +81,12 @@ pub struct Member {
     /// How many shards it owns.
     #[prost(uint32, tag = "9")]
     pub shard_count: u32,
+    /// Where other members reach it, as `host:port`; empty if it serves none of them.
+    #[prost(string, tag = "10")]
+    pub internal_address: ::prost::alloc::string::String,
+    /// Where Kafka clients reach it, one for each listener; none if it serves no such clients.
+    #[prost(message, repeated, tag = "11")]
+    pub kafka_addresses: ::prost::alloc::vec::Vec<KafkaAddress>,
 }
 impl ::prost::Name for Member {
     const NAME: &'static str = "Member";
@@ -90,6 +96,30 @@ impl ::prost::Name for Member {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.v1.Member".into()
+    }
+}
+/// Where Kafka clients reach a member.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KafkaAddress {
+    /// The listener by which clients know it. The one that `listen.kafka` sets is called `kafka`.
+    #[prost(string, tag = "1")]
+    pub listener: ::prost::alloc::string::String,
+    /// A host name or an IP address, without brackets.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// The port.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+}
+impl ::prost::Name for KafkaAddress {
+    const NAME: &'static str = "KafkaAddress";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.KafkaAddress".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.KafkaAddress".into()
     }
 }
 /// Request of `ListMembers`.

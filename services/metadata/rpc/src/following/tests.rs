@@ -39,6 +39,7 @@ fn member(id: MemberId) -> Member {
         version: String::new(),
         internal_address: String::new(),
         grpc_address: String::new(),
+        kafka_addresses: Vec::new(),
         incarnation: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use tidelog_api::internal::v1;
-use tidelog_metadata_api::{ClusterView, Member, MemberState, ShardOwner};
+use tidelog_metadata_api::{
+    ClusterView, KAFKA_ADDRESSES_MAX, KafkaAddress, Member, MemberState, ShardOwner,
+};
 use tidelog_types::{
     ClusterGeneration, ClusterId, Incarnation, MemberId, RoleSet, ShardId, Timestamp,
 };
@@ -15,6 +17,12 @@ const TEXT_BYTES_MAX: usize = 256;
 const VIEW_ITEMS_MAX: usize = 20_000;
 
 pub(crate) fn member_to(member: &Member) -> v1::Member {
+    let addresses = member.kafka_addresses.iter();
+    let addresses = addresses.map(|address| v1::KafkaAddress {
+        listener: address.listener.clone(),
+        host: address.host.clone(),
+        port: u32::from(address.port),
+    });
     v1::Member {
         member_id: id_bytes(member.id.to_bytes()),
         name: member.name.clone(),
@@ -23,6 +31,7 @@ pub(crate) fn member_to(member: &Member) -> v1::Member {
         version: member.version.clone(),
         internal_address: member.internal_address.clone(),
         grpc_address: member.grpc_address.clone(),
+        kafka_addresses: addresses.collect(),
         incarnation: member.incarnation.map(Incarnation::get),
         draining: member.state == MemberState::Draining,
         joined_at: member.joined_at.as_millis(),
@@ -43,10 +52,32 @@ pub(crate) fn member_from(member: v1::Member) -> Result<Member, WireError> {
         version: text("version", member.version)?,
         internal_address: text("internal_address", member.internal_address)?,
         grpc_address: text("grpc_address", member.grpc_address)?,
+        kafka_addresses: kafka_addresses(member.kafka_addresses)?,
         incarnation: member.incarnation.map(Incarnation::new),
         state,
         joined_at: Timestamp::from_millis(member.joined_at),
     })
+}
+
+fn kafka_addresses(addresses: Vec<v1::KafkaAddress>) -> Result<Vec<KafkaAddress>, WireError> {
+    let field = "kafka_addresses";
+    if addresses.len() > KAFKA_ADDRESSES_MAX {
+        let max = KAFKA_ADDRESSES_MAX;
+        return Err(WireError::TooLong { field, max });
+    }
+    let addresses = addresses.into_iter().map(|address| {
+        let value = u64::from(address.port);
+        let port = u16::try_from(address.port);
+        Ok(KafkaAddress {
+            listener: text("listener", address.listener)?,
+            host: text("host", address.host)?,
+            port: port.map_err(|_| WireError::Range {
+                field: "port",
+                value,
+            })?,
+        })
+    });
+    addresses.collect()
 }
 
 /// Reads the id of a member.

@@ -179,6 +179,7 @@ pub(crate) fn member(number: u8, role: Role, internal_address: &str) -> Member {
         version: "1".to_owned(),
         internal_address: internal_address.to_owned(),
         grpc_address: String::new(),
+        kafka_addresses: Vec::new(),
         incarnation: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),

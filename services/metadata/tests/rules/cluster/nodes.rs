@@ -49,6 +49,7 @@ pub(crate) fn member(number: u8, role: Role) -> Member {
         version: "0".to_owned(),
         internal_address: format!("n{number}:7071"),
         grpc_address: String::new(),
+        kafka_addresses: Vec::new(),
         incarnation: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),

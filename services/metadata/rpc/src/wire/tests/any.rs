@@ -275,19 +275,30 @@ pub(super) fn a_topic() -> impl Strategy<Value = TopicInfo> {
     )
 }
 
+fn a_kafka_address() -> impl Strategy<Value = KafkaAddress> {
+    (a_text(), a_text(), any::<u16>()).prop_map(|(listener, host, port)| KafkaAddress {
+        listener,
+        host,
+        port,
+    })
+}
+
 pub(super) fn a_member() -> impl Strategy<Value = Member> {
     let texts = (a_text(), a_text(), a_text(), a_text(), a_text());
+    let kafka = vec(a_kafka_address(), 0..3);
     let rest = (option::of(any::<u64>()), any::<bool>(), a_time());
-    (any::<[u8; 16]>(), texts, any::<u32>(), rest).prop_map(
-        |(id, (name, zone, version, internal, grpc), roles, (incarnation, draining, joined_at))| {
+    (any::<[u8; 16]>(), texts, kafka, any::<u32>(), rest).prop_map(
+        |(id, texts, kafka_addresses, roles, (incarnation, draining, joined_at))| {
+            let (name, zone, version, internal_address, grpc_address) = texts;
             Member {
                 id: MemberId::from_bytes(id),
                 name,
                 roles: RoleSet::from_bits(roles),
                 zone,
                 version,
-                internal_address: internal,
-                grpc_address: grpc,
+                internal_address,
+                grpc_address,
+                kafka_addresses,
                 incarnation: incarnation.map(Incarnation::new),
                 state: if draining {
                     MemberState::Draining

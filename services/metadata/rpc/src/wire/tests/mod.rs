@@ -182,6 +182,20 @@ fn what_makes_no_sense_is_refused() {
         ..Default::default()
     };
     assert!(member_from(member).is_err());
+    let reached_at = |ports: &[u32]| v1::Member {
+        member_id: vec![1; 16].into(),
+        kafka_addresses: ports
+            .iter()
+            .map(|port| v1::KafkaAddress {
+                port: *port,
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    assert!(member_from(reached_at(&[65_535; 16])).is_ok());
+    assert!(member_from(reached_at(&[65_536])).is_err());
+    assert!(member_from(reached_at(&[1; 17])).is_err());
 }
 
 #[test]
