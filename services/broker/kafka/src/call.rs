@@ -1,5 +1,6 @@
 //! One request: who asks, whether they may, and how they are answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const THROTTLE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Call {
     pub(crate) front: Arc<Front>,
     pub(crate) caller: Caller,
+    /// Where the client is.
+    pub(crate) peer: SocketAddr,
     /// Who holds memory for the answer: the connection.
     pub(crate) holder: HolderId,
     pub(crate) key: ApiKey,

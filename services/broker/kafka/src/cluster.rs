@@ -1,12 +1,8 @@
-//! `DescribeCluster`, `FindCoordinator`, and what a caller may do.
+//! `DescribeCluster`, and what a caller may do.
 
+use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::describe_cluster_response::DescribeClusterBroker;
-use tidelog_kafka_codec::messages::find_coordinator_response::Coordinator;
-use tidelog_kafka_codec::messages::{
-    DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse,
-};
-use tidelog_kafka_codec::{ByteString, ErrorCode};
+use tidelog_kafka_codec::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use tidelog_runtime::access::{Operation, Resource};
 
 use crate::call::Call;
@@ -15,12 +11,6 @@ use crate::errors::Refusal;
 /// The endpoints that brokers have; controllers have others, and there are none.
 const ENDPOINT_BROKERS: i8 = 1;
 const ENDPOINT_CONTROLLERS: i8 = 2;
-/// Keys of coordinators: groups, transactions, share groups.
-const KEY_GROUP: i8 = 0;
-const KEY_TRANSACTION: i8 = 1;
-const KEY_SHARE: i8 = 2;
-/// The first version with many keys.
-const MANY_KEYS_FROM: i16 = 4;
 
 /// What can be done with a topic, and the numbers of it in Kafka.
 const TOPIC_OPERATIONS: &[(Operation, u32)] = &[
@@ -32,6 +22,12 @@ const TOPIC_OPERATIONS: &[(Operation, u32)] = &[
     (Operation::Describe, 8),
     (Operation::DescribeConfigs, 10),
     (Operation::AlterConfigs, 11),
+];
+/// What can be done with a group.
+const GROUP_OPERATIONS: &[(Operation, u32)] = &[
+    (Operation::Read, 3),
+    (Operation::Delete, 6),
+    (Operation::Describe, 8),
 ];
 /// What can be done with the cluster.
 const CLUSTER_OPERATIONS: &[(Operation, u32)] = &[
@@ -53,6 +49,10 @@ impl Call {
 
     pub(crate) fn topic_operations(&self, topic: &str) -> i32 {
         self.allowed(TOPIC_OPERATIONS, Resource::Topic(topic))
+    }
+
+    pub(crate) fn group_operations(&self, group: &str) -> i32 {
+        self.allowed(GROUP_OPERATIONS, Resource::Group(group))
     }
 
     pub(crate) fn cluster_operations(&self) -> i32 {
@@ -101,53 +101,5 @@ impl Call {
             response.cluster_authorized_operations = self.cluster_operations();
         }
         response
-    }
-
-    pub(crate) fn find_coordinator(
-        &self,
-        request: FindCoordinatorRequest,
-    ) -> FindCoordinatorResponse {
-        if self.version < MANY_KEYS_FROM {
-            let refusal = self.no_coordinator(request.key_type, &request.key);
-            let mut response = FindCoordinatorResponse {
-                error_code: self.code(refusal.code),
-                node_id: -1,
-                port: -1,
-                ..FindCoordinatorResponse::default()
-            };
-            response.error_message = Some(refusal.text());
-            return response;
-        }
-        let coordinators = request.coordinator_keys.into_iter().map(|key| {
-            let refusal = self.no_coordinator(request.key_type, &key);
-            Coordinator {
-                node_id: -1,
-                port: -1,
-                error_code: self.code(refusal.code),
-                error_message: Some(refusal.text()),
-                key,
-                ..Coordinator::default()
-            }
-        });
-        FindCoordinatorResponse {
-            coordinators: coordinators.collect(),
-            ..FindCoordinatorResponse::default()
-        }
-    }
-
-    /// Why there is no coordinator of a key.
-    fn no_coordinator(&self, key_type: i8, key: &ByteString) -> Refusal {
-        let on = match key_type {
-            KEY_GROUP | KEY_SHARE => Resource::Group(key),
-            KEY_TRANSACTION => Resource::TransactionalId(key),
-            other => {
-                let message = format!("there are no coordinators of the type `{other}`");
-                return Refusal::new(ErrorCode::InvalidRequest, message);
-            }
-        };
-        self.may(Operation::Describe, on).err().unwrap_or_else(|| {
-            let message = "there are no coordinators of groups and transactions yet";
-            Refusal::new(ErrorCode::CoordinatorNotAvailable, message)
-        })
     }
 }

@@ -35,7 +35,6 @@ async fn look_up(call: &Call, frame: RequestFrame) -> Answered {
         ApiKey::DeleteRecords => serve!(call, frame, it => call.delete_records(it).await),
         ApiKey::InitProducerId => serve!(call, frame, it => call.init_producer_id(it).await),
         ApiKey::ApiVersions => serve!(call, frame, it => call.api_versions(it)),
-        ApiKey::FindCoordinator => serve!(call, frame, it => call.find_coordinator(it)),
         ApiKey::DescribeCluster => serve!(call, frame, it => call.describe_cluster(&it)),
         _ => administer(call, frame).await,
     }
@@ -56,6 +55,30 @@ async fn administer(call: &Call, frame: RequestFrame) -> Answered {
         ApiKey::IncrementalAlterConfigs => {
             serve!(call, frame, it => call.incremental_alter_configs(it).await)
         }
+        _ => coordinate(call, frame).await,
+    }
+}
+
+/// Answers members of groups, and requests about groups.
+async fn coordinate(call: &Call, frame: RequestFrame) -> Answered {
+    match call.key {
+        ApiKey::FindCoordinator => serve!(call, frame, it => call.find_coordinator(it)),
+        ApiKey::JoinGroup => serve!(call, frame, it => call.join_group(it).await),
+        ApiKey::SyncGroup => serve!(call, frame, it => call.sync_group(it).await),
+        ApiKey::Heartbeat => serve!(call, frame, it => call.heartbeat(it).await),
+        ApiKey::LeaveGroup => serve!(call, frame, it => call.leave_group(it).await),
+        ApiKey::ConsumerGroupHeartbeat => {
+            serve!(call, frame, it => call.consumer_group_heartbeat(it).await)
+        }
+        ApiKey::OffsetCommit => serve!(call, frame, it => call.offset_commit(it).await),
+        ApiKey::OffsetFetch => serve!(call, frame, it => call.offset_fetch(it).await),
+        ApiKey::OffsetDelete => serve!(call, frame, it => call.offset_delete(it).await),
+        ApiKey::ListGroups => serve!(call, frame, it => call.list_groups(it).await),
+        ApiKey::DescribeGroups => serve!(call, frame, it => call.describe_groups(it).await),
+        ApiKey::ConsumerGroupDescribe => {
+            serve!(call, frame, it => call.consumer_group_describe(it).await)
+        }
+        ApiKey::DeleteGroups => serve!(call, frame, it => call.delete_groups(it).await),
         key => Answered::Broken(format!("`{}` is not served", key.name())),
     }
 }

@@ -16,6 +16,7 @@ mod dispatch;
 mod errors;
 mod fetch;
 mod front;
+mod groups;
 mod log;
 mod metrics;
 mod offsets;

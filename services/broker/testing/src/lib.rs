@@ -13,7 +13,7 @@ use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
-use tidelog_metadata_api::NoGroups;
+use tidelog_metadata_api::{Groups, NoGroups};
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
@@ -75,6 +75,16 @@ pub async fn engine(
     registry: &mut Registry,
     append: AppendSettings,
 ) -> anyhow::Result<(Engine, MetadataService)> {
+    engine_with(env, registry, append, |_| Arc::new(NoGroups)).await
+}
+
+/// As [`engine`], with groups of another kind.
+pub async fn engine_with(
+    env: &Env,
+    registry: &mut Registry,
+    append: AppendSettings,
+    groups: impl FnOnce(&MetadataService) -> Arc<dyn Groups>,
+) -> anyhow::Result<(Engine, MetadataService)> {
     let cluster = ClusterId::from_random_bytes([9; 16]);
     let metadata = MetadataService::open(OpenOptions {
         env: env.clone(),
@@ -91,7 +101,7 @@ pub async fn engine(
         layout: BucketLayout::new("".into()).cluster(cluster),
         log: Arc::new(metadata.clone()),
         catalogue: Arc::new(metadata.clone()),
-        groups: Arc::new(NoGroups),
+        groups: groups(&metadata),
         pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
         settings: EngineSettings {
             append,

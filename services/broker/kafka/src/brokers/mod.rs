@@ -44,8 +44,16 @@ pub(crate) fn node_id(incarnation: Incarnation) -> i32 {
 pub(crate) struct Brokers {
     /// In the order of their numbers; never none.
     all: Vec<Broker>,
+    /// Their numbers.
+    ids: Vec<i32>,
+    /// Whether several stand behind one address.
+    share_address: bool,
     /// The numbers of those that the client shall use, in their order; never none.
     near: Vec<i32>,
+    /// The broker that is asked, if the client shall use it.
+    asked: Option<i32>,
+    /// The broker that is asked, if clients are told of it.
+    own: Option<i32>,
 }
 
 impl Brokers {
@@ -62,6 +70,19 @@ impl Brokers {
     /// Who is named for what has one place: the same for all clients of a zone, whomever they ask.
     pub(crate) fn controller(&self) -> i32 {
         spread::best(b"controller", &self.near)
+    }
+
+    /// Who is named as the coordinator of a key: the broker that is asked, since it is reached already and any
+    /// will do, or one of the client's zone.
+    pub(crate) fn coordinator(&self, key: &[u8]) -> Option<&Broker> {
+        let node = self.asked.unwrap_or_else(|| spread::best(key, &self.near));
+        self.all.iter().find(|broker| broker.node_id == node)
+    }
+
+    /// Whether the broker that is asked is the one that lists a key, where clients ask all brokers and put the
+    /// answers together. Where several stand behind one address each lists all: who is asked is not known there.
+    pub(crate) fn lists(&self, key: &[u8]) -> bool {
+        self.share_address || self.own == Some(spread::best(key, &self.ids))
     }
 
     /// Builds it of what is known of living brokers, in any order: of each its incarnation, itself, whether it
@@ -85,7 +106,20 @@ impl Brokers {
         if near.is_empty() {
             near = known.iter().map(|it| it.broker.node_id).collect();
         }
+        let asked = own.map(|own| own.broker.node_id);
+        let is_told = |asked: &i32| known.iter().any(|it| it.broker.node_id == *asked);
+        let mut addresses: Vec<_> = known
+            .iter()
+            .map(|it| (&it.broker.host, it.broker.port))
+            .collect();
+        addresses.sort_unstable();
+        let of_all = addresses.len();
+        addresses.dedup();
         Self {
+            share_address: addresses.len() < of_all,
+            ids: known.iter().map(|it| it.broker.node_id).collect(),
+            asked: asked.filter(|asked| near.contains(asked)),
+            own: asked.filter(is_told),
             all: known.into_iter().map(|it| it.broker).collect(),
             near,
         }
@@ -211,6 +245,56 @@ mod tests {
         assert_eq!(told(zone, ""), (vec![3], vec![3]));
         let all = vec![known(1, "a", false), known(2, "b", false)];
         assert_eq!(told(all, ""), (vec![1, 2], vec![1]));
+    }
+
+    #[test]
+    fn the_broker_that_is_asked_coordinates_unless_the_client_shall_use_others() {
+        let named = |known: Vec<Known>, zone: &str, key: &[u8]| {
+            let brokers = Brokers::of(Incarnation::new(1), known, zone);
+            brokers.coordinator(key).map(|broker| broker.node_id)
+        };
+        let all = |is_active| {
+            let own = known(1, "a", is_active);
+            vec![
+                own,
+                known(2, "a", true),
+                known(3, "b", true),
+                known(4, "b", true),
+            ]
+        };
+        assert_eq!(named(all(true), "", b"g"), Some(1));
+        assert_eq!(named(all(false), "", b"g"), Some(2));
+        let of_b = (0..50_u8).map(|key| named(all(true), "b", &[key]));
+        let of_b: std::collections::BTreeSet<_> = of_b.collect();
+        assert_eq!(Vec::from_iter(of_b), [Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn each_key_is_listed_by_one_broker_unless_they_share_an_address() {
+        let three = || {
+            vec![
+                known(1, "a", true),
+                known(2, "a", true),
+                known(3, "b", true),
+            ]
+        };
+        for key in 0..50_u8 {
+            let lists = (1..=3).filter(|own| {
+                let brokers = Brokers::of(Incarnation::new(*own), three(), "");
+                brokers.lists(&[key])
+            });
+            assert_eq!(lists.count(), 1);
+        }
+        let mut shared = three();
+        shared[2].broker.host = shared[0].broker.host.clone();
+        assert!(
+            (0..50_u8)
+                .all(|key| Brokers::of(Incarnation::new(1), shared.clone(), "").lists(&[key]))
+        );
+        let mut draining = three();
+        draining[0].is_active = false;
+        let brokers = Brokers::of(Incarnation::new(1), draining, "");
+        assert!(!(0..50_u8).any(|key| brokers.lists(&[key])));
     }
 
     #[test]

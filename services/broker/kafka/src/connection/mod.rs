@@ -215,6 +215,7 @@ impl Connection {
                 client_id,
                 ..Caller::anonymous()
             },
+            peer: self.peer,
             holder: self.holder,
             key: frame.key,
             version: frame.version,
@@ -366,13 +367,18 @@ async fn alone(
     let (key, holder) = (call.key, call.holder);
     let began = front.parts.env.clock.now();
     let outcome = if key == ApiKey::Fetch {
-        Box::pin(fetch::answer(call, frame, session)).await
+        let outcome = Box::pin(fetch::answer(call, frame, session)).await;
+        drop(hold);
+        outcome
     } else {
+        // What waits for others keeps nothing of its request in memory.
+        let hold = hold.filter(|_| !matches!(key, ApiKey::JoinGroup | ApiKey::SyncGroup));
         let (answered, throttle) = Box::pin(dispatch::answer(call, frame)).await;
         let mut turn = front.answers.nothing(holder);
         if let Answered::With(rope) = &answered {
             turn.add(rope.len() as u64);
         }
+        drop(hold);
         Outcome {
             answered,
             holds: vec![Hold::Answer(turn)],
@@ -380,7 +386,6 @@ async fn alone(
             fails_silently: false,
         }
     };
-    drop(hold);
     let took = front.parts.env.clock.now() - began;
     front.parts.metrics.request(key, took);
     outcome

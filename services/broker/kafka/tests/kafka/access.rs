@@ -12,6 +12,10 @@ use tidelog_kafka_codec::messages::describe_topic_partitions_request::TopicReque
 use tidelog_kafka_codec::messages::incremental_alter_configs_request::AlterConfigsResource;
 use tidelog_kafka_codec::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
+use tidelog_kafka_codec::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use tidelog_kafka_codec::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use tidelog_kafka_codec::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -22,6 +26,7 @@ use tidelog_runtime::access::{Allowance, Operation};
 use crate::world::{World, batch, from_t, to_t};
 
 const TOPIC: &str = "topic `t`";
+const GROUP: &str = "group `g`";
 
 /// Sends a request that is denied: what was asked for whom, and whether the answer says the code.
 async fn denied<R: Request>(
@@ -177,12 +182,89 @@ async fn requests_about_the_cluster_ask_and_are_refused() {
     let id = "transactional id `x`";
     let code = ErrorCode::TransactionalIdAuthorizationFailed;
     denied(producer, 4, (Operation::Write, id), code).await;
-    let group = FindCoordinatorRequest {
+}
+
+#[tokio::test]
+async fn requests_of_members_of_groups_ask_and_are_refused() {
+    let code = ErrorCode::GroupAuthorizationFailed;
+    let read = (Operation::Read, GROUP);
+    let find = FindCoordinatorRequest {
         coordinator_keys: vec!["g".into()],
         ..FindCoordinatorRequest::default()
     };
+    denied(find, 4, (Operation::Describe, GROUP), code).await;
+    let join = JoinGroupRequest {
+        group_id: "g".into(),
+        ..JoinGroupRequest::default()
+    };
+    denied(join, 9, read, code).await;
+    let sync = SyncGroupRequest {
+        group_id: "g".into(),
+        ..SyncGroupRequest::default()
+    };
+    denied(sync, 4, read, code).await;
+    let beat = HeartbeatRequest {
+        group_id: "g".into(),
+        ..HeartbeatRequest::default()
+    };
+    denied(beat, 4, read, code).await;
+    let leave = LeaveGroupRequest {
+        group_id: "g".into(),
+        ..LeaveGroupRequest::default()
+    };
+    denied(leave, 4, read, code).await;
+    let beat = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        ..ConsumerGroupHeartbeatRequest::default()
+    };
+    denied(beat, 1, read, code).await;
+}
+
+#[tokio::test]
+async fn requests_about_offsets_of_groups_ask_and_are_refused() {
     let code = ErrorCode::GroupAuthorizationFailed;
-    denied(group, 4, (Operation::Describe, "group `g`"), code).await;
+    let commit = OffsetCommitRequest {
+        group_id: "g".into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition::default()],
+            ..OffsetCommitRequestTopic::default()
+        }],
+        ..OffsetCommitRequest::default()
+    };
+    denied(commit, 8, (Operation::Read, GROUP), code).await;
+    let fetch = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: "g".into(),
+            ..OffsetFetchRequestGroup::default()
+        }],
+        ..OffsetFetchRequest::default()
+    };
+    denied(fetch, 8, (Operation::Describe, GROUP), code).await;
+    let delete = OffsetDeleteRequest {
+        group_id: "g".into(),
+        topics: Vec::new(),
+    };
+    denied(delete, 0, (Operation::Delete, GROUP), code).await;
+}
+
+#[tokio::test]
+async fn requests_about_groups_ask_and_are_refused() {
+    let code = ErrorCode::GroupAuthorizationFailed;
+    let describe = DescribeGroupsRequest {
+        groups: vec!["g".into()],
+        ..DescribeGroupsRequest::default()
+    };
+    denied(describe, 5, (Operation::Describe, GROUP), code).await;
+    let describe = ConsumerGroupDescribeRequest {
+        group_ids: vec!["g".into()],
+        ..ConsumerGroupDescribeRequest::default()
+    };
+    denied(describe, 1, (Operation::Describe, GROUP), code).await;
+    let delete = DeleteGroupsRequest {
+        groups_names: vec!["g".into()],
+    };
+    denied(delete, 2, (Operation::Delete, GROUP), code).await;
 }
 
 #[tokio::test]

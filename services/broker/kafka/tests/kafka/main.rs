@@ -6,6 +6,7 @@ mod access;
 mod brokers;
 mod configs;
 mod fetch;
+mod groups;
 mod limits;
 mod offsets;
 mod produce;

@@ -8,7 +8,7 @@ use tidelog_kafka_codec::messages::describe_topic_partitions_request::{Cursor, T
 use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
 use tidelog_kafka_codec::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeTopicPartitionsRequest, FindCoordinatorRequest, MetadataRequest,
+    DescribeTopicPartitionsRequest, MetadataRequest,
 };
 
 use crate::world::{Client, World, name};
@@ -291,23 +291,4 @@ async fn partitions_are_described_page_by_page() {
     ];
     let seen: Vec<_> = seen.iter().map(|(name, at)| (&**name, *at)).collect();
     assert_eq!(seen, expected);
-}
-
-#[tokio::test]
-async fn there_are_no_coordinators_yet() {
-    let (_world, mut client) = World::with_topic(1).await;
-    for version in 0..=6 {
-        let mut request = FindCoordinatorRequest::default();
-        if version >= 4 {
-            request.coordinator_keys = vec!["g".into()];
-        } else {
-            request.key = "g".into();
-        }
-        let response = client.call(&request, version).await;
-        let code = match response.coordinators.first() {
-            Some(coordinator) => coordinator.error_code,
-            None => response.error_code,
-        };
-        assert_eq!(name(code), "COORDINATOR_NOT_AVAILABLE");
-    }
 }

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tidelog_broker_engine::{AppendSettings, Engine};
 use tidelog_broker_kafka::{KafkaMetrics, KafkaParts, KafkaSettings, LISTENER, serve};
 pub(crate) use tidelog_broker_testing::{Gate, soon};
-use tidelog_broker_testing::{engine, quick_append};
+use tidelog_broker_testing::{engine_with, quick_append};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuilder, Compression, ProducerStamp};
 use tidelog_kafka_codec::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -22,7 +22,7 @@ use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, read_response, request_frame, response_length,
 };
 use tidelog_metadata::MetadataService;
-use tidelog_metadata_api::{Cluster, KafkaAddress, NewTopic, TopicInfo};
+use tidelog_metadata_api::{Cluster, Groups, KafkaAddress, NewTopic, NoGroups, TopicInfo};
 use tidelog_runtime::access::{Authorizer, Quota};
 use tidelog_types::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -49,9 +49,22 @@ impl World {
     }
 
     pub(crate) async fn with_engine(settings: KafkaSettings, append: AppendSettings) -> Self {
+        Self::build(settings, append, |_| Arc::new(NoGroups)).await
+    }
+
+    pub(crate) async fn with_groups(settings: KafkaSettings, groups: Arc<dyn Groups>) -> Self {
+        Self::build(settings, quick_append(), |_| groups).await
+    }
+
+    async fn build(
+        settings: KafkaSettings,
+        append: AppendSettings,
+        groups: impl FnOnce(&MetadataService) -> Arc<dyn Groups>,
+    ) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let (engine, metadata) = engine(&env, &mut registry, append).await.unwrap();
+        let built = engine_with(&env, &mut registry, append, groups).await;
+        let (engine, metadata) = built.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());

@@ -1,0 +1,179 @@
+//! `OffsetCommit`.
+
+use tidelog_kafka_codec::ErrorCode;
+use tidelog_kafka_codec::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use tidelog_kafka_codec::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use tidelog_kafka_codec::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use tidelog_metadata_api::{
+    CommitOffsets, CommittingMember, GroupName, GroupOffset, GroupsError, TopicInfo,
+};
+use tidelog_runtime::access::Operation;
+use tidelog_types::{Offset, TopicPartition};
+
+use super::classic::owned;
+use super::errors::group_code;
+use crate::call::{Call, partition};
+use crate::errors::Refusal;
+
+/// The first version whose topics are named by ids.
+const BY_ID_FROM: i16 = 10;
+/// The first version that members of the consumer protocol may use; older ones know fewer errors.
+const CONSUMER_FROM: i16 = 9;
+
+/// Offsets that can be committed, and where their outcomes go: the topic and the partition in the answer.
+#[derive(Debug, Default)]
+struct Wanted {
+    offsets: Vec<(TopicPartition, GroupOffset)>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Call {
+    pub(crate) async fn offset_commit(&self, request: OffsetCommitRequest) -> OffsetCommitResponse {
+        let group = self.group(Operation::Read, &request.group_id);
+        let member = CommittingMember {
+            member_id: request.member_id.to_string(),
+            instance: owned(request.group_instance_id),
+            epoch: request.generation_id_or_member_epoch,
+        };
+        let mut wanted = Wanted::default();
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let at = topics.len();
+            topics.push(self.committed_topic(&group, topic, at, &mut wanted).await);
+        }
+        if let Ok(group) = group
+            && !wanted.offsets.is_empty()
+        {
+            let outcomes = self.commit(group, member, wanted.offsets).await;
+            for ((topic, partition), code) in wanted.places.into_iter().zip(outcomes) {
+                let topic = topics.get_mut(topic);
+                if let Some(place) = topic.and_then(|topic| topic.partitions.get_mut(partition)) {
+                    place.error_code = self.code(code);
+                }
+            }
+        }
+        OffsetCommitResponse {
+            topics,
+            ..OffsetCommitResponse::default()
+        }
+    }
+
+    /// The answer for a topic as far as it is known before anything is committed.
+    async fn committed_topic(
+        &self,
+        group: &Result<GroupName, Refusal>,
+        topic: OffsetCommitRequestTopic,
+        at: usize,
+        wanted: &mut Wanted,
+    ) -> OffsetCommitResponseTopic {
+        let is_by_id = self.version >= BY_ID_FROM;
+        let found = match group {
+            Ok(_) => {
+                self.topic_of_offsets(Operation::Read, &topic.name, topic.topic_id, is_by_id)
+                    .await
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in topic.partitions {
+            let offset = match &found {
+                Ok(topic) => offset_of(topic, &partition),
+                Err(refusal) => Err(refusal.clone()),
+            };
+            let code = offset.as_ref().err().map_or(ErrorCode::None, |it| it.code);
+            if let Ok(offset) = offset {
+                wanted.offsets.push(offset);
+                wanted.places.push((at, partitions.len()));
+            }
+            partitions.push(OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: self.code(code),
+            });
+        }
+        OffsetCommitResponseTopic {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partitions,
+        }
+    }
+
+    /// A code for each offset.
+    async fn commit(
+        &self,
+        group: GroupName,
+        member: CommittingMember,
+        offsets: Vec<(TopicPartition, GroupOffset)>,
+    ) -> Vec<ErrorCode> {
+        let count = offsets.len();
+        let commit = CommitOffsets {
+            group,
+            member,
+            offsets,
+        };
+        match self.front.engine().groups().commit_offsets(commit).await {
+            Ok(results) => {
+                let codes = results.iter().map(|result| match result {
+                    Ok(()) => ErrorCode::None,
+                    Err(error) => commit_code(error, self.version),
+                });
+                codes.collect()
+            }
+            Err(error) => vec![commit_code(&error, self.version); count],
+        }
+    }
+}
+
+/// What shall be committed for a partition.
+fn offset_of(
+    topic: &TopicInfo,
+    wanted: &OffsetCommitRequestPartition,
+) -> Result<(TopicPartition, GroupOffset), Refusal> {
+    let at = partition(topic, wanted.partition_index)?;
+    let offset = Offset::from_i64(wanted.committed_offset).ok_or_else(|| {
+        let message = format!("offset `{}` is negative", wanted.committed_offset);
+        Refusal::new(ErrorCode::InvalidRequest, message)
+    })?;
+    let metadata = wanted.committed_metadata.as_deref().unwrap_or_default();
+    let leader_epoch = wanted.committed_leader_epoch;
+    let offset = GroupOffset {
+        offset,
+        leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
+        metadata: metadata.to_owned(),
+    };
+    Ok((at, offset))
+}
+
+/// The code of an error as the version knows it.
+const fn commit_code(error: &GroupsError, version: i16) -> ErrorCode {
+    match error {
+        GroupsError::GroupNotFound if version < CONSUMER_FROM => ErrorCode::IllegalGeneration,
+        GroupsError::StaleEpoch if version < CONSUMER_FROM => ErrorCode::UnsupportedVersion,
+        // Somebody who is no member, while there are some.
+        GroupsError::NotEmpty => ErrorCode::UnknownMemberId,
+        GroupsError::TooLarge { .. } => ErrorCode::InvalidCommitOffsetSize,
+        other => group_code(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_that_came_with_the_consumer_protocol_have_older_names_before_it() {
+        let names = |error: GroupsError| [8, 9].map(|version| commit_code(&error, version).name());
+        let old_and_new = ["ILLEGAL_GENERATION", "GROUP_ID_NOT_FOUND"];
+        assert_eq!(names(GroupsError::GroupNotFound), old_and_new);
+        let old_and_new = ["UNSUPPORTED_VERSION", "STALE_MEMBER_EPOCH"];
+        assert_eq!(names(GroupsError::StaleEpoch), old_and_new);
+        assert_eq!(names(GroupsError::NotEmpty), ["UNKNOWN_MEMBER_ID"; 2]);
+        let reason = String::new();
+        let large = GroupsError::TooLarge { reason };
+        assert_eq!(names(large), ["INVALID_COMMIT_OFFSET_SIZE"; 2]);
+        assert_eq!(names(GroupsError::UnknownMember), ["UNKNOWN_MEMBER_ID"; 2]);
+    }
+}

@@ -1,0 +1,343 @@
+//! `OffsetFetch`.
+
+use std::collections::HashMap;
+
+use tidelog_kafka_codec::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
+use tidelog_kafka_codec::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use tidelog_kafka_codec::messages::{OffsetFetchRequest, OffsetFetchResponse};
+use tidelog_kafka_codec::{ByteString, ErrorCode};
+use tidelog_metadata_api::{CommittedOffset, FetchOffsets, FetchedOffsets, GroupsError};
+use tidelog_runtime::access::Operation;
+use tidelog_types::TopicPartition;
+
+use super::errors::group_code;
+use super::topics::Topics;
+use crate::call::{Call, partition};
+
+/// The first version with an error for the whole group.
+const GROUP_ERROR_FROM: i16 = 2;
+/// The first version for many groups.
+const MANY_GROUPS_FROM: i16 = 8;
+/// The first version whose topics are named by ids.
+const BY_ID_FROM: i16 = 10;
+/// Stands for no offset.
+const NO_OFFSET: i64 = -1;
+
+/// A topic of the request as far as it is known.
+struct Topic {
+    asked: OffsetFetchRequestTopics,
+    /// For each partition what it is for us, or the code of its answer.
+    partitions: Vec<Result<TopicPartition, ErrorCode>>,
+}
+
+/// A group of the request.
+struct Asked {
+    group_id: ByteString,
+    /// None: all that have an offset.
+    topics: Option<Vec<Topic>>,
+}
+
+impl Call {
+    pub(crate) async fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
+        if self.version >= MANY_GROUPS_FROM {
+            return OffsetFetchResponse {
+                groups: self.fetched_groups(request.groups).await,
+                ..OffsetFetchResponse::default()
+            };
+        }
+        let topics = request.topics.map(|topics| {
+            let topics = topics.into_iter();
+            let topics = topics.map(|topic| OffsetFetchRequestTopics {
+                name: topic.name,
+                partition_indexes: topic.partition_indexes,
+                ..OffsetFetchRequestTopics::default()
+            });
+            topics.collect::<Vec<_>>()
+        });
+        let asked = OffsetFetchRequestGroup {
+            group_id: request.group_id,
+            topics: topics.clone(),
+            ..OffsetFetchRequestGroup::default()
+        };
+        let group = self.fetched_groups(vec![asked]).await.pop();
+        let group = group.unwrap_or_default();
+        let mut response = OffsetFetchResponse {
+            topics: group.topics.into_iter().map(without_id).collect(),
+            ..OffsetFetchResponse::default()
+        };
+        if group.error_code != 0 {
+            if self.version >= GROUP_ERROR_FROM {
+                response.error_code = group.error_code;
+            } else {
+                let topics = topics.unwrap_or_default().into_iter();
+                let topics = topics.map(|topic| without_id(failed(topic, group.error_code)));
+                response.topics = topics.collect();
+            }
+        }
+        response
+    }
+
+    /// An answer for each group, in order. All groups are asked for at once.
+    async fn fetched_groups(
+        &self,
+        groups: Vec<OffsetFetchRequestGroup>,
+    ) -> Vec<OffsetFetchResponseGroup> {
+        let mut requests = Vec::new();
+        let mut asked = Vec::with_capacity(groups.len());
+        for group in groups {
+            let group_id = group.group_id.clone();
+            let request = self.fetch_request(group).await;
+            asked.push(match request {
+                Ok((request, topics)) => {
+                    requests.push(request);
+                    Ok(Asked { group_id, topics })
+                }
+                Err(code) => Err((group_id, code)),
+            });
+        }
+        let groups = self.front.engine().groups();
+        let mut answers = if requests.is_empty() {
+            Vec::new()
+        } else {
+            groups.fetch_offsets(requests).await
+        }
+        .into_iter();
+        let mut responses = Vec::with_capacity(asked.len());
+        for asked in asked {
+            let (group_id, topics) = match asked {
+                Ok(asked) => {
+                    let answer = answers.next().unwrap_or(Err(GroupsError::Unknown));
+                    let topics = self.fetched(asked.topics, answer).await;
+                    (asked.group_id, topics)
+                }
+                Err((group_id, code)) => (group_id, Err(code)),
+            };
+            let code = topics.as_ref().err().copied().unwrap_or(ErrorCode::None);
+            responses.push(OffsetFetchResponseGroup {
+                group_id,
+                error_code: self.code(code),
+                topics: topics.unwrap_or_default(),
+            });
+        }
+        responses
+    }
+
+    /// What is asked of the coordinator, and what the client asked for.
+    async fn fetch_request(
+        &self,
+        asked: OffsetFetchRequestGroup,
+    ) -> Result<(FetchOffsets, Option<Vec<Topic>>), ErrorCode> {
+        let group = self.group(Operation::Describe, &asked.group_id);
+        let group = group.map_err(|refusal| refusal.code)?;
+        let topics = match asked.topics {
+            None => None,
+            Some(asked) => {
+                let mut topics = Vec::with_capacity(asked.len());
+                for topic in asked {
+                    topics.push(self.fetch_topic(topic).await?);
+                }
+                Some(topics)
+            }
+        };
+        let partitions = topics.as_ref().map(|topics| {
+            let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+            partitions
+                .filter_map(|it| it.as_ref().ok().copied())
+                .collect()
+        });
+        let member = asked.member_id.filter(|_| asked.member_epoch >= 0);
+        let request = FetchOffsets {
+            group,
+            member: member.map(|id| (id.to_string(), asked.member_epoch)),
+            partitions,
+        };
+        Ok((request, topics))
+    }
+
+    /// Looks a topic up. An error is one of the whole group: to say of a topic that cannot be looked up now that
+    /// it has no offset would let its readers begin anew.
+    async fn fetch_topic(&self, asked: OffsetFetchRequestTopics) -> Result<Topic, ErrorCode> {
+        let is_by_id = self.version >= BY_ID_FROM;
+        let found = self
+            .topic_of_offsets(Operation::Describe, &asked.name, asked.topic_id, is_by_id)
+            .await;
+        let indexes = asked.partition_indexes.iter();
+        let partitions = match found {
+            Ok(topic) => {
+                let at = |index: &i32| partition(&topic, *index).map_err(|_| ErrorCode::None);
+                indexes.map(at).collect()
+            }
+            Err(refusal) => {
+                let code = match refusal.code {
+                    code @ (ErrorCode::TopicAuthorizationFailed | ErrorCode::UnknownTopicId) => {
+                        code
+                    }
+                    // What is not there has no offset.
+                    ErrorCode::UnknownTopicOrPartition | ErrorCode::InvalidTopicException => {
+                        ErrorCode::None
+                    }
+                    other => return Err(other),
+                };
+                indexes.map(|_| Err(code)).collect()
+            }
+        };
+        Ok(Topic { asked, partitions })
+    }
+
+    /// The topics of an answer.
+    async fn fetched(
+        &self,
+        topics: Option<Vec<Topic>>,
+        answer: FetchedOffsets,
+    ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
+        let offsets = answer.map_err(|error| fetch_code(&error))?;
+        match topics {
+            Some(topics) => {
+                let offsets: HashMap<_, _> = offsets.into_iter().collect();
+                let answers = topics
+                    .into_iter()
+                    .map(|topic| self.fetched_topic(topic, &offsets));
+                Ok(answers.collect())
+            }
+            None => self.fetched_all(&offsets).await,
+        }
+    }
+
+    fn fetched_topic(
+        &self,
+        topic: Topic,
+        offsets: &HashMap<TopicPartition, Option<CommittedOffset>>,
+    ) -> OffsetFetchResponseTopics {
+        let indexes = topic.asked.partition_indexes.iter().zip(topic.partitions);
+        let partitions = indexes.map(|(index, partition)| match partition {
+            Ok(at) => fetched_partition(*index, offsets.get(&at).and_then(Option::as_ref)),
+            Err(code) => OffsetFetchResponsePartitions {
+                error_code: self.code(code),
+                ..fetched_partition(*index, None)
+            },
+        });
+        OffsetFetchResponseTopics {
+            partitions: partitions.collect(),
+            name: topic.asked.name,
+            topic_id: topic.asked.topic_id,
+        }
+    }
+
+    /// All offsets of a group, of topics that are there and that the caller may see.
+    async fn fetched_all(
+        &self,
+        offsets: &[(TopicPartition, Option<CommittedOffset>)],
+    ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
+        let mut topics = Topics::default();
+        let mut answers: Vec<OffsetFetchResponseTopics> = Vec::new();
+        let mut places = HashMap::new();
+        for (at, offset) in offsets {
+            let topic = topics.live(self, at.topic).await;
+            let topic = topic.map_err(|refusal| refusal.code)?;
+            let Some(topic) = topic.filter(|topic| self.may_see(topic.name.as_str())) else {
+                continue;
+            };
+            let place = *places.entry(at.topic).or_insert(answers.len());
+            if place == answers.len() {
+                answers.push(OffsetFetchResponseTopics {
+                    name: topic.name.as_str().into(),
+                    topic_id: *topic.id.as_uuid(),
+                    ..OffsetFetchResponseTopics::default()
+                });
+            }
+            let index = i32::try_from(at.partition.get()).unwrap_or(i32::MAX);
+            if let (Some(answer), Some(offset)) = (answers.get_mut(place), offset) {
+                answer
+                    .partitions
+                    .push(fetched_partition(index, Some(offset)));
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The code of an error. Consumers before Kafka 3.9 give up after `COORDINATOR_NOT_AVAILABLE`, which other
+/// requests use for the same.
+const fn fetch_code(error: &GroupsError) -> ErrorCode {
+    match group_code(error) {
+        ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
+        other => other,
+    }
+}
+
+fn fetched_partition(
+    partition_index: i32,
+    offset: Option<&CommittedOffset>,
+) -> OffsetFetchResponsePartitions {
+    let Some(CommittedOffset { offset, .. }) = offset else {
+        return OffsetFetchResponsePartitions {
+            partition_index,
+            committed_offset: NO_OFFSET,
+            ..OffsetFetchResponsePartitions::default()
+        };
+    };
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: offset.offset.to_i64(),
+        committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
+        metadata: Some(offset.metadata.as_str().into()),
+        error_code: 0,
+    }
+}
+
+/// The answer for a topic of a group that failed as a whole.
+fn failed(topic: OffsetFetchRequestTopics, error_code: i16) -> OffsetFetchResponseTopics {
+    let indexes = topic.partition_indexes.into_iter();
+    let partitions = indexes.map(|index| OffsetFetchResponsePartitions {
+        error_code,
+        ..fetched_partition(index, None)
+    });
+    OffsetFetchResponseTopics {
+        partitions: partitions.collect(),
+        name: topic.name,
+        topic_id: topic.topic_id,
+    }
+}
+
+/// A topic in the form that it has in versions for one group.
+fn without_id(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
+    let partitions = topic.partitions.into_iter();
+    let partitions = partitions.map(|it| OffsetFetchResponsePartition {
+        partition_index: it.partition_index,
+        committed_offset: it.committed_offset,
+        committed_leader_epoch: it.committed_leader_epoch,
+        metadata: it.metadata,
+        error_code: it.error_code,
+    });
+    OffsetFetchResponseTopic {
+        partitions: partitions.collect(),
+        name: topic.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_of_any_age_asks_again_when_the_coordinator_cannot_answer() {
+        let reason = String::new();
+        let unavailable = GroupsError::Unavailable { reason };
+        for error in [
+            unavailable,
+            GroupsError::Unknown,
+            GroupsError::NotCoordinator,
+        ] {
+            assert_eq!(fetch_code(&error), ErrorCode::NotCoordinator);
+        }
+        let loading = fetch_code(&GroupsError::Loading);
+        assert_eq!(loading, ErrorCode::CoordinatorLoadInProgress);
+        let stale = fetch_code(&GroupsError::StaleEpoch);
+        assert_eq!(stale, ErrorCode::StaleMemberEpoch);
+    }
+}

@@ -1,0 +1,25 @@
+//! Facts about groups: what the coordinators are asked, and how their answers are told.
+
+mod admin;
+mod consumers;
+mod errors;
+mod fake;
+mod members;
+mod offsets;
+
+use std::sync::Arc;
+
+use tidelog_broker_kafka::KafkaSettings;
+
+use crate::world::{Client, World};
+pub(crate) use fake::Fake;
+
+/// A broker with the topic `t` of two partitions, and its coordinators.
+async fn world() -> (World, Arc<Fake>, Client) {
+    let fake = Arc::new(Fake::default());
+    let groups = Arc::<Fake>::clone(&fake);
+    let world = World::with_groups(KafkaSettings::default(), groups).await;
+    world.topic("t", 2, &[]).await;
+    let client = world.client().await;
+    (world, fake, client)
+}
