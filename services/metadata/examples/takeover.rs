@@ -8,7 +8,9 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 use tidelog_env::Env;
 use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata::{
+    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+};
 use tidelog_metadata_api::{Catalogue as _, Log as _, NewTopic, OffsetQuery, ShardCommit};
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::{
@@ -118,6 +120,7 @@ async fn open(
         cluster: ClusterId::from_bytes([1; 16]),
         shards: 1,
         sequencer,
+        groups: GroupSettings::default(),
         metrics: SequencerMetrics::new(&mut registry),
     };
     Ok((MetadataService::open(options).await?, registry))

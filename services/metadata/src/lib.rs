@@ -1,4 +1,4 @@
-//! The metadata service: catalogue and sequencers.
+//! The metadata service: catalogue, sequencers and coordinators of groups.
 //!
 //! Safety rests on the store alone: every change is a transaction that reads the lease of its shard, so
 //! that whatever a process believes, it can change nothing that it does not own. Memory is a cache of
@@ -7,6 +7,7 @@
 
 pub mod backup;
 mod catalogue;
+mod coordinator;
 mod generation;
 pub mod keyspace;
 mod members;
@@ -20,6 +21,7 @@ mod service;
 mod settings;
 mod stats;
 
+pub use coordinator::GroupSettings;
 pub use generation::GenerationEnded;
 pub use metrics::SequencerMetrics;
 pub use open_error::OpenError;

@@ -15,6 +15,7 @@ use tidelog_env::register_each;
 use tidelog_format::manifest::Outcome;
 use tidelog_types::{ShardId, Timestamp};
 
+use crate::coordinator::CoordinatorMetrics;
 use crate::sequencer::{Answer, Decided, ShardState, ShardView};
 
 /// What sequencers report. Clones share the numbers.
@@ -41,6 +42,7 @@ pub struct SequencerMetrics {
     pub(crate) store_in_touch: Gauge,
     pub(crate) store_losses: Counter,
     pub(crate) held: Held,
+    pub(crate) coordinators: CoordinatorMetrics,
 }
 
 /// Which shard a number is of. There are as many as the cluster has.
@@ -153,6 +155,7 @@ impl ByShard {
 impl SequencerMetrics {
     /// Registers the metrics.
     pub fn new(registry: &mut Registry) -> Self {
+        let coordinators = CoordinatorMetrics::new(registry);
         let registry = registry.sub_registry_with_prefix("tidelog_sequencer");
         let metrics = Self {
             groups: Counter::default(),
@@ -176,6 +179,7 @@ impl SequencerMetrics {
             store_in_touch: Gauge::default(),
             store_losses: Counter::default(),
             held: Held::default(),
+            coordinators,
         };
         metrics.register_counters(registry);
         registry.register_with_unit(

@@ -8,7 +8,9 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tidelog_e2e_harness::{Bucket, Minio, Place as Files};
 use tidelog_env::Env;
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata::{
+    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+};
 use tidelog_metadata_api::{Catalogue as _, NewTopic, TopicInfo};
 use tidelog_store::Store;
 use tidelog_store::memory::MemoryStore;
@@ -207,6 +209,7 @@ impl Service {
             cluster: ClusterId::from_bytes([1; 16]),
             shards,
             sequencer,
+            groups: GroupSettings::default(),
             metrics: SequencerMetrics::new(&mut Registry::default()),
         };
         let log = MetadataService::open(options).await?;

@@ -12,7 +12,9 @@ use tidelog_broker_engine::{AppendSettings, CrashPlan, Engine, EngineParts, Engi
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Env, SystemClock};
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata::{
+    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+};
 use tidelog_metadata_api::{Groups, NoGroups};
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
@@ -97,6 +99,7 @@ pub async fn engine_with(
     .await?;
     let parts = EngineParts {
         env: env.clone(),
+        groups: GroupSettings::default(),
         store: Arc::new(InMemory::new()),
         layout: BucketLayout::new("".into()).cluster(cluster),
         log: Arc::new(metadata.clone()),

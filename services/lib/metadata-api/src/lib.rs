@@ -37,10 +37,10 @@ pub use groups::{
     ConsumerDescription, ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets,
     EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE, FetchOffsets, FetchedOffsets,
     GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription, GroupFilter, GroupHeartbeat, GroupKind,
-    GroupListing, GroupName, GroupNameError, GroupOffset, GroupPage, GroupProtocol, GroupState,
-    Groups, GroupsError, JoinGroup, JoinedGroup, JoinedMember, LeaveGroup, LeavingMember,
-    MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups, OFFSET_METADATA_BYTES_MAX, SyncGroup,
-    SyncedGroup,
+    GroupListing, GroupName, GroupNameError, GroupOffset, GroupPage, GroupPlace, GroupProtocol,
+    GroupState, Groups, GroupsError, JoinGroup, JoinedGroup, JoinedMember, LeaveGroup,
+    LeavingMember, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups, OFFSET_METADATA_BYTES_MAX,
+    SyncGroup, SyncedGroup, group_shard,
 };
 pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,

@@ -39,6 +39,9 @@ pub enum GroupError {
     /// Another member with this instance id is at work.
     #[error("another member with this instance id is at work")]
     UnreleasedInstance,
+    /// A member joins again under another instance id, or under none.
+    #[error("a member keeps its instance id for as long as it has its member id")]
+    InstanceChanged,
     /// The group has members.
     #[error("the group has members")]
     NotEmpty,

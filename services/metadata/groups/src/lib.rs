@@ -19,6 +19,7 @@ pub mod assign;
 pub mod classic;
 pub mod consumer;
 mod effects;
+pub mod embedded;
 mod error;
 
 pub use effects::{Answer, Effects, Ticket};

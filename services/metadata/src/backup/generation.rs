@@ -52,7 +52,8 @@ impl Jump {
         match kind {
             KeyKind::Topic => Ok(Fate::Topic(value)),
             KeyKind::Lease => self.lease(value).map(Fate::Stays),
-            // The counters and the cluster come last. The others are in no backup: members join anew, the
+            // The counters and the cluster come last. The others are in no backup: members of the cluster and
+            // of groups join anew, the
             // row of the restore is its own, and what the catalogue is found by follows from the topics.
             KeyKind::Cluster
             | KeyKind::Counter
@@ -60,7 +61,8 @@ impl Jump {
             | KeyKind::Restore
             | KeyKind::TopicName
             | KeyKind::TopicId
-            | KeyKind::DeletedTopic => Ok(Fate::Later),
+            | KeyKind::DeletedTopic
+            | KeyKind::GroupMember => Ok(Fate::Later),
             KeyKind::Checkpoint
             | KeyKind::Tail
             | KeyKind::Receipt
@@ -69,7 +71,9 @@ impl Jump {
             | KeyKind::EndedWriter
             | KeyKind::Partition
             | KeyKind::Producer
-            | KeyKind::Page => Ok(Fate::Stays(value)),
+            | KeyKind::Page
+            | KeyKind::Group
+            | KeyKind::GroupOffset => Ok(Fate::Stays(value)),
         }
     }
 

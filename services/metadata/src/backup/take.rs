@@ -140,6 +140,9 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             let counted = self.last_group(shard).await?.unwrap_or_default();
             self.shards.entry(shard).or_default().counted = counted;
         }
+        // Offsets of groups come before the log that they are about: none lies beyond its end.
+        self.copy(KeyKind::Group).await?;
+        self.copy(KeyKind::GroupOffset).await?;
         self.live_bytes().await?;
         self.checkpoints().await?;
         self.partitions().await?;

@@ -4,6 +4,7 @@ mod changes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub(crate) struct Catalogue {
     shards: u32,
     notices: broadcast::Sender<Notice>,
     cache: Cache<TopicSelector, Arc<TopicInfo>>,
+    /// How many changes this process has made.
+    changes: Arc<AtomicU64>,
 }
 
 /// The error inside a transaction's body.
@@ -68,6 +71,7 @@ impl Catalogue {
             shards,
             notices,
             cache,
+            changes: Arc::default(),
         }
     }
 
@@ -97,8 +101,14 @@ impl Catalogue {
         ] {
             self.cache.invalidate(&selector).await;
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
         // Nobody may be listening, which is no error.
         let _ = self.notices.send(Notice::Topic(info.number));
+    }
+
+    /// How many changes this process has made so far; whoever reads topics afterwards sees them.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(crate) async fn list(

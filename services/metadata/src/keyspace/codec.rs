@@ -75,6 +75,14 @@ impl RowWriter {
         self.u32(length).fixed(bytes)
     }
 
+    /// Writes whether there is a text, and the text.
+    pub(crate) fn option(self, text: Option<&str>) -> Self {
+        match text {
+            None => self.u8(0),
+            Some(text) => self.u8(1).bytes(text.as_bytes()),
+        }
+    }
+
     pub(crate) fn finish(self) -> Bytes {
         Bytes::from(self.0)
     }
@@ -176,6 +184,23 @@ impl RowReader {
     pub(crate) fn text(&mut self) -> Result<String, RowError> {
         let bytes = self.bytes()?;
         String::from_utf8(bytes.to_vec()).map_err(|_| self.error("its text is not UTF-8"))
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool, RowError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.error("a flag is neither 0 nor 1")),
+        }
+    }
+
+    pub(crate) fn option(&mut self) -> Result<Option<String>, RowError> {
+        self.flag()?.then(|| self.text()).transpose()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> Bytes {
+        self.rest
     }
 
     pub(crate) fn fencing_token(&mut self) -> Result<FencingToken, RowError> {

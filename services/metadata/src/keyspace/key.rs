@@ -48,11 +48,17 @@ pub enum KeyKind {
     Producer = 0x31,
     /// Extents of a partition, by the offset at which they begin.
     Page = 0x32,
+    /// A group of consumers.
+    Group = 0x40,
+    /// A member of a group, in pieces.
+    GroupMember = 0x41,
+    /// The offset that a group has committed in a partition.
+    GroupOffset = 0x42,
 }
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -71,6 +77,9 @@ impl KeyKind {
         Self::Partition,
         Self::Producer,
         Self::Page,
+        Self::Group,
+        Self::GroupMember,
+        Self::GroupOffset,
     ];
 }
 
@@ -101,12 +110,12 @@ pub struct Keyspace {
 pub(super) struct Key(Vec<u8>);
 
 impl Key {
-    fn u8(mut self, value: u8) -> Self {
+    pub(super) fn u8(mut self, value: u8) -> Self {
         self.0.push(value);
         self
     }
 
-    fn u32(mut self, value: u32) -> Self {
+    pub(super) fn u32(mut self, value: u32) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
@@ -121,7 +130,7 @@ impl Key {
         self
     }
 
-    fn partition(self, partition: TopicPartition) -> Self {
+    pub(super) fn partition(self, partition: TopicPartition) -> Self {
         self.u64(partition.topic.get())
             .u32(partition.partition.get())
     }

@@ -1,6 +1,9 @@
 //! Every key and row of the store. `docs/format/keyspace.md` says who writes each and when it goes.
 
 mod codec;
+mod group_keys;
+mod group_member;
+mod group_rows;
 mod key;
 mod member_row;
 mod page_row;
@@ -13,6 +16,8 @@ mod tail_row;
 mod topic_rows;
 
 pub use codec::RowError;
+pub use group_member::GroupMemberRow;
+pub use group_rows::{GroupKindRow, GroupOffsetRow, GroupRow};
 pub use key::{Counter, KeyKind, Keyspace};
 pub(crate) use member_row::MEMBER_TEXT_BYTES_MAX;
 pub use member_row::MemberRow;

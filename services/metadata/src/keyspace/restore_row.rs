@@ -103,6 +103,9 @@ impl KeyKind {
             Self::Partition => "partition",
             Self::Producer => "producer",
             Self::Page => "page",
+            Self::Group => "group",
+            Self::GroupMember => "group member",
+            Self::GroupOffset => "group offset",
         }
     }
 }

@@ -7,6 +7,7 @@ use tidelog_metadata_api::{CommitError, LogError};
 use tidelog_types::ShardId;
 
 use super::plan::Here;
+use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::sequencer::Sequencer;
 
 /// What is in the place of a shard.
@@ -15,13 +16,15 @@ enum Slot {
     #[default]
     Elsewhere,
     Taking,
-    Here(Arc<Sequencer>),
+    Here(Arc<Sequencer>, Arc<Coordinator>),
 }
 
-/// All shards of the cluster, and the sequencers of those that are here.
+/// All shards of the cluster, and the sequencers and coordinators of those that are here.
 #[derive(Debug)]
 pub(crate) struct Shards {
     slots: Box<[RwLock<Slot>]>,
+    /// What the coordinators of their groups work with.
+    coordinators: CoordinatorParts,
 }
 
 /// Why there is no sequencer of a shard here.
@@ -35,10 +38,11 @@ pub(crate) enum NotHere {
 
 impl Shards {
     /// As many shards as the cluster has, all elsewhere.
-    pub(crate) fn new(count: u32) -> Self {
+    pub(crate) fn new(count: u32, coordinators: CoordinatorParts) -> Self {
         let slots = (0..count).map(|_| RwLock::default());
         Self {
             slots: slots.collect(),
+            coordinators,
         }
     }
 
@@ -50,7 +54,17 @@ impl Shards {
     pub(crate) fn get(&self, shard: ShardId) -> Result<Arc<Sequencer>, NotHere> {
         let slot = self.slot(shard).ok_or(NotHere::Elsewhere)?;
         match &*slot.read() {
-            Slot::Here(sequencer) => Ok(Arc::clone(sequencer)),
+            Slot::Here(sequencer, _) => Ok(Arc::clone(sequencer)),
+            Slot::Taking => Err(NotHere::Taking),
+            Slot::Elsewhere => Err(NotHere::Elsewhere),
+        }
+    }
+
+    /// The coordinator of a shard's groups, if it is here.
+    pub(crate) fn coordinator(&self, shard: ShardId) -> Result<Arc<Coordinator>, NotHere> {
+        let slot = self.slot(shard).ok_or(NotHere::Elsewhere)?;
+        match &*slot.read() {
+            Slot::Here(_, coordinator) => Ok(Arc::clone(coordinator)),
             Slot::Taking => Err(NotHere::Taking),
             Slot::Elsewhere => Err(NotHere::Elsewhere),
         }
@@ -70,7 +84,7 @@ impl Shards {
     pub(crate) fn all(&self) -> Vec<(ShardId, Arc<Sequencer>)> {
         let shards = (0..).map(ShardId::new).zip(&self.slots);
         let here = shards.filter_map(|(shard, slot)| match &*slot.read() {
-            Slot::Here(sequencer) => Some((shard, Arc::clone(sequencer))),
+            Slot::Here(sequencer, _) => Some((shard, Arc::clone(sequencer))),
             Slot::Elsewhere | Slot::Taking => None,
         });
         here.collect()
@@ -89,7 +103,10 @@ impl Shards {
 
     /// It is here.
     pub(crate) fn insert(&self, shard: ShardId, sequencer: Sequencer) {
-        self.set(shard, Slot::Here(Arc::new(sequencer)));
+        let sequencer = Arc::new(sequencer);
+        let parts = self.coordinators.clone();
+        let coordinator = Coordinator::start(parts, shard, Arc::clone(&sequencer));
+        self.set(shard, Slot::Here(sequencer, Arc::new(coordinator)));
     }
 
     /// It has gone.

@@ -262,7 +262,13 @@ impl Actor {
         for (key, value) in &decided.rows {
             transaction.put(key.clone(), value.clone());
         }
-        let writes = !decided.rows.is_empty();
+        for (key, value) in &decided.group_rows {
+            match value {
+                Some(value) => transaction.put(key.clone(), value.clone()),
+                None => transaction.delete(key.clone()),
+            }
+        }
+        let writes = !decided.rows.is_empty() || !decided.group_rows.is_empty();
         *sent = Some(Sent { decided, answers });
         if writes {
             transaction.commit().await?;

@@ -17,6 +17,7 @@ use tidelog_types::{
 
 use super::aside::Asides;
 use super::extents::extents_of;
+use super::message::GroupRows;
 use super::producer::{Known, ProducerState, is_past};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{LiveBytesRow, ReceiptRow, TailCommand, TailRow};
@@ -29,8 +30,15 @@ const OUTCOME_BYTES_MAX: usize = 11;
 /// Bytes of a tail row beside manifest and outcomes at most.
 const TAIL_FIXED_BYTES_MAX: usize = 64;
 
+/// Bytes of the rows of consumer groups that are asked for together, which are written together.
+pub(crate) const GROUP_ROWS_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
 const _: () =
     assert!(GROUP_ROWS_BYTES_MAX + 6 * STORE_VALUE_BYTES_MAX <= STORE_TRANSACTION_BYTES_MAX);
+const _: () = assert!(
+    GROUP_ROWS_BYTES_MAX + GROUP_ROWS_MESSAGE_BYTES_MAX + STORE_VALUE_BYTES_MAX
+        <= STORE_TRANSACTION_BYTES_MAX
+);
 
 /// A group under decision.
 #[derive(Debug)]
@@ -46,6 +54,8 @@ pub(crate) struct Decided {
     pub(crate) group: GroupNumber,
     pub(crate) commit_time: Timestamp,
     pub(crate) rows: Vec<(Bytes, Bytes)>,
+    /// Rows of consumer groups. They are no part of the log: a group of these alone has no number and is no news.
+    pub(crate) group_rows: GroupRows,
     pub(crate) partitions: HashMap<TopicPartition, PartitionState>,
     pub(crate) producers: HashMap<ProducerKey, ProducerState>,
     pub(crate) extents: Vec<(TopicPartition, Extent)>,
@@ -306,6 +316,21 @@ impl<'a> Group<'a> {
             command,
         };
         self.push_tail(row.encode(), shard);
+    }
+}
+
+impl Group<'_> {
+    /// Takes rows of consumer groups in, all or, if one of them is no such row of this shard, none.
+    pub(crate) fn put_group_rows(&mut self, shard: ShardId, rows: &GroupRows) -> bool {
+        let keys = self.state.keys;
+        if !rows.iter().all(|(key, _)| keys.is_of_groups(shard, key)) {
+            return false;
+        }
+        for (key, value) in rows {
+            self.decided.row_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+            self.decided.group_rows.push((key.clone(), value.clone()));
+        }
+        true
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of a sequencer, and what a group makes of it.
 
+use bytes::Bytes;
 use tidelog_format::manifest::{BatchEntry, Receipt, SliceEntry};
 use tidelog_metadata_api::{
     BatchCondition, BatchPosition, CommitAnswer, CommitError, FencingToken, LogError, OrderKey,
@@ -19,6 +20,10 @@ use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow};
 
 /// Where an answer that is only a token goes.
 pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
+
+/// Rows of consumer groups: keys, and their values, or nothing for one that goes. They say what shall be and not what
+/// shall change, so that a transaction whose outcome is not known is simply made again.
+pub(crate) type GroupRows = Vec<(Bytes, Option<Bytes>)>;
 
 /// What is asked of a sequencer.
 #[derive(Debug)]
@@ -45,6 +50,13 @@ pub(crate) enum Message {
     },
     /// Prove ownership.
     Barrier { reply: TokenReply },
+    /// Write rows of the shard's consumer groups.
+    Rows {
+        rows: GroupRows,
+        reply: oneshot::Sender<Result<(), CommitError>>,
+        /// Its part of the memory of the mailbox, until it is answered.
+        room: OwnedSemaphorePermit,
+    },
 }
 
 /// What became of a member of a group.
@@ -73,7 +85,7 @@ impl Message {
     /// to a commit is durable itself.
     pub(crate) const fn is_linearizable(&self) -> bool {
         match self {
-            Self::Commit { .. } => false,
+            Self::Commit { .. } | Self::Rows { .. } => false,
             Self::SetToken { .. } | Self::DeleteRecords { .. } | Self::Barrier { .. } => true,
         }
     }
@@ -83,6 +95,7 @@ impl Message {
         match self {
             Self::Commit { commit, .. } => commit.manifest.encoded_len_estimate(),
             Self::SetToken { .. } | Self::DeleteRecords { .. } | Self::Barrier { .. } => 128,
+            Self::Rows { rows, .. } => group_rows_bytes(rows),
         }
     }
 
@@ -92,6 +105,13 @@ impl Message {
             Self::Commit { reply, room, .. } => {
                 drop(room);
                 let _ = reply.send(commit_answer(answer, token));
+            }
+            Self::Rows { reply, room, .. } => {
+                drop(room);
+                let _ = reply.send(match answer {
+                    Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
+                    _ => Ok(()),
+                });
             }
             Self::SetToken { reply, .. }
             | Self::DeleteRecords { reply, .. }
@@ -108,6 +128,13 @@ impl Message {
     pub(crate) fn give_up(self, fenced: bool, reason: &str) {
         match self {
             Self::Commit { reply, .. } => {
+                let _ = reply.send(Err(if fenced {
+                    CommitError::NotOwner
+                } else {
+                    CommitError::Unknown
+                }));
+            }
+            Self::Rows { reply, .. } => {
                 let _ = reply.send(Err(if fenced {
                     CommitError::NotOwner
                 } else {
@@ -167,6 +194,14 @@ pub(crate) fn commit_bytes(commit: &ShardCommit) -> usize {
         + commit.after.len() * size_of::<SegmentName>()
 }
 
+/// Bytes of rows, and of what keeps them in memory.
+pub(crate) fn group_rows_bytes(rows: &[(Bytes, Option<Bytes>)]) -> usize {
+    let bytes = |(key, value): &(Bytes, Option<Bytes>)| {
+        key.len() + value.as_ref().map_or(0, Bytes::len) + size_of::<(Bytes, Option<Bytes>)>()
+    };
+    rows.iter().map(bytes).sum()
+}
+
 /// Decides one member of a group.
 pub(crate) fn decide(
     group: &mut Group<'_>,
@@ -192,6 +227,13 @@ pub(crate) fn decide(
             Answer::Done
         }
         Message::Barrier { .. } => Answer::Done,
+        Message::Rows { rows, .. } => {
+            if group.put_group_rows(shard, rows) {
+                Answer::Done
+            } else {
+                Answer::Malformed("a row is not one of the shard's consumer groups".to_owned())
+            }
+        }
     }
 }
 

@@ -51,11 +51,11 @@ use tokio::task::JoinHandle;
 pub(crate) use actor::End;
 pub(crate) use error::SequencerError;
 pub(crate) use extents::live_bytes;
-pub(crate) use group::Decided;
+pub(crate) use group::{Decided, GROUP_ROWS_MESSAGE_BYTES_MAX};
 pub(crate) use history::History;
 pub(crate) use lease::Claim;
 use lease::Lease;
-pub(crate) use message::{Answer, Message};
+pub(crate) use message::{Answer, GroupRows, Message, group_rows_bytes};
 pub(crate) use state::ShardState;
 pub(crate) use view::ShardView;
 pub(crate) use window::{PartitionView, Shown};
@@ -198,10 +198,36 @@ impl Sequencer {
         }
     }
 
-    /// Room for a commit's bytes, which it holds until it is answered. One that is larger than all room
-    /// is taken when there is nothing else.
+    /// Puts rows of consumer groups into the mailbox, now, or refuses them; the future only waits for the answer,
+    /// which says that they are durable. Rows become durable in the order of the calls: if some do not, none of
+    /// those behind them do.
+    pub(crate) fn write_rows(
+        &self,
+        rows: GroupRows,
+    ) -> Result<BoxFuture<'static, Result<(), CommitError>>, CommitError> {
+        let room = self.room_of(group_rows_bytes(&rows));
+        let room = room.ok_or_else(queue_is_full)?;
+        let (reply, answer) = oneshot::channel();
+        match self.take(Message::Rows { rows, reply, room }) {
+            Ok(()) => Ok(answer.unwrap_or_else(|_| Err(CommitError::Unknown)).boxed()),
+            Err(NotTaken::Full) => Err(queue_is_full()),
+            Err(NotTaken::Ended) => Err(CommitError::NotOwner),
+        }
+    }
+
+    /// Waits until the task has ended. Cancel-safe.
+    pub(crate) async fn ended(&self) {
+        self.mailbox.closed().await;
+    }
+
+    /// Room for a commit's bytes, which it holds until it is answered.
     fn room_for(&self, commit: &ShardCommit) -> Option<OwnedSemaphorePermit> {
-        let bytes = message::commit_bytes(commit).min(self.room_bytes);
+        self.room_of(message::commit_bytes(commit))
+    }
+
+    /// Room for so many bytes. A request that is larger than all room is taken when there is nothing else.
+    fn room_of(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = bytes.min(self.room_bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
         room.ok()

@@ -100,7 +100,7 @@ fn wanted(state: &ShardState, group: &[Message]) -> Vec<Want> {
             Message::SetToken { partition, .. } | Message::DeleteRecords { partition, .. } => {
                 wanted.partition(*partition);
             }
-            Message::Barrier { .. } => {}
+            Message::Barrier { .. } | Message::Rows { .. } => {}
         }
     }
     wanted.wants

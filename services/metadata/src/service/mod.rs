@@ -4,6 +4,7 @@ mod begin;
 mod catalogue;
 mod cluster;
 mod founding;
+mod groups;
 mod log;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use founding::is_founded;
 use founding::{end_writers, found};
 
 use crate::catalogue::Catalogue;
+use crate::coordinator::{CoordinatorParts, GroupSettings, Memory, TopicDirectory};
 use crate::generation::Generation;
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use crate::metrics::SequencerMetrics;
@@ -48,6 +50,8 @@ pub struct OpenOptions {
     pub shards: u32,
     /// How sequencers work.
     pub sequencer: SequencerSettings,
+    /// How groups are coordinated.
+    pub groups: GroupSettings,
     /// Where they report.
     pub metrics: SequencerMetrics,
 }
@@ -126,8 +130,9 @@ impl MetadataService {
             notices: notices.clone(),
             metrics: options.metrics.clone(),
         };
-        let shards = Arc::new(Shards::new(cluster.shards));
         let touch = Touch::new(options.metrics.store_in_touch.clone());
+        let coordinators = coordinators(&options, keys, &catalogue, &touch, is_shared);
+        let shards = Arc::new(Shards::new(cluster.shards, coordinators));
         let begun = Begun {
             cluster,
             parts,
@@ -185,6 +190,34 @@ impl MetadataService {
     /// How many lookups this process has answered.
     pub fn lookups(&self) -> u64 {
         self.inner.lookups.load(Ordering::Relaxed)
+    }
+}
+
+/// What the coordinators of this process's shards work with.
+fn coordinators(
+    options: &OpenOptions,
+    keys: Keyspace,
+    catalogue: &Catalogue,
+    touch: &Touch,
+    is_shared: bool,
+) -> CoordinatorParts {
+    let settings = options.groups;
+    let topics = TopicDirectory::new(
+        catalogue.clone(),
+        Arc::clone(&options.env.clock),
+        is_shared,
+        settings.topics_interval,
+    );
+    let metrics = options.metrics.coordinators.clone();
+    CoordinatorParts {
+        env: options.env.clone(),
+        store: Arc::clone(&options.store),
+        keys,
+        settings,
+        memory: Memory::new(settings.memory_bytes, metrics.memory.clone()),
+        topics: Arc::new(topics),
+        touch: touch.clone(),
+        metrics,
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow, RestoreRow, RestoreState};
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, KafkaAddress, Log as _, Member, MemberState, NewTopic,
-    TopicSelector,
+    BatchCondition, Catalogue as _, CommittingMember, GroupDescription, Groups as _, KafkaAddress,
+    Log as _, Member, MemberState, NewTopic, TopicSelector,
 };
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
@@ -155,9 +155,30 @@ async fn history() -> World {
             .await;
     }
     process.latest(partition(0)).await.expect("the owner");
+    groups(&process).await;
     put_member(&world).await;
     put_restore(&world).await;
     world
+}
+
+/// A group of each protocol with a member and an offset, and one that has only offsets.
+async fn groups(process: &Process) {
+    use crate::groups::{alone, commit, joins, member};
+    let groups = &process.service;
+    let joined = alone(groups, "classic").await;
+    let done = commit(groups, "classic", member(&joined), partition(1), 7).await;
+    assert_eq!(done, Ok(()));
+    let heard = groups.consumer_heartbeat(joins("consumer", "a")).await;
+    let as_member = CommittingMember {
+        member_id: "a".to_owned(),
+        instance: None,
+        epoch: heard.expect("it joins").epoch,
+    };
+    let done = commit(groups, "consumer", as_member, partition(0), 300).await;
+    assert_eq!(done, Ok(()));
+    let nobody = CommittingMember::nobody();
+    let done = commit(groups, "simple", nobody, partition(0), 1).await;
+    assert_eq!(done, Ok(()));
 }
 
 /// A member of another process, which has the shard no more.
@@ -232,6 +253,7 @@ async fn a_store_with_the_rows_of_the_file_serves_them() {
     let process = World::on(store).open().await;
     assert_eq!(process.log_of(partition(2)).await.len(), 2);
     serves_the_history(&process).await;
+    serves_the_groups(&process).await;
     assert_eq!(process.register_writer().await.expect("ok").get(), 3);
 }
 
@@ -258,6 +280,23 @@ async fn a_store_without_pages_is_served_and_gets_them() {
     assert_eq!(after, before);
     assert!(process.metric("history_reads_total") > 0);
     serves_the_history(&process).await;
+}
+
+async fn serves_the_groups(process: &Process) {
+    use crate::groups::{fetch, name};
+    let groups = &process.service;
+    for (group, index, at) in [("classic", 1, 7), ("consumer", 0, 300), ("simple", 0, 1)] {
+        let found = fetch(groups, group, partition(index)).await;
+        assert_eq!(found, Ok(Some(at)), "{group}");
+    }
+    let names = [name("classic"), name("consumer")];
+    for shown in groups.describe_groups(&names).await {
+        let members = match shown.expect("it is there") {
+            GroupDescription::Classic(group) => group.members.len(),
+            GroupDescription::Consumer(group) => group.members.len(),
+        };
+        assert_eq!(members, 1);
+    }
 }
 
 async fn serves_the_history(process: &Process) {

@@ -36,7 +36,8 @@ pub(crate) struct TestStore {
 struct Plan {
     held: watch::Sender<Option<u8>>,
     waiting: watch::Sender<usize>,
-    faults: Mutex<VecDeque<(u8, CommitFault)>>,
+    /// The kind, how many commits of it come first, and what happens then.
+    faults: Mutex<VecDeque<(u8, u32, CommitFault)>>,
     commits: watch::Sender<u64>,
     is_frozen: watch::Sender<bool>,
     /// A transaction that was begun before, and how many calls of `begin` come first.
@@ -72,7 +73,13 @@ impl TestStore {
 
     /// Makes the next commit that writes a row of this kind fail.
     pub(crate) fn fail(&self, kind: KeyKind, fault: CommitFault) {
-        self.plan.faults.lock().push_back((kind as u8, fault));
+        self.fail_after(0, kind, fault);
+    }
+
+    /// Makes the commit fail that comes after so many others which write a row of this kind.
+    pub(crate) fn fail_after(&self, others: u32, kind: KeyKind, fault: CommitFault) {
+        let mut faults = self.plan.faults.lock();
+        faults.push_back((kind as u8, others, fault));
     }
 
     /// Answers the call of `begin` after `begins` others with a transaction that was begun before.
@@ -140,8 +147,15 @@ impl Plan {
 
     fn take_fault(&self, kinds: &BTreeSet<u8>) -> Option<CommitFault> {
         let mut faults = self.faults.lock();
-        let at = faults.iter().position(|(kind, _)| kinds.contains(kind))?;
-        faults.remove(at).map(|(_, fault)| fault)
+        let at = faults.iter().position(|(kind, ..)| kinds.contains(kind))?;
+        let (_, others, _) = faults.get_mut(at)?;
+        match others.checked_sub(1) {
+            Some(less) => {
+                *others = less;
+                None
+            }
+            None => faults.remove(at).map(|(.., fault)| fault),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::{BackoffPolicy, Clock, Env, MonoTime, Rng, SeededRng, Supervisor};
 use tidelog_format::location::Location;
 use tidelog_metadata::{
-    ClusterOptions, MetadataService, OpenError, OpenOptions, SequencerMetrics, SequencerSettings,
+    ClusterOptions, GroupSettings, MetadataService, OpenError, OpenOptions, SequencerMetrics,
+    SequencerSettings,
 };
 use tidelog_metadata_api::{
     Catalogue as _, CommitAnswer, CommitError, Log as _, LogError, LookupRequest, NewTopic,
@@ -75,6 +76,7 @@ pub(crate) struct World {
     pub(crate) store: TestStore,
     pub(crate) clock: TestClock,
     pub(crate) settings: SequencerSettings,
+    pub(crate) groups: GroupSettings,
     pub(crate) shards: u32,
     seeds: AtomicU64,
     is_fixed: bool,
@@ -128,6 +130,7 @@ impl World {
             store: TestStore::new(memory),
             clock: TestClock::new(),
             settings: settings(u32::MAX),
+            groups: GroupSettings::default(),
             shards: 1,
             seeds: AtomicU64::new(1),
             is_fixed: false,
@@ -196,6 +199,7 @@ impl World {
             cluster: ClusterId::from_bytes([9; 16]),
             shards: self.shards,
             sequencer: self.settings,
+            groups: self.groups,
             metrics: SequencerMetrics::new(&mut registry),
         };
         let service = match cluster {

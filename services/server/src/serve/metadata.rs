@@ -11,8 +11,8 @@ use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_env::Env;
 use tidelog_metadata::backup::Backups;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, MetadataService, OpenError, OpenOptions, Ownership,
-    SequencerMetrics, SequencerSettings,
+    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenError, OpenOptions,
+    Ownership, SequencerMetrics, SequencerSettings,
 };
 use tidelog_metadata_api::Member;
 use tidelog_metadata_rpc::Parts;
@@ -283,6 +283,7 @@ impl MetadataOpener {
             cluster: self.cluster,
             shards: self.shards,
             sequencer: self.sequencer,
+            groups: GroupSettings::default(),
             metrics: self.metrics.clone(),
         };
         let ownership = if self.is_shared() {

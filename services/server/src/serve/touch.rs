@@ -60,7 +60,9 @@ mod tests {
 
     use prometheus_client::registry::Registry;
     use tidelog_env::Env;
-    use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+    use tidelog_metadata::{
+        GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+    };
     use tidelog_runtime::Health;
     use tidelog_store::memory::MemoryStore;
     use tidelog_types::ClusterId;
@@ -74,6 +76,7 @@ mod tests {
             cluster: ClusterId::from_bytes([9; 16]),
             shards: 1,
             sequencer: SequencerSettings::default(),
+            groups: GroupSettings::default(),
             metrics: SequencerMetrics::new(&mut Registry::default()),
         });
         Parts::of(Arc::new(service.await.unwrap()))

@@ -42,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "blob",
             "store",
             "metadata-api",
+            "groups",
         ],
     ),
     // Coordinators without I/O: whoever drives them has the store and the time.

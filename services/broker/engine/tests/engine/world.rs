@@ -18,7 +18,9 @@ use tidelog_env::clock::timeout;
 use tidelog_env::{Clock, Env, Supervisor, SystemClock};
 use tidelog_format::batch::BatchBuf;
 use tidelog_format::location::Location;
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata::{
+    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+};
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, NoGroups, OrderKey,
     TopicInfo,
@@ -94,6 +96,7 @@ impl World {
             cluster,
             shards: 1,
             sequencer: SequencerSettings::default(),
+            groups: GroupSettings::default(),
             metrics: SequencerMetrics::new(&mut registry),
         })
         .await

@@ -11,8 +11,8 @@ pub enum GroupsError {
     /// The group's coordinator is being taken over, or reads the group: ask again in a moment. Nothing happened.
     #[error("the coordinator of the group is loading: try again")]
     Loading,
-    /// The process asked does not coordinate the group. Nothing happened. A router asks the new owner, so that its
-    /// callers hear this only when the owner does not settle in time.
+    /// The process asked does not coordinate the group, or does no more: what was under way the new owner knows, and
+    /// asking it again is safe. A router does so.
     #[error("this process does not coordinate the group")]
     NotCoordinator,
     /// The coordinator cannot answer now. Nothing happened: ask again.

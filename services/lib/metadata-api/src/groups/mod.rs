@@ -16,6 +16,7 @@ mod error;
 mod name;
 mod nobody;
 mod offsets;
+mod place;
 mod show;
 
 use std::fmt;
@@ -36,6 +37,7 @@ pub use self::offsets::{
     CommitOffsets, CommittedOffset, CommittingMember, DeleteOffsets, FetchOffsets, FetchedOffsets,
     GroupOffset, OFFSET_METADATA_BYTES_MAX,
 };
+pub use self::place::{GroupPlace, group_shard};
 pub use self::show::{
     ClassicDescription, ClassicMember, ConsumerDescription, ConsumerMember, GroupDescription,
     GroupFilter, GroupKind, GroupListing, GroupPage, GroupState,

@@ -18,6 +18,7 @@
 mod join;
 mod leave;
 mod member;
+mod moves;
 mod rebalance;
 mod stored;
 mod sync;
@@ -34,6 +35,7 @@ pub use self::join::{Join, Joined, JoinedMember};
 pub use self::leave::Leaver;
 use self::member::Member;
 pub use self::member::Protocol;
+pub use self::moves::CONSUMER_TYPE;
 pub use self::stored::{StoredGroup, StoredMember};
 pub use self::sync::{Sync, Synced};
 use crate::{Effects, GroupError};

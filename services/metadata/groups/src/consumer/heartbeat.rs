@@ -72,12 +72,16 @@ impl ConsumerGroup {
             return self.leave(beat, now);
         }
         let found = self.find(beat)?;
+        let epoch = self.epoch;
         let mut store = self.enter(beat, found, now);
         let id = &beat.member_id;
         store |= self.subscribe(beat);
-        let epoch = self.epoch;
         self.look_at_topics(topics);
-        store |= epoch != self.epoch;
+        if self.epoch != epoch {
+            // However much a heartbeat changes, it is one change.
+            self.epoch = epoch.saturating_add(1);
+            store = true;
+        }
         if self.epoch > self.target_epoch {
             self.assign(topics);
             store = true;
@@ -125,6 +129,10 @@ impl ConsumerGroup {
         };
         if beat.epoch != JOINS && !is_epoch_of(member, beat) {
             return Err(GroupError::FencedEpoch);
+        }
+        // Else whoever has the instance id could not be told from who comes back.
+        if beat.epoch == JOINS && beat.instance != member.instance {
+            return Err(GroupError::InstanceChanged);
         }
         Ok(Place::Own)
     }

@@ -11,6 +11,7 @@
 
 mod heartbeat;
 mod member;
+mod moves;
 mod reconcile;
 mod stored;
 #[cfg(test)]

@@ -6,8 +6,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::Env;
 use tidelog_format::manifest::Outcome;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, MetadataService, OpenOptions, Ownership, SequencerMetrics,
-    SequencerSettings,
+    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership,
+    SequencerMetrics, SequencerSettings,
 };
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{Parts, Standing};
@@ -32,6 +32,7 @@ async fn process(store: &MemoryStore, number: u8) -> (Arc<MetadataService>, Serv
         cluster: CLUSTER,
         shards: SHARDS,
         sequencer: SequencerSettings::default(),
+        groups: GroupSettings::default(),
         metrics: SequencerMetrics::new(&mut Registry::default()),
     };
     let place = ClusterOptions {

@@ -8,7 +8,9 @@ use prometheus_client::registry::Registry;
 use smallvec::smallvec;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
-use tidelog_metadata::{MetadataService, OpenOptions, SequencerMetrics, SequencerSettings};
+use tidelog_metadata::{
+    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+};
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{
     AllowPeers, ClientSettings, LocalMember, Parts, PeerAuthorizer, RemoteNode, Router,
@@ -147,6 +149,7 @@ pub(crate) async fn real(store: &MemoryStore) -> Arc<MetadataService> {
         cluster: CLUSTER,
         shards: 1,
         sequencer: SequencerSettings::default(),
+        groups: GroupSettings::default(),
         metrics: SequencerMetrics::new(&mut Registry::default()),
     });
     let service = service.await.expect("a test process answers");

@@ -1,0 +1,112 @@
+//! Which shard a group is of, and where a list of groups goes on.
+
+use tidelog_types::ShardId;
+
+use super::{GroupName, GroupsError};
+
+/// The shard of a group, of so many as the cluster has. A group's rows name it: one that is to be moved will have a
+/// row that says so.
+///
+/// FNV-1a of the name and the finalizer of murmur3, so that names that differ little spread well. The same in every
+/// version: rows are found by it.
+pub fn group_shard(group: &GroupName, shards: u32) -> ShardId {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in group.as_str().as_bytes() {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    let shard = hash % u64::from(shards.max(1));
+    ShardId::new(u32::try_from(shard).unwrap_or_default())
+}
+
+/// Where a list of groups goes on: a shard, and a group of it after which to begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupPlace {
+    /// The shard.
+    pub shard: ShardId,
+    /// The last group that was listed, if one of this shard was.
+    pub after: Option<GroupName>,
+}
+
+impl GroupPlace {
+    /// The place as the `next` of a page: the shard, and the name if there is one.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.shard.get().to_be_bytes().to_vec();
+        let name = self.after.as_ref().map(GroupName::as_str);
+        bytes.extend_from_slice(name.unwrap_or_default().as_bytes());
+        bytes
+    }
+
+    /// Reads the `next` of a page back; nothing is where lists begin.
+    pub fn decode(next: &[u8]) -> Result<Self, GroupsError> {
+        if next.is_empty() {
+            return Ok(Self::default());
+        }
+        let wrong = || GroupsError::InvalidRequest {
+            reason: "the page token is not one of ours".to_owned(),
+        };
+        let (shard, name) = next.split_first_chunk::<4>().ok_or_else(wrong)?;
+        let name = std::str::from_utf8(name).map_err(|_| wrong())?;
+        let after = if name.is_empty() {
+            None
+        } else {
+            Some(GroupName::new(name).map_err(|_| wrong())?)
+        };
+        Ok(Self {
+            shard: ShardId::new(u32::from_be_bytes(*shard)),
+            after,
+        })
+    }
+
+    /// The beginning of the next shard, if there is one.
+    pub fn next_shard(&self, shards: u32) -> Option<Self> {
+        let shard = self.shard.get().checked_add(1)?;
+        (shard < shards).then(|| Self {
+            shard: ShardId::new(shard),
+            after: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> GroupName {
+        GroupName::new(text).expect("a good name")
+    }
+
+    #[test]
+    fn a_groups_shard_never_changes_and_names_spread() {
+        // Rows are found by these: they must stay as they are.
+        assert_eq!(group_shard(&name("orders"), 32).get(), 25);
+        assert_eq!(group_shard(&name("a"), 32).get(), 27);
+        assert_eq!(group_shard(&name("a"), 1).get(), 0);
+        let mut counts = [0; 32];
+        for number in 0..3_200 {
+            let shard = group_shard(&name(&format!("group-{number}")), 32);
+            counts[usize::try_from(shard.get()).expect("small")] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (50..200).contains(count)),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn a_place_is_read_back_and_anything_else_is_refused() {
+        let place = GroupPlace {
+            shard: ShardId::new(3),
+            after: Some(name("b")),
+        };
+        assert_eq!(GroupPlace::decode(&place.encode()), Ok(place.clone()));
+        let next = place.next_shard(5).expect("one more");
+        assert_eq!(GroupPlace::decode(&next.encode()), Ok(next.clone()));
+        assert_eq!(next.next_shard(5), None);
+        assert_eq!(GroupPlace::decode(&[]), Ok(GroupPlace::default()));
+        assert!(GroupPlace::decode(&[1, 2]).is_err());
+        assert!(GroupPlace::decode(&[0, 0, 0, 1, 0xff]).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! What others than members ask of a group: whether it may move to the other protocol, what it reads, how large it
+//! is.
+
+use std::collections::BTreeSet;
+
+use tidelog_env::MonoTime;
+
+use super::{ClassicGroup, ClassicSettings};
+use crate::embedded::Subscription;
+
+/// The type of protocol of consumers.
+pub const CONSUMER_TYPE: &str = "consumer";
+/// Bytes of memory of a member beside what it brings along.
+const MEMBER_BYTES: usize = 600;
+
+impl ClassicGroup {
+    /// A group without members that goes on from a generation, or from an epoch of the consumer protocol.
+    pub const fn after(settings: ClassicSettings, generation: i32) -> Self {
+        let mut group = Self::new(settings);
+        group.generation = generation;
+        group
+    }
+
+    /// Such as `consumer`; none before the first member.
+    pub fn protocol_type(&self) -> Option<&str> {
+        self.protocol_type.as_deref()
+    }
+
+    /// Whether it has members.
+    pub fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// The names of the topics that members read, if that can be known: it is consumers that know it of each other.
+    pub fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+        if self.protocol_type.as_deref() != Some(CONSUMER_TYPE) {
+            return None;
+        }
+        let mut topics = BTreeSet::new();
+        for member in self.members.values() {
+            let metadata = match &self.protocol {
+                Some(protocol) => member.metadata(protocol),
+                None => member.protocols.first()?.metadata.clone(),
+            };
+            topics.extend(Subscription::decode(metadata)?.topics);
+        }
+        Some(topics)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        let members = self.members.values().map(|member| {
+            let protocols = member.protocols.iter();
+            let protocols =
+                protocols.map(|protocol| protocol.name.len() + protocol.metadata.len() + 64);
+            MEMBER_BYTES + protocols.sum::<usize>() + member.assignment.len()
+        });
+        members.sum::<usize>() + self.pending.len() * MEMBER_BYTES
+    }
+
+    /// Nobody could be heard of for a while, and it was not the members' fault: all have a whole session again.
+    pub fn forgive(&mut self, now: MonoTime) {
+        for member in self.members.values_mut() {
+            member.session_until = member.session_until.max(now + member.session);
+        }
+        self.set_wake();
+    }
+}

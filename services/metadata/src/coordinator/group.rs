@@ -1,0 +1,253 @@
+//! A group in memory: the state machine, who waits for it, and what of it is on its way to the store.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+
+use tidelog_env::MonoTime;
+use tidelog_groups::{Answer, Effects, GroupError, Ticket};
+use tidelog_metadata_api::{GroupsError, JoinedGroup, JoinedMember, SyncedGroup};
+use tidelog_types::Timestamp;
+
+use super::ask::{Held, Reply};
+use super::errors::of_group;
+use super::machine::Machine;
+use super::memory::Hold;
+use super::rows::{About, Mirror, Place, split};
+use crate::sequencer::GroupRows;
+
+/// Bytes of memory of a group beside its members.
+const GROUP_BYTES: usize = 1_500;
+
+/// Who waits under a ticket.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Join(Reply<JoinedGroup>),
+    Sync(Reply<SyncedGroup>),
+}
+
+/// A group in memory.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) place: Place,
+    /// Tells this one from others of the same name, before and after.
+    pub(super) instance: u64,
+    pub(super) machine: Machine,
+    pub(super) mirror: Mirror,
+    pub(super) about: About,
+    /// Goes up with each join and each commit: what was decided on the group as it was then may not hold.
+    pub(super) changes: u64,
+    pub(super) last_used: MonoTime,
+    /// When it is to be looked at again, as the actor has noted it.
+    pub(super) wake: Option<MonoTime>,
+    waiting: HashMap<Ticket, Waiting>,
+    next_ticket: u64,
+    /// The state is to be stored.
+    is_changed: bool,
+    had_members: bool,
+    /// Other rows that are to be stored.
+    rows: GroupRows,
+    /// Answers that follow from what happens now.
+    turn: Vec<Held>,
+    /// Writes on their way, oldest first.
+    in_flight: VecDeque<u64>,
+    /// Answers, and the write that must be durable before they are given.
+    held: VecDeque<(u64, Held)>,
+    memory: Hold,
+}
+
+/// What a turn of a group has come to.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// What is to be written, in this order; nothing if there is nothing.
+    pub(super) messages: Vec<GroupRows>,
+    answers: Vec<Held>,
+}
+
+impl Group {
+    pub(super) fn new(
+        place: Place,
+        instance: u64,
+        machine: Machine,
+        mirror: Mirror,
+        about: About,
+        memory: Hold,
+    ) -> Self {
+        let had_members = machine.has_members();
+        Self {
+            place,
+            instance,
+            machine,
+            mirror,
+            about,
+            changes: 0,
+            last_used: MonoTime::START,
+            wake: None,
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            is_changed: false,
+            had_members,
+            rows: GroupRows::new(),
+            turn: Vec::new(),
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            memory,
+        }
+    }
+
+    /// Whether there is such a group for others than its coordinator.
+    pub(super) fn exists(&self) -> bool {
+        self.mirror.exists() || !self.machine.is_idle()
+    }
+
+    /// Whether it can be forgotten and read again without a loss.
+    pub(super) fn is_idle(&self) -> bool {
+        self.machine.is_idle()
+            && self.waiting.is_empty()
+            && self.in_flight.is_empty()
+            && self.held.is_empty()
+    }
+
+    /// Whether something of it is on its way to the store.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// A ticket for somebody who waits.
+    pub(super) fn ticket(&mut self, waiting: Waiting) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
+    /// Gives an answer once everything is durable that happened up to now.
+    pub(super) fn answer<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        answer: Result<T, GroupsError>,
+    ) {
+        self.turn.push(Held::new(reply, answer));
+    }
+
+    /// The state is to be stored before any answer of this turn is given.
+    pub(super) const fn store(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// Rows are to be stored before any answer of this turn is given.
+    pub(super) fn put_rows(&mut self, rows: GroupRows) {
+        self.rows.extend(rows);
+    }
+
+    /// Takes what follows from an event.
+    pub(super) fn take(&mut self, effects: Effects) {
+        self.is_changed |= effects.store;
+        for (ticket, answer) in effects.answers {
+            match (self.waiting.remove(&ticket), answer) {
+                (Some(Waiting::Join(reply)), Answer::Join(answer)) => {
+                    let answer = answer.map(joined).map_err(of_group);
+                    self.turn.push(Held::new(reply, answer));
+                }
+                (Some(Waiting::Sync(reply)), Answer::Sync(answer)) => {
+                    let answer = answer.map(|synced| SyncedGroup {
+                        protocol_type: synced.protocol_type,
+                        protocol: synced.protocol,
+                        assignment: synced.assignment,
+                    });
+                    self.turn.push(Held::new(reply, answer.map_err(of_group)));
+                }
+                // Tickets are given out here, each for one kind of answer.
+                (Some(Waiting::Join(reply)), Answer::Sync(_)) => {
+                    drop(reply.send(Err(of_group(GroupError::UnknownMember))));
+                }
+                (Some(Waiting::Sync(reply)), Answer::Join(_)) => {
+                    drop(reply.send(Err(of_group(GroupError::UnknownMember))));
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Ends the turn: what is to be written now, and who is answered then.
+    pub(super) fn end_turn(&mut self, wall: Timestamp) -> Turn {
+        let has_members = self.machine.has_members();
+        if mem::replace(&mut self.had_members, has_members) && !has_members {
+            self.about.empty_since = wall;
+        }
+        let mut messages = Vec::new();
+        if mem::take(&mut self.is_changed) {
+            messages = self.mirror.update(&self.place, &self.machine, self.about);
+        }
+        messages.extend(split(mem::take(&mut self.rows)));
+        self.memory
+            .resize(GROUP_BYTES + self.machine.memory_bytes());
+        Turn {
+            messages,
+            answers: mem::take(&mut self.turn),
+        }
+    }
+
+    /// What the turn says is on its way under this number, if it had to be written: answers wait for it, and for
+    /// all that was on its way before.
+    pub(super) fn begin_write(&mut self, turn: Turn, write: Option<u64>) {
+        self.in_flight.extend(write);
+        match self.in_flight.back().copied() {
+            None => turn.answers.into_iter().for_each(Held::give),
+            Some(last) => {
+                let answers = turn.answers.into_iter();
+                self.held.extend(answers.map(|held| (last, held)));
+            }
+        }
+    }
+
+    /// A write is durable, and so are all before it.
+    pub(super) fn end_write(&mut self, write: u64) {
+        while self.in_flight.front().is_some_and(|first| *first <= write) {
+            self.in_flight.pop_front();
+        }
+        while self.held.front().is_some_and(|(after, _)| *after <= write) {
+            if let Some((_, held)) = self.held.pop_front() {
+                held.give();
+            }
+        }
+    }
+
+    /// What the group says may not be so: nobody hears it, and the group is to be read again.
+    pub(super) fn fail(self, turn: Option<Turn>, error: &GroupsError) {
+        let turns = turn.into_iter().flat_map(|turn| turn.answers);
+        for held in turns.chain(self.turn) {
+            held.fail(error.clone());
+        }
+        // What was on its way may be stored all the same.
+        let unknown = match error {
+            GroupsError::NotCoordinator => GroupsError::NotCoordinator,
+            _ => GroupsError::Unknown,
+        };
+        for (_, held) in self.held {
+            held.fail(unknown.clone());
+        }
+        for waiting in self.waiting.into_values() {
+            match waiting {
+                Waiting::Join(reply) => drop(reply.send(Err(error.clone()))),
+                Waiting::Sync(reply) => drop(reply.send(Err(error.clone()))),
+            }
+        }
+    }
+}
+
+fn joined(joined: tidelog_groups::classic::Joined) -> JoinedGroup {
+    let members = joined.members.into_iter().map(|member| JoinedMember {
+        member_id: member.member_id,
+        instance: member.instance,
+        metadata: member.metadata,
+    });
+    JoinedGroup {
+        generation: joined.generation,
+        protocol_type: joined.protocol_type,
+        protocol: joined.protocol,
+        leader: joined.leader,
+        member_id: joined.member_id,
+        skip_assignment: joined.skip_assignment,
+        members: members.collect(),
+    }
+}

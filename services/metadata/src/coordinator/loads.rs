@@ -1,0 +1,121 @@
+//! Groups come into memory when they are first asked for.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use tidelog_groups::{classic, consumer};
+use tidelog_metadata_api::{GroupName, GroupsError};
+
+use super::actor::{Actor, Done, Slot, no_memory};
+use super::ask::Asked;
+use super::errors::of_proof;
+use super::group::Group;
+use super::machine::Machine;
+use super::memory::Hold;
+use super::rows::{About, Loaded, Mirror, Place, load};
+
+impl Actor {
+    /// Reads a group, for those who wait for it.
+    pub(super) fn begin_load(&mut self, name: GroupName, waiting: Vec<Asked>) {
+        let memory = self.parts.memory.clone();
+        let hold = memory.try_hold(0).or_else(|| {
+            self.evict_idle();
+            memory.try_hold(0)
+        });
+        let Some(hold) = hold else {
+            for asked in waiting {
+                asked.ask.fail(no_memory());
+            }
+            return;
+        };
+        self.groups.insert(name.clone(), Slot::Loading(waiting));
+        self.loading += 1;
+        let proof = self.must_prove.then(|| Arc::clone(&self.sequencer));
+        let store = Arc::clone(&self.parts.store);
+        let place = self.place(name);
+        let loading = async move {
+            let proven = match proof {
+                Some(sequencer) => sequencer.barrier().await.map(drop).map_err(of_proof),
+                None => Ok(()),
+            };
+            let loaded = match proven {
+                Ok(()) => load(store.as_ref(), &place).await,
+                Err(error) => Err(error),
+            };
+            Done::Loaded(place.name, loaded, hold)
+        };
+        self.jobs.push(loading.boxed());
+    }
+
+    fn place(&self, name: GroupName) -> Place {
+        Place {
+            keys: self.parts.keys,
+            shard: self.shard,
+            name,
+        }
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        name: GroupName,
+        loaded: Result<Option<Loaded>, GroupsError>,
+        hold: Hold,
+    ) {
+        let Some(Slot::Loading(waiting)) = self.groups.remove(&name) else {
+            return;
+        };
+        self.loading -= 1;
+        self.go_on_sweeping();
+        match loaded {
+            Ok(loaded) => {
+                let group = self.restore(name, loaded, hold);
+                self.keep(group);
+                for asked in waiting {
+                    self.asked(asked);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    shard = self.shard.get(),
+                    group = name.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "group could not be read"
+                );
+                for asked in waiting {
+                    asked.ask.fail(error.clone());
+                }
+            }
+        }
+    }
+
+    fn restore(&mut self, name: GroupName, loaded: Option<Loaded>, hold: Hold) -> Box<Group> {
+        let settings = &self.parts.settings;
+        let (now, wall) = (self.parts.env.clock.now(), self.parts.env.clock.wall());
+        self.next_instance += 1;
+        let (machine, mirror, about) = match loaded {
+            None => {
+                let about = About {
+                    empty_since: wall,
+                    has_offsets: false,
+                };
+                (Machine::new(settings), Mirror::default(), about)
+            }
+            Some(mut loaded) => {
+                let mirror = std::mem::take(&mut loaded.mirror);
+                let about = loaded.about();
+                let machine = if loaded.is_consumer() {
+                    let (settings, stored) = (settings.consumer, loaded.into_consumer());
+                    Machine::Consumer(consumer::ConsumerGroup::restore(settings, stored, now))
+                } else {
+                    let (settings, stored) = (settings.classic, loaded.into_classic());
+                    Machine::Classic(classic::ClassicGroup::restore(settings, stored, now))
+                };
+                (machine, mirror, about)
+            }
+        };
+        let place = self.place(name);
+        let mut group = Group::new(place, self.next_instance, machine, mirror, about, hold);
+        group.last_used = now;
+        Box::new(group)
+    }
+}

@@ -1,0 +1,385 @@
+//! What a group does with a request. Nothing here waits: who has to is given a ticket, and what has to be durable
+//! first is noted.
+
+use std::collections::BTreeSet;
+
+use tidelog_env::{Env, MonoTime};
+use tidelog_groups::assign::Assignor;
+use tidelog_groups::classic::{ClassicGroup, Join, Leaver, Protocol, Sync};
+use tidelog_groups::consumer::{Beat, ConsumerGroup};
+use tidelog_metadata_api::{
+    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EPOCH_JOIN,
+    GroupClient, GroupHeartbeat, GroupsError, JoinGroup, JoinedGroup, LeaveGroup,
+    OFFSET_METADATA_BYTES_MAX, SyncGroup, SyncedGroup,
+};
+use tidelog_types::{Timestamp, TopicNumber};
+use uuid::Uuid;
+
+use super::ask::{Outcomes, Reply};
+use super::errors::of_group;
+use super::group::{Group, Waiting};
+use super::limits;
+use super::machine::Machine;
+use super::metrics::CoordinatorMetrics;
+use super::settings::GroupSettings;
+use super::topics::{View, compile};
+use crate::keyspace::GroupOffsetRow;
+
+/// Bytes of a client's name that its members' ids begin with.
+const ID_NAME_BYTES_MAX: usize = 100;
+
+/// What a request is served with.
+pub(super) struct Moment<'a> {
+    pub(super) settings: &'a GroupSettings,
+    pub(super) metrics: &'a CoordinatorMetrics,
+    pub(super) env: &'a Env,
+    pub(super) now: MonoTime,
+    pub(super) wall: Timestamp,
+}
+
+impl Moment<'_> {
+    /// An id that no member has or had, which begins with what people know of it.
+    fn new_id(&self, instance: Option<&str>, client: &GroupClient) -> String {
+        let name = instance.unwrap_or(&client.id);
+        let plain: String = name.chars().filter(|c| !c.is_control()).collect();
+        let mut end = plain.len().min(ID_NAME_BYTES_MAX);
+        while !plain.is_char_boundary(end) {
+            end -= 1;
+        }
+        let id = Uuid::from_bytes(self.env.rng.bytes_16());
+        let id = uuid::Builder::from_random_bytes(id.into_bytes()).into_uuid();
+        format!("{}-{id}", &plain[..end])
+    }
+}
+
+impl Group {
+    // ----- members of the classic protocol --------------------------------------------------------
+
+    pub(super) fn join(&mut self, request: JoinGroup, reply: Reply<JoinedGroup>, at: &Moment<'_>) {
+        if let Err(error) = limits::join(&request) {
+            self.answer(reply, Err(error));
+            return;
+        }
+        if let Machine::Consumer(group) = &self.machine {
+            if group.has_members() {
+                self.answer(reply, Err(GroupsError::InconsistentProtocol));
+                return;
+            }
+            // Nobody is there: the group moves to the protocol of whoever comes.
+            let after = ClassicGroup::after(at.settings.classic, group.epoch());
+            self.machine = Machine::Classic(after);
+        }
+        self.changes += 1;
+        if let Some(reason) = &request.reason {
+            tracing::debug!(
+                group = self.place.name.as_str(),
+                member = request.member_id,
+                reason,
+                "member joins"
+            );
+        }
+        let join = Join {
+            new_id: at.new_id(request.instance.as_deref(), &request.client),
+            member_id: request.member_id,
+            instance: request.instance,
+            client_id: request.client.id,
+            client_host: request.client.host,
+            session: request.session,
+            rebalance: request.rebalance,
+            protocol_type: request.protocol_type,
+            protocols: protocols(request.protocols),
+            id_first: request.id_first,
+            may_skip: request.may_skip_assignment,
+        };
+        let ticket = self.ticket(Waiting::Join(reply));
+        if let Machine::Classic(group) = &mut self.machine {
+            let effects = group.join(&join, ticket, at.now);
+            self.take(effects);
+        }
+    }
+
+    pub(super) fn sync(&mut self, request: SyncGroup, reply: Reply<SyncedGroup>, at: &Moment<'_>) {
+        if let Err(error) = limits::sync(&request) {
+            self.answer(reply, Err(error));
+            return;
+        }
+        let sync = Sync {
+            member_id: request.member_id,
+            instance: request.instance,
+            generation: request.generation,
+            protocol_type: request.protocol_type,
+            protocol: request.protocol,
+            assignments: request.assignments,
+        };
+        if !matches!(self.machine, Machine::Classic(_)) {
+            self.answer(reply, Err(GroupsError::UnknownMember));
+            return;
+        }
+        let ticket = self.ticket(Waiting::Sync(reply));
+        if let Machine::Classic(group) = &mut self.machine {
+            let effects = group.sync(sync, ticket, at.now);
+            self.take(effects);
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        request: &GroupHeartbeat,
+        reply: Reply<()>,
+        at: &Moment<'_>,
+    ) {
+        let answer = match &mut self.machine {
+            Machine::Classic(group) => group
+                .heartbeat(
+                    &request.member_id,
+                    request.instance.as_deref(),
+                    request.generation,
+                    at.now,
+                )
+                .map_err(of_group),
+            Machine::Consumer(_) => Err(GroupsError::UnknownMember),
+        };
+        self.answer(reply, answer);
+    }
+
+    pub(super) fn leave(&mut self, request: LeaveGroup, reply: Reply<Outcomes>, at: &Moment<'_>) {
+        let members = request.members.into_iter().map(|member| {
+            if let Some(reason) = &member.reason {
+                tracing::debug!(
+                    group = self.place.name.as_str(),
+                    member = member.member_id,
+                    reason,
+                    "member leaves"
+                );
+            }
+            Leaver {
+                member_id: member.member_id,
+                instance: member.instance,
+            }
+        });
+        let leavers: Vec<Leaver> = members.collect();
+        let outcomes = match &mut self.machine {
+            Machine::Classic(group) => {
+                let (outcomes, effects) = group.leave(&leavers, at.now);
+                self.take(effects);
+                outcomes
+            }
+            Machine::Consumer(group) => {
+                let outcomes = group.evict(&leavers);
+                if outcomes.iter().any(Result::is_ok) {
+                    self.store();
+                }
+                outcomes
+            }
+        };
+        let outcomes = outcomes.into_iter();
+        let outcomes = outcomes.map(|outcome| outcome.map_err(of_group));
+        self.answer(reply, Ok(outcomes.collect()));
+    }
+
+    // ----- members of the consumer protocol -------------------------------------------------------
+
+    pub(super) fn beat(
+        &mut self,
+        request: ConsumerHeartbeat,
+        reply: Reply<ConsumerHeartbeatAnswer>,
+        topics: &View<'_>,
+        at: &Moment<'_>,
+    ) {
+        let answer = self.try_beat(request, topics, at);
+        self.answer(reply, answer);
+    }
+
+    fn try_beat(
+        &mut self,
+        request: ConsumerHeartbeat,
+        topics: &View<'_>,
+        at: &Moment<'_>,
+    ) -> Result<ConsumerHeartbeatAnswer, GroupsError> {
+        let beat = beat_of(request, at)?;
+        if let Machine::Classic(group) = &self.machine {
+            if beat.epoch != EPOCH_JOIN || !group.is_idle() {
+                return Err(GroupsError::GroupNotFound);
+            }
+            // Nobody is there: the group moves to the protocol of whoever comes.
+            let after = ConsumerGroup::after(at.settings.consumer, group.generation());
+            self.machine = Machine::Consumer(after);
+        }
+        let Machine::Consumer(group) = &mut self.machine else {
+            return Err(GroupsError::GroupNotFound);
+        };
+        if beat.epoch == EPOCH_JOIN {
+            self.changes += 1;
+        }
+        let beaten = group.heartbeat(&beat, topics, at.now).map_err(of_group)?;
+        if beaten.store {
+            self.store();
+        }
+        let assignment = beaten.assignment;
+        Ok(ConsumerHeartbeatAnswer {
+            member_id: beaten.member_id,
+            epoch: beaten.epoch,
+            heartbeat: beaten.heartbeat,
+            assignment: assignment.map(|partitions| partitions.into_iter().collect()),
+        })
+    }
+
+    pub(super) fn check_fetch(&mut self, member_id: &str, epoch: i32, reply: Reply<()>) {
+        let answer = match &self.machine {
+            Machine::Consumer(group) => group.check_fetch(member_id, epoch).map_err(of_group),
+            // Members of the classic protocol do not say who they are.
+            Machine::Classic(_) if self.exists() => Err(GroupsError::UnknownMember),
+            Machine::Classic(_) => Ok(()),
+        };
+        self.answer(reply, answer);
+    }
+
+    // ----- offsets --------------------------------------------------------------------------------
+
+    pub(super) fn commit(
+        &mut self,
+        request: CommitOffsets,
+        reply: Reply<Outcomes>,
+        at: &Moment<'_>,
+    ) {
+        if let Err(error) = self.check_commit(&request, at) {
+            self.answer(reply, Err(error));
+            return;
+        }
+        self.changes += 1;
+        if !self.mirror.exists() {
+            // Somebody who is no member has come first.
+            self.about.empty_since = at.wall;
+        }
+        if !std::mem::replace(&mut self.about.has_offsets, true) || !self.mirror.exists() {
+            self.store();
+        }
+        let mut outcomes = Vec::with_capacity(request.offsets.len());
+        let mut rows = Vec::new();
+        for (partition, offset) in request.offsets {
+            if offset.metadata.len() > OFFSET_METADATA_BYTES_MAX {
+                outcomes.push(Err(GroupsError::OffsetMetadataTooLarge {
+                    max: OFFSET_METADATA_BYTES_MAX,
+                }));
+                continue;
+            }
+            let place = &self.place;
+            let key = place.keys.group_offset(place.shard, &place.name, partition);
+            let row = GroupOffsetRow(tidelog_metadata_api::CommittedOffset {
+                offset,
+                committed_at: at.wall,
+            });
+            rows.push((key, Some(row.encode())));
+            outcomes.push(Ok(()));
+        }
+        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        at.metrics.offsets_committed.inc_by(count);
+        self.put_rows(rows);
+        self.answer(reply, Ok(outcomes));
+    }
+
+    fn check_commit(
+        &mut self,
+        request: &CommitOffsets,
+        at: &Moment<'_>,
+    ) -> Result<(), GroupsError> {
+        let member = &request.member;
+        if !self.exists() && member.epoch >= 0 {
+            return Err(GroupsError::GroupNotFound);
+        }
+        let (id, instance) = (&member.member_id, member.instance.as_deref());
+        match &mut self.machine {
+            Machine::Classic(group) => group.check_commit(id, instance, member.epoch, at.now),
+            Machine::Consumer(group) => group.check_commit(id, instance, member.epoch),
+        }
+        .map_err(of_group)
+    }
+
+    pub(super) fn delete_offsets(
+        &mut self,
+        request: &DeleteOffsets,
+        reply: Reply<Outcomes>,
+        topics: &View<'_>,
+    ) {
+        if !self.exists() {
+            self.answer(reply, Err(GroupsError::GroupNotFound));
+            return;
+        }
+        let read = match self.read_topics(topics) {
+            Ok(read) => read,
+            Err(error) => {
+                self.answer(reply, Err(error));
+                return;
+            }
+        };
+        self.changes += 1;
+        let mut rows = Vec::new();
+        let outcomes = request.partitions.iter().map(|partition| {
+            if read.contains(&partition.topic) {
+                return Err(GroupsError::SubscribedToTopic);
+            }
+            let place = &self.place;
+            let key = place
+                .keys
+                .group_offset(place.shard, &place.name, *partition);
+            rows.push((key, None));
+            Ok(())
+        });
+        let outcomes = outcomes.collect();
+        self.put_rows(rows);
+        self.answer(reply, Ok(outcomes));
+    }
+
+    /// The topics whose offsets members need.
+    fn read_topics(&self, topics: &View<'_>) -> Result<BTreeSet<TopicNumber>, GroupsError> {
+        use tidelog_groups::consumer::Topics as _;
+        if !self.machine.has_members() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.machine.subscribed_topics(topics);
+        let names = names.ok_or(GroupsError::NotEmpty)?;
+        let shapes = names.iter().filter_map(|name| topics.find(name));
+        Ok(shapes.map(|shape| shape.number).collect())
+    }
+}
+
+fn protocols(protocols: Vec<tidelog_metadata_api::GroupProtocol>) -> Vec<Protocol> {
+    let protocols = protocols.into_iter().map(|protocol| Protocol {
+        name: protocol.name,
+        metadata: protocol.metadata,
+    });
+    protocols.collect()
+}
+
+fn beat_of(request: ConsumerHeartbeat, at: &Moment<'_>) -> Result<Beat, GroupsError> {
+    limits::beat(&request)?;
+    if let Some(pattern) = request
+        .pattern
+        .as_ref()
+        .filter(|pattern| !pattern.is_empty())
+    {
+        compile(pattern)?;
+    }
+    let assignor = request.assignor.map(|name| {
+        let known = Assignor::from_name(&name);
+        known.ok_or(GroupsError::UnsupportedAssignor(name))
+    });
+    let member_id = if request.member_id.is_empty() && request.epoch == EPOCH_JOIN {
+        at.new_id(request.instance.as_deref(), &request.client)
+    } else {
+        request.member_id
+    };
+    Ok(Beat {
+        member_id,
+        epoch: request.epoch,
+        instance: request.instance,
+        rack: request.rack,
+        client_id: request.client.id,
+        client_host: request.client.host,
+        rebalance: request.rebalance,
+        topics: request.topics,
+        pattern: request.pattern,
+        assignor: assignor.transpose()?,
+        owned: request.owned.map(|owned| owned.into_iter().collect()),
+    })
+}

@@ -1,0 +1,404 @@
+//! Groups that nobody asks for: those whose members may have died with the owner before, and those whose offsets have
+//! expired. Also deletion, which has to find a group's offsets too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use tidelog_env::MonoTime;
+use tidelog_metadata_api::{GroupName, GroupsError};
+use tidelog_store::{ScanOptions, Store};
+use tidelog_types::Timestamp;
+
+use super::actor::{Actor, Done, Slot};
+use super::ask::{Ask, Asked, Reply};
+use super::errors::{of_proof, of_row, of_store};
+use super::group::Group;
+use super::machine::Machine;
+use super::rows::Place;
+use crate::keyspace::{GroupOffsetRow, GroupRow, Keyspace, RowError};
+
+/// Groups that are looked at together.
+const PAGE: usize = 100;
+/// Groups that are read at a time; the sweep waits for them.
+const LOADING_MAX: usize = 100;
+/// Offsets that are looked at together.
+const OFFSETS_MAX: usize = 50_000;
+/// After a failure the sweep is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// How far a sweep over the groups of a shard is, and when the next one begins.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    next: Option<MonoTime>,
+    /// When the first group that was seen may be looked at again.
+    due: Option<Duration>,
+    /// Where to go on, if it is not at its end.
+    rest: Option<From>,
+    is_reading: bool,
+}
+
+/// Where to go on.
+#[derive(Debug)]
+enum From {
+    Beginning,
+    After(GroupName),
+}
+
+/// A page of groups.
+pub(super) type Page = (Vec<(GroupName, GroupRow)>, bool);
+/// What a look at some groups has come to.
+#[derive(Debug)]
+pub(super) struct Swept(Result<Page, GroupsError>);
+
+/// Why the offsets of a group were looked for.
+#[derive(Debug)]
+enum Purpose {
+    Expire,
+    Delete(Reply<()>),
+}
+
+/// The offsets of a group, as they were found.
+#[derive(Debug)]
+pub(super) struct Found {
+    name: GroupName,
+    instance: u64,
+    changes: u64,
+    purpose: Purpose,
+    rows: Result<Offsets, GroupsError>,
+}
+
+/// Keys of offsets and when each was committed, and whether these are all.
+type Offsets = (Vec<(Bytes, Timestamp)>, bool);
+
+impl Sweep {
+    pub(super) const fn next(&self) -> Option<MonoTime> {
+        self.next
+    }
+
+    /// A group may be looked at so long from now.
+    fn note(&mut self, now: MonoTime, due: Duration, interval: Duration) {
+        if self.is_under_way() {
+            self.due = Some(self.due.map_or(due, |known| known.min(due)));
+            return;
+        }
+        let at = now + due.max(interval);
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    const fn is_under_way(&self) -> bool {
+        self.is_reading || self.rest.is_some()
+    }
+}
+
+impl Actor {
+    /// Looks at all groups of the shard, some at a time.
+    pub(super) fn begin_sweep(&mut self) {
+        self.sweep.next = None;
+        if !self.sweep.is_under_way() {
+            self.sweep.rest = Some(From::Beginning);
+            self.go_on_sweeping();
+        }
+    }
+
+    /// Reads the next groups, unless enough are being read.
+    pub(super) fn go_on_sweeping(&mut self) {
+        if self.sweep.is_reading || self.loading >= LOADING_MAX {
+            return;
+        }
+        let Some(after) = self.sweep.rest.take() else {
+            return;
+        };
+        self.sweep.is_reading = true;
+        let store = Arc::clone(&self.parts.store);
+        let (keys, shard) = (self.parts.keys, self.shard);
+        let reading = async move {
+            let after = match &after {
+                From::Beginning => None,
+                From::After(name) => Some(name),
+            };
+            let range = keys.groups_after(shard, after);
+            Done::Swept(Swept(read_heads(store.as_ref(), range, PAGE).await))
+        };
+        self.jobs.push(reading.boxed());
+    }
+
+    pub(super) fn swept(&mut self, swept: Swept) {
+        self.sweep.is_reading = false;
+        let now = self.parts.env.clock.now();
+        let (heads, more) = match swept.0 {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(
+                    shard = self.shard.get(),
+                    error = &error as &dyn std::error::Error,
+                    "groups could not be looked through"
+                );
+                self.sweep.due = None;
+                self.sweep.next = Some(now + RETRY);
+                return;
+            }
+        };
+        if more {
+            let last = heads.last().map(|(name, _)| name.clone());
+            self.sweep.rest = last.map(From::After);
+        }
+        for (name, row) in heads {
+            self.look_at(name, &row);
+        }
+        self.go_on_sweeping();
+        if !self.sweep.is_under_way()
+            && let Some(due) = self.sweep.due.take()
+        {
+            let interval = self.parts.settings.sweep_interval;
+            self.sweep.note(now, due, interval);
+        }
+    }
+
+    /// Decides what a group needs by its row.
+    fn look_at(&mut self, name: GroupName, row: &GroupRow) {
+        let is_here = self.groups.contains_key(&name);
+        if row.members > 0 {
+            if !is_here {
+                // Its members may be gone: only somebody who waits for them finds out.
+                self.begin_load(name, Vec::new());
+            }
+            return;
+        }
+        let wall = self.parts.env.clock.wall();
+        let keep = if row.has_offsets {
+            self.parts.settings.offsets_retention
+        } else {
+            self.parts.settings.sweep_interval
+        };
+        let due = until(row.empty_since, keep, wall);
+        if due.is_zero() {
+            let ask = Ask::Expire(name);
+            self.asked(Asked { ask, hold: None });
+        } else {
+            self.note_due(due);
+        }
+    }
+
+    fn note_due(&mut self, due: Duration) {
+        let now = self.parts.env.clock.now();
+        let interval = self.parts.settings.sweep_interval;
+        self.sweep.note(now, due, interval);
+    }
+
+    /// Takes note of when the offsets of a group without members expire.
+    pub(super) fn note_expiry(&mut self, group: &Group, wall: Timestamp) {
+        if group.mirror.exists() && !group.machine.has_members() {
+            let settings = &self.parts.settings;
+            let keep = if group.about.has_offsets {
+                settings.offsets_retention
+            } else {
+                settings.sweep_interval
+            };
+            let due = until(group.about.empty_since, keep, wall);
+            self.note_due(due);
+        }
+    }
+
+    // ----- offsets of one group -------------------------------------------------------------------
+
+    pub(super) fn begin_expiry(&mut self, group: &Group) {
+        if group.mirror.exists() && group.machine.is_idle() && !group.is_writing() {
+            self.find_offsets(group, Purpose::Expire);
+        }
+    }
+
+    pub(super) fn begin_delete(&mut self, group: &mut Group, reply: Reply<()>) {
+        if !group.exists() {
+            group.answer(reply, Err(GroupsError::GroupNotFound));
+        } else if group.machine.is_idle() {
+            self.find_offsets(group, Purpose::Delete(reply));
+        } else {
+            group.answer(reply, Err(GroupsError::NotEmpty));
+        }
+    }
+
+    fn find_offsets(&mut self, group: &Group, purpose: Purpose) {
+        let store = Arc::clone(&self.parts.store);
+        let sequencer = Arc::clone(&self.sequencer);
+        let place = group.place.clone();
+        let (instance, changes) = (group.instance, group.changes);
+        // Offsets that are on their way are to be found too.
+        let is_writing = group.is_writing();
+        let finding = async move {
+            let proven = if is_writing {
+                sequencer.barrier().await.map(drop).map_err(of_proof)
+            } else {
+                Ok(())
+            };
+            let rows = match proven {
+                Ok(()) => read_offsets(store.as_ref(), &place).await,
+                Err(error) => Err(error),
+            };
+            Done::Found(Box::new(Found {
+                name: place.name,
+                instance,
+                changes,
+                purpose,
+                rows,
+            }))
+        };
+        self.jobs.push(finding.boxed());
+    }
+
+    pub(super) fn found(&mut self, found: Found) {
+        let Found {
+            name,
+            instance,
+            changes,
+            purpose,
+            rows,
+        } = found;
+        let slot = self.groups.remove(&name);
+        let mut group = match slot {
+            Some(Slot::Here(group)) if group.instance == instance => group,
+            other => {
+                self.groups.extend(other.map(|slot| (name, slot)));
+                refuse(purpose, changed());
+                return;
+            }
+        };
+        let has_moved = group.changes != changes || !group.machine.is_idle();
+        match rows {
+            Err(error) => refuse(purpose, error),
+            Ok(_) if has_moved => refuse(purpose, changed()),
+            Ok((rows, is_all)) => match purpose {
+                Purpose::Expire => self.expire(&mut group, rows, is_all),
+                Purpose::Delete(reply) => self.delete(&mut group, rows, is_all, reply),
+            },
+        }
+        self.end_turn(group);
+    }
+
+    fn expire(&mut self, group: &mut Group, rows: Vec<(Bytes, Timestamp)>, is_all: bool) {
+        let wall = self.parts.env.clock.wall();
+        let had_members = group.machine.had_members();
+        let retention = self.parts.settings.offsets_retention;
+        let mut first = None::<Duration>;
+        let mut expired = Vec::new();
+        for (key, committed_at) in rows {
+            let since = if had_members {
+                committed_at.max(group.about.empty_since)
+            } else {
+                committed_at
+            };
+            let due = until(since, retention, wall);
+            if due.is_zero() {
+                expired.push((key, None));
+            } else {
+                first = Some(first.map_or(due, |first| first.min(due)));
+            }
+        }
+        let count = expired.len();
+        let metric = &self.parts.metrics.offsets_expired;
+        metric.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        group.put_rows(expired);
+        match first {
+            Some(due) => self.note_due(due),
+            None if is_all => self.remove(group),
+            None => self.note_due(Duration::ZERO),
+        }
+        tracing::info!(
+            shard = self.shard.get(),
+            group = group.place.name.as_str(),
+            offsets = count,
+            "offsets of a group have expired"
+        );
+    }
+
+    fn delete(
+        &mut self,
+        group: &mut Group,
+        rows: Vec<(Bytes, Timestamp)>,
+        is_all: bool,
+        reply: Reply<()>,
+    ) {
+        group.changes += 1;
+        group.put_rows(rows.into_iter().map(|(key, _)| (key, None)).collect());
+        if is_all {
+            self.remove(group);
+            group.answer(reply, Ok(()));
+        } else {
+            let reason = "the group has many offsets, of which some are deleted".to_owned();
+            group.answer(reply, Err(GroupsError::Unavailable { reason }));
+        }
+    }
+
+    /// Deletes the group itself.
+    fn remove(&self, group: &mut Group) {
+        let rows = group.mirror.delete(&group.place);
+        group.put_rows(rows);
+        group.machine = Machine::new(&self.parts.settings);
+        group.about.has_offsets = false;
+    }
+}
+
+fn changed() -> GroupsError {
+    GroupsError::Unavailable {
+        reason: "the group has changed meanwhile".to_owned(),
+    }
+}
+
+fn refuse(purpose: Purpose, error: GroupsError) {
+    if let Purpose::Delete(reply) = purpose {
+        // Who does not wait any more does not matter.
+        drop(reply.send(Err(error)));
+    }
+}
+
+/// How long it is until something that is kept for a time from a moment on goes.
+fn until(since: Timestamp, keep: Duration, now: Timestamp) -> Duration {
+    let age = now.as_millis().saturating_sub(since.as_millis());
+    let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
+    keep.saturating_sub(age)
+}
+
+/// Reads groups of a shard, and whether there may be more.
+pub(super) async fn read_heads(
+    store: &dyn Store,
+    range: tidelog_store::KeyRange,
+    count: usize,
+) -> Result<Page, GroupsError> {
+    let mut transaction = store.begin().await.map_err(of_store)?;
+    let options = ScanOptions::limit(count).snapshot();
+    let page = transaction.scan(range, options).await.map_err(of_store)?;
+    let heads = page.rows.into_iter().map(|(key, value)| {
+        let name = Keyspace::group_name(&key).ok_or(RowError {
+            kind: "group",
+            what: "its key has no name",
+        });
+        Ok((
+            name.map_err(of_row)?,
+            GroupRow::decode(value).map_err(of_row)?,
+        ))
+    });
+    let heads: Result<_, GroupsError> = heads.collect();
+    Ok((heads?, page.more))
+}
+
+async fn read_offsets(store: &dyn Store, place: &Place) -> Result<Offsets, GroupsError> {
+    let mut rows = Vec::new();
+    let mut rest = Some(place.keys.group_offsets(place.shard, &place.name));
+    while let Some(range) = rest.take() {
+        if rows.len() >= OFFSETS_MAX {
+            return Ok((rows, false));
+        }
+        // Each page in a transaction of its own, so that none grows old.
+        let mut transaction = store.begin().await.map_err(of_store)?;
+        let options = ScanOptions::default().snapshot();
+        let page = transaction.scan(range.clone(), options).await;
+        let page = page.map_err(of_store)?;
+        rest = page.next(&range, options.direction);
+        for (key, value) in page.rows {
+            let row = GroupOffsetRow::decode(value).map_err(of_row)?;
+            rows.push((key, row.0.committed_at));
+        }
+    }
+    Ok((rows, true))
+}

@@ -1,0 +1,226 @@
+//! The topics that there are, as groups of the consumer protocol need to know them: all at once, by name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use regex::{Regex, RegexBuilder};
+use tidelog_env::{Clock, MonoTime};
+use tidelog_groups::consumer::{TopicShape, Topics};
+use tidelog_metadata_api::GroupsError;
+
+use super::errors::of_catalogue;
+use crate::catalogue::Catalogue;
+
+/// Topics that are read at once.
+const PAGE: usize = 1_000;
+/// Patterns whose topics are remembered.
+const PATTERNS_KEPT: usize = 1_000;
+/// Bytes of a compiled pattern at most.
+const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Reading all topics takes at most one part in so many of the time.
+const READING_SHARE: u32 = 20;
+/// What other processes have done this long ago shows to a member that joins.
+const FRESH_FOR: Duration = Duration::from_millis(500);
+
+/// All live topics at a time.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Another one whenever the topics are others.
+    version: u64,
+    by_name: BTreeMap<String, TopicShape>,
+    /// The number of changes of this process that are in it.
+    changes: u64,
+    read_at: MonoTime,
+    took: Duration,
+}
+
+/// The topics of a process. All its coordinators share it; nothing is read before one of them asks.
+#[derive(Debug)]
+pub(crate) struct TopicDirectory {
+    catalogue: Catalogue,
+    clock: Arc<dyn Clock>,
+    /// Whether other processes change topics too.
+    is_shared: bool,
+    interval: Duration,
+    current: RwLock<Option<Arc<Snapshot>>>,
+    /// One reads at a time; whoever comes meanwhile may find what he needs afterwards.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl TopicDirectory {
+    pub(crate) fn new(
+        catalogue: Catalogue,
+        clock: Arc<dyn Clock>,
+        is_shared: bool,
+        interval: Duration,
+    ) -> Self {
+        Self {
+            catalogue,
+            clock,
+            is_shared,
+            interval,
+            current: RwLock::new(None),
+            reading: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// What was read last.
+    pub(super) fn current(&self) -> Option<Arc<Snapshot>> {
+        self.current.read().clone()
+    }
+
+    /// Whether a member that joins can be told from it what it reads.
+    pub(super) fn is_fresh(&self, snapshot: &Snapshot) -> bool {
+        snapshot.changes == self.catalogue.changes()
+            && (!self.is_shared || self.age(snapshot) < FRESH_FOR)
+    }
+
+    /// Whether it is time to look for changes.
+    pub(super) fn is_old(&self, snapshot: &Snapshot) -> bool {
+        let interval = self.interval.max(snapshot.took * READING_SHARE);
+        snapshot.changes != self.catalogue.changes()
+            || (self.is_shared && self.age(snapshot) >= interval)
+    }
+
+    fn age(&self, snapshot: &Snapshot) -> Duration {
+        self.clock.now() - snapshot.read_at
+    }
+
+    /// Reads all topics, if nobody has since the call.
+    pub(super) async fn refresh(&self) -> Result<Arc<Snapshot>, GroupsError> {
+        let asked = self.clock.now();
+        let changes = self.catalogue.changes();
+        let _reading = self.reading.lock().await;
+        let before = self.current();
+        if let Some(before) = &before
+            && before.read_at >= asked
+            && before.changes >= changes
+            && before.read_at > MonoTime::START
+        {
+            return Ok(Arc::clone(before));
+        }
+        let changes = self.catalogue.changes();
+        let read_at = self.clock.now();
+        let by_name = self.read().await?;
+        let version = match &before {
+            Some(before) if before.by_name == by_name => before.version,
+            Some(before) => before.version + 1,
+            None => 1,
+        };
+        let snapshot = Arc::new(Snapshot {
+            version,
+            by_name,
+            changes,
+            read_at,
+            took: self.clock.now() - read_at,
+        });
+        *self.current.write() = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    async fn read(&self) -> Result<BTreeMap<String, TopicShape>, GroupsError> {
+        let mut by_name = BTreeMap::new();
+        let mut after = Vec::new();
+        loop {
+            let page = self.catalogue.list(&after, PAGE, false).await;
+            let page = page.map_err(of_catalogue)?;
+            for topic in &page.topics {
+                let shape = TopicShape {
+                    number: topic.number,
+                    partitions: topic.partition_count(),
+                };
+                by_name.insert(topic.name.as_str().to_owned(), shape);
+            }
+            if page.next.is_empty() {
+                return Ok(by_name);
+            }
+            after = page.next;
+        }
+    }
+}
+
+/// Compiles a pattern. It matches whole names, as in Kafka.
+pub(super) fn compile(pattern: &str) -> Result<Regex, GroupsError> {
+    let whole = format!("^(?:{pattern})$");
+    let built = RegexBuilder::new(&whole)
+        .size_limit(PATTERN_COMPILED_BYTES_MAX)
+        .build();
+    built.map_err(|error| GroupsError::InvalidPattern {
+        reason: error.to_string(),
+    })
+}
+
+/// What patterns match, so that it is not looked for with each heartbeat.
+#[derive(Debug, Default)]
+pub(super) struct Patterns(Mutex<HashMap<String, (u64, Vec<String>)>>);
+
+/// Topics at a time, for a group.
+pub(super) struct View<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) patterns: &'a Patterns,
+}
+
+impl Topics for View<'_> {
+    fn version(&self) -> u64 {
+        self.snapshot.version
+    }
+
+    fn find(&self, name: &str) -> Option<TopicShape> {
+        self.snapshot.by_name.get(name).copied()
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        let mut known = self.patterns.0.lock();
+        if let Some((version, names)) = known.get(pattern)
+            && *version == self.snapshot.version
+        {
+            return names.clone();
+        }
+        // One that cannot be compiled was refused when it came.
+        let Ok(regex) = compile(pattern) else {
+            return Vec::new();
+        };
+        let names = self.snapshot.by_name.keys();
+        let names: Vec<String> = names.filter(|name| regex.is_match(name)).cloned().collect();
+        if known.len() >= PATTERNS_KEPT {
+            known.clear();
+        }
+        known.insert(pattern.to_owned(), (self.snapshot.version, names.clone()));
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::TopicNumber;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let shape = TopicShape {
+            number: TopicNumber::new(1),
+            partitions: 1,
+        };
+        let names = ["orders", "orders-eu", "my-orders"];
+        let snapshot = Snapshot {
+            version: 1,
+            by_name: names.map(|name| (name.to_owned(), shape)).into(),
+            changes: 0,
+            read_at: MonoTime::START,
+            took: Duration::ZERO,
+        };
+        let patterns = Patterns::default();
+        let view = View {
+            snapshot: &snapshot,
+            patterns: &patterns,
+        };
+        assert_eq!(view.matching("orders.*"), ["orders", "orders-eu"]);
+        assert_eq!(view.matching("a|orders"), ["orders"]);
+        assert!(view.matching("(").is_empty());
+        assert!(compile("(").is_err());
+        assert!(compile(&"(a{100}){100}{100}".repeat(10)).is_err());
+    }
+}
