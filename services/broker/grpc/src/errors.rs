@@ -7,7 +7,7 @@ use tidelog_broker_engine::{AppendError, FetchError, ReadError};
 use tidelog_env::error_chain;
 use tidelog_format::batch::BatchError;
 use tidelog_format::manifest::RefusalDetail;
-use tidelog_metadata_api::{CatalogueError, LogError};
+use tidelog_metadata_api::{CatalogueError, GroupsError, LogError};
 use tidelog_types::{ErrorCode, Offset, TopicName, TopicPartition};
 
 /// How long a caller waits before it tries again, where nothing better is known.
@@ -36,6 +36,20 @@ pub(crate) fn catalogue_error(error: &CatalogueError) -> ApiError {
     let api = ApiError::new(error.code(), error_chain(error));
     retriable(match error {
         CatalogueError::Unknown => api.with_unknown_outcome(),
+        _ => api,
+    })
+}
+
+pub(crate) fn group_error(error: &GroupsError) -> ApiError {
+    let code = match error {
+        GroupsError::GroupNotFound => ErrorCode::UnknownGroup,
+        // A commit by nobody, of a group with members.
+        GroupsError::NotEmpty | GroupsError::UnknownMember => ErrorCode::GroupNotEmpty,
+        _ => error.code(),
+    };
+    let api = ApiError::new(code, error_chain(error));
+    retriable(match error {
+        GroupsError::Unknown => api.with_unknown_outcome(),
         _ => api,
     })
 }

@@ -12,6 +12,7 @@ mod entry;
 mod errors;
 mod fetch;
 mod front;
+mod groups;
 mod metrics;
 mod parse;
 mod produce;

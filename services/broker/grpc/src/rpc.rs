@@ -67,6 +67,11 @@ rpcs! {
     AddPartitions = "TopicService/AddPartitions", true;
     DeleteTopic = "TopicService/DeleteTopic", true;
     UndeleteTopic = "TopicService/UndeleteTopic", true;
+    ListGroups = "GroupService/ListGroups", false;
+    DescribeGroups = "GroupService/DescribeGroups", false;
+    ListGroupOffsets = "GroupService/ListGroupOffsets", false;
+    AlterGroupOffsets = "GroupService/AlterGroupOffsets", true;
+    DeleteGroups = "GroupService/DeleteGroups", true;
     DescribeCluster = "ClusterService/DescribeCluster", false;
     ListMembers = "ClusterService/ListMembers", false;
     ListShards = "ClusterService/ListShards", false;

@@ -3,6 +3,7 @@
 use thiserror::Error;
 use tidelog_api::FILE_DESCRIPTOR_SET;
 use tidelog_api::v1::cluster_service_server::ClusterServiceServer;
+use tidelog_api::v1::group_service_server::GroupServiceServer;
 use tidelog_api::v1::log_service_server::LogServiceServer;
 use tidelog_api::v1::topic_service_server::TopicServiceServer;
 use tidelog_env::CancellationToken;
@@ -55,11 +56,14 @@ pub async fn serve(
         .max_encoding_message_size(usize::MAX);
     let topics =
         TopicServiceServer::new(front.clone()).max_decoding_message_size(CONTROL_BYTES_MAX);
+    let groups =
+        GroupServiceServer::new(front.clone()).max_decoding_message_size(CONTROL_BYTES_MAX);
     let cluster = ClusterServiceServer::new(front).max_decoding_message_size(CONTROL_BYTES_MAX);
     let routes = Routes::new(health_service)
         .add_service(reflection)
         .add_service(log)
         .add_service(topics)
+        .add_service(groups)
         .add_service(cluster)
         .prepare();
     let transport = Transport {
@@ -91,5 +95,6 @@ async fn set_serving(health: &HealthReporter) {
         .await;
     health.set_serving::<LogServiceServer<Front>>().await;
     health.set_serving::<TopicServiceServer<Front>>().await;
+    health.set_serving::<GroupServiceServer<Front>>().await;
     health.set_serving::<ClusterServiceServer<Front>>().await;
 }

@@ -105,6 +105,18 @@ service! {
 }
 
 service! {
+    v1::group_service_server::GroupService
+    {
+        list_groups = ListGroups(ListGroupsRequest) -> ListGroupsResponse;
+        describe_groups = DescribeGroups(DescribeGroupsRequest) -> DescribeGroupsResponse;
+        list_group_offsets = ListGroupOffsets(ListGroupOffsetsRequest) -> ListGroupOffsetsResponse;
+        alter_group_offsets = AlterGroupOffsets(AlterGroupOffsetsRequest) -> AlterGroupOffsetsResponse;
+        delete_groups = DeleteGroups(DeleteGroupsRequest) -> DeleteGroupsResponse;
+    }
+    {}
+}
+
+service! {
     v1::cluster_service_server::ClusterService
     {
         describe_cluster = DescribeCluster(DescribeClusterRequest) -> DescribeClusterResponse;

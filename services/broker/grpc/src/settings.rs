@@ -68,6 +68,8 @@ pub(crate) const CONTROL_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const PRODUCE_ENTRIES_MAX: usize = 10_000;
 /// Partitions of one request.
 pub(crate) const REQUEST_PARTITIONS_MAX: usize = 10_000;
+/// Groups of one request.
+pub(crate) const REQUEST_GROUPS_MAX: usize = 100;
 /// Batches of one entry.
 pub(crate) const ENTRY_BATCHES_MAX: usize = 100;
 /// Bytes of a fetch that does not say how many.

@@ -281,7 +281,7 @@ fn changes(
     Ok(changes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
         .iter()
@@ -292,7 +292,7 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-fn page_token(text: &str) -> Result<Vec<u8>, ApiError> {
+pub(crate) fn page_token(text: &str) -> Result<Vec<u8>, ApiError> {
     let foreign = || ApiError::invalid("the page token is not one that this service gave out");
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {

@@ -66,6 +66,8 @@ pub(crate) const fn kafka_code(code: tidelog_types::ErrorCode) -> ErrorCode {
         Ours::DataLoss => ErrorCode::KafkaStorageError,
         Ours::Unsupported => ErrorCode::UnsupportedVersion,
         Ours::Internal => ErrorCode::UnknownServerError,
+        Ours::UnknownGroup => ErrorCode::GroupIdNotFound,
+        Ours::GroupNotEmpty => ErrorCode::NonEmptyGroup,
     }
 }
 

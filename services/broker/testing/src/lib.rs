@@ -1,4 +1,7 @@
-//! What the tests of both front ends stand on: an engine in memory, and an authorizer and quota that take notes.
+//! What the tests of both front ends stand on: an engine in memory, and an authorizer, a quota and coordinators that
+//! take notes.
+
+mod groups;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,12 +18,14 @@ use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{
     GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
 };
-use tidelog_metadata_api::{Groups, NoGroups};
+use tidelog_metadata_api::Groups;
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::ClusterId;
+
+pub use groups::FakeGroups;
 
 /// Longest time of what should end soon.
 const SOON: Duration = Duration::from_secs(20);
@@ -77,7 +82,7 @@ pub async fn engine(
     registry: &mut Registry,
     append: AppendSettings,
 ) -> anyhow::Result<(Engine, MetadataService)> {
-    engine_with(env, registry, append, |_| Arc::new(NoGroups)).await
+    engine_with(env, registry, append, |metadata| Arc::new(metadata.clone())).await
 }
 
 /// As [`engine`], with groups of another kind.
@@ -94,12 +99,12 @@ pub async fn engine_with(
         cluster,
         shards: 2,
         sequencer: SequencerSettings::default(),
+        groups: GroupSettings::default(),
         metrics: SequencerMetrics::new(registry),
     })
     .await?;
     let parts = EngineParts {
         env: env.clone(),
-        groups: GroupSettings::default(),
         store: Arc::new(InMemory::new()),
         layout: BucketLayout::new("".into()).cluster(cluster),
         log: Arc::new(metadata.clone()),

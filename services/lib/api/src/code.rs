@@ -14,13 +14,16 @@ pub(crate) const fn to_grpc(code: ErrorCode) -> Code {
         | ErrorCode::InvalidTopicName
         | ErrorCode::InvalidConfig => Code::InvalidArgument,
         ErrorCode::RequestTooLarge | ErrorCode::OffsetOutOfRange => Code::OutOfRange,
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition => Code::NotFound,
+        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::UnknownGroup => {
+            Code::NotFound
+        }
         ErrorCode::TopicExists => Code::AlreadyExists,
         ErrorCode::OffsetMismatch => Code::Aborted,
         ErrorCode::FencingTokenMismatch
         | ErrorCode::OutOfOrderSequence
         | ErrorCode::ProducerFenced
-        | ErrorCode::UnknownProducer => Code::FailedPrecondition,
+        | ErrorCode::UnknownProducer
+        | ErrorCode::GroupNotEmpty => Code::FailedPrecondition,
         ErrorCode::Fenced | ErrorCode::Unavailable => Code::Unavailable,
         ErrorCode::PermissionDenied => Code::PermissionDenied,
         ErrorCode::Unauthenticated => Code::Unauthenticated,
@@ -80,6 +83,8 @@ pub(crate) const fn to_proto(code: ErrorCode) -> v1::ErrorCode {
         ErrorCode::DataLoss => v1::ErrorCode::DataLoss,
         ErrorCode::Unsupported => v1::ErrorCode::Unsupported,
         ErrorCode::Internal => v1::ErrorCode::Internal,
+        ErrorCode::UnknownGroup => v1::ErrorCode::UnknownGroup,
+        ErrorCode::GroupNotEmpty => v1::ErrorCode::GroupNotEmpty,
     }
 }
 
@@ -112,6 +117,8 @@ pub(crate) const fn from_proto(code: v1::ErrorCode) -> Option<ErrorCode> {
         v1::ErrorCode::DataLoss => ErrorCode::DataLoss,
         v1::ErrorCode::Unsupported => ErrorCode::Unsupported,
         v1::ErrorCode::Internal => ErrorCode::Internal,
+        v1::ErrorCode::UnknownGroup => ErrorCode::UnknownGroup,
+        v1::ErrorCode::GroupNotEmpty => ErrorCode::GroupNotEmpty,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidelog_api::v1;
 use tidelog_api::v1::cluster_service_client::ClusterServiceClient;
+use tidelog_api::v1::group_service_client::GroupServiceClient;
 use tidelog_api::v1::log_service_client::LogServiceClient;
 use tidelog_api::v1::topic_service_client::TopicServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -17,7 +18,7 @@ use crate::call::{Retry, call};
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::producer::{Producer, ProducerOptions};
 use crate::trouble::Trouble;
-use crate::{Admin, ClientError, ClientOptions, ClusterClient, LogClient};
+use crate::{Admin, ClientError, ClientOptions, ClusterClient, GroupAdmin, LogClient};
 
 /// Metadata that says which application sends a request.
 const CLIENT_ID: &str = "x-tidelog-client-id";
@@ -190,6 +191,11 @@ impl Client {
         ClusterClient::new(self.clone())
     }
 
+    /// Lists, describes and deletes groups, and shows and sets how far they have come.
+    pub fn groups(&self) -> GroupAdmin {
+        GroupAdmin::new(self.clone())
+    }
+
     /// Writes and reads partitions request by request.
     pub fn log(&self) -> LogClient {
         LogClient::new(self.clone())
@@ -230,6 +236,11 @@ impl Client {
 
     pub(crate) fn cluster_service(&self) -> ClusterServiceClient<Transport> {
         ClusterServiceClient::new(self.inner.transport.clone())
+            .max_decoding_message_size(self.inner.options.message_bytes_max)
+    }
+
+    pub(crate) fn group_service(&self) -> GroupServiceClient<Transport> {
+        GroupServiceClient::new(self.inner.transport.clone())
             .max_decoding_message_size(self.inner.options.message_bytes_max)
     }
 

@@ -11,6 +11,7 @@ mod client;
 mod cluster;
 pub mod consumer;
 mod error;
+mod groups;
 mod log;
 mod options;
 pub mod producer;
@@ -21,6 +22,7 @@ pub use client::Client;
 pub use cluster::ClusterClient;
 pub use consumer::{Chunk, Consumer, ConsumerOptions, Start};
 pub use error::ClientError;
+pub use groups::GroupAdmin;
 pub use log::LogClient;
 pub use options::ClientOptions;
 pub use producer::{

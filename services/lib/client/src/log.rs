@@ -135,7 +135,7 @@ impl LogClient {
 }
 
 /// The service promises one answer for each item.
-fn checked<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, ClientError> {
+pub(crate) fn checked<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, ClientError> {
     if answers.len() == asked {
         Ok(answers)
     } else {

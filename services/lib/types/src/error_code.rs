@@ -58,11 +58,15 @@ pub enum ErrorCode {
     Unsupported,
     /// A bug of ours.
     Internal,
+    /// No such group.
+    UnknownGroup,
+    /// The group has members, and what was asked for is only for groups without.
+    GroupNotEmpty,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidArgument,
         Self::CorruptBatch,
         Self::BatchTooLarge,
@@ -88,6 +92,8 @@ impl ErrorCode {
         Self::DataLoss,
         Self::Unsupported,
         Self::Internal,
+        Self::UnknownGroup,
+        Self::GroupNotEmpty,
     ];
 
     /// The code with this stable name.
@@ -131,6 +137,8 @@ impl ErrorCode {
             Self::DataLoss => "DATA_LOSS",
             Self::Unsupported => "UNSUPPORTED",
             Self::Internal => "INTERNAL",
+            Self::UnknownGroup => "UNKNOWN_GROUP",
+            Self::GroupNotEmpty => "GROUP_NOT_EMPTY",
         }
     }
 
@@ -162,6 +170,8 @@ impl ErrorCode {
             Self::DataLoss => 23,
             Self::Unsupported => 24,
             Self::Internal => 25,
+            Self::UnknownGroup => 26,
+            Self::GroupNotEmpty => 27,
         }
     }
 
@@ -193,6 +203,8 @@ impl ErrorCode {
             23 => Self::DataLoss,
             24 => Self::Unsupported,
             25 => Self::Internal,
+            26 => Self::UnknownGroup,
+            27 => Self::GroupNotEmpty,
             _ => return None,
         })
     }
@@ -211,7 +223,7 @@ mod tests {
     #[test]
     fn every_code_is_found_again_by_its_number() {
         let known: Vec<ErrorCode> = (0..=u8::MAX).filter_map(ErrorCode::from_number).collect();
-        assert_eq!(known.len(), 25);
+        assert_eq!(known.len(), ErrorCode::ALL.len());
         for (number, code) in (1..).zip(known) {
             assert_eq!(code.number(), number);
             assert_eq!(code.to_string(), code.as_str());

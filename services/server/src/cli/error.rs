@@ -169,6 +169,8 @@ impl CliError {
                 "is the server running? start one with `tidelog serve`, or name it with --address",
             ),
             ErrorCode::UnknownTopic => Some("`tidelog topic create` makes a topic"),
+            ErrorCode::UnknownGroup => Some("`tidelog group list` shows those that there are"),
+            ErrorCode::GroupNotEmpty => Some("end its members first"),
             ErrorCode::UnknownPartition => {
                 Some("`tidelog topic describe` shows how many partitions there are")
             }
@@ -258,9 +260,10 @@ impl CliError {
 /// How the process ends when the service answered this.
 const fn exit_of(code: ErrorCode) -> Exit {
     match code {
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::OffsetOutOfRange => {
-            Exit::NotFound
-        }
+        ErrorCode::UnknownTopic
+        | ErrorCode::UnknownPartition
+        | ErrorCode::UnknownGroup
+        | ErrorCode::OffsetOutOfRange => Exit::NotFound,
         ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::ResourceExhausted => {
             Exit::Unavailable
         }

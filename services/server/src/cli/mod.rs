@@ -14,6 +14,7 @@ mod consume;
 mod context;
 mod delete_records;
 mod error;
+mod group;
 mod metadata;
 mod offsets;
 mod output;
@@ -96,6 +97,9 @@ enum Command {
     Offsets(offsets::OffsetsArgs),
     /// Delete the oldest records of a topic.
     DeleteRecords(delete_records::DeleteRecordsArgs),
+    /// List and describe consumer groups, set how far they have come, delete them.
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Look into segments.
     #[command(subcommand)]
     Segment(segment::SegmentCommand),
@@ -188,6 +192,7 @@ async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> 
         Command::Consume(args) => consume::run(args, global, env).await,
         Command::Offsets(args) => offsets::run(args, global, env).await,
         Command::DeleteRecords(args) => delete_records::run(args, global, env).await,
+        Command::Group(command) => group::run(command, global, env).await,
         Command::Segment(command) => segment::run(command, global.output).await,
         Command::Bench(command) => bench::run(command, global, env).await,
         Command::Cluster(command) => cluster::run(command, global, env).await,

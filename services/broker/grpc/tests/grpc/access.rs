@@ -6,6 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tidelog_api::v1::cluster_service_client::ClusterServiceClient;
+use tidelog_api::v1::group_service_client::GroupServiceClient;
 use tidelog_api::v1::topic_service_client::TopicServiceClient;
 use tidelog_api::{ApiError, FILE_DESCRIPTOR_SET, v1};
 use tidelog_client::ErrorCode;
@@ -56,6 +57,7 @@ fn result(result: &v1::ProduceResult) -> Result<(), ErrorCode> {
 async fn call(world: &World, rpc: &str) -> Result<(), ErrorCode> {
     let mut log = world.raw().await;
     let mut topics = TopicServiceClient::new(world.channel().await);
+    let mut groups = GroupServiceClient::new(world.channel().await);
     let mut cluster = ClusterServiceClient::new(world.channel().await);
     let t = || "t".to_owned();
     match rpc {
@@ -182,6 +184,45 @@ async fn call(world: &World, rpc: &str) -> Result<(), ErrorCode> {
                 ..Default::default()
             };
             whole(topics.undelete_topic(request).await).map(drop)
+        }
+        "GroupService/ListGroups" => {
+            whole(groups.list_groups(v1::ListGroupsRequest::default()).await).map(drop)
+        }
+        "GroupService/DescribeGroups" => {
+            let request = v1::DescribeGroupsRequest {
+                names: vec!["g".to_owned()],
+                ..Default::default()
+            };
+            let results = whole(groups.describe_groups(request).await)?.results;
+            item(results[0].error.as_ref())
+        }
+        "GroupService/ListGroupOffsets" => {
+            let request = v1::ListGroupOffsetsRequest {
+                group: "g".to_owned(),
+                ..Default::default()
+            };
+            whole(groups.list_group_offsets(request).await).map(drop)
+        }
+        "GroupService/AlterGroupOffsets" => {
+            let request = v1::AlterGroupOffsetsRequest {
+                group: "g".to_owned(),
+                changes: vec![v1::GroupOffsetChange {
+                    topic: t(),
+                    offset: Some(1),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            let results = whole(groups.alter_group_offsets(request).await)?.results;
+            item(results[0].error.as_ref())
+        }
+        "GroupService/DeleteGroups" => {
+            let request = v1::DeleteGroupsRequest {
+                names: vec!["g".to_owned()],
+                ..Default::default()
+            };
+            let results = whole(groups.delete_groups(request).await)?.results;
+            item(results[0].error.as_ref())
         }
         "ClusterService/DescribeCluster" => whole(
             cluster

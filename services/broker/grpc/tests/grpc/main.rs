@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod drain;
+mod groups;
 mod limits;
 mod produce;
 mod read;

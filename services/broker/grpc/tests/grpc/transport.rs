@@ -139,7 +139,12 @@ async fn health_and_reflection_answer() {
         .into_iter()
         .map(|service| service.name)
         .collect();
-    for service in ["LogService", "TopicService", "ClusterService"] {
+    for service in [
+        "LogService",
+        "TopicService",
+        "GroupService",
+        "ClusterService",
+    ] {
         assert!(
             names.contains(&format!("tidelog.v1.{service}")),
             "{names:?}"

@@ -8,8 +8,8 @@ use tidelog_api::v1;
 use tidelog_api::v1::log_service_client::LogServiceClient;
 use tidelog_broker_engine::Engine;
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError, serve};
-pub(crate) use tidelog_broker_testing::{Gate, soon};
-use tidelog_broker_testing::{engine, quick_append};
+pub(crate) use tidelog_broker_testing::{FakeGroups, Gate, soon};
+use tidelog_broker_testing::{engine_with, quick_append};
 use tidelog_client::{Client, ClientOptions};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) groups: Arc<FakeGroups>,
     /// The only member of the cluster.
     pub(crate) member: String,
     pub(crate) stop: CancellationToken,
@@ -40,7 +41,10 @@ impl World {
     pub(crate) async fn with(settings: GrpcSettings) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let (engine, metadata) = engine(&env, &mut registry, quick_append()).await.unwrap();
+        let groups = Arc::new(FakeGroups::default());
+        let fake = Arc::<FakeGroups>::clone(&groups);
+        let built = engine_with(&env, &mut registry, quick_append(), |_| fake).await;
+        let (engine, metadata) = built.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
@@ -67,6 +71,7 @@ impl World {
             address,
             engine,
             gate,
+            groups,
             member: metadata.watch().borrow().members[0].id.to_string(),
             stop,
             serving,

@@ -1138,6 +1138,10 @@ pub enum ErrorCode {
     Unsupported = 24,
     /// A bug of the service.
     Internal = 25,
+    /// No such group.
+    UnknownGroup = 26,
+    /// The group has members, and what was asked for is only for groups without.
+    GroupNotEmpty = 27,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1172,6 +1176,8 @@ impl ErrorCode {
             Self::DataLoss => "ERROR_CODE_DATA_LOSS",
             Self::Unsupported => "ERROR_CODE_UNSUPPORTED",
             Self::Internal => "ERROR_CODE_INTERNAL",
+            Self::UnknownGroup => "ERROR_CODE_UNKNOWN_GROUP",
+            Self::GroupNotEmpty => "ERROR_CODE_GROUP_NOT_EMPTY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1203,8 +1209,1211 @@ impl ErrorCode {
             "ERROR_CODE_DATA_LOSS" => Some(Self::DataLoss),
             "ERROR_CODE_UNSUPPORTED" => Some(Self::Unsupported),
             "ERROR_CODE_INTERNAL" => Some(Self::Internal),
+            "ERROR_CODE_UNKNOWN_GROUP" => Some(Self::UnknownGroup),
+            "ERROR_CODE_GROUP_NOT_EMPTY" => Some(Self::GroupNotEmpty),
             _ => None,
         }
+    }
+}
+/// A group in a list.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupSummary {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Which protocol its members speak.
+    #[prost(enumeration = "GroupProtocol", tag = "2")]
+    pub protocol: i32,
+    /// Such as `consumer`; empty for a group that has only committed offsets.
+    #[prost(string, tag = "3")]
+    pub protocol_type: ::prost::alloc::string::String,
+    /// Where it stands.
+    #[prost(enumeration = "GroupState", tag = "4")]
+    pub state: i32,
+}
+impl ::prost::Name for GroupSummary {
+    const NAME: &'static str = "GroupSummary";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GroupSummary".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GroupSummary".into()
+    }
+}
+/// A group and its members.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Group {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Which protocol its members speak.
+    #[prost(enumeration = "GroupProtocol", tag = "2")]
+    pub protocol: i32,
+    /// Such as `consumer`; empty before the first member.
+    #[prost(string, tag = "3")]
+    pub protocol_type: ::prost::alloc::string::String,
+    /// Where it stands.
+    #[prost(enumeration = "GroupState", tag = "4")]
+    pub state: i32,
+    /// Goes up with each change of the group: the generation (classic) or the group's epoch.
+    #[prost(int32, tag = "5")]
+    pub epoch: i32,
+    /// How partitions are assigned, such as `range`; empty if that is not known now.
+    #[prost(string, tag = "6")]
+    pub assignor: ::prost::alloc::string::String,
+    /// Its members.
+    #[prost(message, repeated, tag = "7")]
+    pub members: ::prost::alloc::vec::Vec<GroupMember>,
+}
+impl ::prost::Name for Group {
+    const NAME: &'static str = "Group";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Group".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Group".into()
+    }
+}
+/// A member of a group.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupMember {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// The user's name for it; empty if it is no static member.
+    #[prost(string, tag = "2")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// What the client calls itself.
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Where it is: `/` and an address.
+    #[prost(string, tag = "4")]
+    pub client_host: ::prost::alloc::string::String,
+    /// The zone that it says it is in; empty if it does not say.
+    #[prost(string, tag = "5")]
+    pub zone: ::prost::alloc::string::String,
+    /// Its epoch, in a group of the consumer protocol; it may be behind the group's. Else 0.
+    #[prost(int32, tag = "6")]
+    pub epoch: i32,
+    /// What it has now, in a group of the consumer protocol.
+    #[prost(message, repeated, tag = "7")]
+    pub assigned: ::prost::alloc::vec::Vec<GroupAssignment>,
+    /// What it has to do, in a group of the classic protocol: bytes that its protocol type explains. For `consumer` a
+    /// `ConsumerProtocolAssignment` of Kafka behind its version.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub classic_assignment: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for GroupMember {
+    const NAME: &'static str = "GroupMember";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GroupMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GroupMember".into()
+    }
+}
+/// Partitions of a topic that a member has.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupAssignment {
+    /// The topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// Its partitions, in order.
+    #[prost(uint32, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<u32>,
+}
+impl ::prost::Name for GroupAssignment {
+    const NAME: &'static str = "GroupAssignment";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GroupAssignment".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GroupAssignment".into()
+    }
+}
+/// How far a group has come in a partition.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupOffset {
+    /// The topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The offset of the next record to read.
+    #[prost(uint64, tag = "3")]
+    pub committed_offset: u64,
+    /// Whatever the member wrote beside it.
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+    /// When it was committed.
+    #[prost(message, optional, tag = "5")]
+    pub commit_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The offset of the first record that is there.
+    #[prost(uint64, tag = "6")]
+    pub log_start_offset: u64,
+    /// The offset after the last record.
+    #[prost(uint64, tag = "7")]
+    pub end_offset: u64,
+    /// Records that are there and not read.
+    #[prost(uint64, tag = "8")]
+    pub lag: u64,
+    /// Why the bounds of the partition, and so the lag, are not known. Unset: they are.
+    #[prost(message, optional, tag = "9")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for GroupOffset {
+    const NAME: &'static str = "GroupOffset";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GroupOffset".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GroupOffset".into()
+    }
+}
+/// Which protocol the members of a group speak.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupProtocol {
+    /// A protocol that this version of the API does not know.
+    Unspecified = 0,
+    /// Kafka's classic protocol: one member assigns. Also a group that has only committed offsets.
+    Classic = 1,
+    /// Kafka's consumer protocol (KIP-848): the coordinator assigns.
+    Consumer = 2,
+}
+impl GroupProtocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_PROTOCOL_UNSPECIFIED",
+            Self::Classic => "GROUP_PROTOCOL_CLASSIC",
+            Self::Consumer => "GROUP_PROTOCOL_CONSUMER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_PROTOCOL_CLASSIC" => Some(Self::Classic),
+            "GROUP_PROTOCOL_CONSUMER" => Some(Self::Consumer),
+            _ => None,
+        }
+    }
+}
+/// Where a group stands.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupState {
+    /// A state that this version of the API does not know.
+    Unspecified = 0,
+    /// No members; there may be committed offsets.
+    Empty = 1,
+    /// Classic: members join.
+    PreparingRebalance = 2,
+    /// Classic: all have joined, the assignment is awaited.
+    CompletingRebalance = 3,
+    /// Consumer: something has changed, and the assignment is not made yet.
+    Assigning = 4,
+    /// Consumer: some member does not have what it is to have.
+    Reconciling = 5,
+    /// All members have what they are to have.
+    Stable = 6,
+}
+impl GroupState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_STATE_UNSPECIFIED",
+            Self::Empty => "GROUP_STATE_EMPTY",
+            Self::PreparingRebalance => "GROUP_STATE_PREPARING_REBALANCE",
+            Self::CompletingRebalance => "GROUP_STATE_COMPLETING_REBALANCE",
+            Self::Assigning => "GROUP_STATE_ASSIGNING",
+            Self::Reconciling => "GROUP_STATE_RECONCILING",
+            Self::Stable => "GROUP_STATE_STABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_STATE_EMPTY" => Some(Self::Empty),
+            "GROUP_STATE_PREPARING_REBALANCE" => Some(Self::PreparingRebalance),
+            "GROUP_STATE_COMPLETING_REBALANCE" => Some(Self::CompletingRebalance),
+            "GROUP_STATE_ASSIGNING" => Some(Self::Assigning),
+            "GROUP_STATE_RECONCILING" => Some(Self::Reconciling),
+            "GROUP_STATE_STABLE" => Some(Self::Stable),
+            _ => None,
+        }
+    }
+}
+/// Request of `ListGroups`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupsRequest {
+    /// The most groups to return, at most 1,000; more is taken as 1,000. 0: 100.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before, with all else unchanged. Empty: the first page. Opaque.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only groups in one of these states. Empty: all.
+    #[prost(enumeration = "GroupState", repeated, tag = "3")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// Only groups of one of these protocols. Empty: all.
+    #[prost(enumeration = "GroupProtocol", repeated, tag = "4")]
+    pub protocols: ::prost::alloc::vec::Vec<i32>,
+    /// Read-your-writes token. Empty: none.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListGroupsRequest {
+    const NAME: &'static str = "ListGroupsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListGroupsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListGroupsRequest".into()
+    }
+}
+/// Response of `ListGroups`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupsResponse {
+    /// The groups; may be fewer than asked for, even none, also where more pages follow.
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<GroupSummary>,
+    /// Ask with this for the next page; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListGroupsResponse {
+    const NAME: &'static str = "ListGroupsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListGroupsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListGroupsResponse".into()
+    }
+}
+/// Request of `DescribeGroups`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeGroupsRequest {
+    /// The names. At most 100.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Read-your-writes token. Empty: none.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DescribeGroupsRequest {
+    const NAME: &'static str = "DescribeGroupsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DescribeGroupsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DescribeGroupsRequest".into()
+    }
+}
+/// Response of `DescribeGroups`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescribeGroupsResponse {
+    /// One result for each name, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<DescribeGroupResult>,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DescribeGroupsResponse {
+    const NAME: &'static str = "DescribeGroupsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DescribeGroupsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DescribeGroupsResponse".into()
+    }
+}
+/// A group that was asked for.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescribeGroupResult {
+    /// The name asked for.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The group. Unset if there is an error.
+    #[prost(message, optional, tag = "2")]
+    pub group: ::core::option::Option<Group>,
+    /// Why it is not described. UNKNOWN_GROUP: there is no such group.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for DescribeGroupResult {
+    const NAME: &'static str = "DescribeGroupResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DescribeGroupResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DescribeGroupResult".into()
+    }
+}
+/// Request of `ListGroupOffsets`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupOffsetsRequest {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The most partitions to return, at most 10,000; more is taken as 10,000. 0: 1,000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before, with all else unchanged. Empty: the first page. Opaque.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Read-your-writes token. Empty: none.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListGroupOffsetsRequest {
+    const NAME: &'static str = "ListGroupOffsetsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListGroupOffsetsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListGroupOffsetsRequest".into()
+    }
+}
+/// Response of `ListGroupOffsets`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupOffsetsResponse {
+    /// The partitions with a committed offset, of topics in use, by topic and partition.
+    #[prost(message, repeated, tag = "1")]
+    pub offsets: ::prost::alloc::vec::Vec<GroupOffset>,
+    /// Ask with this for the next page; empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListGroupOffsetsResponse {
+    const NAME: &'static str = "ListGroupOffsetsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.ListGroupOffsetsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.ListGroupOffsetsResponse".into()
+    }
+}
+/// Request of `AlterGroupOffsets`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlterGroupOffsetsRequest {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// What shall change. At most 10,000; a partition stands there once.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<GroupOffsetChange>,
+    /// Read-your-writes token. Empty: none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for AlterGroupOffsetsRequest {
+    const NAME: &'static str = "AlterGroupOffsetsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AlterGroupOffsetsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AlterGroupOffsetsRequest".into()
+    }
+}
+/// A committed offset that shall be another.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupOffsetChange {
+    /// The topic. Required.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The offset of the next record to read. Unset: the committed offset is deleted.
+    #[prost(uint64, optional, tag = "3")]
+    pub offset: ::core::option::Option<u64>,
+    /// Whatever shall stand beside it, at most 4,096 bytes. Default: nothing.
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GroupOffsetChange {
+    const NAME: &'static str = "GroupOffsetChange";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.GroupOffsetChange".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.GroupOffsetChange".into()
+    }
+}
+/// Response of `AlterGroupOffsets`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlterGroupOffsetsResponse {
+    /// One result for each change, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<AlterGroupOffsetResult>,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for AlterGroupOffsetsResponse {
+    const NAME: &'static str = "AlterGroupOffsetsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AlterGroupOffsetsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AlterGroupOffsetsResponse".into()
+    }
+}
+/// What became of a change.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlterGroupOffsetResult {
+    /// The topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Why it was not made. Unset: it was, and is durable. GROUP_NOT_EMPTY: the group has members.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for AlterGroupOffsetResult {
+    const NAME: &'static str = "AlterGroupOffsetResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.AlterGroupOffsetResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.AlterGroupOffsetResult".into()
+    }
+}
+/// Request of `DeleteGroups`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroupsRequest {
+    /// The names. At most 100.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Read-your-writes token. Empty: none.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DeleteGroupsRequest {
+    const NAME: &'static str = "DeleteGroupsRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteGroupsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteGroupsRequest".into()
+    }
+}
+/// Response of `DeleteGroups`.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteGroupsResponse {
+    /// One result for each name, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<DeleteGroupResult>,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for DeleteGroupsResponse {
+    const NAME: &'static str = "DeleteGroupsResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteGroupsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteGroupsResponse".into()
+    }
+}
+/// What became of a group that was to be deleted.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteGroupResult {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why it was not deleted. Unset: it was. GROUP_NOT_EMPTY: it has members.
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for DeleteGroupResult {
+    const NAME: &'static str = "DeleteGroupResult";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.DeleteGroupResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.DeleteGroupResult".into()
+    }
+}
+/// Generated client implementations.
+pub mod group_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Looks after consumer groups: lists and describes them, shows and sets how far they have come, deletes them.
+    ///
+    /// `token` fields: see `LogService`.
+    #[derive(Debug, Clone)]
+    pub struct GroupServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl GroupServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> GroupServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GroupServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GroupServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists groups page by page, in an order that means nothing.
+        pub async fn list_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.GroupService/ListGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.GroupService", "ListGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Describes groups and their members.
+        pub async fn describe_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DescribeGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.GroupService/DescribeGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.GroupService", "DescribeGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the committed offsets of a group, with its lag. A group that does not exist has none.
+        pub async fn list_group_offsets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGroupOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupOffsetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.GroupService/ListGroupOffsets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.GroupService", "ListGroupOffsets"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets or deletes committed offsets of a group without members. A group that does not exist is created.
+        pub async fn alter_group_offsets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AlterGroupOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AlterGroupOffsetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.GroupService/AlterGroupOffsets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.GroupService", "AlterGroupOffsets"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes groups without members, with their committed offsets.
+        pub async fn delete_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.GroupService/DeleteGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.GroupService", "DeleteGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod group_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GroupServiceServer.
+    #[async_trait]
+    pub trait GroupService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists groups page by page, in an order that means nothing.
+        async fn list_groups(
+            &self,
+            request: tonic::Request<super::ListGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupsResponse>,
+            tonic::Status,
+        >;
+        /// Describes groups and their members.
+        async fn describe_groups(
+            &self,
+            request: tonic::Request<super::DescribeGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeGroupsResponse>,
+            tonic::Status,
+        >;
+        /// Lists the committed offsets of a group, with its lag. A group that does not exist has none.
+        async fn list_group_offsets(
+            &self,
+            request: tonic::Request<super::ListGroupOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupOffsetsResponse>,
+            tonic::Status,
+        >;
+        /// Sets or deletes committed offsets of a group without members. A group that does not exist is created.
+        async fn alter_group_offsets(
+            &self,
+            request: tonic::Request<super::AlterGroupOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AlterGroupOffsetsResponse>,
+            tonic::Status,
+        >;
+        /// Deletes groups without members, with their committed offsets.
+        async fn delete_groups(
+            &self,
+            request: tonic::Request<super::DeleteGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGroupsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Looks after consumer groups: lists and describes them, shows and sets how far they have come, deletes them.
+    ///
+    /// `token` fields: see `LogService`.
+    #[derive(Debug)]
+    pub struct GroupServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GroupServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GroupServiceServer<T>
+    where
+        T: GroupService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.v1.GroupService/ListGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGroupsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListGroupsRequest>
+                    for ListGroupsSvc<T> {
+                        type Response = super::ListGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGroupsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.GroupService/DescribeGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct DescribeGroupsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::DescribeGroupsRequest>
+                    for DescribeGroupsSvc<T> {
+                        type Response = super::DescribeGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DescribeGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::describe_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeGroupsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.GroupService/ListGroupOffsets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGroupOffsetsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListGroupOffsetsRequest>
+                    for ListGroupOffsetsSvc<T> {
+                        type Response = super::ListGroupOffsetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGroupOffsetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_group_offsets(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGroupOffsetsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.GroupService/AlterGroupOffsets" => {
+                    #[allow(non_camel_case_types)]
+                    struct AlterGroupOffsetsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::AlterGroupOffsetsRequest>
+                    for AlterGroupOffsetsSvc<T> {
+                        type Response = super::AlterGroupOffsetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AlterGroupOffsetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::alter_group_offsets(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AlterGroupOffsetsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.v1.GroupService/DeleteGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteGroupsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::DeleteGroupsRequest>
+                    for DeleteGroupsSvc<T> {
+                        type Response = super::DeleteGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::delete_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteGroupsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GroupServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.v1.GroupService";
+    impl<T> tonic::server::NamedService for GroupServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
     }
 }
 /// A record of a partition.

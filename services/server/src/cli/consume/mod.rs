@@ -2,7 +2,7 @@
 
 mod closed;
 mod format;
-mod start;
+pub(in crate::cli) mod start;
 
 use std::io::{self, BufWriter, Write};
 

@@ -6,7 +6,7 @@ use tidelog_types::Timestamp;
 use crate::cli::{CliError, Result, times};
 
 /// Reads `earliest`, `latest`, an offset or a time.
-pub(super) fn parse(text: &str, now: Timestamp) -> Result<Start> {
+pub(in crate::cli) fn parse(text: &str, now: Timestamp) -> Result<Start> {
     match text {
         "earliest" => return Ok(Start::Earliest),
         "latest" => return Ok(Start::Latest),

@@ -3,21 +3,20 @@
 mod admin;
 mod consumers;
 mod errors;
-mod fake;
 mod members;
 mod offsets;
 
 use std::sync::Arc;
 
 use tidelog_broker_kafka::KafkaSettings;
+use tidelog_broker_testing::FakeGroups;
 
 use crate::world::{Client, World};
-pub(crate) use fake::Fake;
 
 /// A broker with the topic `t` of two partitions, and its coordinators.
-async fn world() -> (World, Arc<Fake>, Client) {
-    let fake = Arc::new(Fake::default());
-    let groups = Arc::<Fake>::clone(&fake);
+async fn world() -> (World, Arc<FakeGroups>, Client) {
+    let fake = Arc::new(FakeGroups::default());
+    let groups = Arc::<FakeGroups>::clone(&fake);
     let world = World::with_groups(KafkaSettings::default(), groups).await;
     world.topic("t", 2, &[]).await;
     let client = world.client().await;

@@ -7,34 +7,42 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidelog_env::CancellationToken;
-use tidelog_metadata_api::*;
+use tidelog_metadata_api::{
+    ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, ConsumerDescription,
+    ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets, FetchOffsets,
+    FetchedOffsets, GroupClient, GroupDescription, GroupFilter, GroupHeartbeat, GroupKind,
+    GroupListing, GroupName, GroupOffset, GroupPage, GroupState, Groups, GroupsError, JoinGroup,
+    JoinedGroup, JoinedMember, LeaveGroup, SyncGroup, SyncedGroup,
+};
 use tidelog_types::{Timestamp, TopicPartition};
 
 type Result<T> = std::result::Result<T, GroupsError>;
 
 /// Says yes to everything, or the error that it is told to say.
 #[derive(Debug, Default)]
-pub(crate) struct Fake {
+pub struct FakeGroups {
     /// What requests are answered with.
-    pub(crate) fails: Mutex<Option<GroupsError>>,
+    pub fails: Mutex<Option<GroupsError>>,
     /// The same for each member or partition of a request.
-    pub(crate) fails_each: Mutex<Option<GroupsError>>,
+    pub fails_each: Mutex<Option<GroupsError>>,
     /// What was asked, as text.
-    pub(crate) asked: Mutex<Vec<String>>,
-    pub(crate) offsets: Mutex<BTreeMap<(GroupName, TopicPartition), GroupOffset>>,
+    pub asked: Mutex<Vec<String>>,
+    /// What was committed.
+    pub offsets: Mutex<BTreeMap<(GroupName, TopicPartition), GroupOffset>>,
     /// The partitions that members have.
-    pub(crate) assigned: Mutex<Vec<TopicPartition>>,
+    pub assigned: Mutex<Vec<TopicPartition>>,
     /// Members wait for ever in their requests to join until it is cancelled.
-    pub(crate) lets_in: Mutex<Option<CancellationToken>>,
+    pub lets_in: Mutex<Option<CancellationToken>>,
 }
 
-impl Fake {
+impl FakeGroups {
     /// What was asked last.
-    pub(crate) fn last(&self) -> String {
+    pub fn last(&self) -> String {
         self.asked.lock().last().cloned().unwrap_or_default()
     }
 
-    pub(crate) fn fail(&self, error: GroupsError) {
+    /// Answers every request with an error from now on.
+    pub fn fail(&self, error: GroupsError) {
         *self.fails.lock() = Some(error);
     }
 
@@ -96,7 +104,7 @@ impl Fake {
 }
 
 #[async_trait::async_trait]
-impl Groups for Fake {
+impl Groups for FakeGroups {
     async fn join(&self, request: JoinGroup) -> Result<JoinedGroup> {
         let lets_in = self.lets_in.lock().clone();
         self.hear(&request)?;
@@ -201,26 +209,25 @@ impl Groups for Fake {
             ("a", GroupKind::Classic, GroupState::Stable),
             ("b", GroupKind::Consumer, GroupState::Empty),
         ];
-        let listings = all.into_iter().map(|(name, kind, state)| GroupListing {
-            group: GroupName::new(name).unwrap(),
-            kind,
-            protocol_type: "consumer".to_owned(),
-            state,
-        });
-        let mut groups: Vec<GroupListing> = listings.collect();
+        let mut groups = Vec::new();
+        for (name, kind, state) in all {
+            groups.extend(GroupName::new(name).map(|group| GroupListing {
+                group,
+                kind,
+                protocol_type: "consumer".to_owned(),
+                state,
+            }));
+        }
         groups.retain(|it| filter.takes(it.kind, it.state));
-        // One on a page, and an empty one between them.
-        let at = after.first().map_or(0, |at| usize::from(*at));
-        let next = if at < 2 {
-            vec![u8::try_from(at).unwrap() + 1]
-        } else {
-            Vec::new()
+        // The first, nothing, the others.
+        let at = after.first().copied().unwrap_or_default();
+        let groups = groups.into_iter();
+        let (groups, next) = match at {
+            0 => (groups.take(1).collect(), vec![1]),
+            1 => (Vec::new(), vec![2]),
+            _ => (groups.skip(1).collect(), Vec::new()),
         };
-        let here = if at == 1 { usize::MAX } else { at / 2 };
-        Ok(GroupPage {
-            groups: groups.into_iter().skip(here).take(1).collect(),
-            next,
-        })
+        Ok(GroupPage { groups, next })
     }
 
     async fn describe_groups(&self, groups: &[GroupName]) -> Vec<Result<GroupDescription>> {
