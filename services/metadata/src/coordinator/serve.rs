@@ -227,8 +227,8 @@ impl Group {
     pub(super) fn check_fetch(&mut self, member_id: &str, epoch: i32, reply: Reply<()>) {
         let answer = match &self.machine {
             Machine::Consumer(group) => group.check_fetch(member_id, epoch).map_err(of_group),
-            // Members of the classic protocol do not say who they are.
-            Machine::Classic(_) if self.exists() => Err(GroupsError::UnknownMember),
+            // Some members of the classic protocol say who they are, with their generation. As in Kafka that is not
+            // looked at: what was committed holds for each generation.
             Machine::Classic(_) => Ok(()),
         };
         self.answer(reply, answer);

@@ -27,9 +27,23 @@ const SKIP_FROM: i16 = 9;
 /// The first version of `SyncGroup` that names the protocol.
 const SYNC_PROTOCOL_FROM: i16 = 5;
 
+/// The longest time for joining again that is of use.
+const REBALANCE_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
 /// A text of its own, that does not keep the request in memory.
 pub(super) fn owned(text: Option<ByteString>) -> Option<String> {
     text.map(|text| text.to_string())
+}
+
+/// A time of a request; none if it is negative, which stands for nothing.
+fn millis(millis: i32) -> Option<Duration> {
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+/// How long a member may take to join again. Some clients say the longest time that they can, which means no more
+/// than any long one.
+pub(super) fn rebalance_timeout(said: i32) -> Option<Duration> {
+    millis(said).map(|said| said.min(REBALANCE_TIMEOUT_MAX))
 }
 
 /// A refusal of a member, and the id that it hears with it.
@@ -75,7 +89,6 @@ impl Call {
     fn join_request(&self, request: JoinGroupRequest) -> Result<JoinGroup, ErrorCode> {
         let group = self.group(Operation::Read, &request.group_id);
         let group = group.map_err(|refusal| refusal.code)?;
-        let millis = |millis: i32| u64::try_from(millis).ok().map(Duration::from_millis);
         let session = millis(request.session_timeout_ms);
         let session = session.ok_or(ErrorCode::InvalidSessionTimeout)?;
         let protocols = request.protocols.iter().map(|protocol| GroupProtocol {
@@ -88,7 +101,7 @@ impl Call {
             instance: owned(request.group_instance_id),
             client: self.group_client(),
             session,
-            rebalance: millis(request.rebalance_timeout_ms).unwrap_or(session),
+            rebalance: rebalance_timeout(request.rebalance_timeout_ms).unwrap_or(session),
             protocol_type: request.protocol_type.to_string(),
             protocols: protocols.collect(),
             id_first: self.version >= ID_FIRST_FROM,

@@ -1,7 +1,5 @@
 //! `ConsumerGroupHeartbeat`: members of the consumer protocol (KIP-848).
 
-use std::time::Duration;
-
 use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::consumer_group_heartbeat_request::TopicPartitions as Owned;
 use tidelog_kafka_codec::messages::consumer_group_heartbeat_response::{
@@ -16,7 +14,7 @@ use tidelog_metadata_api::{
 use tidelog_runtime::access::Operation;
 use tidelog_types::{PartitionIndex, TopicPartition};
 
-use super::classic::owned;
+use super::classic::{owned, rebalance_timeout};
 use super::topics::Topics;
 use crate::call::Call;
 use crate::errors::Refusal;
@@ -50,7 +48,6 @@ impl Call {
             let message = format!("the topic `{hidden}` is not the member's to read");
             return Err(Refusal::new(ErrorCode::TopicAuthorizationFailed, message));
         }
-        let rebalance = u64::try_from(request.rebalance_timeout_ms).ok();
         let heartbeat = ConsumerHeartbeat {
             group,
             member_id: request.member_id.to_string(),
@@ -58,7 +55,7 @@ impl Call {
             instance: owned(request.instance_id),
             rack: owned(request.rack_id),
             client: self.group_client(),
-            rebalance: rebalance.map(Duration::from_millis),
+            rebalance: rebalance_timeout(request.rebalance_timeout_ms),
             topics: topics.map(|topics| topics.iter().map(ToString::to_string).collect()),
             pattern: owned(request.subscribed_topic_regex),
             assignor: owned(request.server_assignor),

@@ -22,7 +22,7 @@ use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, read_response, request_frame, response_length,
 };
 use tidelog_metadata::MetadataService;
-use tidelog_metadata_api::{Cluster, Groups, KafkaAddress, NewTopic, NoGroups, TopicInfo};
+use tidelog_metadata_api::{Cluster, Groups, KafkaAddress, NewTopic, TopicInfo};
 use tidelog_runtime::access::{Authorizer, Quota};
 use tidelog_types::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -49,7 +49,7 @@ impl World {
     }
 
     pub(crate) async fn with_engine(settings: KafkaSettings, append: AppendSettings) -> Self {
-        Self::build(settings, append, |_| Arc::new(NoGroups)).await
+        Self::build(settings, append, |metadata| Arc::new(metadata.clone())).await
     }
 
     pub(crate) async fn with_groups(settings: KafkaSettings, groups: Arc<dyn Groups>) -> Self {

@@ -99,6 +99,17 @@ async fn a_member_joins_in_every_version() {
 }
 
 #[tokio::test]
+async fn a_member_that_may_take_for_ever_to_join_again_may_take_a_day() {
+    let (_world, fake, mut client) = world().await;
+    let patient = JoinGroupRequest {
+        rebalance_timeout_ms: i32::MAX,
+        ..join(9)
+    };
+    client.call(&patient, 9).await;
+    assert!(fake.last().contains("rebalance: 86400s"), "{}", fake.last());
+}
+
+#[tokio::test]
 async fn a_member_that_needs_an_id_hears_it_with_the_error() {
     let (_world, fake, mut client) = world().await;
     fake.fail(GroupsError::MemberIdRequired("new".to_owned()));

@@ -5,6 +5,7 @@ mod consumers;
 mod errors;
 mod members;
 mod offsets;
+mod real;
 
 use std::sync::Arc;
 
