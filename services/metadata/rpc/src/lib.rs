@@ -1,7 +1,7 @@
 //! The metadata service between processes: `tidelog.internal.v1` over the seams of `tidelog-metadata-api`.
 //!
-//! Whoever holds a [`Log`](tidelog_metadata_api::Log), a [`Catalogue`](tidelog_metadata_api::Catalogue) or a
-//! [`Cluster`](tidelog_metadata_api::Cluster) cannot tell whether it is the service itself, a [`RemoteNode`]
+//! Whoever holds a [`Log`](tidelog_metadata_api::Log), a [`Catalogue`](tidelog_metadata_api::Catalogue), a
+//! [`Cluster`](tidelog_metadata_api::Cluster) or [`Groups`](tidelog_metadata_api::Groups) cannot tell whether it is the service itself, a [`RemoteNode`]
 //! that stands for it in another process, or a [`Router`] that finds the owner of each shard.
 //!
 //! ```text

@@ -44,6 +44,7 @@ rpcs! {
     Join = "ClusterService/Join";
     Watch = "ClusterService/Watch";
     SetDraining = "ClusterService/SetDraining";
+    Ask = "GroupService/Ask";
 }
 
 #[cfg(test)]

@@ -41,6 +41,10 @@ pub struct ServerSettings {
     pub commits_open_max: usize,
     /// Bytes of them.
     pub commit_bytes_open_max: usize,
+    /// Requests to coordinators of one stream that await their answers before further ones are refused.
+    pub asks_open_max: usize,
+    /// Bytes of them.
+    pub ask_bytes_open_max: usize,
     /// A connection that has not begun to speak HTTP/2 after this long is closed.
     pub greeting_timeout: Duration,
     /// The longest that a call which is no stream may take, whatever its caller says.
@@ -56,6 +60,8 @@ impl Default for ServerSettings {
             connection_calls_max: 256,
             commits_open_max: 1_024,
             commit_bytes_open_max: 64 * 1024 * 1024,
+            asks_open_max: 20_000,
+            ask_bytes_open_max: 32 * 1024 * 1024,
             greeting_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_secs(5),
@@ -80,6 +86,10 @@ pub struct ClientSettings {
     pub commits_open_max: usize,
     /// Bytes of them.
     pub commit_bytes_open_max: usize,
+    /// Requests to coordinators that one peer has not answered; beyond it they are given back.
+    pub asks_open_max: usize,
+    /// Bytes of them.
+    pub ask_bytes_open_max: usize,
     /// Partitions of which it is remembered up to where they were shown, before half of them are forgotten;
     /// there may be twice as many.
     pub bounds_kept: usize,
@@ -95,6 +105,8 @@ impl Default for ClientSettings {
             owner_wait: Duration::from_millis(200),
             commits_open_max: 4_096,
             commit_bytes_open_max: 128 * 1024 * 1024,
+            asks_open_max: 20_000,
+            ask_bytes_open_max: 32 * 1024 * 1024,
             bounds_kept: 100_000,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prometheus_client::metrics::gauge::Gauge;
 
 /// One part in so many is kept for those who are members already, beside what the settings say.
-const KEPT_SHARE: usize = 4;
+pub(super) const KEPT_SHARE: usize = 4;
 
 /// What all groups of the process and all that waits for them may take. Clones share it.
 #[derive(Clone, Debug)]

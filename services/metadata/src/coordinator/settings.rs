@@ -5,6 +5,8 @@ use std::time::Duration;
 use tidelog_groups::classic::ClassicSettings;
 use tidelog_groups::consumer::ConsumerSettings;
 
+use super::memory::KEPT_SHARE;
+
 /// How groups are coordinated.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupSettings {
@@ -24,6 +26,17 @@ pub struct GroupSettings {
     /// Topics of other processes' making are looked for at most so often, and at least so often while there are
     /// groups of the consumer protocol.
     pub topics_interval: Duration,
+}
+
+impl GroupSettings {
+    /// The default, within so many bytes of memory, of which a part is kept for those who are members already.
+    pub fn within(bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            memory_bytes: bytes / (KEPT_SHARE + 1) * KEPT_SHARE,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for GroupSettings {

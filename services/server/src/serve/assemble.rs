@@ -12,7 +12,7 @@ use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata::SequencerMetrics;
-use tidelog_metadata_api::{KafkaAddress, Member, NoGroups};
+use tidelog_metadata_api::{KafkaAddress, Member};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
@@ -200,7 +200,7 @@ async fn start_broker(
         layout: site.layout.clone(),
         log: Arc::clone(&parts.log),
         catalogue: Arc::clone(&parts.catalogue),
-        groups: Arc::new(NoGroups),
+        groups: Arc::clone(&parts.groups),
         pages,
         settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
         crash: crash_plan()?,

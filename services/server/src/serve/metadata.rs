@@ -23,7 +23,7 @@ use tidelog_store_embedded::{EmbeddedReader, Medium};
 use tidelog_types::{ClusterId, Role as MemberRole};
 
 use super::accept;
-use super::part_settings::sequencer_settings;
+use super::part_settings::{group_settings, sequencer_settings};
 use super::probe::Connecting;
 use super::storage;
 use super::store_kind::StoreKind;
@@ -112,6 +112,7 @@ pub(super) struct MetadataOpener {
     cluster: ClusterId,
     shards: u32,
     sequencer: SequencerSettings,
+    groups: GroupSettings,
     metrics: SequencerMetrics,
     times: ClusterSettings,
     member: Member,
@@ -211,6 +212,7 @@ impl MetadataOpener {
                 is_only_process,
                 ..sequencer_settings(&settings.metadata, plan, shards)
             },
+            groups: group_settings(plan),
             metrics: SequencerMetrics::new(registry),
             times,
             member,
@@ -283,7 +285,7 @@ impl MetadataOpener {
             cluster: self.cluster,
             shards: self.shards,
             sequencer: self.sequencer,
-            groups: GroupSettings::default(),
+            groups: self.groups,
             metrics: self.metrics.clone(),
         };
         let ownership = if self.is_shared() {

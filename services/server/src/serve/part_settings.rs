@@ -6,7 +6,7 @@ use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
 use tidelog_broker_kafka::KafkaSettings;
 use tidelog_cache::CacheSettings;
-use tidelog_metadata::SequencerSettings;
+use tidelog_metadata::{GroupSettings, SequencerSettings};
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::{MetadataSettings, Settings, Span};
@@ -48,13 +48,21 @@ impl CacheShares {
     }
 }
 
+/// One part in so many of the metadata share is for groups of consumers.
+const GROUPS_SHARE: u64 = 4;
+
+/// What all groups of the process may take.
+pub(super) fn group_settings(plan: &MemoryPlan) -> GroupSettings {
+    GroupSettings::within(plan.metadata / GROUPS_SHARE)
+}
+
 /// What each of so many sequencers may take.
 pub(super) fn sequencer_settings(
     metadata: &MetadataSettings,
     plan: &MemoryPlan,
     shards: u32,
 ) -> SequencerSettings {
-    let within = SequencerSettings::within(plan.metadata / u64::from(shards));
+    let within = SequencerSettings::within(sequencers_share(plan) / u64::from(shards));
     SequencerSettings {
         checkpoint_interval: metadata.checkpoint_interval.get(),
         checkpoint_manifests: metadata.checkpoint_manifests,
@@ -66,6 +74,10 @@ pub(super) fn sequencer_settings(
         tail_age_max: metadata.tail_age_max.map(Span::get),
         ..within
     }
+}
+
+const fn sequencers_share(plan: &MemoryPlan) -> u64 {
+    plan.metadata - plan.metadata / GROUPS_SHARE
 }
 
 /// What the engine may do and take.
@@ -190,8 +202,8 @@ mod tests {
             let plan = MemoryPlan::divide(settings.memory.total);
             sequencer_settings(&settings.metadata, &plan, 1)
         };
-        let room =
-            SequencerSettings::within(MemoryPlan::divide(settings(&[]).memory.total).metadata);
+        let plan = MemoryPlan::divide(settings(&[]).memory.total);
+        let room = SequencerSettings::within(sequencers_share(&plan));
         let by_default = sequencer(&[]);
         assert_eq!(by_default.producer_expiry, Duration::from_hours(24));
         assert_eq!(by_default.tail_age_max, None);

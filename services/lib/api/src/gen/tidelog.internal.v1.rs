@@ -2160,6 +2160,31 @@ impl ::prost::Name for ClusterFailure {
         "/tidelog.internal.v1.ClusterFailure".into()
     }
 }
+/// Why a request to a group, or the part of one that concerns one item, was not done.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupFailure {
+    /// Which error. A value that is not known counts as UNKNOWN.
+    #[prost(enumeration = "GroupFailureReason", tag = "1")]
+    pub reason: i32,
+    /// With UNAVAILABLE, INVALID_REQUEST, INVALID_PATTERN, TOO_LARGE and CORRUPT: why. With MEMBER_ID_REQUIRED the id, with
+    /// UNSUPPORTED_ASSIGNOR the name. At most 1,024 bytes; longer text is cut.
+    #[prost(string, tag = "2")]
+    pub detail: ::prost::alloc::string::String,
+    /// With OFFSET_METADATA_TOO_LARGE: the most that is taken.
+    #[prost(uint64, tag = "3")]
+    pub max: u64,
+}
+impl ::prost::Name for GroupFailure {
+    const NAME: &'static str = "GroupFailure";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupFailure".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupFailure".into()
+    }
+}
 /// The process asked is not the active one. Nothing was done.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2457,6 +2482,1523 @@ impl ClusterFailureReason {
             "CLUSTER_FAILURE_REASON_INVALID_MEMBER" => Some(Self::InvalidMember),
             _ => None,
         }
+    }
+}
+/// The errors of requests to groups.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupFailureReason {
+    /// Not set: counts as UNKNOWN.
+    Unspecified = 0,
+    /// The coordinator is being taken over, or reads the group. Nothing happened.
+    Loading = 1,
+    /// The process asked does not coordinate the group. Nothing happened.
+    NotCoordinator = 2,
+    /// The coordinator cannot answer now. Nothing happened.
+    Unavailable = 3,
+    /// It may or may not have happened.
+    Unknown = 4,
+    /// The request breaks a rule.
+    InvalidRequest = 5,
+    /// There is no such group.
+    GroupNotFound = 6,
+    /// The group has no such member.
+    UnknownMember = 7,
+    /// The generation is not the group's.
+    IllegalGeneration = 8,
+    /// The group is between two generations.
+    RebalanceInProgress = 9,
+    /// Another process has joined under the same instance id since.
+    FencedInstance = 10,
+    /// Another member with this instance id is at work.
+    UnreleasedInstance = 11,
+    /// The member has no protocol that all others have.
+    InconsistentProtocol = 12,
+    /// The member must join again under the id that `detail` has.
+    MemberIdRequired = 13,
+    /// The group has as many members as it may have.
+    GroupFull = 14,
+    /// The session timeout is outside of what is allowed.
+    InvalidSessionTimeout = 15,
+    /// The epoch is not the member's: it joins again.
+    FencedEpoch = 16,
+    /// The epoch is not the member's any more: it tries again later.
+    StaleEpoch = 17,
+    /// There is no such assignor.
+    UnsupportedAssignor = 18,
+    /// The pattern of a subscription is none.
+    InvalidPattern = 19,
+    /// The group has members.
+    NotEmpty = 20,
+    /// A member of the group reads the topic.
+    SubscribedToTopic = 21,
+    /// The text that an offset carries is too long.
+    OffsetMetadataTooLarge = 22,
+    /// The group's state would be larger than is stored.
+    TooLarge = 23,
+    /// Stored state of the group cannot be read.
+    Corrupt = 24,
+}
+impl GroupFailureReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_FAILURE_REASON_UNSPECIFIED",
+            Self::Loading => "GROUP_FAILURE_REASON_LOADING",
+            Self::NotCoordinator => "GROUP_FAILURE_REASON_NOT_COORDINATOR",
+            Self::Unavailable => "GROUP_FAILURE_REASON_UNAVAILABLE",
+            Self::Unknown => "GROUP_FAILURE_REASON_UNKNOWN",
+            Self::InvalidRequest => "GROUP_FAILURE_REASON_INVALID_REQUEST",
+            Self::GroupNotFound => "GROUP_FAILURE_REASON_GROUP_NOT_FOUND",
+            Self::UnknownMember => "GROUP_FAILURE_REASON_UNKNOWN_MEMBER",
+            Self::IllegalGeneration => "GROUP_FAILURE_REASON_ILLEGAL_GENERATION",
+            Self::RebalanceInProgress => "GROUP_FAILURE_REASON_REBALANCE_IN_PROGRESS",
+            Self::FencedInstance => "GROUP_FAILURE_REASON_FENCED_INSTANCE",
+            Self::UnreleasedInstance => "GROUP_FAILURE_REASON_UNRELEASED_INSTANCE",
+            Self::InconsistentProtocol => "GROUP_FAILURE_REASON_INCONSISTENT_PROTOCOL",
+            Self::MemberIdRequired => "GROUP_FAILURE_REASON_MEMBER_ID_REQUIRED",
+            Self::GroupFull => "GROUP_FAILURE_REASON_GROUP_FULL",
+            Self::InvalidSessionTimeout => "GROUP_FAILURE_REASON_INVALID_SESSION_TIMEOUT",
+            Self::FencedEpoch => "GROUP_FAILURE_REASON_FENCED_EPOCH",
+            Self::StaleEpoch => "GROUP_FAILURE_REASON_STALE_EPOCH",
+            Self::UnsupportedAssignor => "GROUP_FAILURE_REASON_UNSUPPORTED_ASSIGNOR",
+            Self::InvalidPattern => "GROUP_FAILURE_REASON_INVALID_PATTERN",
+            Self::NotEmpty => "GROUP_FAILURE_REASON_NOT_EMPTY",
+            Self::SubscribedToTopic => "GROUP_FAILURE_REASON_SUBSCRIBED_TO_TOPIC",
+            Self::OffsetMetadataTooLarge => {
+                "GROUP_FAILURE_REASON_OFFSET_METADATA_TOO_LARGE"
+            }
+            Self::TooLarge => "GROUP_FAILURE_REASON_TOO_LARGE",
+            Self::Corrupt => "GROUP_FAILURE_REASON_CORRUPT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_FAILURE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_FAILURE_REASON_LOADING" => Some(Self::Loading),
+            "GROUP_FAILURE_REASON_NOT_COORDINATOR" => Some(Self::NotCoordinator),
+            "GROUP_FAILURE_REASON_UNAVAILABLE" => Some(Self::Unavailable),
+            "GROUP_FAILURE_REASON_UNKNOWN" => Some(Self::Unknown),
+            "GROUP_FAILURE_REASON_INVALID_REQUEST" => Some(Self::InvalidRequest),
+            "GROUP_FAILURE_REASON_GROUP_NOT_FOUND" => Some(Self::GroupNotFound),
+            "GROUP_FAILURE_REASON_UNKNOWN_MEMBER" => Some(Self::UnknownMember),
+            "GROUP_FAILURE_REASON_ILLEGAL_GENERATION" => Some(Self::IllegalGeneration),
+            "GROUP_FAILURE_REASON_REBALANCE_IN_PROGRESS" => {
+                Some(Self::RebalanceInProgress)
+            }
+            "GROUP_FAILURE_REASON_FENCED_INSTANCE" => Some(Self::FencedInstance),
+            "GROUP_FAILURE_REASON_UNRELEASED_INSTANCE" => Some(Self::UnreleasedInstance),
+            "GROUP_FAILURE_REASON_INCONSISTENT_PROTOCOL" => {
+                Some(Self::InconsistentProtocol)
+            }
+            "GROUP_FAILURE_REASON_MEMBER_ID_REQUIRED" => Some(Self::MemberIdRequired),
+            "GROUP_FAILURE_REASON_GROUP_FULL" => Some(Self::GroupFull),
+            "GROUP_FAILURE_REASON_INVALID_SESSION_TIMEOUT" => {
+                Some(Self::InvalidSessionTimeout)
+            }
+            "GROUP_FAILURE_REASON_FENCED_EPOCH" => Some(Self::FencedEpoch),
+            "GROUP_FAILURE_REASON_STALE_EPOCH" => Some(Self::StaleEpoch),
+            "GROUP_FAILURE_REASON_UNSUPPORTED_ASSIGNOR" => {
+                Some(Self::UnsupportedAssignor)
+            }
+            "GROUP_FAILURE_REASON_INVALID_PATTERN" => Some(Self::InvalidPattern),
+            "GROUP_FAILURE_REASON_NOT_EMPTY" => Some(Self::NotEmpty),
+            "GROUP_FAILURE_REASON_SUBSCRIBED_TO_TOPIC" => Some(Self::SubscribedToTopic),
+            "GROUP_FAILURE_REASON_OFFSET_METADATA_TOO_LARGE" => {
+                Some(Self::OffsetMetadataTooLarge)
+            }
+            "GROUP_FAILURE_REASON_TOO_LARGE" => Some(Self::TooLarge),
+            "GROUP_FAILURE_REASON_CORRUPT" => Some(Self::Corrupt),
+            _ => None,
+        }
+    }
+}
+/// Who speaks for a member of a group.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupClient {
+    /// What the client calls itself. At most 255 bytes.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Where it is, for people. At most 255 bytes.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GroupClient {
+    const NAME: &'static str = "GroupClient";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupClient".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupClient".into()
+    }
+}
+/// A way to assign partitions that a member of a classic group knows.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupProtocol {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What the member that assigns has to know.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub metadata: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for GroupProtocol {
+    const NAME: &'static str = "GroupProtocol";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupProtocol".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupProtocol".into()
+    }
+}
+/// A group in a list.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupListing {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Its kind.
+    #[prost(enumeration = "GroupKind", tag = "2")]
+    pub kind: i32,
+    /// Such as `consumer`. Empty for a group that has only offsets.
+    #[prost(string, tag = "3")]
+    pub protocol_type: ::prost::alloc::string::String,
+    /// Where it stands.
+    #[prost(enumeration = "GroupState", tag = "4")]
+    pub state: i32,
+}
+impl ::prost::Name for GroupListing {
+    const NAME: &'static str = "GroupListing";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupListing".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupListing".into()
+    }
+}
+/// A group and its members.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupDescription {
+    /// Always set.
+    #[prost(oneof = "group_description::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<group_description::Kind>,
+}
+/// Nested message and enum types in `GroupDescription`.
+pub mod group_description {
+    /// Always set.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// A group of the classic protocol.
+        #[prost(message, tag = "1")]
+        Classic(super::ClassicGroup),
+        /// A group of the consumer protocol.
+        #[prost(message, tag = "2")]
+        Consumer(super::ConsumerGroup),
+    }
+}
+impl ::prost::Name for GroupDescription {
+    const NAME: &'static str = "GroupDescription";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupDescription".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupDescription".into()
+    }
+}
+/// A group of the classic protocol.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ClassicGroup {
+    /// Where it stands.
+    #[prost(enumeration = "GroupState", tag = "1")]
+    pub state: i32,
+    /// The generation.
+    #[prost(sint32, tag = "2")]
+    pub generation: i32,
+    /// Such as `consumer`. Empty before the first member.
+    #[prost(string, tag = "3")]
+    pub protocol_type: ::prost::alloc::string::String,
+    /// The chosen protocol. Empty if none is chosen now.
+    #[prost(string, tag = "4")]
+    pub protocol: ::prost::alloc::string::String,
+    /// Its members.
+    #[prost(message, repeated, tag = "5")]
+    pub members: ::prost::alloc::vec::Vec<ClassicMember>,
+}
+impl ::prost::Name for ClassicGroup {
+    const NAME: &'static str = "ClassicGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ClassicGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ClassicGroup".into()
+    }
+}
+/// A member of a classic group.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClassicMember {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "2")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who it is.
+    #[prost(message, optional, tag = "3")]
+    pub client: ::core::option::Option<GroupClient>,
+    /// What it says of itself in the chosen protocol.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub metadata: ::prost::bytes::Bytes,
+    /// What it has to do.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub assignment: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ClassicMember {
+    const NAME: &'static str = "ClassicMember";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ClassicMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ClassicMember".into()
+    }
+}
+/// A group of the consumer protocol.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsumerGroup {
+    /// Where it stands.
+    #[prost(enumeration = "GroupState", tag = "1")]
+    pub state: i32,
+    /// The group's epoch.
+    #[prost(sint32, tag = "2")]
+    pub epoch: i32,
+    /// The epoch that the targets were made for.
+    #[prost(sint32, tag = "3")]
+    pub target_epoch: i32,
+    /// The assignor in use.
+    #[prost(string, tag = "4")]
+    pub assignor: ::prost::alloc::string::String,
+    /// Its members.
+    #[prost(message, repeated, tag = "5")]
+    pub members: ::prost::alloc::vec::Vec<ConsumerMember>,
+}
+impl ::prost::Name for ConsumerGroup {
+    const NAME: &'static str = "ConsumerGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ConsumerGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ConsumerGroup".into()
+    }
+}
+/// A member of a consumer group.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsumerMember {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "2")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// Where it is. Unset: it has not said so.
+    #[prost(string, optional, tag = "3")]
+    pub rack: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who it is.
+    #[prost(message, optional, tag = "4")]
+    pub client: ::core::option::Option<GroupClient>,
+    /// Its epoch.
+    #[prost(sint32, tag = "5")]
+    pub epoch: i32,
+    /// How long it may take to let go of partitions, in milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub rebalance_ms: u64,
+    /// The topics that it wants, by name.
+    #[prost(string, repeated, tag = "7")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The topics that it wants, by a pattern. Unset: none.
+    #[prost(string, optional, tag = "8")]
+    pub pattern: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it may have now.
+    #[prost(message, repeated, tag = "9")]
+    pub assigned: ::prost::alloc::vec::Vec<Partition>,
+    /// What it is to have.
+    #[prost(message, repeated, tag = "10")]
+    pub target: ::prost::alloc::vec::Vec<Partition>,
+    /// Whether it still speaks the classic protocol.
+    #[prost(bool, tag = "11")]
+    pub is_classic: bool,
+}
+impl ::prost::Name for ConsumerMember {
+    const NAME: &'static str = "ConsumerMember";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ConsumerMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ConsumerMember".into()
+    }
+}
+/// An offset that a group has reached in a partition.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupOffset {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// The offset of the next record to read.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// The leader epoch of the last record read. Unset: the member has not said so.
+    #[prost(sint32, optional, tag = "3")]
+    pub leader_epoch: ::core::option::Option<i32>,
+    /// Whatever the member wrote beside it, at most 4,096 bytes.
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+    /// When it was committed, in milliseconds since 1970. Not set in a commit.
+    #[prost(sint64, tag = "5")]
+    pub committed_at: i64,
+}
+impl ::prost::Name for GroupOffset {
+    const NAME: &'static str = "GroupOffset";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupOffset".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupOffset".into()
+    }
+}
+/// Which protocol a group speaks.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupKind {
+    /// Not set: never sent.
+    Unspecified = 0,
+    /// Kafka's classic protocol; also a group that has only offsets.
+    Classic = 1,
+    /// The consumer protocol.
+    Consumer = 2,
+}
+impl GroupKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_KIND_UNSPECIFIED",
+            Self::Classic => "GROUP_KIND_CLASSIC",
+            Self::Consumer => "GROUP_KIND_CONSUMER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_KIND_CLASSIC" => Some(Self::Classic),
+            "GROUP_KIND_CONSUMER" => Some(Self::Consumer),
+            _ => None,
+        }
+    }
+}
+/// Where a group stands.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupState {
+    /// Not set: never sent.
+    Unspecified = 0,
+    /// No members.
+    Empty = 1,
+    /// Classic: members join.
+    PreparingRebalance = 2,
+    /// Classic: the leader's assignment is awaited.
+    CompletingRebalance = 3,
+    /// Consumer: the assignment is not made yet.
+    Assigning = 4,
+    /// Consumer: some member does not have what it is to have.
+    Reconciling = 5,
+    /// All members have what they are to have.
+    Stable = 6,
+}
+impl GroupState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_STATE_UNSPECIFIED",
+            Self::Empty => "GROUP_STATE_EMPTY",
+            Self::PreparingRebalance => "GROUP_STATE_PREPARING_REBALANCE",
+            Self::CompletingRebalance => "GROUP_STATE_COMPLETING_REBALANCE",
+            Self::Assigning => "GROUP_STATE_ASSIGNING",
+            Self::Reconciling => "GROUP_STATE_RECONCILING",
+            Self::Stable => "GROUP_STATE_STABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_STATE_EMPTY" => Some(Self::Empty),
+            "GROUP_STATE_PREPARING_REBALANCE" => Some(Self::PreparingRebalance),
+            "GROUP_STATE_COMPLETING_REBALANCE" => Some(Self::CompletingRebalance),
+            "GROUP_STATE_ASSIGNING" => Some(Self::Assigning),
+            "GROUP_STATE_RECONCILING" => Some(Self::Reconciling),
+            "GROUP_STATE_STABLE" => Some(Self::Stable),
+            _ => None,
+        }
+    }
+}
+/// A request to a coordinator.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AskRequest {
+    /// Chosen by the caller, different from those that are open; comes back in the response.
+    #[prost(uint64, tag = "1")]
+    pub request_id: u64,
+    /// What is asked. Required.
+    #[prost(oneof = "ask_request::Request", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    pub request: ::core::option::Option<ask_request::Request>,
+}
+/// Nested message and enum types in `AskRequest`.
+pub mod ask_request {
+    /// What is asked. Required.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Request {
+        /// A member of a classic group joins.
+        #[prost(message, tag = "2")]
+        Join(super::JoinGroup),
+        /// A member of a classic group asks what it has to do.
+        #[prost(message, tag = "3")]
+        Sync(super::SyncGroup),
+        /// A member of a classic group lives.
+        #[prost(message, tag = "4")]
+        Heartbeat(super::GroupHeartbeat),
+        /// Members leave.
+        #[prost(message, tag = "5")]
+        Leave(super::LeaveGroup),
+        /// A member of a consumer group lives.
+        #[prost(message, tag = "6")]
+        ConsumerHeartbeat(super::ConsumerHeartbeat),
+        /// Offsets are committed.
+        #[prost(message, tag = "7")]
+        CommitOffsets(super::CommitOffsets),
+        /// Offsets are asked for.
+        #[prost(message, tag = "8")]
+        FetchOffsets(super::FetchOffsets),
+        /// Offsets are deleted.
+        #[prost(message, tag = "9")]
+        DeleteOffsets(super::DeleteOffsets),
+        /// Groups are listed.
+        #[prost(message, tag = "10")]
+        ListGroups(super::ListGroups),
+        /// A group is described.
+        #[prost(message, tag = "11")]
+        DescribeGroup(super::DescribeGroup),
+        /// A group is deleted.
+        #[prost(message, tag = "12")]
+        DeleteGroup(super::DeleteGroup),
+    }
+}
+impl ::prost::Name for AskRequest {
+    const NAME: &'static str = "AskRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.AskRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.AskRequest".into()
+    }
+}
+/// The answer to a request.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AskResponse {
+    /// As in the request.
+    #[prost(uint64, tag = "1")]
+    pub request_id: u64,
+    /// Always set. Unset counts as a request of which nothing is known.
+    #[prost(oneof = "ask_response::Answer", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub answer: ::core::option::Option<ask_response::Answer>,
+}
+/// Nested message and enum types in `AskResponse`.
+pub mod ask_response {
+    /// Always set. Unset counts as a request of which nothing is known.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Answer {
+        /// It was not done.
+        #[prost(message, tag = "2")]
+        Failure(super::GroupFailure),
+        /// The generation has begun.
+        #[prost(message, tag = "3")]
+        Joined(super::JoinedGroup),
+        /// What the member has to do.
+        #[prost(message, tag = "4")]
+        Synced(super::SyncedGroup),
+        /// It is done: the answer to heartbeats and to the deletion of a group.
+        #[prost(message, tag = "5")]
+        Done(super::GroupDone),
+        /// An outcome for each item: the answer to members that leave, and to offsets that are committed or deleted.
+        #[prost(message, tag = "6")]
+        Outcomes(super::GroupOutcomes),
+        /// What the member of a consumer group hears.
+        #[prost(message, tag = "7")]
+        Beaten(super::ConsumerHeartbeatAnswer),
+        /// Committed offsets.
+        #[prost(message, tag = "8")]
+        Fetched(super::FetchedOffsets),
+        /// Some groups.
+        #[prost(message, tag = "9")]
+        Listed(super::ListedGroups),
+        /// A group.
+        #[prost(message, tag = "10")]
+        Description(super::GroupDescription),
+    }
+}
+impl ::prost::Name for AskResponse {
+    const NAME: &'static str = "AskResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.AskResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.AskResponse".into()
+    }
+}
+/// A member of a classic group joins.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinGroup {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Empty for a member that has no id yet.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "3")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who asks. Required.
+    #[prost(message, optional, tag = "4")]
+    pub client: ::core::option::Option<GroupClient>,
+    /// After so long without a word the member is taken for dead, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub session_ms: u64,
+    /// How long it may take to join again, in milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub rebalance_ms: u64,
+    /// Such as `consumer`.
+    #[prost(string, tag = "7")]
+    pub protocol_type: ::prost::alloc::string::String,
+    /// The protocols that it knows, the one that it likes best first.
+    #[prost(message, repeated, tag = "8")]
+    pub protocols: ::prost::alloc::vec::Vec<GroupProtocol>,
+    /// Whether it has to learn its id before it joins.
+    #[prost(bool, tag = "9")]
+    pub id_first: bool,
+    /// Whether it understands that it need not assign.
+    #[prost(bool, tag = "10")]
+    pub may_skip_assignment: bool,
+    /// Why it joins, for the log. Unset: it has not said so.
+    #[prost(string, optional, tag = "11")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for JoinGroup {
+    const NAME: &'static str = "JoinGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.JoinGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.JoinGroup".into()
+    }
+}
+/// A generation has begun.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinedGroup {
+    /// The generation.
+    #[prost(sint32, tag = "1")]
+    pub generation: i32,
+    /// The type of protocol.
+    #[prost(string, optional, tag = "2")]
+    pub protocol_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// The chosen protocol.
+    #[prost(string, optional, tag = "3")]
+    pub protocol: ::core::option::Option<::prost::alloc::string::String>,
+    /// The member that assigns.
+    #[prost(string, tag = "4")]
+    pub leader: ::prost::alloc::string::String,
+    /// The member that asked.
+    #[prost(string, tag = "5")]
+    pub member_id: ::prost::alloc::string::String,
+    /// The leader must not assign.
+    #[prost(bool, tag = "6")]
+    pub skip_assignment: bool,
+    /// All members, for the leader alone.
+    #[prost(message, repeated, tag = "7")]
+    pub members: ::prost::alloc::vec::Vec<JoinedMember>,
+}
+impl ::prost::Name for JoinedGroup {
+    const NAME: &'static str = "JoinedGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.JoinedGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.JoinedGroup".into()
+    }
+}
+/// A member as the one who assigns sees it.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinedMember {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "2")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it says of itself in the chosen protocol.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub metadata: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for JoinedMember {
+    const NAME: &'static str = "JoinedMember";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.JoinedMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.JoinedMember".into()
+    }
+}
+/// A member asks what it has to do.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncGroup {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The member.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "3")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// The generation that it has joined.
+    #[prost(sint32, tag = "4")]
+    pub generation: i32,
+    /// The type of protocol as it knows it. Unset: it does not say.
+    #[prost(string, optional, tag = "5")]
+    pub protocol_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// The protocol as it knows it. Unset: it does not say.
+    #[prost(string, optional, tag = "6")]
+    pub protocol: ::core::option::Option<::prost::alloc::string::String>,
+    /// From the leader: what each has to do.
+    #[prost(message, repeated, tag = "7")]
+    pub assignments: ::prost::alloc::vec::Vec<GroupAssignment>,
+}
+impl ::prost::Name for SyncGroup {
+    const NAME: &'static str = "SyncGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.SyncGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.SyncGroup".into()
+    }
+}
+/// What a member has to do.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupAssignment {
+    /// The member.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// As the leader has said.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub assignment: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for GroupAssignment {
+    const NAME: &'static str = "GroupAssignment";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupAssignment".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupAssignment".into()
+    }
+}
+/// What the member that asked has to do.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncedGroup {
+    /// The type of protocol.
+    #[prost(string, optional, tag = "1")]
+    pub protocol_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// The protocol.
+    #[prost(string, optional, tag = "2")]
+    pub protocol: ::core::option::Option<::prost::alloc::string::String>,
+    /// As the leader has said.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub assignment: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for SyncedGroup {
+    const NAME: &'static str = "SyncedGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.SyncedGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.SyncedGroup".into()
+    }
+}
+/// A member says that it lives.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupHeartbeat {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The member.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "3")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// The generation that it is in.
+    #[prost(sint32, tag = "4")]
+    pub generation: i32,
+}
+impl ::prost::Name for GroupHeartbeat {
+    const NAME: &'static str = "GroupHeartbeat";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupHeartbeat".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupHeartbeat".into()
+    }
+}
+/// Members leave.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeaveGroup {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Who.
+    #[prost(message, repeated, tag = "2")]
+    pub members: ::prost::alloc::vec::Vec<LeavingMember>,
+}
+impl ::prost::Name for LeaveGroup {
+    const NAME: &'static str = "LeaveGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.LeaveGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.LeaveGroup".into()
+    }
+}
+/// One who leaves.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavingMember {
+    /// May be empty if the instance is named.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "2")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why, for the log. Unset: it has not said so.
+    #[prost(string, optional, tag = "3")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for LeavingMember {
+    const NAME: &'static str = "LeavingMember";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.LeavingMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.LeavingMember".into()
+    }
+}
+/// A member of a consumer group says that it lives. What is unset has not changed.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsumerHeartbeat {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Empty for one that wants to be given an id.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    /// 0 to join, -1 to leave, -2 to leave for a while, else the member's epoch.
+    #[prost(sint32, tag = "3")]
+    pub epoch: i32,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "4")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// Where it is.
+    #[prost(string, optional, tag = "5")]
+    pub rack: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who asks. Required.
+    #[prost(message, optional, tag = "6")]
+    pub client: ::core::option::Option<GroupClient>,
+    /// How long it may take to let go of partitions, in milliseconds.
+    #[prost(uint64, optional, tag = "7")]
+    pub rebalance_ms: ::core::option::Option<u64>,
+    /// The topics that it wants, by name.
+    #[prost(message, optional, tag = "8")]
+    pub topics: ::core::option::Option<TopicNames>,
+    /// The topics that it wants, by a pattern; empty for none.
+    #[prost(string, optional, tag = "9")]
+    pub pattern: ::core::option::Option<::prost::alloc::string::String>,
+    /// The assignor that it likes.
+    #[prost(string, optional, tag = "10")]
+    pub assignor: ::core::option::Option<::prost::alloc::string::String>,
+    /// The partitions that it has.
+    #[prost(message, optional, tag = "11")]
+    pub owned: ::core::option::Option<Partitions>,
+}
+impl ::prost::Name for ConsumerHeartbeat {
+    const NAME: &'static str = "ConsumerHeartbeat";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ConsumerHeartbeat".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ConsumerHeartbeat".into()
+    }
+}
+/// Names of topics.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TopicNames {
+    /// The names.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for TopicNames {
+    const NAME: &'static str = "TopicNames";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TopicNames".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TopicNames".into()
+    }
+}
+/// Partitions.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Partitions {
+    /// In order.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<Partition>,
+}
+impl ::prost::Name for Partitions {
+    const NAME: &'static str = "Partitions";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.Partitions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.Partitions".into()
+    }
+}
+/// What a member of a consumer group hears.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsumerHeartbeatAnswer {
+    /// The member.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its epoch from now on.
+    #[prost(sint32, tag = "2")]
+    pub epoch: i32,
+    /// When to say that it lives again, in milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub heartbeat_ms: u64,
+    /// What it may have from now on. Unset: what it was.
+    #[prost(message, optional, tag = "4")]
+    pub assignment: ::core::option::Option<Partitions>,
+}
+impl ::prost::Name for ConsumerHeartbeatAnswer {
+    const NAME: &'static str = "ConsumerHeartbeatAnswer";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ConsumerHeartbeatAnswer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ConsumerHeartbeatAnswer".into()
+    }
+}
+/// Commits offsets.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CommitOffsets {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Who commits. Empty for somebody who is no member.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Its instance id. Unset unless it is a static one.
+    #[prost(string, optional, tag = "3")]
+    pub instance: ::core::option::Option<::prost::alloc::string::String>,
+    /// The generation or the member's epoch. Negative for somebody who is no member.
+    #[prost(sint32, tag = "4")]
+    pub epoch: i32,
+    /// The offsets.
+    #[prost(message, repeated, tag = "5")]
+    pub offsets: ::prost::alloc::vec::Vec<GroupOffset>,
+}
+impl ::prost::Name for CommitOffsets {
+    const NAME: &'static str = "CommitOffsets";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.CommitOffsets".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.CommitOffsets".into()
+    }
+}
+/// Asks for committed offsets.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchOffsets {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// A member of a consumer group. Unset: nobody in particular.
+    #[prost(string, optional, tag = "2")]
+    pub member_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its epoch, if it is set.
+    #[prost(sint32, tag = "3")]
+    pub epoch: i32,
+    /// Which. Unset: all.
+    #[prost(message, optional, tag = "4")]
+    pub partitions: ::core::option::Option<Partitions>,
+}
+impl ::prost::Name for FetchOffsets {
+    const NAME: &'static str = "FetchOffsets";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.FetchOffsets".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.FetchOffsets".into()
+    }
+}
+/// Committed offsets.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchedOffsets {
+    /// In the order asked for, without those that have none; or all, by number.
+    #[prost(message, repeated, tag = "1")]
+    pub offsets: ::prost::alloc::vec::Vec<GroupOffset>,
+}
+impl ::prost::Name for FetchedOffsets {
+    const NAME: &'static str = "FetchedOffsets";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.FetchedOffsets".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.FetchedOffsets".into()
+    }
+}
+/// Deletes committed offsets.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteOffsets {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Which.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<Partition>,
+}
+impl ::prost::Name for DeleteOffsets {
+    const NAME: &'static str = "DeleteOffsets";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DeleteOffsets".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DeleteOffsets".into()
+    }
+}
+/// Lists groups.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroups {
+    /// Only groups in one of these states. Empty: in any.
+    #[prost(enumeration = "GroupState", repeated, tag = "1")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// Only groups of one of these kinds. Empty: of any.
+    #[prost(enumeration = "GroupKind", repeated, tag = "2")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// `next` of the page before. Empty: from the beginning.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub after: ::prost::bytes::Bytes,
+    /// About how many, from 1.
+    #[prost(uint32, tag = "4")]
+    pub count: u32,
+}
+impl ::prost::Name for ListGroups {
+    const NAME: &'static str = "ListGroups";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListGroups".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListGroups".into()
+    }
+}
+/// Some groups.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListedGroups {
+    /// The groups.
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<GroupListing>,
+    /// Ask with this for more. Empty: these were the last.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub next: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListedGroups {
+    const NAME: &'static str = "ListedGroups";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListedGroups".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListedGroups".into()
+    }
+}
+/// Describes a group.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeGroup {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DescribeGroup {
+    const NAME: &'static str = "DescribeGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DescribeGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DescribeGroup".into()
+    }
+}
+/// Deletes a group.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroup {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DeleteGroup {
+    const NAME: &'static str = "DeleteGroup";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DeleteGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DeleteGroup".into()
+    }
+}
+/// It is done.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupDone {}
+impl ::prost::Name for GroupDone {
+    const NAME: &'static str = "GroupDone";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupDone".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupDone".into()
+    }
+}
+/// An outcome for each item of a request.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupOutcomes {
+    /// In their order.
+    #[prost(message, repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<GroupOutcome>,
+}
+impl ::prost::Name for GroupOutcomes {
+    const NAME: &'static str = "GroupOutcomes";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupOutcomes".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupOutcomes".into()
+    }
+}
+/// The outcome of one item.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupOutcome {
+    /// Why it was not done. Unset: it was.
+    #[prost(message, optional, tag = "1")]
+    pub failure: ::core::option::Option<GroupFailure>,
+}
+impl ::prost::Name for GroupOutcome {
+    const NAME: &'static str = "GroupOutcome";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupOutcome".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupOutcome".into()
+    }
+}
+/// Generated client implementations.
+pub mod group_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Coordinators of consumer groups, at the metadata process that owns a group's shard.
+    #[derive(Debug, Clone)]
+    pub struct GroupServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl GroupServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> GroupServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GroupServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GroupServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Asks coordinators. Requests of one stream are answered in any order, some only after minutes: who joins waits for all the
+        /// others. So they share one stream, whatever their number is. When it breaks, the outcome of what is open is not known; all
+        /// requests may be made again. A message has at most 16 MiB.
+        pub async fn ask(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::AskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AskResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.GroupService/Ask",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.internal.v1.GroupService", "Ask"));
+            self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod group_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GroupServiceServer.
+    #[async_trait]
+    pub trait GroupService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Ask method.
+        type AskStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AskResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Asks coordinators. Requests of one stream are answered in any order, some only after minutes: who joins waits for all the
+        /// others. So they share one stream, whatever their number is. When it breaks, the outcome of what is open is not known; all
+        /// requests may be made again. A message has at most 16 MiB.
+        async fn ask(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::AskRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::AskStream>, tonic::Status>;
+    }
+    /// Coordinators of consumer groups, at the metadata process that owns a group's shard.
+    #[derive(Debug)]
+    pub struct GroupServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GroupServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GroupServiceServer<T>
+    where
+        T: GroupService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.GroupService/Ask" => {
+                    #[allow(non_camel_case_types)]
+                    struct AskSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::StreamingService<super::AskRequest> for AskSvc<T> {
+                        type Response = super::AskResponse;
+                        type ResponseStream = T::AskStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::AskRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::ask(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AskSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GroupServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.GroupService";
+    impl<T> tonic::server::NamedService for GroupServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
     }
 }
 /// Commits what stored segments hold for shards of the process asked.

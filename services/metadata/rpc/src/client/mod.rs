@@ -1,7 +1,9 @@
 //! One other process: its seams, called through a socket.
 
+mod asks;
 mod calls;
 mod follow;
+mod groups;
 mod membership;
 mod node;
 mod peer;

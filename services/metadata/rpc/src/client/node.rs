@@ -7,6 +7,7 @@ use tidelog_metadata_api::ClusterView;
 use tidelog_types::{ClusterGeneration, ClusterId, MemberId};
 use tokio::sync::watch;
 
+use super::asks::Asks;
 use super::follow::{Source, follow};
 use super::peer::{Peer, SetupError};
 use super::pipe::Pipe;
@@ -19,7 +20,8 @@ use crate::settings::ClientSettings;
 /// Stands for the one process that is asked: who that is as a member matters to nobody here.
 const THE_PEER: MemberId = MemberId::from_bytes([0; 16]);
 
-/// The metadata service of one other process, as if it were this one's: `Log`, `Catalogue` and `Cluster`.
+/// The metadata service of one other process, as if it were this one's: `Log`, `Catalogue`, `Cluster` and
+/// `Groups`.
 /// Clones share the connection. It answers for the shards of that process alone; see [`Router`] for all.
 ///
 /// Questions have `request_timeout`; a connection that broke is made anew with the next call. A commit whose
@@ -30,6 +32,7 @@ const THE_PEER: MemberId = MemberId::from_bytes([0; 16]);
 pub struct RemoteNode {
     pub(super) peer: Peer,
     pub(super) pipe: Pipe,
+    pub(super) asks: Asks,
     pub(super) identity: (ClusterId, ClusterGeneration),
     pub(super) following: Following,
     pub(super) view: watch::Sender<Arc<ClusterView>>,
@@ -90,6 +93,7 @@ impl RemoteNode {
         let view = ClusterView::empty(identity.0, identity.1);
         Ok(Self {
             pipe: Pipe::start(peer.clone(), stop.clone()),
+            asks: Asks::start(peer.clone(), stop.clone()),
             peer,
             identity,
             following: Following::new(Rule::Any, identity.1, metrics.clone(), settings.bounds_kept),

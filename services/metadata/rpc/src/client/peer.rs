@@ -9,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tidelog_api::internal::v1::catalogue_service_client::CatalogueServiceClient;
 use tidelog_api::internal::v1::cluster_service_client::ClusterServiceClient;
+use tidelog_api::internal::v1::group_service_client::GroupServiceClient;
 use tidelog_api::internal::v1::sequencer_service_client::SequencerServiceClient;
 use tidelog_api::internal::v1::writer_service_client::WriterServiceClient;
 use tidelog_env::Env;
@@ -110,6 +111,12 @@ impl Peer {
 
     pub(super) fn sequencer(&self) -> SequencerServiceClient<Channel> {
         SequencerServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(super) fn groups(&self) -> GroupServiceClient<Channel> {
+        GroupServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }

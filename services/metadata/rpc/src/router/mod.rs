@@ -3,6 +3,7 @@
 mod ask;
 mod asking;
 mod denials;
+mod groups;
 mod join;
 mod local;
 mod locate;
@@ -72,7 +73,7 @@ fn told(seeds: &[(String, String)]) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// The metadata service of the whole cluster: `Log`, `Catalogue` and `Cluster`. Clones share everything.
+/// The metadata service of the whole cluster: `Log`, `Catalogue`, `Cluster` and `Groups`. Clones share everything.
 ///
 /// - A commit goes to the owner of its shard, all shards of one owner in one message, once: what becomes of
 ///   it the caller hears and asks again.

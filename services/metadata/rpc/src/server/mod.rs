@@ -6,6 +6,7 @@ mod call;
 mod catalogue;
 mod cluster;
 mod commit;
+mod groups;
 mod sequencer;
 mod subscribe;
 mod writer;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use thiserror::Error;
 use tidelog_api::internal::v1::catalogue_service_server::CatalogueServiceServer;
 use tidelog_api::internal::v1::cluster_service_server::ClusterServiceServer;
+use tidelog_api::internal::v1::group_service_server::GroupServiceServer;
 use tidelog_api::internal::v1::sequencer_service_server::SequencerServiceServer;
 use tidelog_api::internal::v1::writer_service_server::WriterServiceServer;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Catalogue, Cluster, Log};
+use tidelog_metadata_api::{Catalogue, Cluster, Groups, Log};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -40,7 +42,7 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 const PENDING_RESETS_MAX: usize = 20;
 const ERROR_RESETS_MAX: usize = 256;
 
-/// The three seams of one metadata service.
+/// The seams of one metadata service.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// Sequencers and history.
@@ -49,15 +51,18 @@ pub struct Parts {
     pub catalogue: Arc<dyn Catalogue>,
     /// Members and owners.
     pub cluster: Arc<dyn Cluster>,
+    /// Coordinators of groups.
+    pub groups: Arc<dyn Groups>,
 }
 
 impl Parts {
-    /// One service that is all three.
-    pub fn of<S: Log + Catalogue + Cluster>(service: Arc<S>) -> Self {
+    /// One service that is all of them.
+    pub fn of<S: Log + Catalogue + Cluster + Groups>(service: Arc<S>) -> Self {
         Self {
             log: Arc::clone(&service) as Arc<dyn Log>,
             catalogue: Arc::clone(&service) as Arc<dyn Catalogue>,
-            cluster: service,
+            cluster: Arc::clone(&service) as Arc<dyn Cluster>,
+            groups: service,
         }
     }
 }
@@ -143,6 +148,11 @@ pub async fn serve(
         .add_service(
             CatalogueServiceServer::new(front.clone())
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            GroupServiceServer::new(front.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(

@@ -3,6 +3,7 @@
 mod cluster;
 mod commit;
 mod failure;
+mod groups;
 mod log;
 mod notice;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub(crate) use failure::{
     catalogue_failure_from, catalogue_failure_to, cluster_failure_from, cluster_failure_to,
     commit_failure_from, commit_failure_to, log_failure_from, log_failure_to, shortened,
 };
+pub(crate) use groups::*;
 pub(crate) use log::{
     bounds_from, bounds_to, located_from, located_to, lookup_from, lookup_to, offset_answer_from,
     offset_answer_to, partition_from, partition_to, query_from, query_to,

@@ -108,7 +108,9 @@ async fn a_process_calls_itself_without_a_socket_while_it_is_active() {
     assert!(futures::poll!(&mut connecting).is_pending());
     let here = pair.activate(1);
     let router = connecting.await;
-    let membership = router.join(member(1, Role::Broker, "")).await.unwrap();
+    let membership = Cluster::join(&router, member(1, Role::Broker, ""))
+        .await
+        .unwrap();
     ask_all(&router, &here, 1).await;
     assert_eq!(pair.servers[0].work(), (0, 0));
 
@@ -133,7 +135,9 @@ async fn a_standby_finds_the_active_process_and_goes_on_by_itself_when_its_time_
     let mut pair = Pair::new().await;
     let there = pair.activate(2);
     let router = pair.router().await;
-    let _membership = router.join(member(1, Role::Broker, "")).await.unwrap();
+    let _membership = Cluster::join(&router, member(1, Role::Broker, ""))
+        .await
+        .unwrap();
     ask_all(&router, &there, 1).await;
     assert!(pair.servers[1].work().1 > 0);
     pair.servers[1].stop.cancel();

@@ -2,7 +2,9 @@
 
 mod commits;
 mod fake;
+mod fake_groups;
 mod follow;
+mod groups;
 mod hostile;
 mod local;
 mod membership;

@@ -33,7 +33,7 @@ async fn a_member_is_listed_as_it_is_lost_with_its_connection_and_leaves_by_its_
         incarnation: Some(Incarnation::new(7)),
         ..member(9, Role::Broker, "")
     };
-    let membership = node.join(me.clone()).await.unwrap();
+    let membership = Cluster::join(&node, me.clone()).await.unwrap();
     let (listed, ended) = joined(&fake, 1).await;
     assert_eq!(listed, me);
     proxy.cut();
@@ -49,7 +49,9 @@ async fn a_dropped_membership_is_a_member_that_was_lost() {
     let fake = Fake::owning(&[0]);
     let server = active(&fake).await;
     let router = router(&[&server], None).await;
-    let membership = router.join(member(9, Role::Reader, "")).await.unwrap();
+    let membership = Cluster::join(&router, member(9, Role::Reader, ""))
+        .await
+        .unwrap();
     let (_, ended) = joined(&fake, 1).await;
     drop(membership);
     assert!(ended.await.is_err());

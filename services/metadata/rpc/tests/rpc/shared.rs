@@ -14,6 +14,7 @@ use tidelog_metadata_rpc::{Parts, Standing};
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::*;
 
+use crate::groups::{commit_of, fetched, newcomer};
 use crate::world::*;
 
 const SHARDS: u32 = 4;
@@ -138,4 +139,55 @@ async fn shards_of_a_process_that_leaves_go_on_at_another_and_offsets_stay_dense
             }
         }
     }
+}
+
+/// Offsets of groups follow their shards from process to process.
+#[tokio::test]
+async fn groups_of_a_process_that_leaves_go_on_at_another() {
+    let store = MemoryStore::new();
+    let (one, first) = process(&store, 1).await;
+    let router = router(&[&first], None).await;
+    until_view(&router, |view| is_owned_by(view, 1)).await;
+    let groups: Vec<String> = (0..12).map(|number| format!("group-{number}")).collect();
+    let commit = async |offset: u64| {
+        for group in &groups {
+            let outcomes = router.commit_offsets(commit_of(group, offset)).await;
+            assert_eq!(outcomes, Ok(vec![Ok(())]), "{group}");
+        }
+    };
+    let check = async |offset: u64| {
+        for group in &groups {
+            assert_eq!(fetched(&router, group).await, Some(offset), "{group}");
+        }
+    };
+    commit(1).await;
+    let (_two, second) = process(&store, 2).await;
+    until_view(&router, |view| is_owned_by(view, 2)).await;
+    check(1).await;
+    commit(2).await;
+    let leaving = async {
+        one.leave().await;
+        first.stop.cancel();
+    };
+    let both = async {
+        commit(3).await;
+        check(3).await;
+    };
+    tokio::join!(both, leaving);
+    let joined = Groups::join(&router, newcomer("group-1")).await;
+    assert_eq!(joined.expect("it is alone").generation, 1);
+    let mut listed = Vec::new();
+    let mut after = Vec::new();
+    loop {
+        let filter = GroupFilter::default();
+        let page = router.list_groups(&filter, &after, 5).await;
+        let page = page.expect("an answer");
+        listed.extend(page.groups);
+        if page.next.is_empty() {
+            break;
+        }
+        after = page.next;
+    }
+    assert_eq!(listed.len(), groups.len());
+    drop(second);
 }

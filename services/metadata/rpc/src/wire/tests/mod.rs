@@ -1,6 +1,7 @@
 //! What crosses the wire comes back as it was, and what makes no sense is refused.
 
 mod any;
+mod groups;
 
 use std::sync::Arc;
 
