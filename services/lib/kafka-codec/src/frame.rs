@@ -156,9 +156,13 @@ impl Incoming {
 
 impl RequestFrame {
     /// Decodes the body. `R` must be the request of this frame's key: [`Request::KEY`] tells.
+    ///
+    /// Bytes behind the request are left alone, as Kafka leaves them: librdkafka has sent some, for one behind a
+    /// `Metadata` request for all topics.
     pub fn decode<R: Request>(self, budget: &mut Budget) -> Result<R, DecodeError> {
         debug_assert_eq!(R::KEY, self.key, "another API's request");
-        R::decode(self.body, self.version, budget)
+        let (request, _behind) = message::begin(self.body, self.version, budget)?;
+        Ok(request)
     }
 }
 
