@@ -6,6 +6,10 @@
 //! | --- | --- |
 //! | `kcat.rs` | librdkafka and gRPC read each other's records, with every compression |
 //! | `same_bytes.rs` | both front ends hand out the same bytes |
-//! | `python.rs` | kafka-python, confluent-kafka and aiokafka administer, produce, seek and consume |
-//! | `java.rs` | Kafka's own command line tools do |
+//! | `python.rs` | kafka-python, confluent-kafka and aiokafka administer, produce, seek and consume, alone and in groups of both protocols |
+//! | `go.rs`, `javascript.rs` | franz-go, sarama and kafkajs produce and share a topic in a group |
+//! | `kcat_groups.rs` | librdkafka reads in a group and goes on where it was |
+//! | `java.rs`, `java_groups.rs` | Kafka's own command line tools administer, produce, consume, and look after groups |
+//! | `cli_groups.rs` | `tidelog group` lists, describes, resets and deletes groups of Kafka clients |
+//! | `brokers.rs` | clients find all brokers, stay in their zone, and a group outlives a broker |
 //! | `idle.rs` | 10,000 connections that do nothing are held in little memory |

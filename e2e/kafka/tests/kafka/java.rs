@@ -8,8 +8,8 @@ use tidelog_e2e_harness::{Cli, Tools};
 use crate::support::{FETCH_LIMIT, World, lines, text};
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
-const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
-const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
+pub(crate) const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
+pub(crate) const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const DELETE: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 
@@ -22,7 +22,12 @@ fn tool() -> Result<PathBuf> {
 }
 
 /// Runs a tool against the server; it must succeed.
-async fn run(world: &World, class: &str, arguments: &[&str], input: &[u8]) -> Result<String> {
+pub(crate) async fn run(
+    world: &World,
+    class: &str,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<String> {
     let address = world.address();
     let all = [&[class, "--bootstrap-server", &address], arguments].concat();
     let finished = Cli::program(&tool()?, &all, input, FETCH_LIMIT).await?;

@@ -1,8 +1,14 @@
 //! End-to-end scenarios with unmodified Kafka clients, see the crate's page for the list.
 
+mod brokers;
+mod cli_groups;
+mod go;
 mod idle;
 mod java;
+mod java_groups;
+mod javascript;
 mod kcat;
+mod kcat_groups;
 mod python;
 mod same_bytes;
 mod support;

@@ -1,32 +1,47 @@
 //! Clients in Python: kafka-python, confluent-kafka (a newer librdkafka than that of kcat) and aiokafka.
 
-use anyhow::{Result, ensure};
-use tidelog_e2e_harness::{Cli, Tools};
+use anyhow::Result;
+use tidelog_e2e_harness::Tools;
 
-use crate::support::{FETCH_LIMIT, World};
+use crate::support::World;
 
-async fn serves(client: &str) -> Result<()> {
+async fn serves(client: &str, more: &[&str]) -> Result<()> {
     Tools::program("python3")?;
     let world = World::new(1).await?;
-    let run = Tools::repository()?.join("e2e/kafka/python/run");
-    let arguments = [client, &world.address(), "made"];
-    let finished = Cli::script(&run, &arguments, FETCH_LIMIT).await?;
-    let said = finished.code == 0 && finished.text().contains("ok: ");
-    ensure!(said, "{client}: {finished:?}");
-    Ok(())
+    world.plays("python", &[client], more).await
 }
 
 #[tokio::test]
 async fn kafka_python_administers_produces_seeks_and_consumes() -> Result<()> {
-    serves("kafka_python").await
+    serves("kafka_python", &[]).await
 }
 
 #[tokio::test]
 async fn confluent_kafka_produces_idempotently_and_consumes() -> Result<()> {
-    serves("confluent").await
+    serves("confluent", &[]).await
 }
 
 #[tokio::test]
 async fn aiokafka_produces_and_consumes() -> Result<()> {
-    serves("aio").await
+    serves("aio", &[]).await
+}
+
+#[tokio::test]
+async fn members_in_kafka_python_share_a_topic_and_operators_change_their_group() -> Result<()> {
+    serves("kafka_python_group", &[]).await
+}
+
+#[tokio::test]
+async fn members_in_confluent_kafka_share_a_topic_by_the_classic_protocol() -> Result<()> {
+    serves("confluent_group", &["classic"]).await
+}
+
+#[tokio::test]
+async fn members_in_confluent_kafka_share_a_topic_by_the_consumer_protocol() -> Result<()> {
+    serves("confluent_group", &["consumer"]).await
+}
+
+#[tokio::test]
+async fn members_in_aiokafka_share_a_topic() -> Result<()> {
+    serves("aio_group", &[]).await
 }

@@ -49,6 +49,21 @@ impl World {
         Ok(finished)
     }
 
+    /// Runs a scenario that is a program: `run CLIENT HOST:PORT TOPIC` in a folder of the suite, with further
+    /// words. It says `ok: ` at its end.
+    pub(crate) async fn plays(&self, folder: &str, client: &[&str], more: &[&str]) -> Result<()> {
+        let run = Tools::repository()?
+            .join("e2e/kafka")
+            .join(folder)
+            .join("run");
+        let address = self.address();
+        let arguments = [client, &[address.as_str(), "made"], more].concat();
+        let finished = Cli::script(&run, &arguments, FETCH_LIMIT).await?;
+        let said = finished.code == 0 && finished.text().contains("ok: ");
+        ensure!(said, "{folder} {client:?} {more:?}: {finished:?}");
+        Ok(())
+    }
+
     /// All records of a partition of `t`, through gRPC, from offset 0.
     pub(crate) async fn records(&self, partition: u32) -> Result<Vec<v1::Record>> {
         let mut all = Vec::new();
