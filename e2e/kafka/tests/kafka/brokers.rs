@@ -8,12 +8,12 @@ use crate::support::{LIMIT, lines};
 
 const RECORDS: usize = 1_000;
 
-/// A metadata process and two brokers on a folder, with the topic `t` of four partitions.
-async fn cluster() -> Result<(TempDir, Cluster)> {
+/// Metadata processes and two brokers on a folder, with the topic `t` of four partitions.
+pub(crate) async fn cluster_of(metadata: usize) -> Result<(TempDir, Cluster)> {
     let folder = tempfile::tempdir()?;
     let place = Place::folder(folder.path().join("data"));
     let options = ClusterOptions {
-        metadata: 1,
+        metadata,
         brokers: 2,
         ..ClusterOptions::at(&place)
     };
@@ -25,7 +25,7 @@ async fn cluster() -> Result<(TempDir, Cluster)> {
 }
 
 /// Runs kcat with a broker to begin with; it must succeed.
-async fn kcat(broker: &Server, arguments: &[&str], input: &[u8]) -> Result<String> {
+pub(crate) async fn kcat(broker: &Server, arguments: &[&str], input: &[u8]) -> Result<String> {
     let kcat = Tools::program("kcat")?;
     let address = broker.kafka().to_string();
     let all = [&["-b", &address, "-q"], arguments].concat();
@@ -36,7 +36,7 @@ async fn kcat(broker: &Server, arguments: &[&str], input: &[u8]) -> Result<Strin
 
 #[tokio::test]
 async fn every_broker_names_all_and_partitions_are_spread_over_them() -> Result<()> {
-    let (_folder, cluster) = cluster().await?;
+    let (_folder, cluster) = cluster_of(1).await?;
     let [first, second] = cluster.brokers.as_slice() else {
         anyhow::bail!("two brokers");
     };
@@ -62,7 +62,7 @@ async fn every_broker_names_all_and_partitions_are_spread_over_them() -> Result<
 
 #[tokio::test]
 async fn a_group_goes_on_at_another_broker() -> Result<()> {
-    let (_folder, mut cluster) = cluster().await?;
+    let (_folder, mut cluster) = cluster_of(1).await?;
     let all = lines(RECORDS);
     let read = [
         "-X",

@@ -9,6 +9,7 @@ mod java_groups;
 mod javascript;
 mod kcat;
 mod kcat_groups;
+mod moves;
 mod python;
 mod same_bytes;
 mod support;
