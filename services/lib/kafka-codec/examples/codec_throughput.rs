@@ -1,5 +1,5 @@
 //! How long it takes to decode a produce request and to encode the answer to a fetch, and that the time
-//! does not depend on the records in them: `cargo run --release -p tidelog-kafka-codec --example throughput`.
+//! does not depend on the records in them: `cargo run --release -p tidelog-kafka-codec --example codec_throughput`.
 
 use std::hint::black_box;
 use std::time::Duration;
