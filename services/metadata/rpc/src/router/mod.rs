@@ -3,6 +3,7 @@
 mod ask;
 mod asking;
 mod denials;
+mod given_up;
 mod groups;
 mod join;
 mod local;

@@ -72,7 +72,13 @@ impl Log for Router {
         }
         // Called now, so that every commit has its place before the future is first polled.
         let answers = shares.into_iter().map(|share| {
+            let (owner, count) = (share.owner, share.commits.len());
+            let commits = share.commits.iter();
+            let touched = commits.map(|commit| commit.manifest.shard).collect();
             let answers = share.parts.log.commit(share.commits);
+            let answers = self
+                .clone()
+                .unless_another_owns(owner, touched, count, answers);
             answers.map(move |answers| share.places.into_iter().zip(answers).collect::<Vec<_>>())
         });
         let answers = join_all(answers.collect::<Vec<_>>());

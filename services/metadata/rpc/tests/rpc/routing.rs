@@ -122,6 +122,40 @@ async fn a_shard_that_moves_is_found_again() {
     assert_eq!(two.b.said.lock().commits, [1]);
 }
 
+/// It hangs: its connection stands, and nothing comes.
+#[tokio::test]
+async fn commits_to_an_owner_of_before_that_says_nothing_are_given_up() {
+    let two = Two::new().await;
+    two.a.gate.send_replace(false);
+    let pending = tokio::spawn({
+        let router = two.router.clone();
+        async move {
+            let commits = vec![commit(7, 1, 0, 0), commit(7, 2, 1, 0)];
+            router.commit(commits).await
+        }
+    });
+    two.hand_over();
+    // A shard that nobody owns may yet be its own again.
+    two.owners(&[0, 2], 2);
+    let mut view = two.router.watch();
+    let is_free = |view: &Arc<ClusterView>| view.owner(ShardId::new(0)).is_none();
+    view.wait_for(is_free).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert!(!pending.is_finished());
+    two.owners(&[2, 2], 3);
+    let begun = std::time::Instant::now();
+    let answers = pending.await.unwrap();
+    assert!(
+        matches!(answers[0], Err(CommitError::Unknown)),
+        "{answers:?}"
+    );
+    assert!(answers[1].is_ok(), "{answers:?}");
+    assert!(begun.elapsed() < ClientSettings::default().silence);
+    // The next owner is asked, and knows.
+    committed(&two.router, commit(7, 1, 0, 0)).await.unwrap();
+    two.a.gate.send_replace(true);
+}
+
 #[tokio::test]
 async fn an_older_statement_about_an_owner_does_not_hold() {
     let two = Two::new().await;
