@@ -9,10 +9,10 @@ use tidelog_blob::object_store::ObjectStore;
 use tidelog_cache::PageCache;
 use tidelog_env::Env;
 use tidelog_metadata_api::{
-    Catalogue, FencingToken, Groups, Log, LogError, OffsetQuery, PartitionBounds, ProducerIdentity,
-    ReadToken,
+    Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery, PartitionBounds,
+    ProducerIdentity, ReadToken,
 };
-use tidelog_types::{ClusterId, Incarnation, Offset, TopicPartition};
+use tidelog_types::{ClusterId, Incarnation, Offset, OffsetRange, TopicPartition};
 
 use crate::append::{Append, AppendAnswer, AppendError, Appender, AppenderParts};
 use crate::crash::CrashPlan;
@@ -202,12 +202,30 @@ impl Engine {
         self.log.bounds(partition).await
     }
 
-    /// Moves a log start offset up.
+    /// Moves a log start offset up, to the end if no offset is named. An offset beyond the end is refused
+    /// only after the owner of the shard has said where the end is now (rule C9).
     pub async fn delete_records(
         &self,
         partition: TopicPartition,
-        before: Offset,
+        before: Option<Offset>,
     ) -> Result<(PartitionBounds, ReadToken), LogError> {
+        if let Some(before) = before
+            && before > self.log.bounds(partition).await?.high_watermark
+        {
+            let latest = self.log.offset(partition, OffsetQuery::Latest).await?;
+            let bounds = self.log.bounds(partition).await?;
+            let next = match latest {
+                OffsetAnswer::Offset(latest) => latest,
+                _ => bounds.high_watermark,
+            };
+            if before > next {
+                let base = bounds.log_start;
+                let valid = OffsetRange { base, next };
+                let offset = before;
+                return Err(LogError::OffsetOutOfRange { offset, valid });
+            }
+        }
+        let before = before.unwrap_or(Offset::MAX);
         self.log.delete_records(partition, before).await
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tidelog_api::{ApiError, v1};
 use tidelog_broker_engine::{FetchPartition, FetchRequest, Fetched};
-use tidelog_metadata_api::{LogError, OffsetQuery};
+use tidelog_metadata_api::OffsetQuery;
 use tidelog_runtime::access::{Caller, Operation, Resource};
-use tidelog_types::{Offset, OffsetRange, PartitionIndex, Timestamp, TopicPartition};
+use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 
 use crate::answer::DataAnswer;
 use crate::data::{Form, failed};
@@ -293,20 +293,8 @@ impl Front {
         let at = self
             .partition(caller, Operation::Delete, &asked.topic, asked.partition)
             .await?;
-        let engine = self.engine();
-        let before = asked.before_offset.map_or(Offset::MAX, Offset::new);
-        let bounds = engine.bounds(at).await.map_err(|error| log_error(&error))?;
-        if asked.before_offset.is_some() && before > bounds.high_watermark {
-            let valid = OffsetRange {
-                base: bounds.log_start,
-                next: bounds.high_watermark,
-            };
-            return Err(log_error(&LogError::OffsetOutOfRange {
-                offset: before,
-                valid,
-            }));
-        }
-        let deleted = engine.delete_records(at, before).await;
+        let before = asked.before_offset.map(Offset::new);
+        let deleted = self.engine().delete_records(at, before).await;
         let (bounds, token) = deleted.map_err(|error| log_error(&error))?;
         Ok((bounds.log_start, token))
     }

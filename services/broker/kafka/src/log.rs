@@ -57,20 +57,14 @@ impl Call {
         wanted: &DeleteRecordsPartition,
     ) -> Result<Offset, Refusal> {
         let at = partition(topic, wanted.partition_index)?;
-        let engine = self.front.engine();
-        let bounds = engine.bounds(at).await;
-        let end = bounds
-            .map_err(|error| Refusal::from(&error))?
-            .high_watermark;
         let before = match wanted.offset {
-            END_OF_LOG => Some(Offset::MAX),
-            offset => Offset::from_i64(offset).filter(|offset| *offset <= end),
+            END_OF_LOG => None,
+            offset => Some(Offset::from_i64(offset).ok_or_else(|| {
+                let message = format!("offset `{offset}` is outside the log");
+                Refusal::new(ErrorCode::OffsetOutOfRange, message)
+            })?),
         };
-        let before = before.ok_or_else(|| {
-            let message = format!("offset `{}` is outside the log", wanted.offset);
-            Refusal::new(ErrorCode::OffsetOutOfRange, message)
-        })?;
-        let deleted = engine.delete_records(at, before).await;
+        let deleted = self.front.engine().delete_records(at, before).await;
         let (bounds, _) = deleted.map_err(|error| Refusal::from(&error))?;
         Ok(bounds.log_start)
     }

@@ -198,7 +198,7 @@ mod tests {
             for _ in 0..1_000 {
                 tokio::task::yield_now().await;
             }
-            tell.send(engine.delete_records(at, Offset::ZERO).await)
+            tell.send(engine.delete_records(at, Some(Offset::ZERO)).await)
                 .unwrap();
             Ok(())
         });

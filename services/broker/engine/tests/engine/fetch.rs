@@ -159,7 +159,10 @@ async fn an_error_of_one_partition_leaves_the_others_alone_and_waits_for_nothing
         .await;
     world.send(1, "good").offset().await;
     let partition = world.partition(0);
-    let deleted = world.engine.delete_records(partition, Offset::new(2)).await;
+    let deleted = world
+        .engine
+        .delete_records(partition, Some(Offset::new(2)))
+        .await;
     deleted.expect("the store answers");
     let start = world.env.clock.now();
     let request = FetchRequest {

@@ -76,7 +76,7 @@ async fn records_below_the_log_start_are_not_found() {
         for (start, offset, found) in [(1, 1, 110), (3, 3, 130), (4, 4, 190), (5, 5, 150)] {
             let partition = world.partition(0);
             let start = Offset::new(start);
-            let deleted = world.engine.delete_records(partition, start).await;
+            let deleted = world.engine.delete_records(partition, Some(start)).await;
             deleted.expect("the store answers");
             assert_eq!(
                 at(&world, 0).await,
