@@ -4,7 +4,9 @@
 //! must not pass; past it the part stops reading from sockets or refuses work. What is left over is for
 //! the process itself: code, stacks, indexes and what the allocator holds back.
 
-use crate::settings::ByteSize;
+use tidelog_types::Role;
+
+use crate::settings::{ByteSize, MetadataStore, Settings};
 
 /// The least that a process can work in: below it the store and two open segments would not fit.
 pub const MEMORY_TOTAL_MIN: u64 = 128 * MIB;
@@ -73,8 +75,54 @@ pub struct MemoryPlan {
     pub metadata: u64,
 }
 
+/// Which parts run in the process. What those that do not would have had goes to those that do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// It takes and serves records.
+    pub broker: bool,
+    /// It owns shards.
+    pub metadata: bool,
+    /// It has the embedded store.
+    pub store: bool,
+}
+
 impl MemoryPlan {
-    /// Divides `total`, which the settings keep at or above [`MEMORY_TOTAL_MIN`].
+    /// What a process with these settings has for each part.
+    pub fn of(settings: &Settings) -> Self {
+        let metadata = settings.roles.has(Role::Metadata);
+        Self::divide_among(
+            settings.memory.total,
+            Parts {
+                broker: settings.roles.has(Role::Broker),
+                metadata,
+                store: metadata && settings.metadata.store == MetadataStore::Embedded,
+            },
+        )
+    }
+
+    /// Divides `total`, as [`divide`](Self::divide) does, among some parts only.
+    pub fn divide_among(total: ByteSize, parts: Parts) -> Self {
+        let mut plan = Self::divide(total);
+        let mut free = 0;
+        if !parts.store {
+            free += std::mem::take(&mut plan.store);
+        }
+        if !parts.broker {
+            free += std::mem::take(&mut plan.segments);
+            free += std::mem::take(&mut plan.cache);
+            free += std::mem::take(&mut plan.kafka);
+            free += std::mem::take(&mut plan.decode);
+        }
+        if parts.metadata {
+            plan.metadata += free;
+        } else {
+            // A broker alone.
+            plan.cache += free + std::mem::take(&mut plan.metadata);
+        }
+        plan
+    }
+
+    /// Divides `total`, which the settings keep at or above [`MEMORY_TOTAL_MIN`], among all parts.
     pub fn divide(total: ByteSize) -> Self {
         let total = total.get().max(MEMORY_TOTAL_MIN);
         let share = |percent: u64| total / 100 * percent;
@@ -129,6 +177,32 @@ mod tests {
             let plan = MemoryPlan::divide(ByteSize::new(mib * MIB));
             assert!(plan.planned() <= plan.total / 100 * 91, "{plan:?}");
             assert!(plan.store >= STORE_MIN && plan.cache >= 8 * MIB, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_run_leave_their_memory_to_those_that_do() {
+        let total = ByteSize::new(512 * MIB);
+        let all = MemoryPlan::divide(total);
+        let parts = |broker, metadata, store| Parts {
+            broker,
+            metadata,
+            store,
+        };
+        let divide = |parts| MemoryPlan::divide_among(total, parts);
+        assert_eq!(divide(parts(true, true, true)), all);
+        let sequencers = divide(parts(false, true, false));
+        assert!(
+            sequencers.metadata >= total.get() / 10 * 7,
+            "{sequencers:?}"
+        );
+        let active = divide(parts(false, true, true));
+        assert!(active.metadata >= total.get() / 2 && active.store == all.store);
+        let broker = divide(parts(true, false, false));
+        assert_eq!((broker.metadata, broker.store), (0, 0));
+        assert!(broker.cache > all.cache && broker.segments == all.segments);
+        for plan in [sequencers, active, broker] {
+            assert_eq!(plan.planned(), all.planned(), "{plan:?}");
         }
     }
 

@@ -90,7 +90,7 @@ impl<'a> Site<'a> {
         Ok(Self {
             settings,
             env,
-            plan: MemoryPlan::divide(settings.memory.total),
+            plan: MemoryPlan::of(settings),
             rpc: RpcMetrics::new(&mut registry),
             registry,
             health,

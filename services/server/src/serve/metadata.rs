@@ -49,7 +49,7 @@ pub(crate) async fn open_store(
     place: &Place<'_>,
     env: &Env,
 ) -> Result<Arc<dyn Store>> {
-    let plan = MemoryPlan::divide(settings.memory.total);
+    let plan = MemoryPlan::of(settings);
     let kind = StoreKind::new(settings, &plan, place, env, &mut Registry::default())?;
     Ok(kind.open(env).await?)
 }
@@ -60,7 +60,7 @@ pub(crate) async fn open_rows(
     place: &Place<'_>,
     env: &Env,
 ) -> Result<StoreRows> {
-    let plan = MemoryPlan::divide(settings.memory.total);
+    let plan = MemoryPlan::of(settings);
     let kind = StoreKind::new(settings, &plan, place, env, &mut Registry::default())?;
     match &kind {
         StoreKind::Embedded {
