@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tidelog_e2e_harness::{Place, ServerOptions};
 
 use crate::load::Load;
+use crate::metadata::Kind;
 
 /// Memory of the server under test, the product's default.
 pub(crate) const MEMORY_TOTAL: u64 = 512 << 20;
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// Only these sections, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Section>,
+    /// In the section of the metadata service only these stores, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) stores: Vec<Kind>,
     /// Partitions of the topic.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) partitions: u32,

@@ -15,8 +15,8 @@ use tidelog_e2e_harness::Minio;
 
 use crate::options::Options;
 use crate::report::Report;
-pub(crate) use stores::Stores;
-use stores::{Kind, Service};
+use stores::Service;
+pub(crate) use stores::{Kind, Stores};
 
 /// One round on each kind of store. What the store holds is the same in each round, so it is counted once.
 pub(crate) async fn round(
@@ -31,17 +31,21 @@ pub(crate) async fn round(
             "FoundationDB is not included: this program was built without the feature `fdb`",
         );
     }
-    for kind in Kind::DURABLE {
-        let place = stores.place(kind, options, minio).await?;
+    let wanted = |kind: &&Kind| options.stores.is_empty() || options.stores.contains(kind);
+    for kind in Kind::DURABLE.iter().filter(wanted) {
+        let place = stores.place(*kind, options, minio).await?;
         latency::side_by_side(options, &place, report).await?;
     }
-    for kind in Kind::ALL {
-        let place = stores.place(kind, options, minio).await?;
+    for kind in Kind::ALL.iter().filter(wanted) {
+        let place = stores.place(*kind, options, minio).await?;
         rate::measure(options, &place, report).await?;
     }
-    for kind in Kind::ALL {
-        let place = stores.place(kind, options, minio).await?;
+    for kind in Kind::ALL.iter().filter(wanted) {
+        let place = stores.place(*kind, options, minio).await?;
         takeover::measure(&place, report).await?;
     }
-    size::count(report).await
+    if options.stores.is_empty() {
+        size::count(report).await?;
+    }
+    Ok(())
 }

@@ -21,20 +21,19 @@ use crate::options::{MEMORY_TOTAL, Options};
 
 /// Memory of the embedded store: the share of [`MEMORY_TOTAL`] that the product gives it.
 const STORE_BYTES: u64 = MEMORY_TOTAL / 10;
-/// Memory of all sequencers: the same.
-const METADATA_BYTES: u64 = MEMORY_TOTAL / 25;
 
 /// What the rows are kept on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
     /// Nothing: what the service costs without a store that waits for anything.
     Memory,
     /// The embedded store in a folder.
     Folder,
     /// The embedded store on an S3 server.
     S3,
-    /// A `FoundationDB` of one process on this machine.
+    /// A FoundationDB of one process on this machine.
     #[cfg(feature = "fdb")]
+    #[value(name = "foundationdb")]
     FoundationDb,
 }
 
@@ -57,6 +56,16 @@ impl Kind {
             Self::S3 => "on s3",
             #[cfg(feature = "fdb")]
             Self::FoundationDb => "on FoundationDB",
+        }
+    }
+
+    /// Memory of all sequencers: the share of [`MEMORY_TOTAL`] that the product gives them where the embedded
+    /// store runs, in a process that does everything, and where `FoundationDB` is, in one that does nothing else.
+    const fn metadata_bytes(self) -> u64 {
+        match self {
+            Self::Memory | Self::Folder | Self::S3 => MEMORY_TOTAL / 25,
+            #[cfg(feature = "fdb")]
+            Self::FoundationDb => MEMORY_TOTAL / 4 * 3,
         }
     }
 
@@ -105,7 +114,7 @@ impl Stores {
     /// An empty place.
     pub(super) async fn place(
         &mut self,
-        kind: &Kind,
+        kind: Kind,
         options: &Options,
         minio: &Minio,
     ) -> Result<Place> {
@@ -133,7 +142,7 @@ impl Stores {
                 server: Box::new(tidelog_e2e_harness::FdbServer::start_on_disk().await?),
             },
         };
-        Ok(Place { kind: *kind, rows })
+        Ok(Place { kind, rows })
     }
 
     #[cfg(feature = "fdb")]
@@ -182,7 +191,7 @@ impl Place {
         let env = Env::system();
         let store = self.open(&env).await?;
         let shards = self.kind.shards();
-        let settings = SequencerSettings::within(METADATA_BYTES / u64::from(shards));
+        let settings = SequencerSettings::within(self.kind.metadata_bytes() / u64::from(shards));
         Service::open(env, store, shards, settings).await
     }
 }
