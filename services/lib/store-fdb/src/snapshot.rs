@@ -16,6 +16,9 @@ use crate::errors::{FdbFailure, commit_error, read_error, too_large};
 use crate::keyspace::CLIENT_BYTES_MAX;
 use crate::store::{Shared, to_version};
 
+/// Keys that are read at the same time: each is a question over the network.
+const READS_AT_ONCE: usize = 1_000;
+
 #[derive(Debug)]
 pub(crate) struct FdbSnapshot {
     // Before the shared part, whose database must outlive it.
@@ -86,6 +89,10 @@ struct ForeignKey;
 impl Snapshot for FdbSnapshot {
     fn version(&self) -> Version {
         self.version
+    }
+
+    fn reads_at_once(&self) -> usize {
+        READS_AT_ONCE
     }
 
     fn check(&self) -> Result<(), StoreError> {

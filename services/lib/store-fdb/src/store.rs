@@ -147,6 +147,20 @@ impl Store for FdbStore {
         Ok(Box::new(BufferedTransaction::new(snapshot, self.limits())))
     }
 
+    fn begin_at(&self, version: Version) -> Result<Option<Box<dyn Transaction>>, StoreError> {
+        let shared = &self.shared;
+        shared.check()?;
+        let Ok(read_version) = i64::try_from(version.get()) else {
+            return Ok(None);
+        };
+        let began = shared.clock.now();
+        let client = shared.client().map_err(|error| shared.read_failed(error))?;
+        client.set_read_version(read_version);
+        let snapshot = FdbSnapshot::new(client, version, began, Arc::clone(shared));
+        let transaction = BufferedTransaction::new(snapshot, self.limits());
+        Ok(Some(Box::new(transaction)))
+    }
+
     async fn closed(&self) -> CloseReason {
         // Nobody can take a role from this process: owners are told apart by leases, not by the store.
         self.shared.closed.cancelled().await;

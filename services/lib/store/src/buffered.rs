@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::buffer::{Write, WriteBuffer, check_range, within};
 use crate::occ::ReadSet;
@@ -19,6 +19,12 @@ use crate::{
 pub trait Snapshot: Debug + Send + Sync + 'static {
     /// The version that reads see.
     fn version(&self) -> Version;
+
+    /// How many keys are read at the same time, if many are asked for. Where keys share blocks that a read
+    /// fetches whole, few: each of them would fetch the same one.
+    fn reads_at_once(&self) -> usize {
+        8
+    }
 
     /// Fails if the snapshot may no longer be read.
     fn check(&self) -> Result<(), StoreError>;
@@ -212,7 +218,11 @@ impl<S: Snapshot> Transaction for BufferedTransaction<S> {
         for (key, mode) in keys {
             self.note_read(key, *mode)?;
         }
-        try_join_all(keys.iter().map(|(key, _)| self.look_up(key))).await
+        let reads: Vec<_> = keys.iter().map(|(key, _)| self.look_up(key)).collect();
+        futures::stream::iter(reads)
+            .buffered(self.snapshot.reads_at_once())
+            .try_collect()
+            .await
     }
 
     async fn scan(

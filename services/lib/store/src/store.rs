@@ -177,6 +177,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// the call. It reads only durable data. Cancel-safe.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
+    /// Starts a transaction that reads at `version`, at which an earlier transaction of this handle has read or
+    /// was committed, without asking which is the newest. What it reads serializably, or says that it conflicts
+    /// with, conflicts with every commit since. `None` if the store has no such thing, or nothing to gain by it.
+    ///
+    /// Versions are kept for about five seconds: later each use fails with `TooOld`, and the commit as well.
+    fn begin_at(&self, version: Version) -> Result<Option<Box<dyn Transaction>>, StoreError> {
+        _ = version;
+        Ok(None)
+    }
+
     /// Waits until the store will never answer again, and says why. Cancel-safe.
     async fn closed(&self) -> CloseReason;
 

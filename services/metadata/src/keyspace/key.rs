@@ -312,6 +312,18 @@ impl Keyspace {
         ))
     }
 
+    /// The shard in a key of [`Keyspace::receipt`].
+    pub fn receipt_shard(key: &[u8]) -> Option<ShardId> {
+        let number = key.get(22..)?.try_into().ok()?;
+        Some(ShardId::new(u32::from_be_bytes(number)))
+    }
+
+    /// Receipts of an incarnation, in all shards.
+    pub fn receipts_of(self, incarnation: Incarnation) -> KeyRange {
+        let start = self.key(KeyKind::Receipt).u64(incarnation.get());
+        KeyRange::prefix(start.finish())
+    }
+
     /// Receipts of an incarnation and of those after it.
     pub fn receipts_from(self, incarnation: Incarnation) -> KeyRange {
         let start = self.key(KeyKind::Receipt).u64(incarnation.get());

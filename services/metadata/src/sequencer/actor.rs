@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tidelog_env::{CancellationToken, MonoTime};
 use tidelog_metadata_api::{BrokenOrders, ReadToken};
+use tidelog_store::Transaction;
 use tidelog_types::{GroupNumber, ShardId};
 use tokio::sync::{mpsc, watch};
 
@@ -13,10 +14,11 @@ use super::checkpoint::{CheckpointDue, CheckpointPass};
 use super::error::{Next, SequencerError};
 use super::floors::Floors;
 use super::group::{Decided, Group};
+use super::lately::Lately;
 use super::lease::{Claim, Lease};
 use super::load::load;
 use super::message::{Answer, Message, decide};
-use super::needed::read_needed;
+use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
 use super::state::ShardState;
 use super::tidy::Tidy;
@@ -76,6 +78,7 @@ pub(crate) struct Actor {
     pub(super) pass: Option<CheckpointPass>,
     pub(super) floors: Floors,
     pub(super) own_receipts: OwnReceipts,
+    pub(super) lately: Lately,
     pub(super) tidy: Tidy,
     /// Steps of checkpoints since rows were last looked at that nobody needs.
     pub(super) checkpoint_steps: u32,
@@ -133,6 +136,7 @@ impl Actor {
             pass: None,
             floors,
             own_receipts: OwnReceipts::default(),
+            lately: Lately::default(),
             tidy: Tidy::default(),
             checkpoint_steps: 0,
             drained,
@@ -243,10 +247,44 @@ impl Actor {
         sent: &mut Option<Sent>,
     ) -> Result<(), SequencerError> {
         let store = Arc::clone(&self.parts.store);
+        let before = (&self.own_receipts, &self.lately);
+        let now = self.parts.env.clock.now();
+        let recalled = recall(store.as_ref(), &self.state, &self.lease, before, group, now)?;
+        if let Some((transaction, known)) = recalled {
+            match self.commit_group(transaction, known, group, sent).await {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => {}
+                Err(error) if error.left_no_trace() => {}
+                Err(error) => return Err(error),
+            }
+            // Something has changed, or the answers need a look at the store.
+            self.lately.forget();
+            *sent = None;
+        }
         let mut transaction = store.begin().await?;
+        let (state, receipts) = (&mut self.state, &mut self.own_receipts);
+        let needed = read_needed(state, &self.lease, receipts, transaction.as_mut(), group);
+        let known = needed.await?;
+        let committed = self.commit_group(transaction, known, group, sent).await?;
+        let answered = sent.as_ref().map_or(0, |sent| sent.answers.len());
+        let answered = group.iter().take(answered);
+        if committed.is_none() && answered.into_iter().any(Message::is_linearizable) {
+            // There is nothing to write, but only a durable write shows that nobody has taken over.
+            self.lately.forget();
+            self.lease.touch(store.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Decides, and commits if there is something to write; `None` if not.
+    async fn commit_group(
+        &mut self,
+        mut transaction: Box<dyn Transaction>,
+        mut known: Known,
+        group: &[Message],
+        sent: &mut Option<Sent>,
+    ) -> Result<Option<()>, SequencerError> {
         let shard = self.lease.shard;
-        let (state, lease) = (&mut self.state, &self.lease);
-        let mut known = read_needed(state, lease, transaction.as_mut(), group).await?;
         let now = self.parts.env.clock.wall();
         known.overload = self.overload(now);
         let mut deciding = Group::new(&self.state, &self.orders, now);
@@ -258,7 +296,6 @@ impl Actor {
             answers.push(decide(&mut deciding, &known, shard, message));
         }
         let decided = deciding.finish();
-        let answered = &group[..answers.len()];
         for (key, value) in &decided.rows {
             transaction.put(key.clone(), value.clone());
         }
@@ -270,13 +307,13 @@ impl Actor {
         }
         let writes = !decided.rows.is_empty() || !decided.group_rows.is_empty();
         *sent = Some(Sent { decided, answers });
-        if writes {
-            transaction.commit().await?;
-        } else if answered.iter().any(Message::is_linearizable) {
-            // There is nothing to write, but only a durable write shows that nobody has taken over.
-            self.lease.touch(store.as_ref()).await?;
+        if !writes {
+            return Ok(None);
         }
-        Ok(())
+        let version = transaction.commit().await?;
+        let now = self.parts.env.clock.now();
+        self.lately.committed(version, now, &known);
+        Ok(Some(()))
     }
 
     /// Applies a durable group, shows it, answers its members and gives back those that had no room.

@@ -48,6 +48,15 @@ pub(crate) enum Next {
 }
 
 impl SequencerError {
+    /// Whether nothing was written, nor will be, and the same may be tried again at once with what holds now.
+    pub(crate) const fn left_no_trace(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(StoreError::TooOld)
+                | Self::Commit(StoreCommitError::Conflict | StoreCommitError::TooOld)
+        )
+    }
+
     pub(crate) fn next(&self) -> Next {
         let retry = match self {
             Self::LeaseLost

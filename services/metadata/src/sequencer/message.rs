@@ -273,7 +273,9 @@ fn decide_commit(
         };
     }
     let is_committed = |segment: &SegmentName| {
-        known.receipts.contains_key(segment) || group.receipt_of(*segment).is_some()
+        known.committed.contains(segment)
+            || known.receipts.contains_key(segment)
+            || group.receipt_of(*segment).is_some()
     };
     if let Some(missing) = commit.after.iter().find(|segment| !is_committed(segment)) {
         return Answer::Early(*missing);

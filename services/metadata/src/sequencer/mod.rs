@@ -17,6 +17,7 @@ mod floors;
 mod group;
 mod history;
 mod judge;
+mod lately;
 mod lease;
 mod load;
 mod message;

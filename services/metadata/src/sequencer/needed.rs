@@ -1,15 +1,18 @@
 //! What a group's decisions need from the store, read in one round: on a store over the network that is one way
 //! there and back, however many members the group has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
-use tidelog_store::{ReadMode, Transaction};
+use tidelog_env::MonoTime;
+use tidelog_store::{KeyRange, ReadMode, Store, Transaction};
 use tidelog_types::{Incarnation, SegmentName, SegmentSequence, TopicPartition};
 
 use super::error::SequencerError;
+use super::lately::Lately;
 use super::lease::Lease;
 use super::message::Message;
+use super::own_receipts::{OwnReceipts, Receipt};
 use super::producer::producer_of;
 use super::state::{ProducerKey, ShardState};
 use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
@@ -18,6 +21,8 @@ use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) receipts: HashMap<SegmentName, ReceiptRow>,
+    /// Segments that are committed, whose receipts nobody needs.
+    pub(crate) committed: HashSet<SegmentName>,
     pub(crate) floors: HashMap<Incarnation, SegmentSequence>,
     pub(crate) oldest_live: Option<Incarnation>,
     /// Why the shard takes nothing new now, if so.
@@ -35,21 +40,71 @@ enum Want {
     Producer(ProducerKey),
 }
 
+/// A transaction, and what is known in it.
+pub(crate) type Begun = (Box<dyn Transaction>, Known);
+
+/// Begins a transaction for a group of which everything is known that it needs: it reads nothing, and conflicts
+/// with whatever has changed. `None` if something is to be read.
+pub(crate) fn recall(
+    store: &dyn Store,
+    state: &ShardState,
+    lease: &Lease,
+    (receipts, lately): (&OwnReceipts, &Lately),
+    group: &[Message],
+    now: MonoTime,
+) -> Result<Option<Begun>, SequencerError> {
+    if !writers(group)
+        .iter()
+        .all(|writer| receipts.has_met(*writer))
+    {
+        return Ok(None);
+    }
+    let mut committed = Known::default();
+    let wants = wanted(state, receipts, group, &mut committed);
+    let mut floors = Vec::new();
+    for want in &wants {
+        match want {
+            Want::Lease | Want::OldestLive => {}
+            Want::Floor(incarnation) => floors.push(*incarnation),
+            Want::Receipt(_) | Want::Partition(_) | Want::Producer(_) => return Ok(None),
+        }
+    }
+    let Some((version, known)) = lately.recall(now, floors) else {
+        return Ok(None);
+    };
+    let Some(mut transaction) = store.begin_at(version)? else {
+        return Ok(None);
+    };
+    for want in wants {
+        let (key, _) = want.key(state.keys, lease);
+        transaction.add_read_conflict(KeyRange::single(key));
+    }
+    let known = Known {
+        committed: committed.committed,
+        ..known
+    };
+    Ok(Some((transaction, known)))
+}
+
 /// Reads the lease (rule C1), receipts and floors of the group's segments, and rows of its partitions and
 /// producers that are not in memory.
 pub(crate) async fn read_needed(
     state: &mut ShardState,
     lease: &Lease,
+    receipts: &mut OwnReceipts,
     transaction: &mut dyn Transaction,
     group: &[Message],
 ) -> Result<Known, SequencerError> {
-    let wants = wanted(state, group);
+    for incarnation in writers(group) {
+        receipts.meet(lease, transaction, incarnation).await?;
+    }
+    let mut known = Known::default();
+    let wants = wanted(state, receipts, group, &mut known);
     let keys: Vec<_> = wants
         .iter()
         .map(|want| want.key(state.keys, lease))
         .collect();
     let values = transaction.get_many(&keys).await?;
-    let mut known = Known::default();
     for (want, value) in wants.into_iter().zip(values) {
         match want {
             Want::Lease => drop(lease.check_row(value)?),
@@ -74,8 +129,23 @@ pub(crate) async fn read_needed(
     Ok(known)
 }
 
+/// Who has written the group's segments, and those that they follow.
+fn writers(group: &[Message]) -> BTreeSet<Incarnation> {
+    let commits = group.iter().filter_map(|message| match message {
+        Message::Commit { commit, .. } => Some(commit),
+        _ => None,
+    });
+    let segments = commits.flat_map(|commit| commit.after.iter().chain([&commit.manifest.segment]));
+    segments.map(|segment| segment.incarnation).collect()
+}
+
 /// Everything once.
-fn wanted(state: &ShardState, group: &[Message]) -> Vec<Want> {
+fn wanted(
+    state: &ShardState,
+    receipts: &OwnReceipts,
+    group: &[Message],
+    known: &mut Known,
+) -> Vec<Want> {
     let mut wanted = Wanted {
         state,
         seen: HashSet::new(),
@@ -85,11 +155,18 @@ fn wanted(state: &ShardState, group: &[Message]) -> Vec<Want> {
         match message {
             Message::Commit { commit, .. } => {
                 let manifest = &commit.manifest;
-                for segment in commit.after.iter().chain([&manifest.segment]) {
-                    wanted.push(Want::Receipt(*segment));
-                    wanted.push(Want::OldestLive);
-                    wanted.push(Want::Floor(segment.incarnation));
+                for segment in &commit.after {
+                    match receipts.look(*segment) {
+                        Receipt::There => drop(known.committed.insert(*segment)),
+                        Receipt::Absent => {}
+                        Receipt::Unsure => wanted.push(Want::Receipt(*segment)),
+                    }
                 }
+                if receipts.look(manifest.segment) != Receipt::Absent {
+                    wanted.push(Want::Receipt(manifest.segment));
+                }
+                wanted.push(Want::OldestLive);
+                wanted.push(Want::Floor(manifest.segment.incarnation));
                 for slice in &manifest.slices {
                     wanted.partition(slice.partition);
                     for producer in slice.batches.iter().filter_map(producer_of) {

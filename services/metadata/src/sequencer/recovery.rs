@@ -14,6 +14,8 @@ use super::state::ShardState;
 impl Actor {
     /// Rules C2 and C3: settles whether the last group landed, then rereads the shard.
     async fn recover(&mut self) -> Result<bool, SequencerError> {
+        self.own_receipts.doubt();
+        self.lately.forget();
         let store = Arc::clone(&self.parts.store);
         let group = GroupNumber::new(self.state.group.get() + 1);
         let landed = self.lease.settle(store.as_ref(), group).await?;

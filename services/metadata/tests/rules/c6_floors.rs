@@ -1,7 +1,8 @@
 //! C6: manifests below the floor of their incarnation are refused before offsets are assigned.
 
-use tidelog_metadata::keyspace::{FloorRow, KeyKind};
+use tidelog_metadata::keyspace::{Counter, FloorRow, KeyKind, Keyspace, NumberRow};
 use tidelog_metadata_api::{CommitError, Log as _};
+use tidelog_store::Store as _;
 use tidelog_types::{Incarnation, SegmentSequence};
 
 use crate::manifests::{WRITER, accepted, one, only, plain, segment};
@@ -68,6 +69,33 @@ async fn a_floor_that_rises_under_a_group_in_flight_refuses_its_manifests() {
     };
     assert_eq!(only(above), accepted(0), "no offset was lost");
     assert_eq!(world.store.rows(KeyKind::Receipt).len(), 1);
+}
+
+/// A group that comes soon after another one reads none of this again: it has to find out all the same.
+#[tokio::test(start_paused = true)]
+async fn what_changes_between_two_groups_binds_the_second_one() {
+    let (world, process) = World::opened().await;
+    let committed = process.send(one(9, partition(0), plain(5))).await;
+    assert_eq!(only(&committed.expect("the owner")), accepted(0));
+    process
+        .raise_floor(WRITER, SegmentSequence::new(11))
+        .await
+        .expect("durable");
+    let below = process.send(one(10, partition(0), plain(1))).await;
+    assert!(
+        matches!(below, Err(CommitError::BelowFloor { .. })),
+        "{below:?}"
+    );
+    let committed = process.send(one(11, partition(0), plain(1))).await;
+    assert_eq!(only(&committed.expect("at the floor")), accepted(5));
+    // Nobody older than a later writer lives any more.
+    let mut transaction = world.store.begin().await.expect("it is open");
+    let key = Keyspace::default().counter(Counter::OldestLiveIncarnation);
+    let later = WRITER.get() + 1;
+    transaction.put(key, NumberRow(later).encode());
+    transaction.commit().await.expect("nobody else writes it");
+    let ended = process.send(one(12, partition(0), plain(1))).await;
+    assert_eq!(ended.unwrap_err(), CommitError::WriterEnded);
 }
 
 #[tokio::test(start_paused = true)]

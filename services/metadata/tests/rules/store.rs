@@ -174,6 +174,17 @@ impl Store for TestStore {
         }))
     }
 
+    fn begin_at(&self, version: Version) -> Result<Option<Box<dyn Transaction>>, StoreError> {
+        let begun = self.memory.begin_at(version)?;
+        Ok(begun.map(|inner| -> Box<dyn Transaction> {
+            Box::new(TestTransaction {
+                inner,
+                kinds: BTreeSet::new(),
+                store: self.clone(),
+            })
+        }))
+    }
+
     async fn closed(&self) -> CloseReason {
         self.memory.closed().await
     }

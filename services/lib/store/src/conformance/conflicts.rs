@@ -72,6 +72,36 @@ pub async fn each_of_many_reads_conflicts_by_its_own_mode(store: Arc<dyn Store>)
     }
 }
 
+/// A store may have no such transactions; one that has them begins them where it is told.
+pub async fn what_begins_at_a_version_reads_there_and_conflicts_with_all_since(
+    store: Arc<dyn Store>,
+) {
+    let store = store.as_ref();
+    let before = put(store, "key", "1").await;
+    let begin_at = || store.begin_at(before).expect("an open store begins");
+    let Some(mut transaction) = begin_at() else {
+        return;
+    };
+    assert_eq!(transaction.read_version(), before);
+    assert_eq!(get(transaction.as_mut(), "key").await, Some(bytes("1")));
+    transaction.put(bytes("result"), bytes("x"));
+    let now = commit(transaction).await;
+    assert!(now > before);
+    put(store, "key", "2").await;
+    let mut old = begin_at().expect("it has them");
+    assert_eq!(get(old.as_mut(), "key").await, Some(bytes("1")));
+    old.put(bytes("result"), bytes("x"));
+    assert_conflict(&old.commit().await);
+    let mut by_hand = begin_at().expect("it has them");
+    by_hand.add_read_conflict(KeyRange::single(bytes("key")));
+    by_hand.put(bytes("result"), bytes("x"));
+    assert_conflict(&by_hand.commit().await);
+    let mut other = begin_at().expect("it has them");
+    other.add_read_conflict(KeyRange::single(bytes("other")));
+    other.put(bytes("result"), bytes("x"));
+    commit(other).await;
+}
+
 /// Writes never conflict with writes; the later commit wins.
 pub async fn blind_writers_of_one_key_both_commit(store: Arc<dyn Store>) {
     let store = store.as_ref();

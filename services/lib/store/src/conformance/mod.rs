@@ -58,6 +58,7 @@ macro_rules! conformance_tests {
             a_written_key_that_was_read_conflicts
             a_snapshot_read_does_not_conflict
             each_of_many_reads_conflicts_by_its_own_mode
+            what_begins_at_a_version_reads_there_and_conflicts_with_all_since
             blind_writers_of_one_key_both_commit
             a_reader_of_a_blindly_written_key_conflicts
             a_phantom_in_a_scanned_range_conflicts

@@ -215,6 +215,21 @@ impl Store for MemoryStore {
         Ok(Box::new(BufferedTransaction::new(snapshot, self.limits())))
     }
 
+    fn begin_at(&self, version: Version) -> Result<Option<Box<dyn Transaction>>, StoreError> {
+        self.session.check()?;
+        if version > self.version() {
+            return Ok(None);
+        }
+        let snapshot = MemorySnapshot {
+            store: self.clone(),
+            version,
+        };
+        Ok(Some(Box::new(BufferedTransaction::new(
+            snapshot,
+            self.limits(),
+        ))))
+    }
+
     async fn closed(&self) -> CloseReason {
         let mut closed = self.session.closed.subscribe();
         loop {
