@@ -1,5 +1,7 @@
 //! `OffsetCommit`.
 
+use std::sync::Arc;
+
 use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -39,11 +41,23 @@ impl Call {
             instance: owned(request.group_instance_id),
             epoch: request.generation_id_or_member_epoch,
         };
+        let found = match &group {
+            Ok(_) => {
+                let topics = request
+                    .topics
+                    .iter()
+                    .map(|topic| (&topic.name, topic.topic_id));
+                let is_by_id = self.version >= BY_ID_FROM;
+                self.topics_of_offsets(Operation::Read, topics, is_by_id)
+                    .await
+            }
+            Err(refusal) => vec![Err(refusal.clone()); request.topics.len()],
+        };
         let mut wanted = Wanted::default();
         let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in request.topics {
+        for (topic, found) in request.topics.into_iter().zip(found) {
             let at = topics.len();
-            topics.push(self.committed_topic(&group, topic, at, &mut wanted).await);
+            topics.push(self.committed_topic(&found, topic, at, &mut wanted));
         }
         if let Ok(group) = group
             && !wanted.offsets.is_empty()
@@ -63,24 +77,16 @@ impl Call {
     }
 
     /// The answer for a topic as far as it is known before anything is committed.
-    async fn committed_topic(
+    fn committed_topic(
         &self,
-        group: &Result<GroupName, Refusal>,
+        found: &Result<Arc<TopicInfo>, Refusal>,
         topic: OffsetCommitRequestTopic,
         at: usize,
         wanted: &mut Wanted,
     ) -> OffsetCommitResponseTopic {
-        let is_by_id = self.version >= BY_ID_FROM;
-        let found = match group {
-            Ok(_) => {
-                self.topic_of_offsets(Operation::Read, &topic.name, topic.topic_id, is_by_id)
-                    .await
-            }
-            Err(refusal) => Err(refusal.clone()),
-        };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
-            let offset = match &found {
+            let offset = match found {
                 Ok(topic) => offset_of(topic, &partition),
                 Err(refusal) => Err(refusal.clone()),
             };

@@ -1,14 +1,14 @@
 //! `OffsetDelete`.
 
-use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use tidelog_kafka_codec::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
+use tidelog_kafka_codec::{ErrorCode, Uuid};
 use tidelog_metadata_api::{DeleteOffsets, GroupName};
 use tidelog_runtime::access::Operation;
 
-use super::errors::{group_code, while_loading};
+use super::errors::group_code;
 use crate::call::{Call, partition};
 
 impl Call {
@@ -33,9 +33,12 @@ impl Call {
         let mut partitions = Vec::new();
         let mut places = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in request.topics {
-            let found = self.topic(Operation::Read, &topic.name).await;
-            let found = found.map_err(while_loading);
+        let named = request
+            .topics
+            .iter()
+            .map(|topic| (&topic.name, Uuid::nil()));
+        let found = self.topics_of_offsets(Operation::Read, named, false).await;
+        for (topic, found) in request.topics.into_iter().zip(found) {
             let mut answers = Vec::with_capacity(topic.partitions.len());
             for wanted in topic.partitions {
                 let at = match &found {

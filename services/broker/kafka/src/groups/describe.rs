@@ -1,5 +1,7 @@
 //! `DescribeGroups`: groups of the classic protocol.
 
+use std::collections::HashSet;
+
 use tidelog_kafka_codec::messages::describe_groups_response::{
     DescribedGroup, DescribedGroupMember,
 };
@@ -12,6 +14,8 @@ use super::list::state_name;
 use crate::call::Call;
 use crate::errors::Refusal;
 
+/// Groups that are asked for at a time.
+const GROUPS_AT_ONCE: usize = 100;
 /// The state of a group that is not there.
 const DEAD: &str = "Dead";
 /// The first version that has words for errors, and one for a group that is not there.
@@ -53,14 +57,23 @@ impl Call {
         &self,
         names: &[ByteString],
     ) -> Vec<Result<GroupDescription, Refusal>> {
+        let mut seen = HashSet::new();
         let checked = names.iter().map(|name| {
+            if !seen.insert(name) {
+                let message = "the group stands there twice";
+                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+            }
             self.may(Operation::Describe, Resource::Group(name))?;
             // What cannot be the name of a group is that of none.
             GroupName::new(name).map_err(|_| Refusal::from(&GroupsError::GroupNotFound))
         });
         let checked: Vec<Result<GroupName, Refusal>> = checked.collect();
         let groups: Vec<GroupName> = checked.iter().flatten().cloned().collect();
-        let described = self.front.engine().groups().describe_groups(&groups).await;
+        let coordinators = self.front.engine().groups();
+        let mut described = Vec::with_capacity(groups.len());
+        for some in groups.chunks(GROUPS_AT_ONCE) {
+            described.extend(coordinators.describe_groups(some).await);
+        }
         let mut described = described.into_iter();
         let descriptions = checked.into_iter().map(|checked| {
             checked.and_then(|_| {

@@ -1,6 +1,7 @@
 //! `OffsetFetch`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tidelog_kafka_codec::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
@@ -11,13 +12,14 @@ use tidelog_kafka_codec::messages::offset_fetch_response::{
 };
 use tidelog_kafka_codec::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use tidelog_kafka_codec::{ByteString, ErrorCode};
-use tidelog_metadata_api::{CommittedOffset, FetchOffsets, FetchedOffsets, GroupsError};
+use tidelog_metadata_api::{CommittedOffset, FetchOffsets, FetchedOffsets, GroupsError, TopicInfo};
 use tidelog_runtime::access::Operation;
 use tidelog_types::TopicPartition;
 
 use super::errors::group_code;
 use super::topics::Topics;
 use crate::call::{Call, partition};
+use crate::errors::Refusal;
 
 /// The first version with an error for the whole group.
 const GROUP_ERROR_FROM: i16 = 2;
@@ -25,6 +27,10 @@ const GROUP_ERROR_FROM: i16 = 2;
 const MANY_GROUPS_FROM: i16 = 8;
 /// The first version whose topics are named by ids.
 const BY_ID_FROM: i16 = 10;
+/// Groups whose offsets are asked for at a time.
+const GROUPS_AT_ONCE: usize = 8;
+/// About how large an answer may become before no more groups are looked at.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Stands for no offset.
 const NO_OFFSET: i64 = -1;
 
@@ -33,6 +39,37 @@ struct Topic {
     asked: OffsetFetchRequestTopics,
     /// For each partition what it is for us, or the code of its answer.
     partitions: Vec<Result<TopicPartition, ErrorCode>>,
+}
+
+impl Topic {
+    /// An error is one of the whole group: to say of a topic that cannot be looked up now that it has no offset
+    /// would let its readers begin anew.
+    fn new(
+        asked: OffsetFetchRequestTopics,
+        found: Result<Arc<TopicInfo>, Refusal>,
+    ) -> Result<Self, ErrorCode> {
+        let indexes = asked.partition_indexes.iter();
+        let partitions = match found {
+            Ok(topic) => {
+                let at = |index: &i32| partition(&topic, *index).map_err(|_| ErrorCode::None);
+                indexes.map(at).collect()
+            }
+            Err(refusal) => {
+                let code = match refusal.code {
+                    code @ (ErrorCode::TopicAuthorizationFailed | ErrorCode::UnknownTopicId) => {
+                        code
+                    }
+                    // What is not there has no offset.
+                    ErrorCode::UnknownTopicOrPartition | ErrorCode::InvalidTopicException => {
+                        ErrorCode::None
+                    }
+                    other => return Err(other),
+                };
+                indexes.map(|_| Err(code)).collect()
+            }
+        };
+        Ok(Self { asked, partitions })
+    }
 }
 
 /// A group of the request.
@@ -82,17 +119,53 @@ impl Call {
         response
     }
 
-    /// An answer for each group, in order. All groups are asked for at once.
+    /// An answer for each group, in order. Some groups are asked for at a time, and a group once, so that the
+    /// answer is no larger than its client can mean.
     async fn fetched_groups(
         &self,
         groups: Vec<OffsetFetchRequestGroup>,
     ) -> Vec<OffsetFetchResponseGroup> {
+        let mut responses: Vec<OffsetFetchResponseGroup> = Vec::with_capacity(groups.len());
+        let mut seen = HashSet::new();
+        let mut groups = groups.into_iter();
+        let mut bytes = 0;
+        loop {
+            let some: Vec<_> = groups.by_ref().take(GROUPS_AT_ONCE).collect();
+            if some.is_empty() {
+                return responses;
+            }
+            let mut checked = Vec::with_capacity(some.len());
+            for group in some {
+                let is_new = seen.insert(group.group_id.clone());
+                checked.push(if is_new && bytes <= ANSWER_BYTES_MAX {
+                    Ok(group)
+                } else {
+                    Err((group.group_id, ErrorCode::InvalidRequest))
+                });
+            }
+            let fetched = self.fetched_some(checked).await;
+            bytes += fetched.iter().map(size_of_group).sum::<usize>();
+            responses.extend(fetched);
+        }
+    }
+
+    /// An answer for each group, in order. All are asked for at once.
+    async fn fetched_some(
+        &self,
+        groups: Vec<Result<OffsetFetchRequestGroup, (ByteString, ErrorCode)>>,
+    ) -> Vec<OffsetFetchResponseGroup> {
         let mut requests = Vec::new();
         let mut asked = Vec::with_capacity(groups.len());
         for group in groups {
+            let group = match group {
+                Ok(group) => group,
+                Err(refused) => {
+                    asked.push(Err(refused));
+                    continue;
+                }
+            };
             let group_id = group.group_id.clone();
-            let request = self.fetch_request(group).await;
-            asked.push(match request {
+            asked.push(match self.fetch_request(group).await {
                 Ok((request, topics)) => {
                     requests.push(request);
                     Ok(Asked { group_id, topics })
@@ -100,13 +173,12 @@ impl Call {
                 Err(code) => Err((group_id, code)),
             });
         }
-        let groups = self.front.engine().groups();
-        let mut answers = if requests.is_empty() {
+        let answers = if requests.is_empty() {
             Vec::new()
         } else {
-            groups.fetch_offsets(requests).await
-        }
-        .into_iter();
+            self.front.engine().groups().fetch_offsets(requests).await
+        };
+        let mut answers = answers.into_iter();
         let mut responses = Vec::with_capacity(asked.len());
         for asked in asked {
             let (group_id, topics) = match asked {
@@ -137,11 +209,13 @@ impl Call {
         let topics = match asked.topics {
             None => None,
             Some(asked) => {
-                let mut topics = Vec::with_capacity(asked.len());
-                for topic in asked {
-                    topics.push(self.fetch_topic(topic).await?);
-                }
-                Some(topics)
+                let named = asked.iter().map(|topic| (&topic.name, topic.topic_id));
+                let is_by_id = self.version >= BY_ID_FROM;
+                let operation = Operation::Describe;
+                let found = self.topics_of_offsets(operation, named, is_by_id).await;
+                let topics = asked.into_iter().zip(found);
+                let topics = topics.map(|(asked, found)| Topic::new(asked, found));
+                Some(topics.collect::<Result<Vec<_>, _>>()?)
             }
         };
         let partitions = topics.as_ref().map(|topics| {
@@ -157,36 +231,6 @@ impl Call {
             partitions,
         };
         Ok((request, topics))
-    }
-
-    /// Looks a topic up. An error is one of the whole group: to say of a topic that cannot be looked up now that
-    /// it has no offset would let its readers begin anew.
-    async fn fetch_topic(&self, asked: OffsetFetchRequestTopics) -> Result<Topic, ErrorCode> {
-        let is_by_id = self.version >= BY_ID_FROM;
-        let found = self
-            .topic_of_offsets(Operation::Describe, &asked.name, asked.topic_id, is_by_id)
-            .await;
-        let indexes = asked.partition_indexes.iter();
-        let partitions = match found {
-            Ok(topic) => {
-                let at = |index: &i32| partition(&topic, *index).map_err(|_| ErrorCode::None);
-                indexes.map(at).collect()
-            }
-            Err(refusal) => {
-                let code = match refusal.code {
-                    code @ (ErrorCode::TopicAuthorizationFailed | ErrorCode::UnknownTopicId) => {
-                        code
-                    }
-                    // What is not there has no offset.
-                    ErrorCode::UnknownTopicOrPartition | ErrorCode::InvalidTopicException => {
-                        ErrorCode::None
-                    }
-                    other => return Err(other),
-                };
-                indexes.map(|_| Err(code)).collect()
-            }
-        };
-        Ok(Topic { asked, partitions })
     }
 
     /// The topics of an answer.
@@ -233,12 +277,12 @@ impl Call {
         &self,
         offsets: &[(TopicPartition, Option<CommittedOffset>)],
     ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
-        let mut topics = Topics::default();
+        let partitions: Vec<TopicPartition> = offsets.iter().map(|(at, _)| *at).collect();
+        let topics = Topics::default().of_all(self, &partitions).await;
+        let topics = topics.map_err(|refusal| refusal.code)?;
         let mut answers: Vec<OffsetFetchResponseTopics> = Vec::new();
         let mut places = HashMap::new();
-        for (at, offset) in offsets {
-            let topic = topics.live(self, at.topic).await;
-            let topic = topic.map_err(|refusal| refusal.code)?;
+        for ((at, offset), topic) in offsets.iter().zip(topics) {
             let Some(topic) = topic.filter(|topic| self.may_see(topic.name.as_str())) else {
                 continue;
             };
@@ -268,6 +312,16 @@ const fn fetch_code(error: &GroupsError) -> ErrorCode {
         ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
         other => other,
     }
+}
+
+/// About how many bytes a group takes in an answer.
+fn size_of_group(group: &OffsetFetchResponseGroup) -> usize {
+    let partitions = group.topics.iter().flat_map(|topic| &topic.partitions);
+    let sizes = partitions.map(|it| {
+        let metadata = it.metadata.as_ref().map_or(0, |metadata| metadata.len());
+        size_of::<OffsetFetchResponsePartitions>() + metadata
+    });
+    sizes.sum()
 }
 
 fn fetched_partition(

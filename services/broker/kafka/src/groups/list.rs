@@ -19,6 +19,9 @@ use crate::errors::Refusal;
 /// Groups that are asked for at a time.
 const GROUPS_PAGE: usize = 1_000;
 
+/// Groups that are deleted at a time.
+const GROUPS_AT_ONCE: usize = 100;
+
 /// Every state and what Kafka calls it.
 const STATES: &[(GroupState, &str)] = &[
     (GroupState::Empty, "Empty"),
@@ -108,7 +111,11 @@ impl Call {
         let checked = names.iter().map(|name| self.deletable(name));
         let checked: Vec<Result<GroupName, Refusal>> = checked.collect();
         let groups: Vec<GroupName> = checked.iter().flatten().cloned().collect();
-        let deleted = self.front.engine().groups().delete_groups(&groups).await;
+        let coordinators = self.front.engine().groups();
+        let mut deleted = Vec::with_capacity(groups.len());
+        for some in groups.chunks(GROUPS_AT_ONCE) {
+            deleted.extend(coordinators.delete_groups(some).await);
+        }
         let mut deleted = deleted.into_iter();
         let results = names.into_iter().zip(checked).map(|(group_id, checked)| {
             let result = checked.and_then(|_| {

@@ -1,8 +1,9 @@
 //! Topics in requests about offsets and in assignments.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use tidelog_kafka_codec::{ByteString, Uuid};
 use tidelog_metadata_api::{CatalogueError, TopicInfo, TopicSelector, TopicState};
 use tidelog_runtime::access::{Operation, Resource};
@@ -12,27 +13,40 @@ use super::errors::while_loading;
 use crate::call::Call;
 use crate::errors::Refusal;
 
+/// Topics that are looked up at a time.
+const LOOKUPS_AT_ONCE: usize = 16;
+
 /// Topics by number, looked up once each.
 #[derive(Debug, Default)]
 pub(super) struct Topics(HashMap<TopicNumber, Option<Arc<TopicInfo>>>);
 
 impl Topics {
-    /// The topic with this number; none if it was deleted.
-    pub(super) async fn live(
+    /// Looks up the topics of partitions, many at a time.
+    async fn look_up(&mut self, call: &Call, partitions: &[TopicPartition]) -> Result<(), Refusal> {
+        let numbers: BTreeSet<TopicNumber> = partitions.iter().map(|at| at.topic).collect();
+        let unknown = numbers
+            .into_iter()
+            .filter(|number| !self.0.contains_key(number));
+        let lookups: Vec<_> = unknown.map(|number| call.live_topic(number)).collect();
+        let mut found = futures::stream::iter(lookups).buffered(LOOKUPS_AT_ONCE);
+        while let Some(found) = found.next().await {
+            let (number, topic) = found?;
+            self.0.insert(number, topic);
+        }
+        Ok(())
+    }
+
+    /// The live topic of each of these partitions; none for one that was deleted.
+    pub(super) async fn of_all(
         &mut self,
         call: &Call,
-        number: TopicNumber,
-    ) -> Result<Option<Arc<TopicInfo>>, Refusal> {
-        if let Some(found) = self.0.get(&number) {
-            return Ok(found.clone());
-        }
-        let catalogue = call.front.engine().catalogue();
-        let found = match catalogue.topic(&TopicSelector::Number(number)).await {
-            Ok(topic) => Some(topic).filter(|topic| topic.state == TopicState::Live),
-            Err(error) => none_if_unknown(&error)?,
-        };
-        self.0.insert(number, found.clone());
-        Ok(found)
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Arc<TopicInfo>>>, Refusal> {
+        self.look_up(call, partitions).await?;
+        let topics = partitions
+            .iter()
+            .map(|at| self.0.get(&at.topic).cloned().flatten());
+        Ok(topics.collect())
     }
 
     /// The partitions of each live topic that these belong to, in the order in which topics come up.
@@ -41,10 +55,11 @@ impl Topics {
         call: &Call,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(Arc<TopicInfo>, Vec<i32>)>, Refusal> {
+        let found = self.of_all(call, partitions).await?;
         let mut places: HashMap<TopicNumber, usize> = HashMap::new();
         let mut topics: Vec<(Arc<TopicInfo>, Vec<i32>)> = Vec::new();
-        for partition in partitions {
-            let Some(topic) = self.live(call, partition.topic).await? else {
+        for (partition, topic) in partitions.iter().zip(found) {
+            let Some(topic) = topic else {
                 continue;
             };
             let place = *places.entry(partition.topic).or_insert(topics.len());
@@ -68,6 +83,19 @@ fn none_if_unknown(error: &CatalogueError) -> Result<Option<Arc<TopicInfo>>, Ref
 }
 
 impl Call {
+    /// The topic with this number; none if it was deleted.
+    async fn live_topic(
+        &self,
+        number: TopicNumber,
+    ) -> Result<(TopicNumber, Option<Arc<TopicInfo>>), Refusal> {
+        let catalogue = self.front.engine().catalogue();
+        let found = match catalogue.topic(&TopicSelector::Number(number)).await {
+            Ok(topic) => Some(topic).filter(|topic| topic.state == TopicState::Live),
+            Err(error) => none_if_unknown(&error)?,
+        };
+        Ok((number, found))
+    }
+
     /// The number of a topic by its id, also of one that was deleted. None if nobody ever heard of it.
     pub(super) async fn topic_number(&self, id: Uuid) -> Result<Option<TopicNumber>, Refusal> {
         let selector = TopicSelector::Id(TopicId::new(id));
@@ -77,20 +105,25 @@ impl Call {
         }
     }
 
-    /// A topic of a request about offsets: by its id in versions that name topics so, else by its name.
-    pub(super) async fn topic_of_offsets(
+    /// The topics of a request about offsets, in order and many at a time: by their ids in versions that name
+    /// topics so, else by their names.
+    pub(super) async fn topics_of_offsets(
         &self,
         operation: Operation,
-        name: &ByteString,
-        id: Uuid,
+        topics: impl Iterator<Item = (&ByteString, Uuid)>,
         is_by_id: bool,
-    ) -> Result<Arc<TopicInfo>, Refusal> {
-        let found = if is_by_id {
-            self.topic_by_id(operation, id).await
-        } else {
-            self.topic(operation, name).await
-        };
-        found.map_err(while_loading)
+    ) -> Vec<Result<Arc<TopicInfo>, Refusal>> {
+        let lookups = topics.map(|(name, id)| async move {
+            let found = if is_by_id {
+                self.topic_by_id(operation, id).await
+            } else {
+                self.topic(operation, name).await
+            };
+            found.map_err(while_loading)
+        });
+        let lookups: Vec<_> = lookups.collect();
+        let found = futures::stream::iter(lookups).buffered(LOOKUPS_AT_ONCE);
+        found.collect().await
     }
 
     /// Whether the caller may see a topic.

@@ -11,7 +11,8 @@ use tidelog_kafka_codec::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use tidelog_kafka_codec::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest,
+    DescribeGroupsRequest, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+    OffsetFetchRequest,
 };
 use tidelog_metadata_api::{GroupsError, TopicSelector};
 
@@ -243,6 +244,33 @@ async fn many_groups_are_asked_for_at_once_and_each_has_its_answer() {
     let asked = fake.asked.lock()[before..].to_vec();
     assert!(asked[0].contains(r#"member: Some(("m", 3))"#), "{asked:?}");
     assert!(asked[1].contains("member: None"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_group_is_answered_for_once_however_often_it_stands_there() {
+    let (_world, fake, mut client) = world().await;
+    let group = OffsetFetchRequestGroup {
+        group_id: "g".into(),
+        topics: None,
+        ..OffsetFetchRequestGroup::default()
+    };
+    let request = OffsetFetchRequest {
+        groups: vec![group; 20],
+        ..OffsetFetchRequest::default()
+    };
+    let response = client.call(&request, 9).await;
+    let codes = response.groups.iter().map(|it| name(it.error_code));
+    let refused = codes.filter(|code| *code == "INVALID_REQUEST").count();
+    assert_eq!((response.groups.len(), refused), (20, 19));
+    assert_eq!(fake.asked.lock().len(), 1);
+    let describe = DescribeGroupsRequest {
+        groups: vec!["g".into(); 20],
+        ..DescribeGroupsRequest::default()
+    };
+    let response = client.call(&describe, 6).await;
+    let codes = response.groups.iter().map(|it| name(it.error_code));
+    let refused = codes.filter(|code| *code == "INVALID_REQUEST").count();
+    assert_eq!((response.groups.len(), refused), (20, 19));
 }
 
 #[tokio::test]
