@@ -56,7 +56,14 @@ async fn every_broker_names_all_and_partitions_are_spread_over_them() -> Result<
         ensure!(named == 2, "{named} of {id} in {listed}");
     }
     let members = cluster.cli()?.ok(&["cluster", "members"]).await?;
-    ensure!(members.contains(&second.kafka().to_string()), "{members}");
+    let internal = cluster.metadata[0].internal.to_string();
+    for address in [
+        first.kafka().to_string(),
+        second.kafka().to_string(),
+        internal,
+    ] {
+        ensure!(members.contains(&address), "{address} in {members}");
+    }
     Ok(())
 }
 

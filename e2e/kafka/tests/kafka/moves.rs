@@ -1,4 +1,4 @@
-//! The coordinator of groups moves to another process, and their members go on.
+//! A process dies that groups stood on, and their members go on at another.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -36,34 +36,60 @@ async fn members(address: String, protocol: &str) -> Result<Finished> {
     Cli::script(&run, &arguments, FETCH_LIMIT).await
 }
 
-/// Lets a group read, kills the process that coordinates it, and sees whether the group reads on.
-async fn disturb(cluster: &mut Cluster) -> Result<()> {
+/// What dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    /// The process that coordinates groups.
+    Coordinator,
+    /// The first broker, which the members have asked first.
+    Broker,
+}
+
+/// Lets groups read, kills a process, and lets more be there to read.
+async fn disturb(cluster: &mut Cluster, victim: Victim) -> Result<()> {
     let broker = &cluster.brokers[1];
     kcat(broker, &["-P", "-t", "t"], lines(RECORDS).as_bytes()).await?;
     for protocol in ["classic", "consumer"] {
         caught_up(cluster, &format!("steady, {protocol}")).await?;
     }
-    let shards = shown(cluster, &["cluster", "shards"]).await?;
-    let owner = shards[0]["owner_name"].as_str().context("an owner")?;
-    let number: usize = owner.trim_start_matches("metadata-").parse()?;
-    cluster.metadata[number].server.process().kill();
+    match victim {
+        Victim::Broker => cluster.brokers[0].process().kill(),
+        Victim::Coordinator => {
+            let shards = shown(cluster, &["cluster", "shards"]).await?;
+            let owner = shards[0]["owner_name"].as_str().context("an owner")?;
+            let number: usize = owner.trim_start_matches("metadata-").parse()?;
+            cluster.metadata[number].server.process().kill();
+        }
+    }
     let broker = &cluster.brokers[1];
     kcat(broker, &["-P", "-t", "t"], lines(RECORDS).as_bytes()).await?;
     Ok(())
 }
 
-#[tokio::test]
-async fn members_of_both_protocols_go_on_when_their_coordinator_dies() -> Result<()> {
+async fn go_on_without(victim: Victim) -> Result<()> {
     Tools::program("python3")?;
     let (_folder, mut cluster) = cluster_of(2).await?;
-    let address = cluster.brokers[0].kafka().to_string();
-    let classic = members(address.clone(), "classic");
-    let consumer = members(address, "consumer");
-    let (disturbed, classic, consumer) = tokio::join!(disturb(&mut cluster), classic, consumer);
+    let brokers = cluster.brokers.iter();
+    let addresses: Vec<String> = brokers.map(|broker| broker.kafka().to_string()).collect();
+    let addresses = addresses.join(",");
+    let classic = members(addresses.clone(), "classic");
+    let consumer = members(addresses, "consumer");
+    let disturbed = disturb(&mut cluster, victim);
+    let (disturbed, classic, consumer) = tokio::join!(disturbed, classic, consumer);
     disturbed?;
     for finished in [classic?, consumer?] {
         let said = finished.code == 0 && finished.text().contains("ok: ");
         ensure!(said, "{finished:?}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn members_of_both_protocols_go_on_when_their_coordinator_dies() -> Result<()> {
+    go_on_without(Victim::Coordinator).await
+}
+
+#[tokio::test]
+async fn members_of_both_protocols_go_on_when_a_broker_dies() -> Result<()> {
+    go_on_without(Victim::Broker).await
 }
