@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::CoordinatorParts;
 use super::ask::{Ask, Asked};
 use super::group::Group;
+use super::machine::Machine;
 use super::memory::Hold;
 use super::rows::Loaded;
 use super::serve::Moment;
@@ -197,6 +198,9 @@ impl Actor {
                 Some(self.topics(joins))
             }
             Ask::DeleteOffsets(..) => Some(self.topics(true)),
+            // Members of the classic protocol speak of topics by name.
+            Ask::Join(request, _) if self.is_consumer(&request.group) => Some(self.topics(true)),
+            Ask::Sync(request, _) if self.is_consumer(&request.group) => Some(self.topics(false)),
             _ => None,
         };
         match snapshot {
@@ -207,6 +211,14 @@ impl Actor {
                 self.read_topics();
             }
         }
+    }
+
+    fn is_consumer(&self, name: &GroupName) -> bool {
+        let group = self.groups.get(name);
+        group.is_some_and(|slot| match slot {
+            Slot::Here(group) => matches!(group.machine, Machine::Consumer(_)),
+            Slot::Loading(_) => false,
+        })
     }
 
     /// The topics, if they are new enough; else they are to be waited for.
@@ -267,8 +279,8 @@ impl Actor {
             patterns: &self.patterns,
         });
         match ask {
-            Ask::Join(request, reply) => group.join(request, reply, &at),
-            Ask::Sync(request, reply) => group.sync(request, reply, &at),
+            Ask::Join(request, reply) => group.join(request, reply, view.as_ref(), &at),
+            Ask::Sync(request, reply) => group.sync(request, reply, view.as_ref(), &at),
             Ask::Heartbeat(request, reply) => group.heartbeat(&request, reply, &at),
             Ask::Leave(request, reply) => group.leave(request, reply, &at),
             Ask::Commit(request, reply) => group.commit(request, reply, &at),

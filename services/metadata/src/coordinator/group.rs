@@ -13,7 +13,7 @@ use super::errors::of_group;
 use super::machine::Machine;
 use super::memory::Hold;
 use super::rows::{About, Mirror, Place, split};
-use crate::sequencer::GroupRows;
+use crate::sequencer::{GROUP_ROWS_MESSAGE_BYTES_MAX, GroupRows, group_rows_bytes};
 
 /// Bytes of memory of a group beside its members.
 const GROUP_BYTES: usize = 1_500;
@@ -149,11 +149,7 @@ impl Group {
                     self.turn.push(Held::new(reply, answer));
                 }
                 (Some(Waiting::Sync(reply)), Answer::Sync(answer)) => {
-                    let answer = answer.map(|synced| SyncedGroup {
-                        protocol_type: synced.protocol_type,
-                        protocol: synced.protocol,
-                        assignment: synced.assignment,
-                    });
+                    let answer = answer.map(synced_group);
                     self.turn.push(Held::new(reply, answer.map_err(of_group)));
                 }
                 // Tickets are given out here, each for one kind of answer.
@@ -178,7 +174,7 @@ impl Group {
         if mem::take(&mut self.is_changed) {
             messages = self.mirror.update(&self.place, &self.machine, self.about);
         }
-        messages.extend(split(mem::take(&mut self.rows)));
+        add_rows(&mut messages, mem::take(&mut self.rows));
         self.memory
             .resize(GROUP_BYTES + self.machine.memory_bytes());
         Turn {
@@ -235,7 +231,26 @@ impl Group {
     }
 }
 
-fn joined(joined: tidelog_groups::classic::Joined) -> JoinedGroup {
+/// Adds rows to what is written first: to the one message that there is, if it has room for them.
+fn add_rows(messages: &mut Vec<GroupRows>, rows: GroupRows) {
+    if let [only] = &mut messages[..]
+        && group_rows_bytes(only) + group_rows_bytes(&rows) <= GROUP_ROWS_MESSAGE_BYTES_MAX
+    {
+        only.extend(rows);
+    } else {
+        messages.extend(split(rows));
+    }
+}
+
+pub(super) fn synced_group(synced: tidelog_groups::classic::Synced) -> SyncedGroup {
+    SyncedGroup {
+        protocol_type: synced.protocol_type,
+        protocol: synced.protocol,
+        assignment: synced.assignment,
+    }
+}
+
+pub(super) fn joined(joined: tidelog_groups::classic::Joined) -> JoinedGroup {
     let members = joined.members.into_iter().map(|member| JoinedMember {
         member_id: member.member_id,
         instance: member.instance,

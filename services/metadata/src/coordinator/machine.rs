@@ -66,6 +66,19 @@ impl Machine {
         }
     }
 
+    /// Moves back to the classic protocol when no member is left that speaks the other one. Returns whether it has.
+    pub(super) fn settle(&mut self, settings: &GroupSettings, now: MonoTime) -> bool {
+        let Self::Consumer(group) = self else {
+            return false;
+        };
+        if !group.is_all_classic() {
+            return false;
+        }
+        let after = ClassicGroup::from_consumer(settings.classic, group, now);
+        *self = Self::Classic(after);
+        true
+    }
+
     pub(super) fn forgive(&mut self, now: MonoTime) {
         match self {
             Self::Classic(group) => group.forgive(now),
@@ -132,7 +145,7 @@ impl Machine {
 }
 
 fn describe_classic(group: &ClassicGroup, state: GroupState) -> ClassicDescription {
-    let stored = group.stored();
+    let stored = group.shown();
     // Between two generations neither what a member says nor what it has to do holds.
     let is_stable = state == GroupState::Stable;
     let protocol = stored.protocol.filter(|_| is_stable).unwrap_or_default();
@@ -184,7 +197,7 @@ fn describe_consumer(group: &ConsumerGroup, state: GroupState) -> ConsumerDescri
         pattern: member.pattern,
         assigned: member.assigned.into_iter().collect(),
         target: member.target.into_iter().collect(),
-        is_classic: false,
+        is_classic: member.classic.is_some(),
     });
     let members = members.collect();
     ConsumerDescription {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tidelog_env::{Env, MonoTime};
 use tidelog_groups::assign::Assignor;
 use tidelog_groups::classic::{ClassicGroup, Join, Leaver, Protocol, Sync};
-use tidelog_groups::consumer::{Beat, ConsumerGroup};
+use tidelog_groups::consumer::{Beat, ConsumerGroup, Told};
 use tidelog_metadata_api::{
     CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EPOCH_JOIN,
     GroupClient, GroupHeartbeat, GroupsError, JoinGroup, JoinedGroup, LeaveGroup,
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::ask::{Outcomes, Reply};
 use super::errors::of_group;
-use super::group::{Group, Waiting};
+use super::group::{Group, Waiting, joined, synced_group};
 use super::limits;
 use super::machine::Machine;
 use super::metrics::CoordinatorMetrics;
@@ -55,14 +55,25 @@ impl Moment<'_> {
 impl Group {
     // ----- members of the classic protocol --------------------------------------------------------
 
-    pub(super) fn join(&mut self, request: JoinGroup, reply: Reply<JoinedGroup>, at: &Moment<'_>) {
+    pub(super) fn join(
+        &mut self,
+        request: JoinGroup,
+        reply: Reply<JoinedGroup>,
+        topics: Option<&View<'_>>,
+        at: &Moment<'_>,
+    ) {
         if let Err(error) = limits::join(&request) {
             self.answer(reply, Err(error));
             return;
         }
-        if let Machine::Consumer(group) = &self.machine {
+        if let Machine::Consumer(group) = &mut self.machine {
             if group.has_members() {
-                self.answer(reply, Err(GroupsError::InconsistentProtocol));
+                let answer = topics.ok_or(GroupsError::Loading).and_then(|topics| {
+                    let joined = group.join(&join_of(request, at), topics, at.now);
+                    joined.map_err(of_group)
+                });
+                let answer = self.told(answer);
+                self.answer(reply, answer.map(joined));
                 return;
             }
             // Nobody is there: the group moves to the protocol of whoever comes.
@@ -78,19 +89,7 @@ impl Group {
                 "member joins"
             );
         }
-        let join = Join {
-            new_id: at.new_id(request.instance.as_deref(), &request.client),
-            member_id: request.member_id,
-            instance: request.instance,
-            client_id: request.client.id,
-            client_host: request.client.host,
-            session: request.session,
-            rebalance: request.rebalance,
-            protocol_type: request.protocol_type,
-            protocols: protocols(request.protocols),
-            id_first: request.id_first,
-            may_skip: request.may_skip_assignment,
-        };
+        let join = join_of(request, at);
         let ticket = self.ticket(Waiting::Join(reply));
         if let Machine::Classic(group) = &mut self.machine {
             let effects = group.join(&join, ticket, at.now);
@@ -98,7 +97,13 @@ impl Group {
         }
     }
 
-    pub(super) fn sync(&mut self, request: SyncGroup, reply: Reply<SyncedGroup>, at: &Moment<'_>) {
+    pub(super) fn sync(
+        &mut self,
+        request: SyncGroup,
+        reply: Reply<SyncedGroup>,
+        topics: Option<&View<'_>>,
+        at: &Moment<'_>,
+    ) {
         if let Err(error) = limits::sync(&request) {
             self.answer(reply, Err(error));
             return;
@@ -111,8 +116,13 @@ impl Group {
             protocol: request.protocol,
             assignments: request.assignments,
         };
-        if !matches!(self.machine, Machine::Classic(_)) {
-            self.answer(reply, Err(GroupsError::UnknownMember));
+        if let Machine::Consumer(group) = &mut self.machine {
+            let answer = topics.ok_or(GroupsError::Loading).and_then(|topics| {
+                let names = |number| topics.snapshot.name(number);
+                let synced = group.sync(&sync, &names, at.now);
+                synced.map(synced_group).map_err(of_group)
+            });
+            self.answer(reply, answer);
             return;
         }
         let ticket = self.ticket(Waiting::Sync(reply));
@@ -137,9 +147,26 @@ impl Group {
                     at.now,
                 )
                 .map_err(of_group),
-            Machine::Consumer(_) => Err(GroupsError::UnknownMember),
+            Machine::Consumer(group) => group
+                .classic_heartbeat(
+                    &request.member_id,
+                    request.instance.as_deref(),
+                    request.generation,
+                    at.now,
+                )
+                .map_err(of_group),
         };
         self.answer(reply, answer);
+    }
+
+    /// Takes note of what an answer of a consumer group says is to be stored.
+    fn told<T>(&mut self, told: Result<Told<T>, GroupsError>) -> Result<T, GroupsError> {
+        let told = told?;
+        if told.store {
+            self.changes += 1;
+            self.store();
+        }
+        Ok(told.answer)
     }
 
     pub(super) fn leave(&mut self, request: LeaveGroup, reply: Reply<Outcomes>, at: &Moment<'_>) {
@@ -197,13 +224,21 @@ impl Group {
         at: &Moment<'_>,
     ) -> Result<ConsumerHeartbeatAnswer, GroupsError> {
         let beat = beat_of(request, at)?;
-        if let Machine::Classic(group) = &self.machine {
-            if beat.epoch != EPOCH_JOIN || !group.is_idle() {
+        if let Machine::Classic(group) = &mut self.machine {
+            if beat.epoch != EPOCH_JOIN {
                 return Err(GroupsError::GroupNotFound);
             }
-            // Nobody is there: the group moves to the protocol of whoever comes.
-            let after = ConsumerGroup::after(at.settings.consumer, group.generation());
+            let settings = at.settings.consumer;
+            // The group moves to the protocol of whoever comes, with its members if it has some.
+            let after = if group.is_idle() {
+                Some(ConsumerGroup::after(settings, group.generation()))
+            } else {
+                ConsumerGroup::from_classic(settings, group, topics, at.now)
+            };
+            let after = after.ok_or(GroupsError::GroupNotFound)?;
+            let effects = group.give_up_waiting();
             self.machine = Machine::Consumer(after);
+            self.take(effects);
         }
         let Machine::Consumer(group) = &mut self.machine else {
             return Err(GroupsError::GroupNotFound);
@@ -340,6 +375,22 @@ impl Group {
         let names = names.ok_or(GroupsError::NotEmpty)?;
         let shapes = names.iter().filter_map(|name| topics.find(name));
         Ok(shapes.map(|shape| shape.number).collect())
+    }
+}
+
+fn join_of(request: JoinGroup, at: &Moment<'_>) -> Join {
+    Join {
+        new_id: at.new_id(request.instance.as_deref(), &request.client),
+        member_id: request.member_id,
+        instance: request.instance,
+        client_id: request.client.id,
+        client_host: request.client.host,
+        session: request.session,
+        rebalance: request.rebalance,
+        protocol_type: request.protocol_type,
+        protocols: protocols(request.protocols),
+        id_first: request.id_first,
+        may_skip: request.may_skip_assignment,
     }
 }
 

@@ -9,6 +9,7 @@ use regex::{Regex, RegexBuilder};
 use tidelog_env::{Clock, MonoTime};
 use tidelog_groups::consumer::{TopicShape, Topics};
 use tidelog_metadata_api::GroupsError;
+use tidelog_types::TopicNumber;
 
 use super::errors::of_catalogue;
 use crate::catalogue::Catalogue;
@@ -30,10 +31,18 @@ pub(crate) struct Snapshot {
     /// Another one whenever the topics are others.
     version: u64,
     by_name: BTreeMap<String, TopicShape>,
+    names: HashMap<TopicNumber, String>,
     /// The number of changes of this process that are in it.
     changes: u64,
     read_at: MonoTime,
     took: Duration,
+}
+
+impl Snapshot {
+    /// The name of a topic.
+    pub(super) fn name(&self, number: TopicNumber) -> Option<String> {
+        self.names.get(&number).cloned()
+    }
 }
 
 /// The topics of a process. All its coordinators share it; nothing is read before one of them asks.
@@ -109,8 +118,11 @@ impl TopicDirectory {
             Some(before) => before.version + 1,
             None => 1,
         };
+        let names = by_name.iter();
+        let names = names.map(|(name, shape)| (shape.number, name.clone()));
         let snapshot = Arc::new(Snapshot {
             version,
+            names: names.collect(),
             by_name,
             changes,
             read_at,
@@ -194,8 +206,6 @@ impl Topics for View<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tidelog_types::TopicNumber;
-
     use super::*;
 
     #[test]
@@ -208,6 +218,7 @@ mod tests {
         let snapshot = Snapshot {
             version: 1,
             by_name: names.map(|name| (name.to_owned(), shape)).into(),
+            names: HashMap::new(),
             changes: 0,
             read_at: MonoTime::START,
             took: Duration::ZERO,

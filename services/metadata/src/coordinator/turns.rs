@@ -11,6 +11,10 @@ impl Actor {
     /// Sends what a group has to store and answers who can be answered; the group goes back to its place.
     pub(super) fn end_turn(&mut self, mut group: Box<Group>) {
         let wall = self.parts.env.clock.wall();
+        let now = self.parts.env.clock.now();
+        if group.machine.settle(&self.parts.settings, now) {
+            group.store();
+        }
         let mut turn = group.end_turn(wall);
         let write = match self.write(&group, &mut turn) {
             Ok(write) => write,

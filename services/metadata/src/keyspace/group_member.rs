@@ -76,19 +76,32 @@ impl GroupMemberRow {
 }
 
 fn classic_body(row: RowWriter, member: &classic::StoredMember) -> RowWriter {
-    let mut row = row
+    let row = row
         .option(member.instance.as_deref())
         .bytes(member.client_id.as_bytes())
         .bytes(member.client_host.as_bytes())
         .u64(millis(member.session))
-        .u64(millis(member.rebalance))
-        .varint(count(member.protocols.len()));
-    for protocol in &member.protocols {
-        row = row
-            .bytes(protocol.name.as_bytes())
-            .bytes(&protocol.metadata);
+        .u64(millis(member.rebalance));
+    protocols(row, &member.protocols).bytes(&member.assignment)
+}
+
+fn protocols(row: RowWriter, protocols: &[classic::Protocol]) -> RowWriter {
+    let row = row.varint(count(protocols.len()));
+    protocols.iter().fold(row, |row, protocol| {
+        row.bytes(protocol.name.as_bytes())
+            .bytes(&protocol.metadata)
+    })
+}
+
+fn read_protocols(row: &mut RowReader) -> Result<Vec<classic::Protocol>, RowError> {
+    let mut protocols = Vec::new();
+    for _ in 0..row.varint()? {
+        protocols.push(classic::Protocol {
+            name: row.text()?,
+            metadata: row.bytes()?,
+        });
     }
-    row.bytes(&member.assignment)
+    Ok(protocols)
 }
 
 fn read_classic(row: &mut RowReader, member_id: &str) -> Result<classic::StoredMember, RowError> {
@@ -97,13 +110,7 @@ fn read_classic(row: &mut RowReader, member_id: &str) -> Result<classic::StoredM
     let client_host = row.text()?;
     let session = Duration::from_millis(row.u64()?);
     let rebalance = Duration::from_millis(row.u64()?);
-    let mut protocols = Vec::new();
-    for _ in 0..row.varint()? {
-        protocols.push(classic::Protocol {
-            name: row.text()?,
-            metadata: row.bytes()?,
-        });
-    }
+    let protocols = read_protocols(row)?;
     Ok(classic::StoredMember {
         member_id: member_id.to_owned(),
         instance,
@@ -146,7 +153,11 @@ fn consumer_body(row: RowWriter, member: &consumer::StoredMember) -> RowWriter {
         .u8(u8::from(member.is_away));
     let row = partitions(row, &member.assigned);
     let row = partitions(row, &member.revoking);
-    partitions(row, &member.target)
+    let row = partitions(row, &member.target);
+    match &member.classic {
+        None => row.u8(0),
+        Some(part) => protocols(row.u8(1).u64(millis(part.session)), &part.protocols),
+    }
 }
 
 fn read_consumer(row: &mut RowReader, member_id: &str) -> Result<consumer::StoredMember, RowError> {
@@ -192,7 +203,18 @@ fn read_consumer(row: &mut RowReader, member_id: &str) -> Result<consumer::Store
         revoking: read_partitions(row)?,
         target: read_partitions(row)?,
         is_away,
+        classic: read_part(row)?,
     })
+}
+
+fn read_part(row: &mut RowReader) -> Result<Option<consumer::ClassicPart>, RowError> {
+    if !row.flag()? {
+        return Ok(None);
+    }
+    Ok(Some(consumer::ClassicPart {
+        session: Duration::from_millis(row.u64()?),
+        protocols: read_protocols(row)?,
+    }))
 }
 
 /// Writes partitions: runs of indexes, as the topic's number, the first index and how many.
@@ -288,6 +310,13 @@ mod tests {
             revoking: Partitions::new(),
             target: [at(1, 99_999)].into(),
             is_away: true,
+            classic: Some(consumer::ClassicPart {
+                session: Duration::from_secs(9),
+                protocols: vec![classic::Protocol {
+                    name: "range".to_owned(),
+                    metadata: Bytes::from_static(b"m"),
+                }],
+            }),
         })
     }
 

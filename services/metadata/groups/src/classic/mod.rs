@@ -120,6 +120,10 @@ pub struct ClassicGroup {
     pending: BTreeMap<String, MonoTime>,
     /// Members that have to ask for their assignment, and until when.
     unsynced: Option<(MonoTime, BTreeSet<String>)>,
+    /// Its members come from a group of the consumer protocol and have not joined yet.
+    is_provisional: bool,
+    /// The epochs that they had there, which they take for their generation until there is one.
+    epochs: BTreeMap<String, i32>,
     wake: Option<MonoTime>,
 }
 
@@ -137,6 +141,8 @@ impl ClassicGroup {
             instances: BTreeMap::new(),
             pending: BTreeMap::new(),
             unsynced: None,
+            is_provisional: false,
+            epochs: BTreeMap::new(),
             wake: None,
         }
     }
@@ -175,7 +181,7 @@ impl ClassicGroup {
         generation: i32,
     ) -> Result<(), GroupError> {
         self.check_member(member_id, instance)?;
-        if generation != self.generation {
+        if generation != self.generation && self.epochs.get(member_id) != Some(&generation) {
             return Err(GroupError::IllegalGeneration);
         }
         Ok(())

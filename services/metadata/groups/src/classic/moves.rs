@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 
 use tidelog_env::MonoTime;
 
+use super::member::Member;
 use super::{ClassicGroup, ClassicSettings};
+use crate::consumer::ConsumerGroup;
 use crate::embedded::Subscription;
+use crate::{Effects, GroupError};
 
 /// The type of protocol of consumers.
 pub const CONSUMER_TYPE: &str = "consumer";
@@ -19,6 +22,60 @@ impl ClassicGroup {
         let mut group = Self::new(settings);
         group.generation = generation;
         group
+    }
+
+    /// The group as it goes on when only members are left that speak the classic protocol: they are asked to join
+    /// again. Until they have, nothing of them is stored, so that they join anew if the owner is replaced.
+    pub fn from_consumer(
+        settings: ClassicSettings,
+        consumer: &ConsumerGroup,
+        now: MonoTime,
+    ) -> Self {
+        let mut group = Self::after(settings, consumer.epoch());
+        group.protocol_type = Some(CONSUMER_TYPE.to_owned());
+        group.is_provisional = true;
+        for member in consumer.stored().members {
+            let (id, Some(part)) = (member.member_id, member.classic) else {
+                continue;
+            };
+            if let Some(instance) = &member.instance {
+                group.instances.insert(instance.clone(), id.clone());
+            }
+            let joined = Member {
+                instance: member.instance,
+                client_id: member.client_id,
+                client_host: member.client_host,
+                session: part.session,
+                rebalance: member.rebalance,
+                protocols: part.protocols,
+                assignment: bytes::Bytes::new(),
+                session_until: now + part.session,
+                joining: None,
+                syncing: None,
+            };
+            group.epochs.insert(id.clone(), member.epoch);
+            group.members.insert(id, joined);
+        }
+        group.leader = group.members.keys().next().cloned();
+        // There is no generation of this protocol to go on with.
+        group.state = super::State::Stable;
+        let mut effects = Effects::default();
+        group.prepare_rebalance(now, &mut effects);
+        group
+    }
+
+    /// Tells all who wait that the group is moving to the other protocol: they join again.
+    pub fn give_up_waiting(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        for member in self.members.values_mut() {
+            if let Some(ticket) = member.joining.take() {
+                effects.join(ticket, Err(GroupError::RebalanceInProgress));
+            }
+            if let Some(ticket) = member.syncing.take() {
+                effects.sync(ticket, Err(GroupError::RebalanceInProgress));
+            }
+        }
+        effects
     }
 
     /// Such as `consumer`; none before the first member.

@@ -140,6 +140,7 @@ impl ClassicGroup {
     fn next_generation(&mut self) {
         // A negative generation is that of no member at all.
         self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.epochs.clear();
     }
 
     /// The last one has gone.
@@ -149,6 +150,7 @@ impl ClassicGroup {
         self.protocol = None;
         self.leader = None;
         self.unsynced = None;
+        self.is_provisional = false;
         effects.store = true;
         self.set_wake();
     }

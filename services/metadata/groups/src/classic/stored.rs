@@ -45,9 +45,18 @@ pub struct StoredMember {
 }
 
 impl ClassicGroup {
-    /// What is to be stored, when [`Effects::store`](crate::Effects::store) says so; and what can be shown at any
-    /// time.
+    /// What is to be stored, when [`Effects::store`](crate::Effects::store) says so.
     pub fn stored(&self) -> StoredGroup {
+        let mut stored = self.shown();
+        if self.is_provisional {
+            stored.leader = None;
+            stored.members.clear();
+        }
+        stored
+    }
+
+    /// What can be shown at any time.
+    pub fn shown(&self) -> StoredGroup {
         let members = self.members.iter().map(|(id, member)| StoredMember {
             member_id: id.clone(),
             instance: member.instance.clone(),

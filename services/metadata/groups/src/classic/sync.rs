@@ -101,6 +101,7 @@ impl ClassicGroup {
             }
         }
         self.state = State::Stable;
+        self.is_provisional = false;
         effects.store = true;
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for id in ids {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidelog_env::MonoTime;
 
+use super::classic::ClassicPart;
 use super::member::{Member, MemberState};
 use super::{ConsumerGroup, Topics};
 use crate::GroupError;
@@ -71,9 +72,23 @@ impl ConsumerGroup {
         if beat.epoch == LEAVES || beat.epoch == GOES_AWAY {
             return self.leave(beat, now);
         }
+        self.heartbeat_as(beat, None, topics, now)
+    }
+
+    /// The same of one that does not leave, and may speak the classic protocol.
+    pub(super) fn heartbeat_as(
+        &mut self,
+        beat: &Beat,
+        classic: Option<ClassicPart>,
+        topics: &dyn Topics,
+        now: MonoTime,
+    ) -> Result<Beaten, GroupError> {
         let found = self.find(beat)?;
         let epoch = self.epoch;
+        // Who joins by the classic protocol has nothing but what it says.
+        let joins = beat.epoch == JOINS || classic.is_some();
         let mut store = self.enter(beat, found, now);
+        store |= self.speaks(&beat.member_id, classic);
         let id = &beat.member_id;
         store |= self.subscribe(beat);
         self.look_at_topics(topics);
@@ -86,10 +101,11 @@ impl ConsumerGroup {
             self.assign(topics);
             store = true;
         }
-        let progress = self.reconcile(id, beat.owned.as_ref(), beat.epoch == JOINS, now);
+        let progress = self.reconcile(id, beat.owned.as_ref(), joins, now);
         store |= progress.changed;
         let member = self.members.get_mut(id).ok_or(GroupError::UnknownMember)?;
-        member.session_until = now + self.settings.session;
+        let session = member.session(self.settings.session);
+        member.session_until = now + session;
         let is_full = beat.rebalance.is_some()
             && (beat.topics.is_some() || beat.pattern.is_some())
             && beat.owned.is_some();
@@ -101,7 +117,7 @@ impl ConsumerGroup {
             assignment: is_told.then(|| member.assigned.clone()),
             store,
         };
-        self.wake_at(now + self.settings.session);
+        self.wake_at(now + session);
         Ok(beaten)
     }
 
@@ -172,6 +188,16 @@ impl ConsumerGroup {
             self.instances.insert(instance.clone(), id);
         }
         true
+    }
+
+    /// Takes note of which protocol the member speaks now. Returns whether that is to be stored.
+    fn speaks(&mut self, member_id: &str, classic: Option<ClassicPart>) -> bool {
+        let Some(member) = self.members.get_mut(member_id) else {
+            return false;
+        };
+        let is_other = member.classic != classic;
+        member.classic = classic;
+        is_other
     }
 
     /// Takes over what the member wants. Returns whether it is something else than before.
@@ -277,5 +303,6 @@ fn new_member(beat: &Beat, session_until: MonoTime) -> Member {
         is_away: false,
         session_until,
         release_until: None,
+        classic: None,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidelog_env::MonoTime;
 
 use super::Topics;
+use super::classic::ClassicPart;
 use crate::assign::{Assignor, Partitions};
 
 /// How far a member is on its way to what it is to have.
@@ -44,6 +45,8 @@ pub(super) struct Member {
     pub(super) is_away: bool,
     pub(super) session_until: MonoTime,
     pub(super) release_until: Option<MonoTime>,
+    /// What it has if it speaks the classic protocol.
+    pub(super) classic: Option<ClassicPart>,
 }
 
 impl Member {
@@ -54,6 +57,11 @@ impl Member {
             names.extend(topics.matching(pattern));
         }
         names
+    }
+
+    /// After how long without a word it is taken for dead, if it does not say so itself.
+    pub(super) fn session(&self, session: Duration) -> Duration {
+        self.classic.as_ref().map_or(session, |part| part.session)
     }
 
     /// Whether it has come as far as another one, and has the same.

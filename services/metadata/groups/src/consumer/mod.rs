@@ -9,6 +9,7 @@
 //! A partition is never with two members: one that moves is given to the next only when the one before has said
 //! that it has let go. A member that does not let go in its rebalance timeout, or is silent for a session, is out.
 
+mod classic;
 mod heartbeat;
 mod member;
 mod moves;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tidelog_env::MonoTime;
 use tidelog_types::{TopicNumber, TopicPartition};
 
+pub use self::classic::{ClassicPart, Told};
 pub use self::heartbeat::{Beat, Beaten};
 use self::member::Member;
 pub use self::member::MemberState;
@@ -179,7 +181,11 @@ impl ConsumerGroup {
         let member = self.members.get(member_id);
         let member = member.ok_or(GroupError::UnknownMember)?;
         if epoch != member.epoch {
-            return Err(GroupError::StaleEpoch);
+            return Err(if member.classic.is_some() {
+                GroupError::IllegalGeneration
+            } else {
+                GroupError::StaleEpoch
+            });
         }
         Ok(())
     }

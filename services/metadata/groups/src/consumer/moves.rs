@@ -79,7 +79,9 @@ impl ConsumerGroup {
     pub fn memory_bytes(&self) -> usize {
         let members = self.members.values().map(|member| {
             let topics = member.topics.iter().map(|topic| topic.len() + 48);
-            MEMBER_BYTES + topics.sum::<usize>()
+            let protocols = member.classic.iter().flat_map(|part| &part.protocols);
+            let protocols = protocols.map(|it| it.name.len() + it.metadata.len() + 64);
+            MEMBER_BYTES + topics.sum::<usize>() + protocols.sum::<usize>()
         });
         members.sum::<usize>() + self.holders.len() * PARTITION_BYTES + self.wanted.len() * 100
     }
@@ -87,7 +89,8 @@ impl ConsumerGroup {
     /// Nobody could be heard of for a while, and it was not the members' fault: all have a whole session again.
     pub fn forgive(&mut self, now: MonoTime) {
         for member in self.members.values_mut() {
-            member.session_until = member.session_until.max(now + self.settings.session);
+            let session = member.session(self.settings.session);
+            member.session_until = member.session_until.max(now + session);
             if let Some(until) = &mut member.release_until {
                 *until = (*until).max(now + member.rebalance);
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidelog_env::MonoTime;
 
+use super::classic::ClassicPart;
 use super::member::{Member, MemberState};
 use super::{ConsumerGroup, ConsumerSettings};
 use crate::assign::{Assignor, Partitions};
@@ -57,6 +58,8 @@ pub struct StoredMember {
     pub target: Partitions,
     /// A static member that has left and may come back.
     pub is_away: bool,
+    /// What it has if it speaks the classic protocol.
+    pub classic: Option<ClassicPart>,
 }
 
 impl ConsumerGroup {
@@ -79,6 +82,7 @@ impl ConsumerGroup {
             revoking: member.revoking.clone(),
             target: self.target.get(id).cloned().unwrap_or_default(),
             is_away: member.is_away,
+            classic: member.classic.clone(),
         });
         StoredGroup {
             epoch: self.epoch,
@@ -117,8 +121,14 @@ impl ConsumerGroup {
                 assigned: member.assigned,
                 revoking: member.revoking,
                 is_away: member.is_away,
-                session_until: now + settings.session,
+                session_until: now,
                 release_until: is_letting_go.then(|| now + member.rebalance),
+                classic: member.classic,
+            };
+            let session_until = now + restored.session(settings.session);
+            let restored = Member {
+                session_until,
+                ..restored
             };
             group.hold(&id, &restored);
             group.members.insert(id, restored);

@@ -155,3 +155,36 @@ async fn a_member_of_the_consumer_protocol_hears_nothing_that_is_not_durable() {
     let heard = new.consumer_heartbeat(joins("g", "a")).await;
     assert_eq!(heard.expect("it joins").epoch, 1);
 }
+
+/// Where there is no room for what a group stores, the group is read again, after what was on its way.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_handed_over_is_refused_and_what_was_before_it_is_not_lost() {
+    let mut world = World::new();
+    world.settings.mailbox_bytes = 1;
+    let process = world.open().await;
+    let groups = &process.service;
+    let at = partition(0);
+    let joined = alone(groups, "g").await;
+    let as_member = || super::member(&joined);
+    let hold = world.store.hold(KeyKind::GroupOffset);
+    let mut first = Box::pin(commit(groups, "g", as_member(), at, 1));
+    tokio::select! {
+        biased;
+        done = &mut first => panic!("answered too early: {done:?}"),
+        () = hold.reached() => {}
+    }
+    let refused = commit(groups, "g", as_member(), at, 2).await;
+    assert!(
+        matches!(refused, Err(GroupsError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    // The answer to what was on its way went with the group.
+    assert_eq!(first.await, Err(GroupsError::Unknown));
+    let mut again = Box::pin(heartbeat(groups, "g", &joined));
+    assert!(futures::poll!(&mut again).is_pending());
+    drop(hold);
+    assert_eq!(again.await, Ok(()));
+    assert_eq!(fetch(groups, "g", at).await, Ok(Some(1)));
+    assert_eq!(commit(groups, "g", as_member(), at, 3).await, Ok(()));
+    assert_eq!(fetch(groups, "g", at).await, Ok(Some(3)));
+}
