@@ -15,7 +15,7 @@ const DELETE: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 
 const RECORDS: usize = 1_000;
 
-fn tool() -> Result<PathBuf> {
+pub(crate) fn tool() -> Result<PathBuf> {
     Tools::program("java")?;
     Tools::program("mvn")?;
     Ok(Tools::repository()?.join("e2e/kafka/java/run"))

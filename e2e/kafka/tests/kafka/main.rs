@@ -12,4 +12,5 @@ mod kcat_groups;
 mod moves;
 mod python;
 mod same_bytes;
+mod streams;
 mod support;
