@@ -41,10 +41,14 @@ pub(crate) fn catalogue_error(error: &CatalogueError) -> ApiError {
 }
 
 pub(crate) fn group_error(error: &GroupsError) -> ApiError {
+    // Who commits for a group and is no member is refused while there are members.
+    let error = match error {
+        GroupsError::UnknownMember => &GroupsError::NotEmpty,
+        other => other,
+    };
     let code = match error {
         GroupsError::GroupNotFound => ErrorCode::UnknownGroup,
-        // A commit by nobody, of a group with members.
-        GroupsError::NotEmpty | GroupsError::UnknownMember => ErrorCode::GroupNotEmpty,
+        GroupsError::NotEmpty => ErrorCode::GroupNotEmpty,
         _ => error.code(),
     };
     let api = ApiError::new(code, error_chain(error));
