@@ -36,8 +36,8 @@ async fn counts(world: &World) -> Result<BTreeMap<String, u64>> {
     ];
     let text = world.kcat(&arguments, &[]).await?.text();
     let counts = text.lines().filter_map(|line| {
-        let (word, times) = line.split_once(' ')?;
-        Some((word.to_owned(), times.parse().ok()?))
+        let (key, times) = line.split_once(' ')?;
+        Some((key.to_owned(), times.parse().ok()?))
     });
     Ok(counts.collect())
 }
