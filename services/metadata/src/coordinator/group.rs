@@ -43,6 +43,8 @@ pub(super) struct Group {
     next_ticket: u64,
     /// The state is to be stored.
     is_changed: bool,
+    /// What is in memory may be more or less than before.
+    is_reweighed: bool,
     had_members: bool,
     /// Other rows that are to be stored.
     rows: GroupRows,
@@ -85,6 +87,7 @@ impl Group {
             waiting: HashMap::new(),
             next_ticket: 0,
             is_changed: false,
+            is_reweighed: true,
             had_members,
             rows: GroupRows::new(),
             turn: Vec::new(),
@@ -114,6 +117,8 @@ impl Group {
 
     /// A ticket for somebody who waits.
     pub(super) fn ticket(&mut self, waiting: Waiting) -> Ticket {
+        // Who waits may have brought something along.
+        self.is_reweighed = true;
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.waiting.insert(ticket, waiting);
@@ -132,6 +137,7 @@ impl Group {
     /// The state is to be stored before any answer of this turn is given.
     pub(super) const fn store(&mut self) {
         self.is_changed = true;
+        self.is_reweighed = true;
     }
 
     /// Rows are to be stored before any answer of this turn is given.
@@ -142,6 +148,7 @@ impl Group {
     /// Takes what follows from an event.
     pub(super) fn take(&mut self, effects: Effects) {
         self.is_changed |= effects.store;
+        self.is_reweighed |= effects.store;
         for (ticket, answer) in effects.answers {
             match (self.waiting.remove(&ticket), answer) {
                 (Some(Waiting::Join(reply)), Answer::Join(answer)) => {
@@ -175,8 +182,10 @@ impl Group {
             messages = self.mirror.update(&self.place, &self.machine, self.about);
         }
         add_rows(&mut messages, mem::take(&mut self.rows));
-        self.memory
-            .resize(GROUP_BYTES + self.machine.memory_bytes());
+        if mem::take(&mut self.is_reweighed) {
+            let bytes = GROUP_BYTES + self.machine.memory_bytes();
+            self.memory.resize(bytes);
+        }
         Turn {
             messages,
             answers: mem::take(&mut self.turn),

@@ -109,14 +109,21 @@ impl Coordinator {
         }
     }
 
+    // Who was replaced and does not know it hands out no partitions and throws nobody out: such answers are given
+    // after a proof (rule C9). That a member lives, it may still say.
+
     pub(crate) async fn join(&self, request: JoinGroup) -> Result<JoinedGroup, GroupsError> {
         let hold = self.parts.memory.try_hold(limits::join(&request)?);
-        self.wait(hold, |reply| Ask::Join(request, reply)).await
+        let joined = self.wait(hold, |reply| Ask::Join(request, reply)).await?;
+        self.prove().await?;
+        Ok(joined)
     }
 
     pub(crate) async fn sync(&self, request: SyncGroup) -> Result<SyncedGroup, GroupsError> {
         let hold = self.parts.memory.try_hold_last(limits::sync(&request)?);
-        self.wait(hold, |reply| Ask::Sync(request, reply)).await
+        let synced = self.wait(hold, |reply| Ask::Sync(request, reply)).await?;
+        self.prove().await?;
+        Ok(synced)
     }
 
     pub(crate) async fn heartbeat(&self, request: GroupHeartbeat) -> Result<(), GroupsError> {
@@ -136,7 +143,11 @@ impl Coordinator {
             // One who comes may be refused, who is a member is not to be lost.
             self.parts.memory.try_hold(bytes).ok_or_else(no_memory)?;
         }
-        self.ask(bytes, |reply| Ask::Beat(request, reply)).await
+        let beaten = self.ask(bytes, |reply| Ask::Beat(request, reply)).await?;
+        if beaten.assignment.is_some() {
+            self.prove().await?;
+        }
+        Ok(beaten)
     }
 
     pub(crate) async fn commit(&self, request: CommitOffsets) -> Result<Outcomes, GroupsError> {
@@ -156,9 +167,9 @@ impl Coordinator {
 
     /// Describes a group as it was at some time since the call (rule C9).
     pub(crate) async fn describe(&self, group: GroupName) -> Result<GroupDescription, GroupsError> {
-        let description = self.ask(0, |reply| Ask::Describe(group, reply)).await;
+        let description = self.ask(0, |reply| Ask::Describe(group, reply)).await?;
         self.prove().await?;
-        description
+        Ok(description)
     }
 
     pub(crate) async fn delete(&self, group: GroupName) -> Result<(), GroupsError> {
@@ -196,6 +207,12 @@ impl Coordinator {
             mpsc::error::TrySendError::Closed(_) => GroupsError::NotCoordinator,
         })?;
         // A dropped reply means that the task has ended without knowing what became of the request.
-        answer.await.unwrap_or(Err(GroupsError::Unknown))
+        let answer = answer.await.unwrap_or(Err(GroupsError::Unknown));
+        if let Err(error) = &answer
+            && error.ends_membership()
+        {
+            self.prove().await?;
+        }
+        answer
     }
 }

@@ -212,7 +212,7 @@ impl MetadataOpener {
                 is_only_process,
                 ..sequencer_settings(&settings.metadata, plan, shards)
             },
-            groups: group_settings(plan),
+            groups: group_settings(&settings.groups, plan),
             metrics: SequencerMetrics::new(registry),
             times,
             member,

@@ -9,7 +9,7 @@ use tidelog_cache::CacheSettings;
 use tidelog_metadata::{GroupSettings, SequencerSettings};
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
-use tidelog_runtime::settings::{MetadataSettings, Settings, Span};
+use tidelog_runtime::settings::{GroupsSettings, MetadataSettings, Settings, Span};
 
 /// About what an extent takes in memory, with its place in the cache.
 const EXTENT_BYTES: u64 = 160;
@@ -52,8 +52,17 @@ impl CacheShares {
 const GROUPS_SHARE: u64 = 4;
 
 /// What all groups of the process may take.
-pub(super) fn group_settings(plan: &MemoryPlan) -> GroupSettings {
-    GroupSettings::within(plan.metadata / GROUPS_SHARE)
+pub(super) fn group_settings(groups: &GroupsSettings, plan: &MemoryPlan) -> GroupSettings {
+    let mut settings = GroupSettings::within(plan.metadata / GROUPS_SHARE);
+    settings.offsets_retention = groups.offsets_retention.get();
+    settings.classic.initial_delay = groups.initial_delay.get();
+    settings.classic.session_min = groups.session_min.get();
+    settings.classic.session_max = groups.session_max.get();
+    settings.classic.members_max = groups.members_max;
+    settings.consumer.session = groups.consumer_session.get();
+    settings.consumer.heartbeat = groups.consumer_heartbeat.get();
+    settings.consumer.members_max = groups.members_max;
+    settings
 }
 
 /// What each of so many sequencers may take.

@@ -112,6 +112,18 @@ impl GroupsError {
         )
     }
 
+    /// Whether a member that hears it is none any more, so that it must be so.
+    pub const fn ends_membership(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownMember
+                | Self::IllegalGeneration
+                | Self::FencedInstance
+                | Self::FencedEpoch
+                | Self::GroupNotFound
+        )
+    }
+
     /// The code for callers that know no more than the codes of the log.
     pub const fn code(&self) -> ErrorCode {
         match self {

@@ -60,7 +60,8 @@ pub struct GroupClient {
 
 /// Coordinators of groups.
 ///
-/// - Whatever an answer says is durable: an owner that was fenced can neither change anything nor be believed.
+/// - Whatever an answer says is durable. An owner that was replaced changes nothing, hands out no partitions, shows no
+///   offsets and throws nobody out; only that a member lives it may say for as long as it does not know.
 /// - Dropping a future does not withdraw the request.
 /// - All requests may be made again after a retriable error ([`GroupsError::is_retriable`]).
 /// - Each request is bounded in time by the service, those that wait for others ([`join`](Self::join) and

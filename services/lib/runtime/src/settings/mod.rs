@@ -26,9 +26,9 @@ pub use load::{Loaded, Origin, SettingsError, SettingsErrors, Sources, load};
 pub use nearest::nearest;
 pub use reference::reference;
 pub use sections::{
-    ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GrpcSettings, KafkaSettings,
-    ListenSettings, LocalSettings, LogSettings, MemorySettings, MetadataSettings, OtlpSettings,
-    ProduceSettings, RequestSettings, S3Settings, Settings, StoreSettings,
+    ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings, GrpcSettings,
+    KafkaSettings, ListenSettings, LocalSettings, LogSettings, MemorySettings, MetadataSettings,
+    OtlpSettings, ProduceSettings, RequestSettings, S3Settings, Settings, StoreSettings,
 };
 use tidelog_types::Role;
 pub use tidelog_types::Secret;

@@ -34,6 +34,7 @@ pub struct Settings {
     pub fetch: FetchSettings,
     pub store: StoreSettings,
     pub metadata: MetadataSettings,
+    pub groups: GroupsSettings,
     pub fdb: FdbSettings,
     pub cluster: ClusterSettings,
     pub drain: DrainSettings,
@@ -176,6 +177,19 @@ pub struct MetadataSettings {
     pub producer_expiry: Span,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_age_max: Option<Span>,
+}
+
+/// Groups of consumers, where they are coordinated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupsSettings {
+    pub offsets_retention: Span,
+    pub initial_delay: Span,
+    pub session_min: Span,
+    pub session_max: Span,
+    pub consumer_session: Span,
+    pub consumer_heartbeat: Span,
+    pub members_max: usize,
 }
 
 /// What the process is within its cluster.

@@ -188,3 +188,17 @@ async fn what_could_not_be_handed_over_is_refused_and_what_was_before_it_is_not_
     assert_eq!(commit(groups, "g", as_member(), at, 3).await, Ok(()));
     assert_eq!(fetch(groups, "g", at).await, Ok(Some(3)));
 }
+
+/// It would throw out who has joined at the next owner.
+#[tokio::test(start_paused = true)]
+async fn who_was_replaced_and_does_not_know_it_throws_nobody_out() {
+    let (world, old) = World::opened().await;
+    let before = alone(&old.service, "g").await;
+    let new = world.open_on(&world.store.sibling()).await;
+    let left = leave(&new.service, "g", &before.member_id).await;
+    assert_eq!(left, Ok(()));
+    let joined = alone(&new.service, "g").await;
+    assert_eq!(heartbeat(&new.service, "g", &joined).await, Ok(()));
+    let told = heartbeat(&old.service, "g", &joined).await;
+    assert_eq!(told, Err(GroupsError::NotCoordinator));
+}

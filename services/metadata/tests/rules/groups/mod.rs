@@ -7,6 +7,7 @@ mod expiry;
 mod large;
 mod moves;
 mod offsets;
+mod random;
 mod show;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The table itself, in parts.
 
 mod bucket;
+mod groups;
 mod metadata;
 mod process;
 mod traffic;
@@ -35,10 +36,11 @@ const fn unset(key: &'static str, kind: Kind, doc: &'static str) -> OptionDoc {
 /// All options, in the order of the reference.
 pub const OPTIONS: &[OptionDoc] = &joined();
 
-const PARTS: [&[OptionDoc]; 4] = [
+const PARTS: [&[OptionDoc]; 5] = [
     bucket::OPTIONS,
     traffic::OPTIONS,
     metadata::OPTIONS,
+    groups::OPTIONS,
     process::OPTIONS,
 ];
 
