@@ -28,6 +28,8 @@ const GROUP_OPERATIONS: &[(Operation, u32)] = &[
     (Operation::Read, 3),
     (Operation::Delete, 6),
     (Operation::Describe, 8),
+    (Operation::DescribeConfigs, 10),
+    (Operation::AlterConfigs, 11),
 ];
 /// What can be done with the cluster.
 const CLUSTER_OPERATIONS: &[(Operation, u32)] = &[

@@ -41,7 +41,12 @@ impl Call {
         &self,
         request: ConsumerGroupHeartbeatRequest,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
-        let group = self.group(Operation::Read, &request.group_id)?;
+        let group = self.group(Operation::Read, &request.group_id);
+        // This request has no word of its own for a group that cannot be.
+        let group = group.map_err(|refusal| match refusal.code {
+            ErrorCode::InvalidGroupId => invalid(refusal.message),
+            _ => refusal,
+        })?;
         check(&request, self.version)?;
         let topics = request.subscribed_topic_names.as_ref();
         if let Some(hidden) = topics.and_then(|topics| topics.iter().find(|it| !self.may_see(it))) {
@@ -105,7 +110,12 @@ impl Call {
                 })
             }
         };
-        let interval = answer.heartbeat.as_millis();
+        // Who has left has no need of one.
+        let interval = if answer.epoch < EPOCH_JOIN {
+            0
+        } else {
+            answer.heartbeat.as_millis()
+        };
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(answer.member_id.into()),
             member_epoch: answer.epoch,

@@ -92,7 +92,8 @@ impl Call {
             client_id: member.client.id.into(),
             client_host: member.client.host.into(),
             subscribed_topic_names: names.collect(),
-            subscribed_topic_regex: member.pattern.map(Into::into),
+            // Empty for none, as Kafka says it.
+            subscribed_topic_regex: Some(member.pattern.unwrap_or_default().into()),
             assignment: self.shown(topics, &member.assigned).await?,
             target_assignment: self.shown(topics, &member.target).await?,
             member_type: if member.is_classic {

@@ -76,7 +76,7 @@ async fn groups_are_described_and_one_that_is_not_there_is_dead() {
         );
         assert_eq!(member.group_instance_id.is_some(), version >= 4);
         let operations = if version >= 3 {
-            0b1_0100_1000
+            0b1101_0100_1000
         } else {
             i32::MIN
         };

@@ -110,9 +110,15 @@ async fn errors_are_told_with_a_word() {
         rebalance_timeout_ms: -1,
         ..join()
     };
+    let nameless = ConsumerGroupHeartbeatRequest {
+        group_id: "".into(),
+        ..join()
+    };
     let before = fake.asked.lock().len();
-    let response = client.call(&silent, 1).await;
-    assert_eq!(name(response.error_code), "INVALID_REQUEST");
+    for wrong in [silent, nameless] {
+        let response = client.call(&wrong, 1).await;
+        assert_eq!(name(response.error_code), "INVALID_REQUEST");
+    }
     assert_eq!(fake.asked.lock().len(), before);
 }
 
@@ -130,7 +136,7 @@ async fn a_group_is_described_with_names_and_ids_of_topics() {
         let group = &response.groups[0];
         assert_eq!((group.error_code, &*group.group_state), (0, "Reconciling"));
         assert_eq!((group.group_epoch, group.assignment_epoch), (5, 4));
-        assert_eq!(group.authorized_operations, 0b1_0100_1000);
+        assert_eq!(group.authorized_operations, 0b1101_0100_1000);
         let member = &group.members[0];
         assert_eq!(
             (member.member_epoch, &*member.client_host),
