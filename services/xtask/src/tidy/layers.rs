@@ -32,6 +32,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store-fdb", &["types", "env", "store"]),
     // The seam between broker and metadata, so that the engine never names a store.
     ("metadata-api", &["types", "env", "format"]),
+    // Coordinators without I/O: whoever drives them has the store and the time.
+    ("groups", &["types", "env"]),
+    ("transactions", &["types", "env"]),
     (
         "metadata",
         &[
@@ -45,8 +48,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "groups",
         ],
     ),
-    // Coordinators without I/O: whoever drives them has the store and the time.
-    ("groups", &["types", "env"]),
     // The same seam between processes; which store is behind it, it does not know.
     (
         "metadata-rpc",
@@ -129,6 +130,10 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("kafka-codec", &["tokio", "tonic", "kafka-protocol"]),
     ("env", &["tonic", "object_store", "slatedb"]),
     ("groups", &["tokio", "tonic", "object_store", "slatedb"]),
+    (
+        "transactions",
+        &["tokio", "tonic", "object_store", "slatedb"],
+    ),
     ("store", &["tonic", "slatedb", "object_store"]),
     ("metadata-api", &["tonic", "slatedb", "object_store"]),
     (

@@ -1,0 +1,149 @@
+//! A producer ends its transaction.
+
+use tidelog_types::ProducerId;
+
+use super::{Coordinator, Standing};
+use crate::{
+    Cause, Decision, Ending, Now, Outcome, Phase, Producer, StoredTransaction, TransactionError,
+};
+
+/// Which protocol of transactions a producer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// A producer keeps its epoch over many transactions, and says itself what takes part.
+    One,
+    /// A producer has another epoch for each transaction (KIP-890): what comes late is fenced.
+    Two,
+}
+
+/// A producer ends its transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct EndRequest {
+    /// The producer.
+    pub producer: Producer,
+    /// How.
+    pub decision: Decision,
+    /// The protocol that it speaks.
+    pub version: Version,
+    /// A new producer id, if one is at hand. It is used up if the answer names it.
+    pub spare: Option<ProducerId>,
+}
+
+impl Coordinator {
+    /// A producer ends its transaction; the answer is who it is for its next one. Asked for the same end again it
+    /// gets the same answer, asked for the other one it does not.
+    pub fn end(&mut self, request: &EndRequest, now: Now) -> Outcome<Producer> {
+        let state = match self.known() {
+            Ok(state) => state,
+            Err(error) => return Outcome::of(Err(error)),
+        };
+        let standing = state.standing(request.producer);
+        match (request.version, standing) {
+            (_, Standing::Stranger(error)) => Outcome::of(Err(error)),
+            (Version::One, Standing::Previous) => Outcome::of(Err(TransactionError::Fenced)),
+            (Version::One, Standing::Current) => self.end_keeping_epoch(request.decision, now),
+            (Version::Two, Standing::Previous) => self.end_again(request, now),
+            (Version::Two, Standing::Current) => self.end_with_epoch(request, now),
+        }
+    }
+
+    /// The first protocol: the epoch stays, so only the state tells whether the producer asks again.
+    fn end_keeping_epoch(&mut self, decision: Decision, now: Now) -> Outcome<Producer> {
+        let state = match self.known() {
+            Ok(state) => state,
+            Err(error) => return Outcome::of(Err(error)),
+        };
+        let producer = state.producer;
+        match &state.phase {
+            Phase::Ongoing { .. } => {
+                let cause = Cause::Producer;
+                let markers = self.decide(Ending { decision, cause }, (producer, producer), now);
+                Outcome::stored(Ok(producer), markers)
+            }
+            Phase::Ending { ending, .. } | Phase::Ended { ending }
+                if ending.decision == decision =>
+            {
+                Outcome::of(Ok(producer))
+            }
+            Phase::Empty | Phase::Ending { .. } | Phase::Ended { .. } => {
+                Outcome::of(Err(TransactionError::InvalidState))
+            }
+        }
+    }
+
+    /// The second protocol: the markers have the epoch after the transaction's, and so has the producer.
+    fn end_with_epoch(&mut self, request: &EndRequest, now: Now) -> Outcome<Producer> {
+        let state = match self.known() {
+            Ok(state) => state,
+            Err(error) => return Outcome::of(Err(error)),
+        };
+        let has_one = match &state.phase {
+            // The one before: this one has nothing in it, and can be ended when that has.
+            Phase::Ending { .. } => return Outcome::of(Err(TransactionError::Concurrent)),
+            Phase::Ongoing { .. } => true,
+            Phase::Empty | Phase::Ended { .. } => false,
+        };
+        let decision = request.decision;
+        if !has_one && decision == Decision::Commit {
+            return Outcome::of(Err(TransactionError::InvalidState));
+        }
+        let next = match state.next(request.spare) {
+            Ok(next) => next,
+            Err(error) => return Outcome::of(Err(error)),
+        };
+        state.previous = Some(state.producer);
+        let marker = state.producer.fencing();
+        let cause = Cause::Producer;
+        let ending = Ending { decision, cause };
+        let markers = if has_one {
+            self.decide(ending, (marker, next), now)
+        } else {
+            // Something may have been sent of which nobody knows: the epoch fences it, and there is nobody to tell.
+            state.producer = next;
+            state.started_at = now.wall;
+            state.changed_at = now.wall;
+            state.phase = Phase::Ended { ending };
+            self.set_wake(now);
+            None
+        };
+        Outcome::stored(Ok(next), markers)
+    }
+
+    /// The second protocol, by the producer that the transaction had: it did not hear of the end.
+    fn end_again(&mut self, request: &EndRequest, now: Now) -> Outcome<Producer> {
+        let state = match self.known() {
+            Ok(state) => state,
+            Err(error) => return Outcome::of(Err(error)),
+        };
+        if let Err(error) = state.had_this_end(request.decision) {
+            return Outcome::of(Err(error));
+        }
+        let before = state.producer;
+        match before.given(request.spare) {
+            Ok(given) if given == before => Outcome::of(Ok(given)),
+            Ok(given) => {
+                state.producer = given;
+                state.changed_at = now.wall;
+                self.set_wake(now);
+                Outcome::stored(Ok(given), None)
+            }
+            Err(error) => Outcome::of(Err(error)),
+        }
+    }
+}
+
+impl StoredTransaction {
+    /// Whether the last transaction has ended as its producer says.
+    fn had_this_end(&self, decision: Decision) -> Result<(), TransactionError> {
+        let ending = match &self.phase {
+            Phase::Ending { ending, .. } | Phase::Ended { ending } => ending,
+            Phase::Empty | Phase::Ongoing { .. } => return Err(TransactionError::Fenced),
+        };
+        match ending.cause {
+            _ if ending.decision == decision => Ok(()),
+            Cause::Producer => Err(TransactionError::InvalidState),
+            // It was aborted under the producer's feet, which has done nothing wrong.
+            Cause::Init | Cause::Timeout => Err(TransactionError::Fenced),
+        }
+    }
+}
