@@ -11,6 +11,7 @@
 //! | `kcat_groups.rs` | librdkafka reads in a group and goes on where it was |
 //! | `java.rs`, `java_groups.rs` | Kafka's own command line tools administer, produce, consume, and look after groups |
 //! | `cli_groups.rs` | `tidelog group` lists, describes, resets and deletes groups of Kafka clients |
+//! | `conformance/` | the same requests of groups to Apache Kafka and to Tidelog have the same answers |
 //! | `streams.rs` | the word count of Kafka Streams counts on after it was killed |
 //! | `moves.rs` | members of groups go on when the process dies that coordinates them |
 //! | `brokers.rs` | clients find all brokers, stay in their zone, and a group outlives a broker |

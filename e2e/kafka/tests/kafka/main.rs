@@ -2,6 +2,7 @@
 
 mod brokers;
 mod cli_groups;
+mod conformance;
 mod go;
 mod idle;
 mod java;

@@ -1,0 +1,198 @@
+//! A broker that is asked the same as another: what it answers, as text that can be compared.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use bytes::BytesMut;
+use tidelog_e2e_harness::{Process, Tools, free_port, until};
+use tidelog_kafka_codec::messages::create_topics_request::CreatableTopic;
+use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
+use tidelog_kafka_codec::messages::{CreateTopicsRequest, FindCoordinatorRequest, MetadataRequest};
+use tidelog_kafka_codec::{
+    Budget, Caller, ErrorCode, Request, Rope, Uuid, read_response, request_frame, response_length,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::FETCH_LIMIT;
+
+/// A broker of Apache Kafka.
+pub(super) struct Apache {
+    pub(super) address: SocketAddr,
+    _process: Process,
+}
+
+impl Apache {
+    /// Starts it in an empty folder, and waits until it has a coordinator of groups.
+    pub(super) async fn start(folder: &Path) -> Result<Self> {
+        Tools::program("java")?;
+        let run = Tools::repository()?.join("e2e/kafka/apache/run");
+        let (address, controller) = (free_port()?, free_port()?);
+        let mut command = Command::new(run);
+        command
+            .arg(folder)
+            .arg(address.port().to_string())
+            .arg(controller.port().to_string())
+            .env("TIDELOG_CACHE", Tools::cache()?);
+        let process = Process::spawn("kafka", &mut command, &folder.join("log"))?;
+        until("Apache Kafka coordinates groups", FETCH_LIMIT, async || {
+            let mut peer = Peer::connect(address).await.ok()?;
+            let request = FindCoordinatorRequest {
+                coordinator_keys: vec!["g".into()],
+                ..Default::default()
+            };
+            let found = peer.answer(&request, 4).await.ok()?;
+            (found.coordinators.first()?.error_code == 0).then_some(())
+        })
+        .await?;
+        Ok(Self {
+            address,
+            _process: process,
+        })
+    }
+}
+
+/// A connection that takes notes.
+pub(super) struct Peer {
+    stream: TcpStream,
+    sent: i32,
+    /// The id of the topic `t`.
+    pub(super) topic: Uuid,
+    /// What differs by its nature, and what stands for it.
+    names: Vec<(String, &'static str)>,
+    /// What was asked, and the answer.
+    pub(super) notes: Vec<(String, String)>,
+}
+
+impl Peer {
+    pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
+        Ok(Self {
+            stream: TcpStream::connect(address).await?,
+            sent: 0,
+            topic: Uuid::nil(),
+            names: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Creates the topic `t` with two partitions.
+    pub(super) async fn create_topic(&mut self) -> Result<()> {
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: "t".into(),
+                num_partitions: 2,
+                replication_factor: 1,
+                ..Default::default()
+            }],
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let created = self.answer(&request, 7).await?;
+        let topic = created.topics.first().context("one topic")?;
+        ensure!(topic.error_code == 0, "{created:?}");
+        self.topic = topic.topic_id;
+        self.call_it(&topic.topic_id.to_string(), "TOPIC");
+        // A broker of Apache Kafka hears of it some time later.
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some("t".into()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        };
+        for _ in 0..100 {
+            let answer = self.answer(&request, 12).await?;
+            let leaders = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            if leaders.filter(|it| it.leader_id >= 0).count() == 2 {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        anyhow::bail!("the topic is not there")
+    }
+
+    /// From now on a name stands for what is different at each broker.
+    pub(super) fn call_it(&mut self, text: &str, name: &'static str) {
+        self.names.push((text.to_owned(), name));
+    }
+
+    /// Asks, and takes a note of the answer.
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        what: &str,
+        request: R,
+        version: i16,
+    ) -> Result<R::Response> {
+        let answer = self.answer(&request, version).await;
+        let answer = answer.with_context(|| format!("{what}: {request:?}"))?;
+        let mut text = plain(&format!("{answer:?}"));
+        for (own, name) in &self.names {
+            text = text.replace(own, name);
+        }
+        self.notes.push((format!("{what} v{version}"), text));
+        Ok(answer)
+    }
+
+    /// Asks without a note.
+    pub(super) async fn answer<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response> {
+        self.sent += 1;
+        let caller = Caller {
+            correlation_id: self.sent,
+            client_id: Some("both".into()),
+        };
+        let frame = Rope::into_bytes(request_frame(request, version, caller)?);
+        self.stream.write_all(&frame).await?;
+        let mut prefix = [0; 4];
+        self.stream.read_exact(&mut prefix).await?;
+        let mut frame = BytesMut::zeroed(response_length(prefix, 1 << 24)?);
+        self.stream.read_exact(&mut frame).await?;
+        let budget = &mut Budget::bytes(1 << 24);
+        let (number, answer) = read_response(frame.freeze(), version, budget)?;
+        ensure!(number == self.sent, "the answer to another request");
+        Ok(answer)
+    }
+}
+
+/// An answer as text: errors by their names, and that there is a word about them, but not which.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    loop {
+        let code = rest
+            .find("error_code: ")
+            .map(|at| at + "error_code: ".len());
+        let word = rest
+            .find("error_message: Some(")
+            .map(|at| at + "error_message: Some(".len());
+        let at = code.into_iter().chain(word).min();
+        let Some(at) = at else {
+            out.push_str(rest);
+            return out;
+        };
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if Some(at) == code {
+            let end = rest.find([',', ' ', '}']).unwrap_or(rest.len());
+            let code = rest[..end].parse().ok().and_then(ErrorCode::from_code);
+            out.push_str(code.map_or("?", ErrorCode::name));
+            rest = &rest[end..];
+        } else {
+            let end = rest.find("\")").map_or(rest.len(), |end| end + 1);
+            rest = &rest[end..];
+        }
+    }
+}
+
+#[test]
+fn errors_are_compared_by_name_and_not_by_what_is_said_of_them() {
+    let text = r#"A { error_code: 16, error_message: Some("why"), b: [B { error_code: 0 }] }"#;
+    let expected =
+        "A { error_code: NOT_COORDINATOR, error_message: Some(), b: [B { error_code: NONE }] }";
+    assert_eq!(plain(text), expected);
+}
