@@ -247,24 +247,39 @@ impl Accumulator {
     // ---- Worker ----
 
     /// Takes the batches that are to be sent at `now`, those that have gathered for `linger` among them;
-    /// answers also when the next one will be.
+    /// answers also when the next one will be. What could not be sent yet goes on gathering: many small
+    /// batches behind each other would each take a turn.
     pub(super) fn take_closed(
         &self,
         now: MonoTime,
         linger: Duration,
+        is_busy: impl Fn(u32) -> bool,
     ) -> (VecDeque<Closed>, Option<MonoTime>) {
+        let delivery_timeout = self.options.delivery_timeout;
         let mut state = self.state.lock();
-        while let Some(&(opened, partition, id)) = state.lingering.front() {
+        let mut next = None;
+        let mut gathering = VecDeque::new();
+        while let Some(opened) = state.lingering.pop_front() {
+            let (since, partition, id) = opened;
             let closed = state.open[partition as usize]
                 .as_ref()
                 .is_none_or(|batch| batch.id != id);
-            if !closed && opened + linger > now {
+            if closed {
+                continue;
+            }
+            if since + linger > now {
+                next = Some(since + linger);
+                state.lingering.push_front(opened);
                 break;
             }
-            state.lingering.pop_front();
-            state.close_if(partition, id);
+            if is_busy(partition) && since + delivery_timeout > now {
+                gathering.push_back(opened);
+            } else {
+                state.close_if(partition, id);
+            }
         }
-        let next = state.lingering.front().map(|(opened, ..)| *opened + linger);
+        gathering.append(&mut state.lingering);
+        state.lingering = gathering;
         (std::mem::take(&mut state.closed), next)
     }
 

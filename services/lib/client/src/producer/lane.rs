@@ -82,6 +82,12 @@ impl Lane {
         self.waiting.is_empty() && self.queue.is_empty()
     }
 
+    /// Whether a batch more would have to wait.
+    pub(super) fn is_busy(&self) -> bool {
+        let is_held = self.recovering && !self.queue.is_empty();
+        !self.waiting.is_empty() || is_held || self.queue.len() >= self.in_flight_max
+    }
+
     /// Gives the lane a producer id that it has not used before.
     pub(super) const fn set_writer(&mut self, id: ProducerId, epoch: ProducerEpoch) {
         self.writer = Some(Writer::new(id, epoch));

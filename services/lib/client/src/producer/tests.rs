@@ -52,7 +52,7 @@ impl Bench {
     fn batch(&mut self, value: &[u8]) -> Delivery {
         let delivery = self.append(&SendRecord::value(value)).unwrap().unwrap();
         self.shared.close_all();
-        let (closed, _) = self.shared.take_closed(NOW, LINGER);
+        let (closed, _) = self.shared.take_closed(NOW, LINGER, |_| false);
         for closed in closed {
             self.lane.push(closed);
         }
@@ -280,10 +280,35 @@ fn memory_is_bounded_and_comes_back_with_the_answer() {
 fn a_batch_waits_for_company_no_longer_than_linger() {
     let bench = Bench::new(ProducerOptions::default());
     bench.append(&SendRecord::value(b"x")).unwrap().unwrap();
-    let (closed, next) = bench.shared.take_closed(NOW, LINGER);
+    let (closed, next) = bench.shared.take_closed(NOW, LINGER, |_| false);
     assert_eq!((closed.len(), next), (0, Some(NOW + LINGER)));
-    let (closed, next) = bench.shared.take_closed(NOW + LINGER, LINGER);
+    let (closed, next) = bench.shared.take_closed(NOW + LINGER, LINGER, |_| false);
     assert_eq!((closed.len(), next), (1, None));
+}
+
+#[test]
+fn records_that_cannot_be_sent_yet_go_together_later() {
+    let mut bench = Bench::new(ProducerOptions::default());
+    let late = NOW + LINGER;
+    for value in 0..5_u8 {
+        bench.batch(&[value]);
+        bench.send(NOW);
+    }
+    assert!(bench.lane.is_busy());
+    for value in 5..40_u8 {
+        bench.append(&SendRecord::value(&[value])).unwrap().unwrap();
+        let (closed, next) = bench.shared.take_closed(late, LINGER, |_| true);
+        assert_eq!((closed.len(), next), (0, None));
+    }
+    bench.accept(0, 0);
+    assert!(!bench.lane.is_busy());
+    let (closed, _) = bench.shared.take_closed(late, LINGER, |_| false);
+    assert_eq!(closed.len(), 1);
+    // Nobody waits longer than a record may.
+    bench.append(&SendRecord::value(b"x")).unwrap().unwrap();
+    let too_late = NOW + ProducerOptions::default().delivery_timeout;
+    let (closed, _) = bench.shared.take_closed(too_late, LINGER, |_| true);
+    assert_eq!(closed.len(), 1);
 }
 
 #[test]
@@ -298,7 +323,7 @@ fn records_go_by_partition_by_key_or_batch_by_batch_in_turn() {
         append(&shared, &clock, record).unwrap().unwrap();
         shared.close_all();
         shared
-            .take_closed(NOW, LINGER)
+            .take_closed(NOW, LINGER, |_| false)
             .0
             .pop_front()
             .unwrap()

@@ -116,7 +116,9 @@ impl Worker {
         } else {
             options.linger
         };
-        let (closed, linger_at) = self.shared.take_closed(now, linger);
+        let lanes = &self.lanes;
+        let is_busy = |partition| lanes.get(&partition).is_some_and(Lane::is_busy);
+        let (closed, linger_at) = self.shared.take_closed(now, linger, is_busy);
         self.linger_at = linger_at;
         for closed in closed {
             let lane = self.lanes.entry(closed.partition).or_insert_with(|| {
