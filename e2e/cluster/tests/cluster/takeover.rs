@@ -134,12 +134,21 @@ async fn each_death_is_survived(minio: Minio, options: &ClusterOptions) -> Resul
     Ok(())
 }
 
-/// Stops the owner where it is: its connections stay, and nobody answers on them.
+/// Stops the owner where it is: its connections stay, and nobody answers on them. Then it wakes, and it is the
+/// turn of the one that has replaced it.
 async fn a_standstill_is_survived(minio: Minio, options: &ClusterOptions) -> Result<()> {
     let mut writing = Writing::start(minio, options).await?;
-    let owner = writing.owner().await?;
-    writing.cluster.metadata[owner].server.process().pause()?;
-    writing.goes_on("the owner stands still").await
+    for what in ["the owner stands still", "the next owner stands still"] {
+        let owner = writing.owner().await?;
+        let process = writing.cluster.metadata[owner].server.process();
+        process.pause()?;
+        writing.goes_on(what).await?;
+        let process = writing.cluster.metadata[owner].server.process();
+        process.resume()?;
+        // It has to be one of the cluster again before the next one goes.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    Ok(())
 }
 
 /// Waits until every partition has acknowledged a record; answers when the last one did.
