@@ -141,6 +141,7 @@ pub(super) async fn start(
         parts,
         metadata,
         peers,
+        announced,
     } = Seams::open(&mut site, &member, listeners.internal).await?;
     let kafka_listener = listeners.kafka.zip(reached);
     let (broker, incarnation) = match (listeners.grpc, kafka_listener, &parts) {
@@ -157,7 +158,7 @@ pub(super) async fn start(
                 incarnation,
                 ..member
             };
-            Some(Listed::join(&site.env, &parts.cluster, member).await?)
+            Some(Listed::join(&site.env, &parts.cluster, member, announced).await?)
         }
         None => None,
     };

@@ -12,16 +12,14 @@
 //! processes that cannot hear each other but both reach the bucket would fence each other again and again:
 //! one that was fenced therefore stays away for a while, unless it hears the other, or that nobody is active.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_env::clock::timeout;
 use tidelog_env::{Backoff, BackoffPolicy, CancellationToken, Env, MonoTime, error_chain};
-use tidelog_metadata_api::{Cluster as _, ClusterView, MemberState};
+use tidelog_metadata_api::{Cluster as _, MemberState};
 use tidelog_metadata_rpc::{ClientSettings, PeerWatch, Probe, RpcMetrics, Standing};
 use tidelog_runtime::{Condition, Exit};
 use tidelog_store::CloseReason;
-use tidelog_types::Role;
 use tokio::sync::watch;
 
 use super::metadata::{MetadataOpener, OpenFailure, OpenedMetadata, store_error};
@@ -32,9 +30,7 @@ const FENCED_REST: Duration = Duration::from_secs(30);
 /// A random time up to this keeps standbys from opening the store at the same moment.
 const RANDOM_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often peers are asked that do not say who is active.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long a process that gave the store away waits for another to take it.
-const HANDOVER_MAX: Duration = Duration::from_secs(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// One that says that it opens the store has this long before it counts for nothing.
 const OPENING_MAX: Duration = Duration::from_secs(30);
 /// The waits after the store could not be opened.
@@ -43,12 +39,12 @@ const OPEN_AGAIN: BackoffPolicy =
 /// How long a process may take to say whether it is active. One that was active and has been silent for a
 /// while gets less: it has had its time.
 const PATIENCE: Duration = Duration::from_secs(3);
-const PATIENCE_SILENT: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE_SILENT: Duration = Duration::from_millis(500);
 /// A process that did not run for this long may have been replaced, and asks the store.
 const PAUSE_NOTICED: Duration = Duration::from_secs(1);
 
 /// What the peers say.
-enum Look {
+pub(super) enum Look {
     /// One is active.
     Active(String, Box<PeerWatch>),
     /// One is about to be: it opens the store.
@@ -69,29 +65,6 @@ enum Past {
     Lost(CloseReason),
 }
 
-/// Whether a process drains, and whether anybody could take its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drains {
-    Not,
-    Alone,
-    ToOther,
-}
-
-/// What a view says of the process at `own`.
-fn drains(view: &ClusterView, own: &str) -> Drains {
-    let metadata = || view.with_role(Role::Metadata);
-    let is_draining = metadata()
-        .any(|member| member.internal_address == own && member.state == MemberState::Draining);
-    let mut others = metadata().filter(|member| member.internal_address != own);
-    if !is_draining {
-        Drains::Not
-    } else if others.any(|member| member.state == MemberState::Active) {
-        Drains::ToOther
-    } else {
-        Drains::Alone
-    }
-}
-
 /// Takes part in the election.
 #[derive(Debug)]
 pub(super) struct Election {
@@ -107,6 +80,8 @@ pub(super) struct Election {
     pub(super) standing: watch::Sender<Standing>,
     /// Met while this process is active or hears who is.
     pub(super) condition: Condition,
+    /// What this process says of itself to whoever is active.
+    pub(super) announced: watch::Receiver<MemberState>,
 }
 
 impl Election {
@@ -146,6 +121,7 @@ impl Election {
                     return Ok(());
                 }
                 Past::Drains => {
+                    self.drain_is_announced().await;
                     self.hand_over(&opened, "the process drains").await;
                     drop(opened);
                     self.opener.forget();
@@ -202,51 +178,6 @@ impl Election {
         }
     }
 
-    /// Ends when this process drains and another one can be active in its place. Cancel-safe.
-    async fn must_give_away(&self, mut views: watch::Receiver<Arc<ClusterView>>) {
-        let mut is_told = false;
-        loop {
-            let drains = drains(&views.borrow_and_update(), &self.own);
-            match drains {
-                Drains::ToOther => return,
-                Drains::Alone if !is_told => tracing::warn!(
-                    "this process drains, and stays active: no other metadata process could take its place"
-                ),
-                Drains::Alone | Drains::Not => {}
-            }
-            is_told = matches!(drains, Drains::Alone);
-            if views.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Closes the store, and tells the others when it is theirs.
-    async fn hand_over(&self, opened: &OpenedMetadata, reason: &str) {
-        tracing::info!(reason, "handing the metadata store over");
-        // Nobody opens it before it is closed.
-        self.condition.unmet(reason);
-        self.standing.send_replace(Standing::Standby {
-            active: Some(self.own.clone()),
-            reason: reason.to_owned(),
-        });
-        opened.close().await;
-        self.stand_by(None, reason);
-    }
-
-    /// Leaves the store to others, until one has taken it or none does.
-    async fn given_away(&self) {
-        let begun = self.env.clock.now();
-        while self.env.clock.now() - begun < HANDOVER_MAX {
-            match self.look(PATIENCE_SILENT).await {
-                Look::Active(..) => return,
-                Look::Opening(_) | Look::Nobody | Look::Unclear => {}
-            }
-            self.env.clock.sleep(LOOK_AGAIN).await;
-        }
-        tracing::warn!("no other metadata process has become active");
-    }
-
     /// Asks the store after each time in which the process did not run whether it is still its writer. Never
     /// ends: a store that is lost closes.
     async fn mind_pauses(&self, opened: &OpenedMetadata) {
@@ -266,7 +197,7 @@ impl Election {
         }
     }
 
-    fn stand_by(&self, active: Option<String>, reason: &str) {
+    pub(super) fn stand_by(&self, active: Option<String>, reason: &str) {
         match &active {
             Some(_) => self.condition.met(),
             None => self.condition.unmet(reason),
@@ -330,7 +261,7 @@ impl Election {
         }
     }
 
-    async fn look(&self, patience: Duration) -> Look {
+    pub(super) async fn look(&self, patience: Duration) -> Look {
         look(
             &self.env,
             &self.peers,
@@ -435,6 +366,8 @@ pub(super) fn lost() -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use prometheus_client::registry::Registry;
     use tidelog_metadata_rpc::{AllowPeers, ServerParts, ServerSettings};
     use tokio::net::TcpListener;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tidelog_env::Env;
 use tidelog_env::clock::timeout;
-use tidelog_metadata_api::{Cluster, Member, Membership};
+use tidelog_metadata_api::{Cluster, Member, MemberState, Membership};
 use tidelog_runtime::Exit;
 use tidelog_types::MemberId;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::cli::{CliError, Result};
 
@@ -24,11 +24,12 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Joins the cluster.
+    /// Joins the cluster. `announced` is kept at what the process says of itself there.
     pub(super) async fn join(
         env: &Env,
         cluster: &Arc<dyn Cluster>,
         member: Member,
+        announced: watch::Sender<MemberState>,
     ) -> Result<Self> {
         let joined = cluster.join(member.clone()).await;
         let membership = joined.map_err(|error| {
@@ -37,7 +38,7 @@ impl Listed {
         })?;
         let (leaves, asked) = oneshot::channel();
         let id = member.id;
-        let keeping = keep(Arc::clone(cluster), member, membership, asked);
+        let keeping = keep(Arc::clone(cluster), member, membership, asked, announced);
         drop(env.supervisor.spawn("announcement", keeping));
         Ok(Self {
             id,
@@ -71,6 +72,7 @@ async fn keep(
     mut member: Member,
     mut membership: Membership,
     mut leaves: oneshot::Receiver<()>,
+    announced: watch::Sender<MemberState>,
 ) {
     let mut views = cluster.watch();
     views.mark_changed();
@@ -88,16 +90,17 @@ async fn keep(
             };
             Some((state, cluster.join(told).await))
         };
-        let announced = tokio::select! {
+        let result = tokio::select! {
             biased;
             asked = &mut leaves => break asked,
-            announced = announcing => announced,
+            result = announcing => result,
         };
-        match announced {
+        match result {
             Some((state, Ok(next))) => {
                 tracing::info!(?state, "the cluster has changed the state of this process");
                 member.state = state;
                 membership = next;
+                announced.send_replace(state);
             }
             Some((_, Err(error))) => {
                 tracing::warn!(%error, "the process could not say again what it was told of its state");
@@ -117,10 +120,10 @@ async fn keep(
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use tidelog_metadata_api::{ClusterError, ClusterView, MemberState};
+    use tidelog_metadata_api::{ClusterError, ClusterView};
     use tidelog_runtime::settings::Settings;
     use tidelog_types::{ClusterGeneration, ClusterId};
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
 
     use super::super::{peers, tests::settings};
     use super::*;
@@ -173,7 +176,10 @@ mod tests {
         });
         let cluster: Arc<dyn Cluster> = Arc::<Told>::clone(&told);
         let active = peers::member(&settings, None, None, None, &env);
-        let listed = Listed::join(&env, &cluster, active.clone()).await.unwrap();
+        let announced = watch::Sender::new(active.state);
+        let mut says = announced.subscribe();
+        let listed = Listed::join(&env, &cluster, active.clone(), announced);
+        let listed = listed.await.unwrap();
         let (first, first_ended) = joined.recv().await.unwrap();
         assert_eq!(first.state, MemberState::Active);
         told.view.send_replace(view(Some(&active)));
@@ -185,6 +191,8 @@ mod tests {
         let (second, second_ended) = joined.recv().await.unwrap();
         assert_eq!(second, draining);
         assert!(first_ended.await.is_err(), "it was replaced");
+        let drains = says.wait_for(|state| *state == MemberState::Draining);
+        drop(drains.await.unwrap());
         // Another process that knows of nobody yet changes nothing.
         told.view.send_replace(view(None));
         told.view.send_replace(view(Some(&active)));

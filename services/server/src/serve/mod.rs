@@ -11,6 +11,7 @@ mod accept;
 mod assemble;
 mod drain;
 mod election;
+mod give_away;
 mod listed;
 pub(crate) mod metadata;
 mod part_settings;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Log as _, Member};
+use tidelog_metadata_api::{Log as _, Member, MemberState};
 use tidelog_metadata_rpc::{
     AllowPeers, LocalMember, Parts, Router, RouterParts, ServeError, ServerParts, ServerSettings,
     Standing,
@@ -50,6 +50,8 @@ pub(super) struct Seams {
     pub(super) parts: Option<Parts>,
     pub(super) metadata: Metadata,
     pub(super) peers: Option<PeerServer>,
+    /// What the process says of itself in the cluster.
+    pub(super) announced: watch::Sender<MemberState>,
 }
 
 impl Metadata {
@@ -115,6 +117,7 @@ impl Seams {
             None
         };
         let tls = tls.as_ref();
+        let announced = watch::Sender::new(member.state);
         if !settings.roles.has(Role::Metadata) {
             let seeds = settings.cluster.metadata.addresses().to_vec();
             let parts = connect(site, tls, seeds, None).await?;
@@ -122,6 +125,7 @@ impl Seams {
                 parts: Some(parts),
                 metadata: Metadata::Elsewhere,
                 peers: None,
+                announced,
             });
         }
         let plan = site.plan;
@@ -143,12 +147,17 @@ impl Seams {
                     parts: Some(metadata.parts()),
                     metadata: Metadata::Here(metadata),
                     peers: None,
+                    announced,
                 })
             }
             Some(listener) if opener.is_shared() => {
-                Self::shared(site, tls, &opener, member, listener).await
+                let shared = Self::shared(site, tls, &opener, member, listener).await?;
+                Ok(Self {
+                    announced,
+                    ..shared
+                })
             }
-            Some(listener) => Self::elected(site, tls, opener, member, listener).await,
+            Some(listener) => Self::elected(site, tls, opener, (member, announced), listener).await,
         }
     }
 
@@ -182,6 +191,7 @@ impl Seams {
             parts: Some(parts),
             metadata: Metadata::Here(metadata),
             peers: Some(peers),
+            announced: watch::Sender::new(member.state),
         })
     }
 
@@ -190,7 +200,7 @@ impl Seams {
         site: &Site<'_>,
         tls: Option<&PeerTls>,
         opener: MetadataOpener,
-        member: &Member,
+        (member, announced): (&Member, watch::Sender<MemberState>),
         listener: TcpListener,
     ) -> Result<Self> {
         let settings = site.settings;
@@ -213,6 +223,7 @@ impl Seams {
             metrics: site.rpc.clone(),
             standing,
             condition: site.health.condition("metadata"),
+            announced: announced.subscribe(),
         };
         let mut ended = election::start(election, stop.clone());
         let parts = tokio::select! {
@@ -227,6 +238,7 @@ impl Seams {
             parts: Some(parts),
             metadata: Metadata::Elected { stop, ended },
             peers: Some(peers),
+            announced,
         })
     }
 }
