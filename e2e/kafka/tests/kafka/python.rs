@@ -45,3 +45,8 @@ async fn members_in_confluent_kafka_share_a_topic_by_the_consumer_protocol() -> 
 async fn members_in_aiokafka_share_a_topic() -> Result<()> {
     serves("aio_group", &[]).await
 }
+
+#[tokio::test]
+async fn a_group_moves_to_the_consumer_protocol_and_back_while_it_reads() -> Result<()> {
+    serves("confluent_migrate", &[]).await
+}
