@@ -22,6 +22,7 @@ use super::serve::Moment;
 use super::show::ShowAsk;
 use super::sweep::{Found, Sweep, Swept};
 use super::topics::{Patterns, Snapshot, View};
+use super::writes::Writes;
 use crate::sequencer::Sequencer;
 
 /// Requests that wait for one group to be read, at most.
@@ -41,13 +42,14 @@ pub(super) enum Slot {
 /// What has been waited for.
 #[derive(Debug)]
 pub(super) enum Done {
-    Loaded(GroupName, Result<Option<Loaded>, GroupsError>, Hold),
+    Loaded(GroupName, Result<Option<Box<Loaded>>, GroupsError>, Hold),
+    /// Rows, up to a write of a group if they are not the middle of one.
     Written {
-        group: GroupName,
-        instance: u64,
-        write: u64,
+        up_to: Option<u64>,
         result: Result<(), CommitError>,
     },
+    /// The sequencer may have room again.
+    Paused,
     Topics(Result<Arc<Snapshot>, GroupsError>),
     Found(Box<Found>),
     Swept(Swept),
@@ -71,7 +73,7 @@ pub(super) struct Actor {
     /// How many groups are being read.
     pub(super) loading: usize,
     pub(super) next_instance: u64,
-    pub(super) next_write: u64,
+    pub(super) writes: Writes,
     /// A write was not done: what is read before it is settled may not be what will be.
     pub(super) must_prove: bool,
     /// How many groups were said to be held.
@@ -96,7 +98,7 @@ impl Actor {
             is_reading_topics: false,
             loading: 0,
             next_instance: 0,
-            next_write: 0,
+            writes: Writes::default(),
             must_prove: false,
             reported: 0,
             was_out_of_touch: false,
@@ -163,7 +165,7 @@ impl Actor {
                         asked.ask.fail(GroupsError::NotCoordinator);
                     }
                 }
-                Slot::Here(group) => group.fail(None, &GroupsError::NotCoordinator),
+                Slot::Here(group) => group.fail(&GroupsError::NotCoordinator),
             }
         }
         self.report();
@@ -302,6 +304,8 @@ impl Actor {
                 Some(view) => group.delete_offsets(&request, reply, view),
                 None => group.answer(reply, Err(GroupsError::Loading)),
             },
+            // What is on its way is to be deleted too.
+            ask @ Ask::Delete(..) if group.is_writing() => group.defer(Asked { ask, hold: None }),
             Ask::Delete(_, reply) => self.begin_delete(&mut group, reply),
             Ask::Expire(_) => self.begin_expiry(&group),
         }
@@ -315,12 +319,8 @@ impl Actor {
     fn done(&mut self, done: Done) {
         match done {
             Done::Loaded(name, loaded, hold) => self.loaded(name, loaded, hold),
-            Done::Written {
-                group,
-                instance,
-                write,
-                result,
-            } => self.written(&group, instance, write, result),
+            Done::Written { up_to, result } => self.written(up_to, result),
+            Done::Paused => self.paused(),
             Done::Topics(read) => self.topics_read(&read),
             Done::Found(found) => self.found(*found),
             Done::Swept(swept) => self.swept(swept),

@@ -8,7 +8,7 @@ use tidelog_groups::{Answer, Effects, GroupError, Ticket};
 use tidelog_metadata_api::{GroupsError, JoinedGroup, JoinedMember, SyncedGroup};
 use tidelog_types::Timestamp;
 
-use super::ask::{Held, Reply};
+use super::ask::{Asked, Held, Reply};
 use super::errors::of_group;
 use super::machine::Machine;
 use super::memory::Hold;
@@ -54,6 +54,8 @@ pub(super) struct Group {
     in_flight: VecDeque<u64>,
     /// Answers, and the write that must be durable before they are given.
     held: VecDeque<(u64, Held)>,
+    /// Requests that are served once nothing is on its way.
+    deferred: Vec<Asked>,
     memory: Hold,
 }
 
@@ -93,6 +95,7 @@ impl Group {
             turn: Vec::new(),
             in_flight: VecDeque::new(),
             held: VecDeque::new(),
+            deferred: Vec::new(),
             memory,
         }
     }
@@ -113,6 +116,19 @@ impl Group {
     /// Whether something of it is on its way to the store.
     pub(super) fn is_writing(&self) -> bool {
         !self.in_flight.is_empty()
+    }
+
+    /// Puts a request off until nothing is on its way.
+    pub(super) fn defer(&mut self, asked: Asked) {
+        self.deferred.push(asked);
+    }
+
+    /// The requests that were put off, if nothing is on its way any more.
+    pub(super) fn deferred(&mut self) -> Vec<Asked> {
+        if self.is_writing() {
+            return Vec::new();
+        }
+        mem::take(&mut self.deferred)
     }
 
     /// A ticket for somebody who waits.
@@ -218,9 +234,11 @@ impl Group {
     }
 
     /// What the group says may not be so: nobody hears it, and the group is to be read again.
-    pub(super) fn fail(self, turn: Option<Turn>, error: &GroupsError) {
-        let turns = turn.into_iter().flat_map(|turn| turn.answers);
-        for held in turns.chain(self.turn) {
+    pub(super) fn fail(self, error: &GroupsError) {
+        for asked in self.deferred {
+            asked.ask.fail(error.clone());
+        }
+        for held in self.turn {
             held.fail(error.clone());
         }
         // What was on its way may be stored all the same.

@@ -42,6 +42,7 @@ impl Actor {
                 Ok(()) => load(store.as_ref(), &place).await,
                 Err(error) => Err(error),
             };
+            let loaded = loaded.map(|loaded| loaded.map(Box::new));
             Done::Loaded(place.name, loaded, hold)
         };
         self.jobs.push(loading.boxed());
@@ -58,7 +59,7 @@ impl Actor {
     pub(super) fn loaded(
         &mut self,
         name: GroupName,
-        loaded: Result<Option<Loaded>, GroupsError>,
+        loaded: Result<Option<Box<Loaded>>, GroupsError>,
         hold: Hold,
     ) {
         let Some(Slot::Loading(waiting)) = self.groups.remove(&name) else {
@@ -88,7 +89,7 @@ impl Actor {
         }
     }
 
-    fn restore(&mut self, name: GroupName, loaded: Option<Loaded>, hold: Hold) -> Box<Group> {
+    fn restore(&mut self, name: GroupName, loaded: Option<Box<Loaded>>, hold: Hold) -> Box<Group> {
         let settings = &self.parts.settings;
         let (now, wall) = (self.parts.env.clock.now(), self.parts.env.clock.wall());
         self.next_instance += 1;

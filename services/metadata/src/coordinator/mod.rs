@@ -30,6 +30,7 @@ mod sweep;
 mod timers;
 mod topics;
 mod turns;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;

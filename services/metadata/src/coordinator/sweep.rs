@@ -13,7 +13,7 @@ use tidelog_types::Timestamp;
 
 use super::actor::{Actor, Done, Slot};
 use super::ask::{Ask, Asked, Reply};
-use super::errors::{of_proof, of_row, of_store};
+use super::errors::{of_row, of_store};
 use super::group::Group;
 use super::machine::Machine;
 use super::rows::Place;
@@ -221,21 +221,11 @@ impl Actor {
 
     fn find_offsets(&mut self, group: &Group, purpose: Purpose) {
         let store = Arc::clone(&self.parts.store);
-        let sequencer = Arc::clone(&self.sequencer);
         let place = group.place.clone();
         let (instance, changes) = (group.instance, group.changes);
-        // Offsets that are on their way are to be found too.
-        let is_writing = group.is_writing();
         let finding = async move {
-            let proven = if is_writing {
-                sequencer.barrier().await.map(drop).map_err(of_proof)
-            } else {
-                Ok(())
-            };
-            let rows = match proven {
-                Ok(()) => read_offsets(store.as_ref(), &place).await,
-                Err(error) => Err(error),
-            };
+            // Nothing of the group is on its way, so that what is there is all.
+            let rows = read_offsets(store.as_ref(), &place).await;
             Done::Found(Box::new(Found {
                 name: place.name,
                 instance,

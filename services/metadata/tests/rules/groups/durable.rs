@@ -156,37 +156,68 @@ async fn a_member_of_the_consumer_protocol_hears_nothing_that_is_not_durable() {
     assert_eq!(heard.expect("it joins").epoch, 1);
 }
 
-/// Where there is no room for what a group stores, the group is read again, after what was on its way.
+/// Where the sequencer has no room for what groups store, they wait their turn.
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_handed_over_is_refused_and_what_was_before_it_is_not_lost() {
+async fn what_has_no_room_waits_and_is_stored_in_order() {
     let mut world = World::new();
     world.settings.mailbox_bytes = 1;
     let process = world.open().await;
     let groups = &process.service;
     let at = partition(0);
-    let joined = alone(groups, "g").await;
-    let as_member = || super::member(&joined);
     let hold = world.store.hold(KeyKind::GroupOffset);
-    let mut first = Box::pin(commit(groups, "g", as_member(), at, 1));
+    let mut first = Box::pin(commit(groups, "g", NOBODY, at, 1));
     tokio::select! {
         biased;
         done = &mut first => panic!("answered too early: {done:?}"),
         () = hold.reached() => {}
     }
-    let refused = commit(groups, "g", as_member(), at, 2).await;
-    assert!(
-        matches!(refused, Err(GroupsError::Unavailable { .. })),
-        "{refused:?}"
-    );
-    // The answer to what was on its way went with the group.
-    assert_eq!(first.await, Err(GroupsError::Unknown));
-    let mut again = Box::pin(heartbeat(groups, "g", &joined));
-    assert!(futures::poll!(&mut again).is_pending());
+    let names: Vec<String> = (0..50).map(|number| format!("g{number}")).collect();
+    let many = names
+        .iter()
+        .map(|group| commit(groups, group, NOBODY, at, 7));
+    let mut many = Box::pin(futures::future::join_all(many));
+    let mut second = Box::pin(commit(groups, "g", NOBODY, at, 2));
+    let mut deleted = Box::pin(groups.delete_groups(&[]));
+    assert!(futures::poll!(&mut many).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    assert_eq!(deleted.as_mut().await, []);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(futures::poll!(&mut second).is_pending());
+    let before = world.store.commits();
     drop(hold);
-    assert_eq!(again.await, Ok(()));
-    assert_eq!(fetch(groups, "g", at).await, Ok(Some(1)));
-    assert_eq!(commit(groups, "g", as_member(), at, 3).await, Ok(()));
-    assert_eq!(fetch(groups, "g", at).await, Ok(Some(3)));
+    assert_eq!(first.await, Ok(()));
+    assert_eq!(second.await, Ok(()));
+    assert_eq!(many.await, vec![Ok(()); 50]);
+    // All that waited is one transaction, or a few.
+    assert!(world.store.commits() - before < 5);
+    assert_eq!(fetch(groups, "g", at).await, Ok(Some(2)));
+    assert_eq!(fetch(groups, "g49", at).await, Ok(Some(7)));
+}
+
+/// A group is deleted with the offsets that are on their way.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_waits_for_what_is_on_its_way() {
+    let (world, process) = World::opened().await;
+    let groups = &process.service;
+    let at = partition(0);
+    assert_eq!(commit(groups, "g", NOBODY, at, 1).await, Ok(()));
+    let hold = world.store.hold(KeyKind::GroupOffset);
+    let mut second = Box::pin(commit(groups, "g", NOBODY, partition(1), 2));
+    tokio::select! {
+        biased;
+        done = &mut second => panic!("answered too early: {done:?}"),
+        () = hold.reached() => {}
+    }
+    let names = [super::name("g")];
+    let mut deleted = Box::pin(groups.delete_groups(&names));
+    assert!(futures::poll!(&mut deleted).is_pending());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(hold);
+    assert_eq!(second.await, Ok(()));
+    assert_eq!(deleted.await, [Ok(())]);
+    for kind in KINDS {
+        assert_eq!(world.store.rows(kind), [], "{kind:?}");
+    }
 }
 
 /// It would throw out who has joined at the next owner.
@@ -201,4 +232,27 @@ async fn who_was_replaced_and_does_not_know_it_throws_nobody_out() {
     assert_eq!(heartbeat(&new.service, "g", &joined).await, Ok(()));
     let told = heartbeat(&old.service, "g", &joined).await;
     assert_eq!(told, Err(GroupsError::NotCoordinator));
+}
+
+/// The next owner may have given them to another.
+#[tokio::test(start_paused = true)]
+async fn who_was_replaced_and_does_not_know_it_hands_out_no_partitions() {
+    let (world, old) = World::opened().await;
+    let joined = old.consumer_heartbeat(joins("new", "a")).await;
+    let joined = joined.expect("it joins");
+    let classic = alone(&old.service, "classic").await;
+    let new = world.open_on(&world.store.sibling()).await;
+    let leaves = tidelog_metadata_api::ConsumerHeartbeat {
+        epoch: -1,
+        ..super::lives("new", &joined, &[])
+    };
+    new.consumer_heartbeat(leaves).await.expect("it may");
+    let again = old.consumer_heartbeat(joins("new", "a")).await;
+    assert_eq!(again, Err(GroupsError::NotCoordinator));
+    let left = leave(&new.service, "classic", &classic.member_id).await;
+    assert_eq!(left, Ok(()));
+    let synced = sync(&old.service, "classic", &classic).await;
+    assert_eq!(synced, Err(GroupsError::NotCoordinator));
+    let again = old.join(super::known("classic", &classic.member_id)).await;
+    assert_eq!(again, Err(GroupsError::NotCoordinator));
 }

@@ -149,13 +149,18 @@ impl Classic {
 
 /// Two classic members, each with two partitions.
 async fn two(process: &Process) -> [Classic; 2] {
+    two_with(process, [&[0, 1], &[2, 3]]).await
+}
+
+/// Two classic members, with what their leader gives them.
+async fn two_with(process: &Process, given: [&[u32]; 2]) -> [Classic; 2] {
     let join = || process.join(Classic::request("", &[]));
     let (a, b) = tokio::join!(join(), join());
     let joined = [a, b].map(|joined| joined.expect("both have come"));
     let ids = [&joined[0].member_id, &joined[1].member_id];
     let assignments = vec![
-        (ids[0].clone(), work(&[0, 1])),
-        (ids[1].clone(), work(&[2, 3])),
+        (ids[0].clone(), work(given[0])),
+        (ids[1].clone(), work(given[1])),
     ];
     let sync = |joined: &JoinedGroup| {
         let is_leader = !joined.members.is_empty();
@@ -170,7 +175,6 @@ async fn two(process: &Process) -> [Classic; 2] {
     };
     let (a, b) = tokio::join!(sync(&joined[0]), sync(&joined[1]));
     let owned = [a, b].map(|synced| read(synced.expect("assigned").assignment));
-    assert_eq!(owned[0], [partition(0), partition(1)]);
     let [one, other] = joined;
     let [first, second] = owned;
     [(one, first), (other, second)].map(|(joined, owned)| Classic { joined, owned })
@@ -309,4 +313,13 @@ async fn a_classic_member_that_does_not_join_again_is_out() {
     let gone = heartbeat(&process.service, "g", &other.joined).await;
     assert_eq!(gone, Err(GroupsError::UnknownMember));
     assert_eq!(one.owned.len() + owned.len(), PARTITIONS as usize);
+}
+
+/// Where a partition is with two by the leader's word, nobody could say whose it is.
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_assignment_makes_no_sense_stays_where_it_is() {
+    let (_world, process) = World::opened().await;
+    two_with(&process, [&[0, 1], &[1, 2]]).await;
+    let refused = process.consumer_heartbeat(joins("g", "new")).await;
+    assert_eq!(refused, Err(GroupsError::GroupNotFound));
 }
