@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
 use tidelog_client::{Client, ClientOptions};
 
@@ -217,10 +217,14 @@ impl Server {
         Ok(http_get(self.http, "/metrics").await?.1)
     }
 
-    /// Asks it to end, and waits.
+    /// Asks it to end, and waits. Whatever it has begun ends with it.
     pub async fn stop(&mut self, limit: Duration) -> Result<Ended> {
         self.process.terminate()?;
-        self.process.wait(limit).await
+        let ended = self.process.wait(limit).await?;
+        let log = self.process.log();
+        let left = log.lines().find(|line| line.contains("tasks were left"));
+        ensure!(left.is_none(), "it did not end by itself: {left:?}");
+        Ok(ended)
     }
 }
 

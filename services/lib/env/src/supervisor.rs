@@ -1,5 +1,6 @@
 //! The owner of every background task.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,19 +31,56 @@ pub struct TaskFailure {
 
 /// Tasks did not end in time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{running}` tasks still ran after `{waited:?}`")]
+#[error("tasks still ran after `{waited:?}`: `{}`", .running.join("`, `"))]
 pub struct ShutdownError {
-    /// How many.
-    pub running: usize,
+    /// The names of those that ran, each as often as it did.
+    pub running: Vec<&'static str>,
     /// How long they were given.
     pub waited: Duration,
 }
 
 struct Inner {
     tracker: TaskTracker,
+    running: Running,
     token: CancellationToken,
     failure: watch::Sender<Option<TaskFailure>>,
     workers: Workers,
+}
+
+/// How many tasks run, by name.
+#[derive(Clone, Default)]
+struct Running(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+/// Counts a task for as long as it lives.
+struct Counted {
+    running: Running,
+    task: &'static str,
+}
+
+impl Running {
+    fn count(&self, task: &'static str) -> Counted {
+        *self.0.lock().entry(task).or_default() += 1;
+        Counted {
+            running: self.clone(),
+            task,
+        }
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let running = self.0.lock();
+        let names = running
+            .iter()
+            .flat_map(|(task, count)| std::iter::repeat_n(*task, *count));
+        names.collect()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(count) = self.running.0.lock().get_mut(self.task) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 impl Inner {
@@ -83,6 +122,7 @@ impl Supervisor {
         Self {
             inner: Arc::new(Inner {
                 tracker: TaskTracker::new(),
+                running: Running::default(),
                 token: CancellationToken::new(),
                 failure: watch::Sender::new(None),
                 workers: Workers::default(),
@@ -99,7 +139,9 @@ impl Supervisor {
         F::Output: Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
+        let counted = self.inner.running.count(task);
         self.inner.tracker.spawn(async move {
+            let _counted = counted;
             match AssertUnwindSafe(future).catch_unwind().await {
                 Ok(output) => Some(output),
                 Err(panic) => {
@@ -158,7 +200,7 @@ impl Supervisor {
         timeout(clock, deadline, self.inner.tracker.wait())
             .await
             .map_err(|elapsed| ShutdownError {
-                running: self.inner.tracker.len(),
+                running: self.inner.running.names(),
                 waited: elapsed.0,
             })
     }
@@ -210,13 +252,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_does_not_end_is_counted() {
+    async fn a_task_that_does_not_end_is_named() {
         let supervisor = Supervisor::new();
         supervisor.spawn("deaf", std::future::pending::<()>());
+        let quick = supervisor.spawn("quick", std::future::ready(()));
+        quick.await.expect("it ends");
         let error = supervisor
             .shutdown(&SystemClock::new(), Duration::from_secs(3))
             .await
             .expect_err("it never ends");
-        assert_eq!(error.running, 1);
+        assert_eq!(error.running, ["deaf"]);
+        assert!(error.to_string().ends_with("`deaf`"), "{error}");
     }
 }

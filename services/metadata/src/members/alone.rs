@@ -129,7 +129,10 @@ impl AloneMembers {
         tracing::info!(member = %id, name = member.name, has_left, "member has gone");
         self.show();
         if let Some(incarnation) = member.incarnation.filter(|_| has_left) {
-            self.writers.end_patiently(incarnation).await;
+            // What is not written when the store closes is found by whoever opens it next.
+            drained
+                .run_until_cancelled(self.writers.end_patiently(incarnation))
+                .await;
         }
     }
 
