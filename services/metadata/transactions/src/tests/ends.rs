@@ -139,3 +139,14 @@ fn a_producer_that_did_not_hear_of_its_end_goes_on_where_it_is() {
     let two = world.end(one, Commit, Two).answer.unwrap();
     assert_eq!(world.begin(Some(one)), Ok(two));
 }
+
+#[test]
+fn a_producer_that_has_gone_on_does_not_end_what_was_before() {
+    let mut world = World::new();
+    let one = world.init(None).answer.unwrap();
+    world.init(Some(one)).answer.unwrap();
+    for decision in [Commit, Abort] {
+        let late = world.end(one, decision, Two);
+        assert_eq!(late, Outcome::of(Err(Fenced)));
+    }
+}

@@ -90,6 +90,7 @@ fn who_is_too_slow_in_the_last_epoch_goes_on_with_a_new_id() {
             }
         };
         assert_eq!(again(&mut world), Ok(producer(101, 0)));
+        assert_eq!(world.stored().producer, producer(101, 0));
         world.take_over();
         assert_eq!(again(&mut world), Ok(producer(101, 0)), "asked again");
     }

@@ -11,7 +11,7 @@ use super::*;
 use clients::Ask;
 use world::Play;
 
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 3;
 const PARTICIPANTS: u32 = 3;
 
 #[derive(Clone, Debug)]
@@ -40,11 +40,11 @@ enum Event {
 fn ask() -> impl Strategy<Value = Ask> {
     let participant = 0..=PARTICIPANTS;
     prop_oneof![
-        2 => Just(Ask::Begin),
-        2 => Just(Ask::GoOn),
-        8 => participant.clone().prop_map(Ask::Add),
+        1 => Just(Ask::Begin),
+        1 => Just(Ask::GoOn),
+        12 => participant.clone().prop_map(Ask::Add),
         1 => participant.prop_map(Ask::Verify),
-        4 => Just(Ask::End(Commit)),
+        8 => Just(Ask::End(Commit)),
         2 => Just(Ask::End(Abort)),
     ]
 }
