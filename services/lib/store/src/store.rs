@@ -179,7 +179,8 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Starts a transaction that reads at `version`, at which an earlier transaction of this handle has read or
     /// was committed, without asking which is the newest. What it reads serializably, or says that it conflicts
-    /// with, conflicts with every commit since. `None` if the store has no such thing, or nothing to gain by it.
+    /// with, conflicts with every commit at a higher version: commits of one moment may share one, so that what
+    /// came right behind an own commit is found only from the version below it. `None` if the store has no such thing, or nothing to gain by it.
     ///
     /// Versions are kept for about five seconds: later each use fails with `TooOld`, and the commit as well.
     fn begin_at(&self, version: Version) -> Result<Option<Box<dyn Transaction>>, StoreError> {

@@ -51,6 +51,25 @@ async fn a_group_in_flight_over_a_takeover_commits_nothing() {
     assert_eq!(new.high_watermark(partition(0)).await, 0);
 }
 
+/// A store may make several commits at one version. A takeover right behind a group is not later than it then, and
+/// a group that begins where that one ended has to see it all the same.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_at_the_very_version_of_a_group_is_seen_by_the_next_one() {
+    let (world, old) = World::opened().await;
+    world.store.share_version(KeyKind::Tail);
+    let first = old.send(one(1, partition(0), plain(3)));
+    let takeover = async {
+        world.store.sharing().await;
+        world.open_on(&world.store.sibling()).await
+    };
+    let (first, new) = tokio::join!(first, takeover);
+    assert_eq!(only(&first.expect("it was the owner")), accepted(0));
+    let late = old.send(one(2, partition(0), plain(1))).await;
+    assert_eq!(late.expect_err("the lease is lost"), CommitError::NotOwner);
+    let answer = new.send(one(3, partition(0), plain(1))).await;
+    assert_eq!(only(&answer.expect("the new owner commits")), accepted(3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn commands_of_an_old_owner_change_nothing() {
     let (world, old) = World::opened().await;

@@ -98,6 +98,26 @@ async fn what_changes_between_two_groups_binds_the_second_one() {
     assert_eq!(ended.unwrap_err(), CommitError::WriterEnded);
 }
 
+/// A store may make several commits at one version: a floor that rises right behind a group, too.
+#[tokio::test(start_paused = true)]
+async fn a_floor_that_rises_at_the_very_version_of_a_group_binds_the_next_one() {
+    let (world, process) = World::opened().await;
+    world.store.share_version(KeyKind::Tail);
+    let first = process.send(one(9, partition(0), plain(5)));
+    let rise = async {
+        world.store.sharing().await;
+        process.raise_floor(WRITER, SegmentSequence::new(11)).await
+    };
+    let (first, risen) = tokio::join!(first, rise);
+    assert_eq!(only(&first.expect("the owner")), accepted(0));
+    risen.expect("durable");
+    let below = process.send(one(10, partition(0), plain(1))).await;
+    assert!(
+        matches!(below, Err(CommitError::BelowFloor { .. })),
+        "{below:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_manifest_committed_before_the_floor_passed_it_keeps_its_receipt() {
     let (world, process) = World::opened().await;

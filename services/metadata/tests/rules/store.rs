@@ -40,6 +40,8 @@ struct Plan {
     faults: Mutex<VecDeque<(u8, u32, CommitFault)>>,
     commits: watch::Sender<u64>,
     is_frozen: watch::Sender<bool>,
+    /// The kind whose next commit shares its version with the one behind it.
+    sharing: watch::Sender<Option<u8>>,
     /// A transaction that was begun before, and how many calls of `begin` come first.
     given: Mutex<Option<(u64, Box<dyn Transaction>)>>,
 }
@@ -69,6 +71,18 @@ impl TestStore {
         Hold {
             plan: Arc::clone(&self.plan),
         }
+    }
+
+    /// Lets the next commit that writes a row of this kind hear of its success only when another one has come
+    /// behind it, and as if both had been made at the same moment, as stores may do.
+    pub(crate) fn share_version(&self, kind: KeyKind) {
+        self.plan.sharing.send_replace(Some(kind as u8));
+    }
+
+    /// Waits until a commit has landed whose version will be that of the next one.
+    pub(crate) async fn sharing(&self) {
+        let mut sharing = self.plan.sharing.subscribe();
+        let _ = sharing.wait_for(Option::is_none).await;
     }
 
     /// Makes the next commit that writes a row of this kind fail.
@@ -285,6 +299,17 @@ impl Transaction for TestTransaction {
             // The memory store asks for its next fault as the first thing of the commit below.
             store.memory.faults().fail_commit(0, fault);
         }
-        inner.commit().await
+        let version = inner.commit().await?;
+        let shares = plan.sharing.send_if_modified(|sharing| {
+            let is_it = sharing.is_some_and(|kind| kinds.contains(&kind));
+            if is_it {
+                *sharing = None;
+            }
+            is_it
+        });
+        while shares && store.memory.version() == version {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(Version::new(version.get() + u64::from(shares)))
     }
 }
