@@ -274,6 +274,8 @@ impl Accumulator {
             }
             if is_busy(partition) && since + delivery_timeout > now {
                 gathering.push_back(opened);
+                // Records that may go anywhere go where they can be sent.
+                state.turn_from(partition);
             } else {
                 state.close_if(partition, id);
             }
@@ -369,10 +371,15 @@ impl State {
         if let Some(batch) = self.open[slot].take() {
             self.size_hints[slot] = batch.builder.size();
             self.closed.push_back(Closed { partition, batch });
-            if partition == self.sticky {
-                let count = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
-                self.sticky = (self.sticky + 1).checked_rem(count).unwrap_or(0);
-            }
+            self.turn_from(partition);
+        }
+    }
+
+    /// Sends records without a key elsewhere, if they go to this partition now.
+    fn turn_from(&mut self, partition: u32) {
+        if partition == self.sticky {
+            let count = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
+            self.sticky = (self.sticky + 1).checked_rem(count).unwrap_or(0);
         }
     }
 

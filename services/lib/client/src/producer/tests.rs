@@ -312,6 +312,22 @@ fn records_that_cannot_be_sent_yet_go_together_later() {
 }
 
 #[test]
+fn records_without_a_key_leave_a_partition_that_takes_none() {
+    let clock = ManualClock::default();
+    let shared = Accumulator::new(ProducerOptions::default(), 3, 1);
+    let record = SendRecord::value(b"v");
+    append(&shared, &clock, &record).unwrap().unwrap();
+    let stuck = |partition| partition == 1;
+    let late = NOW + LINGER;
+    let (closed, _) = shared.take_closed(late, LINGER, stuck);
+    assert!(closed.is_empty(), "it goes on gathering");
+    append(&shared, &clock, &record).unwrap().unwrap();
+    let (mut closed, _) = shared.take_closed(late + LINGER, LINGER, stuck);
+    let next = closed.pop_front().unwrap();
+    assert_eq!((next.partition, closed.len()), (2, 0));
+}
+
+#[test]
 fn records_go_by_partition_by_key_or_batch_by_batch_in_turn() {
     let clock = ManualClock::default();
     let options = ProducerOptions {

@@ -1,4 +1,4 @@
-//! Commits to an owner that hangs are not waited for once somebody else owns its shards.
+//! Commits to an owner that hangs are not waited for once others own all of their shards.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ const LAST_ANSWER: Duration = Duration::from_millis(250);
 type CommitAnswers = Vec<Result<CommitAnswer, CommitError>>;
 
 impl Router {
-    /// The answers of an owner. When a view names another for one of the shards and this one says nothing
-    /// more, all are unknown, as after a connection that broke: the next owner knows what became of them.
+    /// The answers of an owner. When a view names others for all of the shards and this one says nothing more,
+    /// all are unknown, as after a connection that broke: the next owners know what became of them. While it has
+    /// one of them it may only be slow.
     pub(super) async fn unless_another_owns(
         self,
         owner: MemberId,
@@ -27,8 +28,10 @@ impl Router {
     ) -> CommitAnswers {
         let mut view = self.inner.view.subscribe();
         let has_moved = |view: &Arc<ClusterView>| {
-            let mut owners = shards.iter().filter_map(|shard| named(view, *shard)?.owner);
-            owners.any(|now| now != owner)
+            let now = |shard: &ShardId| named(view, *shard)?.owner;
+            shards
+                .iter()
+                .all(|shard| now(shard).is_some_and(|now| now != owner))
         };
         let moved = async {
             if view.wait_for(has_moved).await.is_err() {
