@@ -89,6 +89,8 @@ impl Election {
     /// what is durable is not known then, or cannot be opened for a reason that does not pass.
     pub(super) async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut fenced_at = None;
+        // After a store that was given away in vain.
+        let mut keeps_until = None;
         let mut backoff = OPEN_AGAIN.start();
         loop {
             let turn = stop.run_until_cancelled(self.turn(fenced_at));
@@ -115,7 +117,7 @@ impl Election {
                 Some(Err(OpenFailure::Lasts(error))) => return Err(error),
             };
             backoff = OPEN_AGAIN.start();
-            let reason = match self.be_active(&opened, &stop).await {
+            let reason = match self.be_active(&opened, &stop, keeps_until).await {
                 Past::Ends => {
                     self.hand_over(&opened, "the process is about to end").await;
                     return Ok(());
@@ -126,9 +128,10 @@ impl Election {
                     drop(opened);
                     self.opener.forget();
                     let given = self.given_away();
-                    if stop.run_until_cancelled(given).await.is_none() {
+                    let Some(rest) = stop.run_until_cancelled(given).await else {
                         return Ok(());
-                    }
+                    };
+                    keeps_until = rest;
                     continue;
                 }
                 Past::Lost(reason) => reason,
@@ -165,7 +168,12 @@ impl Election {
     }
 
     /// Serves until the store is lost, it is time to end, or another process can do it for one that drains.
-    async fn be_active(&self, opened: &OpenedMetadata, stop: &CancellationToken) -> Past {
+    async fn be_active(
+        &self,
+        opened: &OpenedMetadata,
+        stop: &CancellationToken,
+        keeps_until: Option<MonoTime>,
+    ) -> Past {
         tracing::info!("this metadata process is active");
         self.standing.send_replace(Standing::Active(opened.parts()));
         self.condition.met();
@@ -173,7 +181,7 @@ impl Election {
             biased;
             reason = opened.store.closed() => Past::Lost(reason),
             () = stop.cancelled() => Past::Ends,
-            () = self.must_give_away(opened.service.watch()) => Past::Drains,
+            () = self.must_give_away(opened.service.watch(), keeps_until) => Past::Drains,
             () = self.mind_pauses(opened) => Past::Ends,
         }
     }

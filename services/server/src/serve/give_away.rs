@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidelog_env::MonoTime;
 use tidelog_env::clock::timeout;
 use tidelog_metadata_api::{ClusterView, MemberState};
 use tidelog_metadata_rpc::Standing;
@@ -14,6 +15,8 @@ use super::metadata::OpenedMetadata;
 
 /// How long a process that gave the store away waits for another to take it.
 const HANDOVER_MAX: Duration = Duration::from_secs(10);
+/// How long one that gave it away in vain keeps it then, though it drains: each time nobody is active for a while.
+const IN_VAIN_REST: Duration = Duration::from_mins(5);
 /// How long one that gives it away waits until it has said that it drains.
 const ANNOUNCED_WAIT: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,14 @@ fn drains(view: &ClusterView, own: &str) -> Drains {
 
 impl Election {
     /// Ends when this process drains and another one can be active in its place. Cancel-safe.
-    pub(super) async fn must_give_away(&self, mut views: watch::Receiver<Arc<ClusterView>>) {
+    pub(super) async fn must_give_away(
+        &self,
+        mut views: watch::Receiver<Arc<ClusterView>>,
+        not_before: Option<MonoTime>,
+    ) {
+        if let Some(not_before) = not_before {
+            self.env.clock.sleep_until(not_before).await;
+        }
         let mut is_told = false;
         loop {
             let drains = drains(&views.borrow_and_update(), &self.own);
@@ -86,16 +96,20 @@ impl Election {
         self.stand_by(None, reason);
     }
 
-    /// Leaves the store to others, until one has taken it or none does.
-    pub(super) async fn given_away(&self) {
+    /// Leaves the store to others, until one has taken it or none does; says when to give it away again then.
+    pub(super) async fn given_away(&self) -> Option<MonoTime> {
         let begun = self.env.clock.now();
         while self.env.clock.now() - begun < HANDOVER_MAX {
             match self.look(PATIENCE_SILENT).await {
-                Look::Active(..) => return,
+                Look::Active(..) => return None,
                 Look::Opening(_) | Look::Nobody | Look::Unclear => {}
             }
             self.env.clock.sleep(LOOK_AGAIN).await;
         }
-        tracing::warn!("no other metadata process has become active");
+        tracing::warn!(
+            rest = ?IN_VAIN_REST,
+            "this process drains, and no other metadata process has become active: it goes on itself"
+        );
+        Some(self.env.clock.now() + IN_VAIN_REST)
     }
 }

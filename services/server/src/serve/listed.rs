@@ -15,6 +15,9 @@ use crate::cli::{CliError, Result};
 /// How long a process that leaves waits for its cluster to say that it has heard.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a process waits before it says again what its cluster did not hear.
+const SAY_AGAIN: Duration = Duration::from_millis(200);
+
 /// Lists the process for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -38,7 +41,14 @@ impl Listed {
         })?;
         let (leaves, asked) = oneshot::channel();
         let id = member.id;
-        let keeping = keep(Arc::clone(cluster), member, membership, asked, announced);
+        let keeping = keep(
+            env.clone(),
+            Arc::clone(cluster),
+            member,
+            membership,
+            asked,
+            announced,
+        );
         drop(env.supervisor.spawn("announcement", keeping));
         Ok(Self {
             id,
@@ -68,6 +78,7 @@ impl Listed {
 /// What the cluster says of the state of the process, the process says of itself from then on: where members
 /// are known only in the memory of the active metadata process, the next one hears it from them.
 async fn keep(
+    env: Env,
     cluster: Arc<dyn Cluster>,
     mut member: Member,
     mut membership: Membership,
@@ -104,9 +115,10 @@ async fn keep(
             }
             Some((_, Err(error))) => {
                 tracing::warn!(%error, "the process could not say again what it was told of its state");
-                // With the next view.
-                if views.changed().await.is_err() {
-                    break leaves.await;
+                tokio::select! {
+                    biased;
+                    asked = &mut leaves => break asked,
+                    () = env.clock.sleep(SAY_AGAIN) => {}
                 }
             }
             None => break leaves.await,
@@ -119,6 +131,8 @@ async fn keep(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use async_trait::async_trait;
     use tidelog_metadata_api::{ClusterError, ClusterView};
     use tidelog_runtime::settings::Settings;
@@ -135,6 +149,8 @@ mod tests {
     struct Told {
         view: watch::Sender<Arc<ClusterView>>,
         joins: mpsc::UnboundedSender<Joined>,
+        /// The next join fails.
+        is_deaf: AtomicBool,
     }
 
     #[async_trait]
@@ -144,6 +160,10 @@ mod tests {
         }
 
         async fn join(&self, member: Member) -> std::result::Result<Membership, ClusterError> {
+            if self.is_deaf.swap(false, Ordering::Relaxed) {
+                let reason = "on purpose".to_owned();
+                return Err(ClusterError::Unavailable { reason });
+            }
             let (membership, ended) = Membership::new();
             self.joins.send((member, ended)).unwrap();
             Ok(membership)
@@ -173,6 +193,7 @@ mod tests {
         let told = Arc::new(Told {
             view: watch::Sender::new(view(None)),
             joins,
+            is_deaf: AtomicBool::new(false),
         });
         let cluster: Arc<dyn Cluster> = Arc::<Told>::clone(&told);
         let active = peers::member(&settings, None, None, None, &env);
@@ -187,6 +208,7 @@ mod tests {
             state: MemberState::Draining,
             ..active.clone()
         };
+        told.is_deaf.store(true, Ordering::Relaxed);
         told.view.send_replace(view(Some(&draining)));
         let (second, second_ended) = joined.recv().await.unwrap();
         assert_eq!(second, draining);
