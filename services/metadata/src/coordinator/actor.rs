@@ -34,15 +34,15 @@ const OVERDUE: Duration = Duration::from_millis(250);
 /// A group's place in memory.
 #[derive(Debug)]
 pub(super) enum Slot {
-    /// It is being read; these wait for it.
-    Loading(Vec<Asked>),
+    /// It is being read, under the number that it will have; these wait for it.
+    Loading(u64, Vec<Asked>),
     Here(Box<Group>),
 }
 
 /// What has been waited for.
 #[derive(Debug)]
 pub(super) enum Done {
-    Loaded(GroupName, Result<Option<Box<Loaded>>, GroupsError>, Hold),
+    Loaded(Read),
     /// Rows, up to a write of a group if they are not the middle of one.
     Written {
         up_to: Option<u64>,
@@ -53,6 +53,16 @@ pub(super) enum Done {
     Topics(Result<Arc<Snapshot>, GroupsError>),
     Found(Box<Found>),
     Swept(Swept),
+}
+
+/// A group as it was read, or why it was not.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) name: GroupName,
+    /// Which time of reading it is, among all groups.
+    pub(super) instance: u64,
+    pub(super) loaded: Result<Option<Box<Loaded>>, GroupsError>,
+    pub(super) hold: Hold,
 }
 
 pub(super) type Job = BoxFuture<'static, Done>;
@@ -160,7 +170,7 @@ impl Actor {
         }
         for (_, slot) in self.groups.drain() {
             match slot {
-                Slot::Loading(waiting) => {
+                Slot::Loading(_, waiting) => {
                     for asked in waiting {
                         asked.ask.fail(GroupsError::NotCoordinator);
                     }
@@ -179,7 +189,7 @@ impl Actor {
             None => {
                 self.begin_load(name, vec![asked]);
             }
-            Some(Slot::Loading(waiting)) => {
+            Some(Slot::Loading(_, waiting)) => {
                 if waiting.len() < LOADING_WAITERS_MAX {
                     waiting.push(asked);
                 } else {
@@ -219,7 +229,7 @@ impl Actor {
         let group = self.groups.get(name);
         group.is_some_and(|slot| match slot {
             Slot::Here(group) => matches!(group.machine, Machine::Consumer(_)),
-            Slot::Loading(_) => false,
+            Slot::Loading(..) => false,
         })
     }
 
@@ -263,7 +273,7 @@ impl Actor {
     fn serve_with(&mut self, asked: Asked, snapshot: Option<&Snapshot>) {
         let Asked { ask, hold } = asked;
         let name = ask.group().clone();
-        let Some(Slot::Here(mut group)) = self.groups.remove(&name) else {
+        let Some(mut group) = self.take_here(&name) else {
             ask.fail(GroupsError::Loading);
             return;
         };
@@ -318,7 +328,7 @@ impl Actor {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Loaded(name, loaded, hold) => self.loaded(name, loaded, hold),
+            Done::Loaded(read) => self.loaded(read),
             Done::Written { up_to, result } => self.written(up_to, result),
             Done::Paused => self.paused(),
             Done::Topics(read) => self.topics_read(&read),

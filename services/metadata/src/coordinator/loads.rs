@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use tidelog_groups::{classic, consumer};
-use tidelog_metadata_api::{GroupName, GroupsError};
+use tidelog_metadata_api::GroupName;
 
-use super::actor::{Actor, Done, Slot, no_memory};
+use super::actor::{Actor, Done, Read, Slot, no_memory};
 use super::ask::Asked;
 use super::errors::of_proof;
 use super::group::Group;
@@ -28,7 +28,10 @@ impl Actor {
             }
             return;
         };
-        self.groups.insert(name.clone(), Slot::Loading(waiting));
+        self.next_instance += 1;
+        let instance = self.next_instance;
+        let slot = Slot::Loading(instance, waiting);
+        self.groups.insert(name.clone(), slot);
         self.loading += 1;
         let proof = self.must_prove.then(|| Arc::clone(&self.sequencer));
         let store = Arc::clone(&self.parts.store);
@@ -43,7 +46,12 @@ impl Actor {
                 Err(error) => Err(error),
             };
             let loaded = loaded.map(|loaded| loaded.map(Box::new));
-            Done::Loaded(place.name, loaded, hold)
+            Done::Loaded(Read {
+                name: place.name,
+                instance,
+                loaded,
+                hold,
+            })
         };
         self.jobs.push(loading.boxed());
     }
@@ -56,20 +64,27 @@ impl Actor {
         }
     }
 
-    pub(super) fn loaded(
-        &mut self,
-        name: GroupName,
-        loaded: Result<Option<Box<Loaded>>, GroupsError>,
-        hold: Hold,
-    ) {
-        let Some(Slot::Loading(waiting)) = self.groups.remove(&name) else {
-            return;
-        };
+    pub(super) fn loaded(&mut self, read: Read) {
         self.loading -= 1;
+        let Read {
+            name,
+            instance,
+            loaded,
+            hold,
+        } = read;
+        let waiting = match self.groups.remove(&name) {
+            Some(Slot::Loading(number, waiting)) if number == instance => waiting,
+            other => {
+                // Nobody waits for this one any more; whatever has its place keeps it.
+                self.groups.extend(other.map(|slot| (name, slot)));
+                self.go_on_sweeping();
+                return;
+            }
+        };
         self.go_on_sweeping();
         match loaded {
             Ok(loaded) => {
-                let group = self.restore(name, loaded, hold);
+                let group = self.restore(name, instance, loaded, hold);
                 self.keep(group);
                 for asked in waiting {
                     self.asked(asked);
@@ -89,10 +104,15 @@ impl Actor {
         }
     }
 
-    fn restore(&mut self, name: GroupName, loaded: Option<Box<Loaded>>, hold: Hold) -> Box<Group> {
+    fn restore(
+        &self,
+        name: GroupName,
+        instance: u64,
+        loaded: Option<Box<Loaded>>,
+        hold: Hold,
+    ) -> Box<Group> {
         let settings = &self.parts.settings;
         let (now, wall) = (self.parts.env.clock.now(), self.parts.env.clock.wall());
-        self.next_instance += 1;
         let (machine, mirror, about) = match loaded {
             None => {
                 let about = About {
@@ -115,7 +135,7 @@ impl Actor {
             }
         };
         let place = self.place(name);
-        let mut group = Group::new(place, self.next_instance, machine, mirror, about, hold);
+        let mut group = Group::new(place, instance, machine, mirror, about, hold);
         group.last_used = now;
         Box::new(group)
     }

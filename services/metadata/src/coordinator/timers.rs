@@ -50,7 +50,7 @@ impl Actor {
     }
 
     fn tick(&mut self, name: &GroupName, now: MonoTime) {
-        let Some(Slot::Here(mut group)) = self.groups.remove(name) else {
+        let Some(mut group) = self.take_here(name) else {
             return;
         };
         group.wake = None;
@@ -66,7 +66,7 @@ impl Actor {
     fn forgive(&mut self, now: MonoTime, is_lost: bool) {
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         for name in names {
-            let Some(Slot::Here(mut group)) = self.groups.remove(&name) else {
+            let Some(mut group) = self.take_here(&name) else {
                 continue;
             };
             group.machine.forgive(now);

@@ -21,6 +21,17 @@ impl Actor {
         self.put_back(group);
     }
 
+    /// Takes a group out of its place. One that is being read stays there with those who wait for it.
+    pub(super) fn take_here(&mut self, name: &GroupName) -> Option<Box<Group>> {
+        match self.groups.remove(name) {
+            Some(Slot::Here(group)) => Some(group),
+            other => {
+                self.groups.extend(other.map(|slot| (name.clone(), slot)));
+                None
+            }
+        }
+    }
+
     pub(super) fn put_back(&mut self, group: Box<Group>) {
         if group.is_idle() && !group.exists() {
             self.forget(&group);
@@ -51,7 +62,7 @@ impl Actor {
     pub(super) fn evict_idle(&mut self) {
         let idle = self.groups.iter().filter_map(|(name, slot)| match slot {
             Slot::Here(group) if group.is_idle() => Some(name.clone()),
-            Slot::Here(_) | Slot::Loading(_) => None,
+            Slot::Here(_) | Slot::Loading(..) => None,
         });
         let idle: Vec<GroupName> = idle.collect();
         for name in idle {

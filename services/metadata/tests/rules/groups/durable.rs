@@ -256,3 +256,24 @@ async fn who_was_replaced_and_does_not_know_it_hands_out_no_partitions() {
     let again = old.join(super::known("classic", &classic.member_id)).await;
     assert_eq!(again, Err(GroupsError::NotCoordinator));
 }
+
+/// Timers that come too late, since the process stood still, forgive the members of the groups that are here. A group
+/// that is being read then keeps its place, and those who wait for it are served.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_being_read_while_timers_are_late_is_read_once() {
+    let (world, process) = World::opened().await;
+    let here = alone(&process.service, "here").await;
+    world.store.freeze();
+    let mut first = Box::pin(commit(&process.service, "g", NOBODY, partition(0), 1));
+    assert!(futures::poll!(&mut first).is_pending());
+    tokio::task::yield_now().await;
+    // The session of the member is over, and nobody could have heard of it.
+    tokio::time::advance(super::SESSION + Duration::from_secs(5)).await;
+    let mut second = Box::pin(commit(&process.service, "g", NOBODY, partition(1), 2));
+    assert!(futures::poll!(&mut second).is_pending());
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    world.store.thaw();
+    assert_eq!(first.await, Ok(()));
+    assert_eq!(second.await, Ok(()));
+    assert_eq!(heartbeat(&process.service, "here", &here).await, Ok(()));
+}
