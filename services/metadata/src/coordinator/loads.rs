@@ -15,8 +15,8 @@ use super::memory::Hold;
 use super::rows::{About, Loaded, Mirror, Place, load};
 
 impl Actor {
-    /// Reads a group, for those who wait for it.
-    pub(super) fn begin_load(&mut self, name: GroupName, waiting: Vec<Asked>) {
+    /// Reads a group, for those who wait for it. Returns whether there is the memory for it.
+    pub(super) fn begin_load(&mut self, name: GroupName, waiting: Vec<Asked>) -> bool {
         let memory = self.parts.memory.clone();
         let hold = memory.try_hold(0).or_else(|| {
             self.evict_idle();
@@ -26,7 +26,7 @@ impl Actor {
             for asked in waiting {
                 asked.ask.fail(no_memory());
             }
-            return;
+            return false;
         };
         self.next_instance += 1;
         let instance = self.next_instance;
@@ -54,6 +54,7 @@ impl Actor {
             })
         };
         self.jobs.push(loading.boxed());
+        true
     }
 
     fn place(&self, name: GroupName) -> Place {
@@ -91,6 +92,8 @@ impl Actor {
                 }
             }
             Err(error) => {
+                // What a sweep wanted of it, it wants again.
+                self.note_retry();
                 tracing::warn!(
                     shard = self.shard.get(),
                     group = name.as_str(),

@@ -160,9 +160,9 @@ impl Actor {
     fn look_at(&mut self, name: GroupName, row: &GroupRow) {
         let is_here = self.groups.contains_key(&name);
         if row.members > 0 {
-            if !is_here {
-                // Its members may be gone: only somebody who waits for them finds out.
-                self.begin_load(name, Vec::new());
+            // Its members may be gone: only somebody who waits for them finds out.
+            if !is_here && !self.begin_load(name, Vec::new()) {
+                self.note_retry();
             }
             return;
         }
@@ -174,11 +174,21 @@ impl Actor {
         };
         let due = until(row.empty_since, keep, wall);
         if due.is_zero() {
-            let ask = Ask::Expire(name);
-            self.asked(Asked { ask, hold: None });
+            let ask = Ask::Expire(name.clone());
+            let asked = Asked { ask, hold: None };
+            if is_here {
+                self.asked(asked);
+            } else if !self.begin_load(name, vec![asked]) {
+                self.note_retry();
+            }
         } else {
             self.note_due(due);
         }
+    }
+
+    /// Something was not to be had: there may be memory for it later, or a store that answers.
+    pub(super) fn note_retry(&mut self) {
+        self.note_due(RETRY);
     }
 
     fn note_due(&mut self, due: Duration) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata_api::{CommittingMember, Groups, GroupsError};
 
-use super::{alone, commit, fetch, leave, member, name};
+use super::{alone, commit, fetch, leave, member, name, newcomer, sync};
 use crate::world::{World, partition};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
@@ -84,4 +84,37 @@ async fn without_groups_nothing_is_written_and_no_timer_runs() {
     assert_eq!(world.store.commits(), before);
     assert!(started.elapsed() >= Duration::from_hours(24 * 365));
     process.stop().await;
+}
+
+/// A sweep that finds no memory to look at a group comes back when there may be some.
+#[tokio::test(start_paused = true)]
+async fn what_a_sweep_has_no_memory_for_it_looks_at_again() {
+    const LARGE: usize = 600_000;
+    let mut world = World::new();
+    world.groups.memory_bytes = LARGE + LARGE / 2;
+    world.groups.offsets_retention = Duration::from_secs(2);
+    world.groups.sweep_interval = Duration::from_secs(1);
+    world.groups.idle = Duration::from_millis(100);
+    let process = world.open().await;
+    let done = commit(&process.service, "g", NOBODY, partition(0), 1).await;
+    assert_eq!(done, Ok(()));
+    let mut large = newcomer("large");
+    large.session = Duration::from_mins(5);
+    large.protocols[0].metadata = bytes::Bytes::from(vec![0; LARGE]);
+    let joined = process.join(large).await.expect("there is room");
+    // What is on its way to the store takes memory too: more than there is.
+    let hold = world.store.hold(KeyKind::GroupMember);
+    let mut synced = Box::pin(sync(&process.service, "large", &joined));
+    tokio::select! {
+        biased;
+        _ = &mut synced => panic!("it is held"),
+        () = hold.reached() => {}
+    }
+    world.clock.jump_wall(DAY_MILLIS);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(hold);
+    synced.await.expect("it is stored");
+    assert_eq!(world.store.rows(KeyKind::GroupOffset).len(), 1);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(world.store.rows(KeyKind::GroupOffset), []);
 }
