@@ -224,29 +224,34 @@ impl Group {
         at: &Moment<'_>,
     ) -> Result<ConsumerHeartbeatAnswer, GroupsError> {
         let beat = beat_of(request, at)?;
-        if let Machine::Classic(group) = &mut self.machine {
-            if beat.epoch != EPOCH_JOIN {
-                return Err(GroupsError::GroupNotFound);
+        let beaten = match &mut self.machine {
+            Machine::Consumer(group) => group.heartbeat(&beat, topics, at.now),
+            Machine::Classic(group) => {
+                if beat.epoch != EPOCH_JOIN {
+                    return Err(GroupsError::GroupNotFound);
+                }
+                let settings = at.settings.consumer;
+                // The group moves to the protocol of whoever comes, with its members if it has some.
+                let after = if group.is_idle() {
+                    Some(ConsumerGroup::after(settings, group.generation()))
+                } else {
+                    ConsumerGroup::from_classic(settings, group, topics, at.now)
+                };
+                let mut after = after.ok_or(GroupsError::GroupNotFound)?;
+                let beaten = after.heartbeat(&beat, topics, at.now);
+                if beaten.is_ok() {
+                    // Who comes is taken in: only then do the others hear of it.
+                    let effects = group.give_up_waiting();
+                    self.machine = Machine::Consumer(after);
+                    self.take(effects);
+                }
+                beaten
             }
-            let settings = at.settings.consumer;
-            // The group moves to the protocol of whoever comes, with its members if it has some.
-            let after = if group.is_idle() {
-                Some(ConsumerGroup::after(settings, group.generation()))
-            } else {
-                ConsumerGroup::from_classic(settings, group, topics, at.now)
-            };
-            let after = after.ok_or(GroupsError::GroupNotFound)?;
-            let effects = group.give_up_waiting();
-            self.machine = Machine::Consumer(after);
-            self.take(effects);
-        }
-        let Machine::Consumer(group) = &mut self.machine else {
-            return Err(GroupsError::GroupNotFound);
         };
+        let beaten = beaten.map_err(of_group)?;
         if beat.epoch == EPOCH_JOIN {
             self.changes += 1;
         }
-        let beaten = group.heartbeat(&beat, topics, at.now).map_err(of_group)?;
         if beaten.store {
             self.store();
         }

@@ -323,3 +323,33 @@ async fn a_group_whose_assignment_makes_no_sense_stays_where_it_is() {
     let refused = process.consumer_heartbeat(joins("g", "new")).await;
     assert_eq!(refused, Err(GroupsError::GroupNotFound));
 }
+
+/// Who is refused moves nobody: those who are members stay as they are, in the protocol that they speak.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_refused_leaves_a_classic_group_as_it_is() {
+    let (_world, process) = World::opened().await;
+    let request = JoinGroup {
+        instance: Some("one".to_owned()),
+        ..Classic::request("", &[])
+    };
+    let joined = process.join(request).await.expect("it is alone");
+    let sync = SyncGroup {
+        instance: Some("one".to_owned()),
+        assignments: vec![(joined.member_id.clone(), work(&[0, 1]))],
+        ..sync_of("g", &joined)
+    };
+    process.sync(sync).await.expect("it leads");
+    let same = ConsumerHeartbeat {
+        instance: Some("one".to_owned()),
+        ..joins("g", "new")
+    };
+    let refused = process.consumer_heartbeat(same).await;
+    assert_eq!(refused, Err(GroupsError::UnreleasedInstance));
+    assert_eq!(heartbeat(&process.service, "g", &joined).await, Ok(()));
+    let shown = process.describe_groups(&[name("g")]).await;
+    let [Ok(GroupDescription::Classic(shown))] = &shown[..] else {
+        panic!("{shown:?}");
+    };
+    assert_eq!(shown.state, GroupState::Stable);
+    assert_eq!(shown.generation, joined.generation);
+}
