@@ -263,8 +263,8 @@ fn consumer_member(row: GroupMemberRow) -> Option<consumer::StoredMember> {
     }
 }
 
-/// Reads a group; `None` if there is no row of it. One that is not whole is read as one without members, whose epoch
-/// has gone up: whoever believes to be a member hears that it is none.
+/// Reads a group; `None` if there is no row of it. One that is not whole, or has a member that cannot be read, is read as
+/// one without members, whose epoch has gone up: whoever believes to be a member hears that it is none.
 pub(super) async fn load(store: &dyn Store, place: &Place) -> Result<Option<Loaded>, GroupsError> {
     let mut transaction = store.begin().await.map_err(of_store)?;
     let key = place.keys.group(place.shard, &place.name);
@@ -305,18 +305,14 @@ pub(super) async fn load(store: &dyn Store, place: &Place) -> Result<Option<Load
     };
     let mut members = Vec::new();
     if is_whole {
-        for (id, pieces) in rows {
-            members.push(GroupMemberRow::decode(&id, &pieces).map_err(of_row)?);
-            let count = u16::try_from(pieces.len()).unwrap_or(u16::MAX);
-            mirror.members.insert(id, (hash_of(&pieces), count));
-        }
+        let read = decode_members(place, rows, &mut mirror);
+        is_whole = read.is_some();
+        members = read.unwrap_or_default();
     }
-    if !fits(&head, &members) {
+    is_whole &= fits(&head, &members);
+    if !is_whole {
         members.clear();
         mirror.members.clear();
-        is_whole = false;
-    }
-    if !is_whole {
         head.epoch = head.epoch.saturating_add(1);
         mirror.stale = keys;
     }
@@ -325,6 +321,33 @@ pub(super) async fn load(store: &dyn Store, place: &Place) -> Result<Option<Load
         members,
         mirror,
     }))
+}
+
+/// The members of a group, if all can be read. One that cannot is as good as none at all: its group must not be out
+/// of reach for good.
+fn decode_members(
+    place: &Place,
+    rows: BTreeMap<String, Vec<Bytes>>,
+    mirror: &mut Mirror,
+) -> Option<Vec<GroupMemberRow>> {
+    let mut members = Vec::new();
+    for (id, pieces) in rows {
+        match GroupMemberRow::decode(&id, &pieces) {
+            Ok(member) => members.push(member),
+            Err(error) => {
+                tracing::error!(
+                    shard = place.shard.get(),
+                    group = place.name.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "member of a group cannot be read, and the group goes on without members"
+                );
+                return None;
+            }
+        }
+        let count = u16::try_from(pieces.len()).unwrap_or(u16::MAX);
+        mirror.members.insert(id, (hash_of(&pieces), count));
+    }
+    Some(members)
 }
 
 /// Whether members are of the group's protocol, and the leader is one of them.

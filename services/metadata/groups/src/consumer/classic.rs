@@ -7,7 +7,7 @@
 //!   heartbeat that it lives; it hears when it is to join again, since there is something for it to do
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tidelog_types::{TopicNumber, TopicPartition};
 
 use super::heartbeat::Beat;
 use super::member::{Member, MemberState};
-use super::{ConsumerGroup, ConsumerSettings, Topics};
+use super::{ConsumerGroup, ConsumerSettings, TopicShape, Topics};
 use crate::GroupError;
 use crate::assign::Partitions;
 use crate::classic::{CONSUMER_TYPE, ClassicGroup, Join, Joined, Protocol, Sync, Synced};
@@ -313,16 +313,19 @@ fn subscription_of(protocols: &[Protocol], chosen: Option<&str>) -> Option<Subsc
     Subscription::decode(metadata)
 }
 
-/// Partitions by number; those of topics that are gone are nobody's.
+/// Partitions by number; those that there are not, or not any more, are nobody's.
 fn numbered(partitions: &[NamedPartition], topics: &dyn Topics) -> Partitions {
     let found: BTreeSet<&str> = partitions.iter().map(|(name, _)| name.as_str()).collect();
-    let shapes: std::collections::BTreeMap<&str, TopicNumber> = found
+    let shapes: BTreeMap<&str, TopicShape> = found
         .into_iter()
-        .filter_map(|name| Some((name, topics.find(name)?.number)))
+        .filter_map(|name| Some((name, topics.find(name)?)))
         .collect();
     let numbered = partitions.iter().filter_map(|(name, index)| {
-        let index = tidelog_types::PartitionIndex::new(u32::try_from(*index).ok()?);
-        Some(TopicPartition::new(*shapes.get(name.as_str())?, index))
+        let shape = shapes.get(name.as_str())?;
+        let index = u32::try_from(*index).ok();
+        let index = index.filter(|index| *index < shape.partitions)?;
+        let index = tidelog_types::PartitionIndex::new(index);
+        Some(TopicPartition::new(shape.number, index))
     });
     numbered.collect()
 }

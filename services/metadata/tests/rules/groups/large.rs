@@ -128,3 +128,26 @@ async fn beyond_the_memory_for_groups_nobody_joins() {
     assert_eq!(left, Ok(()));
     process.join(large("c")).await.expect("there is room again");
 }
+
+/// What cannot be read of a member must not keep its group from everybody for good.
+#[tokio::test(start_paused = true)]
+async fn a_group_with_a_member_that_cannot_be_read_goes_on_without_members() {
+    let (world, process) = World::opened().await;
+    let joined = super::alone(&process.service, "g").await;
+    let mut rows = world.store.memory.dump();
+    let members = world.store.rows(KeyKind::GroupMember);
+    for (key, value) in &mut rows {
+        if members.iter().any(|(member, _)| member == key) {
+            *value = Bytes::from_static(&[0xff; 3]);
+        }
+    }
+    let store = MemoryStore::with_rows(MemoryOptions::default(), rows);
+    let world = World::on(store);
+    let next = world.open().await;
+    let gone = heartbeat(&next.service, "g", &joined).await;
+    assert_eq!(gone, Err(GroupsError::UnknownMember));
+    let again = super::alone(&next.service, "g").await;
+    assert!(again.generation > joined.generation);
+    let third = world.open_on(&world.store.sibling()).await;
+    assert_eq!(heartbeat(&third.service, "g", &again).await, Ok(()));
+}

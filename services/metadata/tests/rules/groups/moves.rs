@@ -353,3 +353,20 @@ async fn a_consumer_that_is_refused_leaves_a_classic_group_as_it_is() {
     assert_eq!(shown.state, GroupState::Stable);
     assert_eq!(shown.generation, joined.generation);
 }
+
+/// Partitions that there are not cannot be anybody's, whatever a leader says.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_none_does_not_move_with_its_group() {
+    let (world, process) = World::opened().await;
+    two_with(&process, [&[0, 1], &[2, 3, 4, 2_000_000]]).await;
+    let heard = process.consumer_heartbeat(joins("g", "new")).await;
+    heard.expect("the group moves");
+    let next = world.open_on(&world.store.sibling()).await;
+    let shown = next.describe_groups(&[name("g")]).await;
+    let [Ok(GroupDescription::Consumer(shown))] = &shown[..] else {
+        panic!("{shown:?}");
+    };
+    assert_eq!(shown.members.len(), 3);
+    let held = shown.members.iter().flat_map(|member| &member.assigned);
+    assert!(held.into_iter().all(|one| one.partition.get() < PARTITIONS));
+}
