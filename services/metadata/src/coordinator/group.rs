@@ -25,6 +25,17 @@ pub(super) enum Waiting {
     Sync(Reply<SyncedGroup>),
 }
 
+/// What of a group is to be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    #[default]
+    Nothing,
+    /// What is known beside its state.
+    About,
+    /// Its state too.
+    State,
+}
+
 /// A group in memory.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -41,8 +52,7 @@ pub(super) struct Group {
     pub(super) wake: Option<MonoTime>,
     waiting: HashMap<Ticket, Waiting>,
     next_ticket: u64,
-    /// The state is to be stored.
-    is_changed: bool,
+    change: Change,
     /// What is in memory may be more or less than before.
     is_reweighed: bool,
     had_members: bool,
@@ -88,7 +98,7 @@ impl Group {
             wake: None,
             waiting: HashMap::new(),
             next_ticket: 0,
-            is_changed: false,
+            change: Change::Nothing,
             is_reweighed: true,
             had_members,
             rows: GroupRows::new(),
@@ -152,8 +162,14 @@ impl Group {
 
     /// The state is to be stored before any answer of this turn is given.
     pub(super) const fn store(&mut self) {
-        self.is_changed = true;
+        self.change = Change::State;
         self.is_reweighed = true;
+    }
+
+    /// What the group's row says beside the state is to be stored before any answer of this turn is given. The state
+    /// may be between two that can be stored.
+    pub(super) fn store_about(&mut self) {
+        self.change = self.change.max(Change::About);
     }
 
     /// Rows are to be stored before any answer of this turn is given.
@@ -163,8 +179,9 @@ impl Group {
 
     /// Takes what follows from an event.
     pub(super) fn take(&mut self, effects: Effects) {
-        self.is_changed |= effects.store;
-        self.is_reweighed |= effects.store;
+        if effects.store {
+            self.store();
+        }
         for (ticket, answer) in effects.answers {
             match (self.waiting.remove(&ticket), answer) {
                 (Some(Waiting::Join(reply)), Answer::Join(answer)) => {
@@ -193,10 +210,14 @@ impl Group {
         if mem::replace(&mut self.had_members, has_members) && !has_members {
             self.about.empty_since = wall;
         }
-        let mut messages = Vec::new();
-        if mem::take(&mut self.is_changed) {
-            messages = self.mirror.update(&self.place, &self.machine, self.about);
-        }
+        let mut messages = match mem::take(&mut self.change) {
+            Change::Nothing => Vec::new(),
+            Change::About => {
+                let head = self.mirror.tell(&self.place, &self.machine, self.about);
+                head.map(|row| vec![row]).into_iter().collect()
+            }
+            Change::State => self.mirror.update(&self.place, &self.machine, self.about),
+        };
         add_rows(&mut messages, mem::take(&mut self.rows));
         if mem::take(&mut self.is_reweighed) {
             let bytes = GROUP_BYTES + self.machine.memory_bytes();

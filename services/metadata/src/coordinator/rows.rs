@@ -108,6 +108,31 @@ impl Mirror {
         messages
     }
 
+    /// The row that says of the group as it is stored what is known beside its state now. Its members stay as they
+    /// are there: a group between two generations is not to be found so.
+    pub(super) fn tell(
+        &mut self,
+        place: &Place,
+        machine: &Machine,
+        about: About,
+    ) -> Option<(Bytes, Option<Bytes>)> {
+        let stored = self.head.clone();
+        let stored = stored.and_then(|value| GroupRow::decode(value).ok());
+        let head = match stored {
+            Some(stored) => GroupRow {
+                has_offsets: about.has_offsets,
+                ..stored
+            },
+            None => without_members(rows_of(machine, about).0),
+        };
+        let value = head.encode();
+        if self.head.as_ref() == Some(&value) {
+            return None;
+        }
+        self.head = Some(value.clone());
+        Some((place.keys.group(place.shard, &place.name), Some(value)))
+    }
+
     /// The rows that delete the group.
     pub(super) fn delete(&mut self, place: &Place) -> GroupRows {
         let mut rows: GroupRows = mem::take(&mut self.stale)
@@ -186,6 +211,15 @@ fn rows_of(machine: &Machine, about: About) -> (GroupRow, Vec<GroupMemberRow>) {
         kind,
     };
     (head, members)
+}
+
+/// The row of a group of which no member is stored.
+fn without_members(mut head: GroupRow) -> GroupRow {
+    head.members = 0;
+    if let GroupKindRow::Classic { leader, .. } = &mut head.kind {
+        *leader = None;
+    }
+    head
 }
 
 /// A group as it was read.

@@ -292,7 +292,7 @@ impl Group {
             self.about.empty_since = at.wall;
         }
         if !std::mem::replace(&mut self.about.has_offsets, true) || !self.mirror.exists() {
-            self.store();
+            self.store_about();
         }
         let mut outcomes = Vec::with_capacity(request.offsets.len());
         let mut rows = Vec::new();

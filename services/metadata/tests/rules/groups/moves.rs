@@ -370,3 +370,37 @@ async fn a_partition_that_is_none_does_not_move_with_its_group() {
     let held = shown.members.iter().flat_map(|member| &member.assigned);
     assert!(held.into_iter().all(|one| one.partition.get() < PARTITIONS));
 }
+
+/// The first commit of a group may come while its members are asked to join again, and some have not.
+#[tokio::test(start_paused = true)]
+async fn a_commit_between_two_generations_stores_no_members() {
+    let (world, process) = World::opened().await;
+    let classic = two(&process).await;
+    let left = leave(&process.service, "g", &classic[1].joined.member_id).await;
+    assert_eq!(left, Ok(()));
+    let told = heartbeat(&process.service, "g", &classic[0].joined).await;
+    assert_eq!(told, Err(GroupsError::RebalanceInProgress));
+    let at = partition(0);
+    let as_member = super::member(&classic[0].joined);
+    let done = commit(&process.service, "g", as_member, at, 5).await;
+    assert_eq!(done, Ok(()));
+    let next = world.open_on(&world.store.sibling()).await;
+    // As the generation was: whoever is gone is found to be gone, and what it had goes to others.
+    let shown = next.describe_groups(&[name("g")]).await;
+    let [Ok(GroupDescription::Classic(shown))] = &shown[..] else {
+        panic!("{shown:?}");
+    };
+    assert_eq!(shown.members.len(), 2);
+    assert_eq!(fetch(&next.service, "g", at).await, Ok(Some(5)));
+    for _ in 0..3 {
+        tokio::time::sleep(super::SESSION / 2).await;
+        let _ = heartbeat(&next.service, "g", &classic[0].joined).await;
+    }
+    let told = heartbeat(&next.service, "g", &classic[0].joined).await;
+    assert_eq!(told, Err(GroupsError::RebalanceInProgress));
+    // And the group's row knows of its offsets.
+    let left = leave(&next.service, "g", &classic[0].joined.member_id).await;
+    assert_eq!(left, Ok(()));
+    tokio::time::sleep(std::time::Duration::from_hours(1)).await;
+    assert_eq!(fetch(&next.service, "g", at).await, Ok(Some(5)));
+}
