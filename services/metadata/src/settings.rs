@@ -15,6 +15,9 @@ pub struct SequencerSettings {
     pub producers_in_memory: usize,
     /// The same for partitions.
     pub partitions_in_memory: usize,
+    /// Changed partitions, and changed producers, that wait for a checkpoint, beyond which commits wait for it
+    /// too, if fewer of them are kept in memory.
+    pub changed_max: usize,
     /// Bytes of memory for recent extents, of each shard. Older ones are read from the store. When what
     /// no checkpoint has reached takes half of it, a checkpoint is written; when it takes all, commits
     /// wait for that.
@@ -44,6 +47,8 @@ pub struct SequencerSettings {
 const PARTITION_BYTES: u64 = 400;
 /// Bytes of memory of a producer and its place in the map.
 const PRODUCER_BYTES: u64 = 300;
+/// As many as [`SequencerSettings::changed_max`] is at most.
+const CHANGED_MAX: usize = 16_384;
 
 impl SequencerSettings {
     /// The default, with memory limits that add up to about `bytes` for each shard: half of it for recent
@@ -55,6 +60,7 @@ impl SequencerSettings {
             mailbox_bytes: count(bytes / 4),
             partitions_in_memory: count(bytes / 8 / PARTITION_BYTES),
             producers_in_memory: count(bytes / 8 / PRODUCER_BYTES),
+            changed_max: count(bytes / 2 / (PARTITION_BYTES + PRODUCER_BYTES)).min(CHANGED_MAX),
             ..Self::default()
         }
     }
@@ -67,6 +73,7 @@ impl Default for SequencerSettings {
             checkpoint_manifests: 2_000,
             producers_in_memory: 100_000,
             partitions_in_memory: 100_000,
+            changed_max: CHANGED_MAX,
             extent_bytes: 16 * 1024 * 1024,
             mailbox_bytes: 16 * 1024 * 1024,
             producer_expiry: Duration::from_hours(24),
@@ -74,6 +81,22 @@ impl Default for SequencerSettings {
             tail_age_max: None,
             is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_checkpoint_stays_within_the_memory_of_a_small_shard() {
+        for mib in [1_u64, 2, 5, 20, 400] {
+            let settings = SequencerSettings::within(mib << 20);
+            let changed = |max: usize| max.max(settings.changed_max) as u64;
+            let bytes = changed(settings.partitions_in_memory) * PARTITION_BYTES
+                + changed(settings.producers_in_memory) * PRODUCER_BYTES;
+            assert!(bytes <= (mib << 20) / 2, "{mib} MiB: {bytes}");
         }
     }
 }

@@ -12,9 +12,6 @@ use super::checkpoint::{CheckpointDue, CheckpointPass, CheckpointStep};
 use super::error::{Next, SequencerError};
 use super::view::ShardView;
 
-/// Changed partitions or producers that wait for a checkpoint, beyond which commits wait for it too, if
-/// the settings keep fewer in memory.
-const CHANGED_MIN: usize = 16_384;
 /// Under load one checkpoint may follow the other. After so many steps of them, rows are looked at that nobody
 /// needs: a step writes about as much as groups have changed in its time, and a look deletes up to 1,000.
 const CHECKPOINT_STEPS_MAX: u32 = 2;
@@ -34,7 +31,7 @@ impl Actor {
 
     fn is_over_memory(&self) -> bool {
         let settings = &self.parts.settings;
-        let is_over = |changed: usize, max: usize| changed > max.max(CHANGED_MIN);
+        let is_over = |changed: usize, max: usize| changed > max.max(settings.changed_max);
         self.view.read().unpaged_bytes() > settings.extent_bytes
             || is_over(
                 self.state.changed_partitions.len(),
