@@ -151,11 +151,7 @@ impl Seams {
                 })
             }
             Some(listener) if opener.is_shared() => {
-                let shared = Self::shared(site, tls, &opener, member, listener).await?;
-                Ok(Self {
-                    announced,
-                    ..shared
-                })
+                Self::shared(site, tls, &opener, (member, announced), listener).await
             }
             Some(listener) => Self::elected(site, tls, opener, (member, announced), listener).await,
         }
@@ -166,7 +162,7 @@ impl Seams {
         site: &Site<'_>,
         tls: Option<&PeerTls>,
         opener: &MetadataOpener,
-        member: &Member,
+        (member, announced): (&Member, watch::Sender<MemberState>),
         listener: TcpListener,
     ) -> Result<Self> {
         let condition = site.health.condition("metadata");
@@ -191,7 +187,7 @@ impl Seams {
             parts: Some(parts),
             metadata: Metadata::Here(metadata),
             peers: Some(peers),
-            announced: watch::Sender::new(member.state),
+            announced,
         })
     }
 
