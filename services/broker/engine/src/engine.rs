@@ -10,7 +10,7 @@ use tidelog_cache::PageCache;
 use tidelog_env::Env;
 use tidelog_metadata_api::{
     Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery, PartitionBounds,
-    ProducerIdentity, ReadToken,
+    ProducerIdentity, ReadToken, Transactions,
 };
 use tidelog_types::{ClusterId, Incarnation, Offset, OffsetRange, TopicPartition};
 
@@ -37,6 +37,8 @@ pub struct EngineParts {
     pub catalogue: Arc<dyn Catalogue>,
     /// The coordinators of groups.
     pub groups: Arc<dyn Groups>,
+    /// The coordinators of transactional ids.
+    pub transactions: Arc<dyn Transactions>,
     /// Pages in memory.
     pub pages: PageCache,
     /// Settings.
@@ -69,6 +71,7 @@ pub struct Engine {
     log: Arc<dyn Log>,
     catalogue: Arc<dyn Catalogue>,
     groups: Arc<dyn Groups>,
+    transactions: Arc<dyn Transactions>,
     appender: Appender,
     fetcher: Fetcher,
 }
@@ -112,13 +115,13 @@ impl Engine {
             fetch_metrics,
         );
         tracing::info!(incarnation = incarnation.get(), "engine started");
-        let (catalogue, groups) = (parts.catalogue, parts.groups);
         Ok(Self {
             cluster,
             incarnation,
             log: parts.log,
-            catalogue,
-            groups,
+            catalogue: parts.catalogue,
+            groups: parts.groups,
+            transactions: parts.transactions,
             appender,
             fetcher,
         })
@@ -142,6 +145,11 @@ impl Engine {
     /// The coordinators of groups, wherever they are.
     pub fn groups(&self) -> &dyn Groups {
         self.groups.as_ref()
+    }
+
+    /// The coordinators of transactional ids, wherever they are.
+    pub fn transactions(&self) -> &dyn Transactions {
+        self.transactions.as_ref()
     }
 
     /// Memory and threads for records, which front ends share with the engine.

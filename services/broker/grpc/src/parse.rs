@@ -38,6 +38,7 @@ pub(crate) fn condition(entry: &v1::ProduceEntry) -> Result<BatchCondition, ApiE
         expected_next: entry.expected_next_offset.map(Offset::new),
         fencing_token: token(&entry.fencing_token)?,
         set_fencing_token: token(&entry.set_fencing_token)?,
+        transaction: None,
     })
 }
 

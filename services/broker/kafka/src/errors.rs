@@ -68,6 +68,7 @@ pub(crate) const fn kafka_code(code: tidelog_types::ErrorCode) -> ErrorCode {
         Ours::Internal => ErrorCode::UnknownServerError,
         Ours::UnknownGroup => ErrorCode::GroupIdNotFound,
         Ours::GroupNotEmpty => ErrorCode::NonEmptyGroup,
+        Ours::InvalidTransaction => ErrorCode::InvalidTxnState,
     }
 }
 

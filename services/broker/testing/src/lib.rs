@@ -18,7 +18,7 @@ use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{
     GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
 };
-use tidelog_metadata_api::Groups;
+use tidelog_metadata_api::{Groups, NoTransactions};
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
@@ -110,6 +110,7 @@ pub async fn engine_with(
         log: Arc::new(metadata.clone()),
         catalogue: Arc::new(metadata.clone()),
         groups: groups(&metadata),
+        transactions: Arc::new(NoTransactions),
         pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
         settings: EngineSettings {
             append,

@@ -23,7 +23,8 @@ pub(crate) const fn to_grpc(code: ErrorCode) -> Code {
         | ErrorCode::OutOfOrderSequence
         | ErrorCode::ProducerFenced
         | ErrorCode::UnknownProducer
-        | ErrorCode::GroupNotEmpty => Code::FailedPrecondition,
+        | ErrorCode::GroupNotEmpty
+        | ErrorCode::InvalidTransaction => Code::FailedPrecondition,
         ErrorCode::Fenced | ErrorCode::Unavailable => Code::Unavailable,
         ErrorCode::PermissionDenied => Code::PermissionDenied,
         ErrorCode::Unauthenticated => Code::Unauthenticated,
@@ -85,6 +86,7 @@ pub(crate) const fn to_proto(code: ErrorCode) -> v1::ErrorCode {
         ErrorCode::Internal => v1::ErrorCode::Internal,
         ErrorCode::UnknownGroup => v1::ErrorCode::UnknownGroup,
         ErrorCode::GroupNotEmpty => v1::ErrorCode::GroupNotEmpty,
+        ErrorCode::InvalidTransaction => v1::ErrorCode::InvalidTransaction,
     }
 }
 
@@ -119,6 +121,7 @@ pub(crate) const fn from_proto(code: v1::ErrorCode) -> Option<ErrorCode> {
         v1::ErrorCode::Internal => ErrorCode::Internal,
         v1::ErrorCode::UnknownGroup => ErrorCode::UnknownGroup,
         v1::ErrorCode::GroupNotEmpty => ErrorCode::GroupNotEmpty,
+        v1::ErrorCode::InvalidTransaction => ErrorCode::InvalidTransaction,
     })
 }
 

@@ -8,7 +8,7 @@ use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_types::limits::FENCING_TOKEN_BYTES_MAX;
 use tidelog_types::{Offset, SegmentName, SegmentSequence};
 
-use crate::ReadToken;
+use crate::{ReadToken, TransactionNumber};
 
 /// A token that a writer of a partition must name once it is set; at most 36 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -50,6 +50,9 @@ pub struct BatchCondition {
     pub fencing_token: Option<FencingToken>,
     /// The token that holds after this batch.
     pub set_fencing_token: Option<FencingToken>,
+    /// The transaction that the batch is part of, as its coordinator counts: it must not have ended. A transactional
+    /// batch without one is refused, and so is any other batch with one.
+    pub transaction: Option<TransactionNumber>,
 }
 
 impl BatchCondition {
@@ -58,6 +61,7 @@ impl BatchCondition {
         self.expected_next.is_none()
             && self.fencing_token.is_none()
             && self.set_fencing_token.is_none()
+            && self.transaction.is_none()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the metadata service offers to brokers, readers and the janitor: words and traits.
 //!
-//! In one process the service itself implements [`Catalogue`], [`Log`], [`Cluster`] and [`Groups`]; between
-//! processes a gRPC client does. Whoever holds a handle cannot tell which.
+//! In one process the service itself implements [`Catalogue`], [`Log`], [`Cluster`], [`Groups`] and
+//! [`Transactions`]; between processes a gRPC client does. Whoever holds a handle cannot tell which.
 //!
 //! ```text
 //!  broker engine -- commit(manifest) --> sequencer of the shard --> store
@@ -18,9 +18,11 @@ mod groups;
 mod log;
 mod notice;
 mod orders;
+mod producer;
 mod token;
 mod topic;
 mod topic_config;
+mod transactions;
 
 pub use catalogue::{Catalogue, NewTopic, TopicPage, TopicSelector};
 pub use cluster::{
@@ -35,21 +37,30 @@ pub use error::{CatalogueError, CommitError, LogError};
 pub use groups::{
     ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, CommittingMember,
     ConsumerDescription, ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets,
-    EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE, FetchOffsets, FetchedOffsets,
-    GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription, GroupFilter, GroupHeartbeat, GroupKind,
-    GroupListing, GroupName, GroupNameError, GroupOffset, GroupPage, GroupPlace, GroupProtocol,
-    GroupState, Groups, GroupsError, JoinGroup, JoinedGroup, JoinedMember, LeaveGroup,
-    LeavingMember, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups, OFFSET_METADATA_BYTES_MAX,
-    SyncGroup, SyncedGroup, group_shard,
+    EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE, EndGroupTransaction, FetchOffsets,
+    FetchedOffsets, GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription, GroupFilter,
+    GroupHeartbeat, GroupKind, GroupListing, GroupName, GroupNameError, GroupOffset, GroupPage,
+    GroupPlace, GroupProtocol, GroupState, Groups, GroupsError, JoinGroup, JoinedGroup,
+    JoinedMember, LeaveGroup, LeavingMember, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups,
+    OFFSET_METADATA_BYTES_MAX, OpenTransaction, SyncGroup, SyncedGroup, group_shard,
 };
 pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
-    ProducerIdentity,
 };
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
 pub use orders::{BrokenKey, BrokenOrders, BrokenReason};
+pub use producer::{
+    AbortedTransaction, ActiveProducer, Decision, MARKERS_MAX, ProducerIdentity, TransactionMarker,
+    TransactionNumber,
+};
 pub use token::{ReadToken, ReadTokenError};
 pub use topic::{PartitionCount, PartitionInfo, TopicInfo, TopicState};
 pub use topic_config::{
     CleanupPolicy, ConfigError, ConfigKey, KeyClass, TimestampType, TopicConfig,
+};
+pub use transactions::{
+    EndTransaction, InitTransactions, NoTransactions, Participant, TransactionDescription,
+    TransactionError, TransactionFilter, TransactionListing, TransactionPage, TransactionState,
+    TransactionVersion, TransactionWork, TransactionalId, TransactionalIdError, Transactions,
+    TransactionsError, Verified,
 };

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use tidelog_format::location::Location;
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, ProducerId,
-    SegmentSequence, Timestamp, TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, SegmentSequence, Timestamp,
+    TopicPartition,
 };
 
 use crate::{
-    CommitAnswer, CommitError, FencingToken, LogError, NoticeStream, ReadToken, ShardCommit,
+    AbortedTransaction, ActiveProducer, CommitAnswer, CommitError, FencingToken, LogError,
+    NoticeStream, ProducerIdentity, ReadToken, ShardCommit, TransactionMarker,
 };
 
 /// A run of accepted batches of one partition, and where their bytes are.
@@ -52,6 +53,9 @@ pub struct PartitionBounds {
     pub last_stable: Offset,
     /// The offset after the last committed record.
     pub high_watermark: Offset,
+    /// At or after this offset no transaction was aborted: the offset after the last marker that says so, 0 if
+    /// there is none. Who reads from here on, up to the last stable offset, needs no list of aborted ones.
+    pub aborted_below: Offset,
 }
 
 /// Asks where the bytes from an offset on are.
@@ -99,15 +103,6 @@ pub enum OffsetAnswer {
     Within(Extent),
     /// No record is that late.
     None,
-}
-
-/// An idempotent producer as the service knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerIdentity {
-    /// Its id.
-    pub id: ProducerId,
-    /// Its epoch.
-    pub epoch: ProducerEpoch,
 }
 
 /// Sequencers and the history they have written.
@@ -171,6 +166,39 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
 
     /// Gives out a producer id that nobody has or had, at epoch 0.
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError>;
+
+    /// Ends transactions in partitions: a marker is appended to each, which takes one offset. One outcome for each,
+    /// in order, durable when answered. Markers of one shard, up to [`MARKERS_MAX`](crate::MARKERS_MAX) of them, show
+    /// at once.
+    ///
+    /// Asking again is safe: a marker that names a transaction which has ended in its partition is done already. One
+    /// without a number ends what its producer has open, and is refused if that is nothing. A partition that there
+    /// is not is an error ([`LogError::UnknownPartition`]).
+    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
+        let refuse = |_| {
+            Err(LogError::Unavailable {
+                reason: "there are no transactions".to_owned(),
+            })
+        };
+        markers.into_iter().map(refuse).collect()
+    }
+
+    /// The aborted transactions of a partition that have a record in a range, in the order of their markers. The range
+    /// ends at the last stable offset or before: so the answer never changes.
+    async fn aborted(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        let _ = (partition, offsets);
+        Ok(Vec::new())
+    }
+
+    /// The producers that a partition remembers, by id. Linearizable (rule C9).
+    async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
+        let _ = partition;
+        Ok(Vec::new())
+    }
 
     /// Raises the floor of an incarnation: manifests of its segments below it are refused from then on
     /// (rule C6). Durable when answered; never lowers.

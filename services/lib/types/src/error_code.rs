@@ -62,11 +62,13 @@ pub enum ErrorCode {
     UnknownGroup,
     /// The group has members, and what was asked for is only for groups without.
     GroupNotEmpty,
+    /// The batch is part of a transaction that has ended or never began, or of none while its producer has one open.
+    InvalidTransaction,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidArgument,
         Self::CorruptBatch,
         Self::BatchTooLarge,
@@ -94,6 +96,7 @@ impl ErrorCode {
         Self::Internal,
         Self::UnknownGroup,
         Self::GroupNotEmpty,
+        Self::InvalidTransaction,
     ];
 
     /// The code with this stable name.
@@ -139,6 +142,7 @@ impl ErrorCode {
             Self::Internal => "INTERNAL",
             Self::UnknownGroup => "UNKNOWN_GROUP",
             Self::GroupNotEmpty => "GROUP_NOT_EMPTY",
+            Self::InvalidTransaction => "INVALID_TRANSACTION",
         }
     }
 
@@ -172,6 +176,7 @@ impl ErrorCode {
             Self::Internal => 25,
             Self::UnknownGroup => 26,
             Self::GroupNotEmpty => 27,
+            Self::InvalidTransaction => 28,
         }
     }
 
@@ -205,6 +210,7 @@ impl ErrorCode {
             25 => Self::Internal,
             26 => Self::UnknownGroup,
             27 => Self::GroupNotEmpty,
+            28 => Self::InvalidTransaction,
             _ => return None,
         })
     }

@@ -111,6 +111,7 @@ impl PartitionView {
             log_start: self.log_start,
             last_stable: self.high_watermark,
             high_watermark: self.high_watermark,
+            aborted_below: Offset::ZERO,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Decision, Participant, Producer, TransactionError};
+use tidelog_metadata_api::{Decision, Participant, ProducerIdentity, TransactionError};
 
 /// What follows from an event, beside the answer.
 ///
@@ -61,7 +61,7 @@ pub struct Markers {
     /// Counts the transactions of the transactional id.
     pub number: u64,
     /// The producer that the markers name. From it on, everything of an older epoch is refused.
-    pub producer: Producer,
+    pub producer: ProducerIdentity,
     /// The epoch of the coordinator that asks: its shard's lease. A participant that has seen a higher one refuses.
     pub coordinator_epoch: i32,
     /// How the transaction has ended.

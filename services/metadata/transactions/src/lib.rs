@@ -20,14 +20,12 @@
 //! to be stored are held back until it is durable. An owner that cannot store drops the coordinator and reads it
 //! again from what is stored.
 //!
-//! Who a producer is, is its [`Producer`]: id and epoch. The coordinator knows the one that the id is with, and the
+//! Who a producer is, is its [`ProducerIdentity`](tidelog_metadata_api::ProducerIdentity): id and epoch. The coordinator knows the one that the id is with, and the
 //! one before if the same producer had it and may not have heard of its new one: so an answer that was lost is
 //! given again, and everybody else is fenced.
 
 mod coordinator;
 mod effects;
-mod error;
-mod id;
 mod limits;
 mod producer;
 mod show;
@@ -35,11 +33,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use coordinator::{Coordinator, EndRequest, InitRequest, Version};
+pub use coordinator::{Coordinator, EndRequest, InitRequest};
 pub use effects::{Effects, Markers, Outcome};
-pub use error::TransactionError;
-pub use id::{TransactionalId, TransactionalIdError};
 pub use limits::{Limits, Now};
-pub use producer::Producer;
-pub use show::{ListFilter, TransactionState};
-pub use stored::{Cause, Decision, Ending, Participant, Phase, StoredTransaction};
+pub use stored::{Cause, Ending, Phase, StoredTransaction};

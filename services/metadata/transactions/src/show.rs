@@ -3,50 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidelog_types::{ProducerId, Timestamp};
+use tidelog_metadata_api::{
+    Decision, Participant, ProducerIdentity, TransactionFilter, TransactionState,
+};
+use tidelog_types::Timestamp;
 
-use crate::{Decision, Participant, Phase, Producer, StoredTransaction};
-
-/// How far a transaction is, in the words of Kafka's tools.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TransactionState {
-    /// There was none since the producer began.
-    Empty,
-    /// It is open.
-    Ongoing,
-    /// It will be committed, and not everybody is told.
-    PrepareCommit,
-    /// It will be aborted, and not everybody is told.
-    PrepareAbort,
-    /// It is committed.
-    CompleteCommit,
-    /// It is aborted.
-    CompleteAbort,
-}
-
-impl TransactionState {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Empty,
-        Self::Ongoing,
-        Self::PrepareCommit,
-        Self::PrepareAbort,
-        Self::CompleteCommit,
-        Self::CompleteAbort,
-    ];
-
-    /// Its name on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "Empty",
-            Self::Ongoing => "Ongoing",
-            Self::PrepareCommit => "PrepareCommit",
-            Self::PrepareAbort => "PrepareAbort",
-            Self::CompleteCommit => "CompleteCommit",
-            Self::CompleteAbort => "CompleteAbort",
-        }
-    }
-}
+use crate::{Phase, StoredTransaction};
 
 static NONE: BTreeSet<Participant> = BTreeSet::new();
 
@@ -68,7 +30,7 @@ impl StoredTransaction {
     }
 
     /// The producer that is shown: while a transaction is being ended, the one that its markers name.
-    pub const fn shown_producer(&self) -> Producer {
+    pub const fn shown_producer(&self) -> ProducerIdentity {
         match &self.phase {
             Phase::Ending { marker, .. } => *marker,
             Phase::Empty | Phase::Ongoing { .. } | Phase::Ended { .. } => self.producer,
@@ -83,31 +45,16 @@ impl StoredTransaction {
             Phase::Empty | Phase::Ended { .. } => &NONE,
         }
     }
-}
 
-/// Which transactions are listed: those to which everything applies that is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListFilter {
-    /// In one of these states; all, if there are none.
-    pub states: Vec<TransactionState>,
-    /// Of one of these producers; of all, if there are none.
-    pub producers: Vec<ProducerId>,
-    /// Begun longer ago than this. As in Kafka, one that has ended counts too, and so does what never began.
-    pub longer_than: Option<Duration>,
-}
-
-impl ListFilter {
-    /// Whether a transaction is listed.
-    pub fn lists(&self, transaction: &StoredTransaction, wall: Timestamp) -> bool {
-        let producer = transaction.shown_producer().id;
-        let age = wall
-            .as_millis()
-            .saturating_sub(transaction.started_at.as_millis());
+    /// Whether the transaction is listed.
+    pub fn is_listed(&self, filter: &TransactionFilter, wall: Timestamp) -> bool {
+        let producer = self.shown_producer().id;
+        let age = wall.as_millis().saturating_sub(self.started_at.as_millis());
         let is_longer = |than: Duration| {
             i128::from(age) > i128::try_from(than.as_millis()).unwrap_or(i128::MAX)
         };
-        (self.states.is_empty() || self.states.contains(&transaction.state()))
-            && (self.producers.is_empty() || self.producers.contains(&producer))
-            && self.longer_than.is_none_or(is_longer)
+        (filter.states.is_empty() || filter.states.contains(&self.state()))
+            && (filter.producers.is_empty() || filter.producers.contains(&producer))
+            && filter.longer_than.is_none_or(is_longer)
     }
 }

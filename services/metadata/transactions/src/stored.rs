@@ -3,27 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidelog_types::{Timestamp, TopicPartition};
-
-use crate::Producer;
-
-/// Where a transaction has left something, and where its end must be told.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Participant {
-    /// A partition that records were sent to.
-    Partition(TopicPartition),
-    /// A group, by name, that offsets were committed for.
-    Group(String),
-}
-
-/// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Decision {
-    /// All of it is read.
-    Commit,
-    /// None of it is read.
-    Abort,
-}
+use tidelog_metadata_api::{Decision, Participant, ProducerIdentity};
+use tidelog_types::Timestamp;
 
 /// Why a transaction has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +41,7 @@ pub enum Phase {
         /// How it ends.
         ending: Ending,
         /// The producer that the markers name.
-        marker: Producer,
+        marker: ProducerIdentity,
         /// Who has not been told, as far as is stored; never empty. Who was told since is told again by a new
         /// owner.
         missing: BTreeSet<Participant>,
@@ -76,10 +57,10 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredTransaction {
     /// The producer that the id is with. It may be one that nobody has been given yet.
-    pub producer: Producer,
+    pub producer: ProducerIdentity,
     /// The producer before, if the same process had it that is to have [`producer`](Self::producer), and may not
     /// have heard of it. It takes its place when it asks again.
-    pub previous: Option<Producer>,
+    pub previous: Option<ProducerIdentity>,
     /// How long a transaction may be open.
     pub timeout: Duration,
     /// Counts the transactions of the id. It never goes back, and no two have the same.

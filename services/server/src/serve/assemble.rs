@@ -202,6 +202,7 @@ async fn start_broker(
         log: Arc::clone(&parts.log),
         catalogue: Arc::clone(&parts.catalogue),
         groups: Arc::clone(&parts.groups),
+        transactions: Arc::clone(&parts.transactions),
         pages,
         settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
         crash: crash_plan()?,

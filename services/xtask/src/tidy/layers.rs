@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metadata-api", &["types", "env", "format"]),
     // Coordinators without I/O: whoever drives them has the store and the time.
     ("groups", &["types", "env"]),
-    ("transactions", &["types", "env"]),
+    ("transactions", &["types", "env", "metadata-api"]),
     (
         "metadata",
         &[

@@ -172,6 +172,7 @@ mod tests {
     fn upto(high_watermark: u64) -> PartitionBounds {
         PartitionBounds {
             high_watermark: Offset::new(high_watermark),
+            aborted_below: Offset::ZERO,
             ..PartitionBounds::default()
         }
     }

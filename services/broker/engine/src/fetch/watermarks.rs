@@ -107,6 +107,7 @@ fn raise(sender: &watch::Sender<PartitionBounds>, bounds: PartitionBounds) -> Pa
             log_start: shown.log_start.max(bounds.log_start),
             last_stable: shown.last_stable.max(bounds.last_stable),
             high_watermark: shown.high_watermark.max(bounds.high_watermark),
+            aborted_below: shown.aborted_below.max(bounds.aborted_below),
         };
         let changed = higher != *shown;
         *shown = higher;
@@ -126,6 +127,7 @@ mod tests {
         PartitionBounds {
             high_watermark,
             last_stable: high_watermark,
+            aborted_below: Offset::ZERO,
             log_start: Offset::ZERO,
         }
     }

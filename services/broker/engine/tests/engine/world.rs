@@ -22,8 +22,8 @@ use tidelog_metadata::{
     GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
 };
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, NoGroups, OrderKey,
-    TopicInfo,
+    BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, NoGroups, NoTransactions,
+    OrderKey, TopicInfo,
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::{
@@ -128,6 +128,7 @@ impl World {
             log: Arc::new(metadata.clone()),
             catalogue: Arc::new(metadata.clone()),
             groups: Arc::new(NoGroups),
+            transactions: Arc::new(NoTransactions),
             pages: PageCache::with_pools(pools, CacheMetrics::new(&mut registry)),
             settings,
             crash: CrashPlan::default(),

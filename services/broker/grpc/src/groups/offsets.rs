@@ -95,6 +95,7 @@ impl Front {
             group,
             member: None,
             partitions: None,
+            only_stable: false,
         };
         let groups = self.engine().groups();
         let answer = groups.fetch_offsets(vec![request]).await.pop();
@@ -220,6 +221,7 @@ impl Front {
                 group: group.clone(),
                 member: CommittingMember::nobody(),
                 offsets,
+                transaction: None,
             };
             note(indexes, groups.commit_offsets(commit).await);
         }

@@ -119,6 +119,7 @@ impl Call {
             group,
             member,
             offsets,
+            transaction: None,
         };
         match self.front.engine().groups().commit_offsets(commit).await {
             Ok(results) => {

@@ -229,6 +229,7 @@ impl Call {
             group,
             member: member.map(|id| (id.to_string(), asked.member_epoch)),
             partitions,
+            only_stable: false,
         };
         Ok((request, topics))
     }

@@ -1974,6 +1974,9 @@ pub struct PartitionBounds {
     /// The offset after the last committed record.
     #[prost(uint64, tag = "3")]
     pub high_watermark: u64,
+    /// At or after it no transaction was aborted.
+    #[prost(uint64, tag = "4")]
+    pub aborted_below: u64,
 }
 impl ::prost::Name for PartitionBounds {
     const NAME: &'static str = "PartitionBounds";
@@ -4095,6 +4098,9 @@ pub struct BatchCondition {
     /// The fencing token that holds after this batch, at most 36 bytes. Unset: the same as before.
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub set_fencing_token: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The transaction that the batch is part of, as its coordinator counts. Unset: none.
+    #[prost(uint64, optional, tag = "6")]
+    pub transaction: ::core::option::Option<u64>,
 }
 impl ::prost::Name for BatchCondition {
     const NAME: &'static str = "BatchCondition";

@@ -1142,6 +1142,8 @@ pub enum ErrorCode {
     UnknownGroup = 26,
     /// The group has members, and what was asked for is only for groups without.
     GroupNotEmpty = 27,
+    /// The batch is part of a transaction that has ended or never began, or of none while its producer has one open.
+    InvalidTransaction = 28,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1178,6 +1180,7 @@ impl ErrorCode {
             Self::Internal => "ERROR_CODE_INTERNAL",
             Self::UnknownGroup => "ERROR_CODE_UNKNOWN_GROUP",
             Self::GroupNotEmpty => "ERROR_CODE_GROUP_NOT_EMPTY",
+            Self::InvalidTransaction => "ERROR_CODE_INVALID_TRANSACTION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1211,6 +1214,7 @@ impl ErrorCode {
             "ERROR_CODE_INTERNAL" => Some(Self::Internal),
             "ERROR_CODE_UNKNOWN_GROUP" => Some(Self::UnknownGroup),
             "ERROR_CODE_GROUP_NOT_EMPTY" => Some(Self::GroupNotEmpty),
+            "ERROR_CODE_INVALID_TRANSACTION" => Some(Self::InvalidTransaction),
             _ => None,
         }
     }

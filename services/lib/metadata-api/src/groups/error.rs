@@ -83,6 +83,15 @@ pub enum GroupsError {
     /// A member of the group reads the topic whose offsets shall go.
     #[error("a member of the group is subscribed to the topic")]
     SubscribedToTopic,
+    /// An open transaction may change the offset.
+    #[error("an open transaction may change the offset: try again when it has ended")]
+    UnstableOffset,
+    /// A newer epoch of the producer is known to the group.
+    #[error("a newer producer has this producer id")]
+    FencedProducer,
+    /// The transaction that the offsets are part of has ended for the group.
+    #[error("the transaction has ended")]
+    TransactionEnded,
     /// The text that a committed offset carries is too long.
     #[error("the metadata of the offset has more than `{max}` bytes")]
     OffsetMetadataTooLarge {
@@ -132,9 +141,12 @@ impl GroupsError {
             }
             Self::GroupFull => ErrorCode::ResourceExhausted,
             Self::TooLarge { .. } => ErrorCode::RequestTooLarge,
+            Self::FencedProducer => ErrorCode::ProducerFenced,
+            Self::TransactionEnded => ErrorCode::InvalidTransaction,
             Self::FencedInstance
             | Self::UnreleasedInstance
             | Self::FencedEpoch
+            | Self::UnstableOffset
             | Self::StaleEpoch
             | Self::IllegalGeneration
             | Self::UnknownMember

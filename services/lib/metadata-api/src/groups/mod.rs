@@ -34,8 +34,8 @@ pub use self::error::GroupsError;
 pub use self::name::{GROUP_NAME_BYTES_MAX, GroupName, GroupNameError};
 pub use self::nobody::NoGroups;
 pub use self::offsets::{
-    CommitOffsets, CommittedOffset, CommittingMember, DeleteOffsets, FetchOffsets, FetchedOffsets,
-    GroupOffset, OFFSET_METADATA_BYTES_MAX,
+    CommitOffsets, CommittedOffset, CommittingMember, DeleteOffsets, EndGroupTransaction,
+    FetchOffsets, FetchedOffsets, GroupOffset, OFFSET_METADATA_BYTES_MAX, OpenTransaction,
 };
 pub use self::place::{GroupPlace, group_shard};
 pub use self::show::{
@@ -103,6 +103,20 @@ pub trait Groups: fmt::Debug + Send + Sync + 'static {
         &self,
         request: DeleteOffsets,
     ) -> Result<Vec<Result<(), GroupsError>>, GroupsError>;
+
+    /// Ends transactions in groups: offsets that wait for it are the group's then, or go. One outcome for each, in
+    /// order, durable when answered. Asking again is safe.
+    async fn end_group_transactions(
+        &self,
+        ends: Vec<EndGroupTransaction>,
+    ) -> Vec<Result<(), GroupsError>> {
+        let refuse = |_| {
+            Err(GroupsError::Unavailable {
+                reason: "there are no transactions".to_owned(),
+            })
+        };
+        ends.into_iter().map(refuse).collect()
+    }
 
     /// Lists groups, about `count` in a page, from where `after` (a page's `next`, or empty) points.
     async fn list_groups(

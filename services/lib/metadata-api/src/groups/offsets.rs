@@ -3,6 +3,7 @@
 use tidelog_types::{Offset, Timestamp, TopicPartition};
 
 use super::{GroupName, GroupsError};
+use crate::{Decision, ProducerIdentity, TransactionNumber};
 
 /// Longest text that a committed offset carries, in bytes; Kafka's `offset.metadata.max.bytes`.
 pub const OFFSET_METADATA_BYTES_MAX: usize = 4_096;
@@ -59,6 +60,32 @@ pub struct CommitOffsets {
     pub member: CommittingMember,
     /// The offsets. Whether the partitions exist is for the caller to know.
     pub offsets: Vec<(TopicPartition, GroupOffset)>,
+    /// The transaction that they are part of, if they are part of one: they wait for its end then, and are what the
+    /// group has reached if it commits. The group must take part in it (see
+    /// [`Transactions::add`](crate::Transactions::add)).
+    pub transaction: Option<OpenTransaction>,
+}
+
+/// An open transaction of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpenTransaction {
+    /// Whose.
+    pub producer: ProducerIdentity,
+    /// Which.
+    pub number: TransactionNumber,
+}
+
+/// Tells a group how a transaction has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndGroupTransaction {
+    /// The group.
+    pub group: GroupName,
+    /// The producer; earlier epochs are fenced from then on.
+    pub producer: ProducerIdentity,
+    /// Which transaction.
+    pub number: TransactionNumber,
+    /// How it has ended.
+    pub decision: Decision,
 }
 
 /// Asks for committed offsets of one group.
@@ -70,6 +97,9 @@ pub struct FetchOffsets {
     pub member: Option<(String, i32)>,
     /// The partitions; `None` for all that have an offset.
     pub partitions: Option<Vec<TopicPartition>>,
+    /// Whether partitions of which an open transaction may change the offset are an error
+    /// ([`GroupsError::UnstableOffset`]).
+    pub only_stable: bool,
 }
 
 /// The answer to a [`FetchOffsets`]: partitions in the order asked for, or by number, and nothing for one without an

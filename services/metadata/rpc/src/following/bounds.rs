@@ -113,6 +113,7 @@ pub(crate) fn highest(one: PartitionBounds, other: PartitionBounds) -> Partition
         log_start: one.log_start.max(other.log_start),
         last_stable: one.last_stable.max(other.last_stable),
         high_watermark: one.high_watermark.max(other.high_watermark),
+        aborted_below: one.aborted_below.max(other.aborted_below),
     }
 }
 
@@ -129,6 +130,7 @@ mod tests {
     fn upto(offset: u64) -> PartitionBounds {
         PartitionBounds {
             high_watermark: Offset::new(offset),
+            aborted_below: Offset::ZERO,
             ..PartitionBounds::default()
         }
     }

@@ -26,6 +26,7 @@ fn at() -> TopicPartition {
 fn upto(offset: u64) -> PartitionBounds {
     PartitionBounds {
         high_watermark: Offset::new(offset),
+        aborted_below: Offset::ZERO,
         ..PartitionBounds::default()
     }
 }

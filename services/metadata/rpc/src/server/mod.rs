@@ -21,7 +21,7 @@ use tidelog_api::internal::v1::group_service_server::GroupServiceServer;
 use tidelog_api::internal::v1::sequencer_service_server::SequencerServiceServer;
 use tidelog_api::internal::v1::writer_service_server::WriterServiceServer;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Catalogue, Cluster, Groups, Log};
+use tidelog_metadata_api::{Catalogue, Cluster, Groups, Log, NoTransactions, Transactions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -53,6 +53,8 @@ pub struct Parts {
     pub cluster: Arc<dyn Cluster>,
     /// Coordinators of groups.
     pub groups: Arc<dyn Groups>,
+    /// Coordinators of transactional ids.
+    pub transactions: Arc<dyn Transactions>,
 }
 
 impl Parts {
@@ -63,6 +65,7 @@ impl Parts {
             catalogue: Arc::clone(&service) as Arc<dyn Catalogue>,
             cluster: Arc::clone(&service) as Arc<dyn Cluster>,
             groups: service,
+            transactions: Arc::new(NoTransactions),
         }
     }
 }

@@ -5,6 +5,7 @@ use tidelog_api::internal::v1;
 use tidelog_format::manifest::{Manifest, Receipt};
 use tidelog_metadata_api::{
     BatchCondition, BatchPosition, CommitAnswer, CommitError, FencingToken, OrderKey, ShardCommit,
+    TransactionNumber,
 };
 use tidelog_types::{Incarnation, SegmentName, SegmentSequence};
 
@@ -45,6 +46,7 @@ pub(crate) fn commit_to(commit: &ShardCommit) -> v1::ShardCommit {
             expected_next_offset: condition.expected_next.map(tidelog_types::Offset::get),
             fencing_token: condition.fencing_token.as_ref().map(bytes),
             set_fencing_token: condition.set_fencing_token.as_ref().map(bytes),
+            transaction: condition.transaction.map(|number| number.0),
         }
     });
     let orders = commit.orders.iter().map(|(at, key)| v1::BatchOrder {
@@ -107,6 +109,7 @@ fn condition_from(condition: v1::BatchCondition) -> Result<BatchCondition, WireE
             .transpose()?,
         fencing_token: condition.fencing_token.map(fencing_token).transpose()?,
         set_fencing_token: condition.set_fencing_token.map(fencing_token).transpose()?,
+        transaction: condition.transaction.map(TransactionNumber),
     })
 }
 

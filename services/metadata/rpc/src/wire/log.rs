@@ -36,6 +36,7 @@ pub(crate) const fn bounds_to(bounds: PartitionBounds) -> v1::PartitionBounds {
         log_start: bounds.log_start.get(),
         last_stable: bounds.last_stable.get(),
         high_watermark: bounds.high_watermark.get(),
+        aborted_below: bounds.aborted_below.get(),
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn bounds_from(
         log_start: offset("log_start", bounds.log_start)?,
         last_stable: offset("last_stable", bounds.last_stable)?,
         high_watermark: offset("high_watermark", bounds.high_watermark)?,
+        aborted_below: offset("aborted_below", bounds.aborted_below)?,
     })
 }
 

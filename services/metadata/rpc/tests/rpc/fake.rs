@@ -129,6 +129,7 @@ impl Fake {
 pub(crate) fn upto(high_watermark: u64) -> PartitionBounds {
     PartitionBounds {
         high_watermark: Offset::new(high_watermark),
+        aborted_below: Offset::ZERO,
         ..PartitionBounds::default()
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn commit_of(group: &str, offset: u64) -> CommitOffsets {
                 metadata: String::new(),
             },
         )],
+        transaction: None,
     }
 }
 
@@ -72,6 +73,7 @@ pub(crate) async fn fetched(groups: &impl Groups, group: &str) -> Option<u64> {
         group: name(group),
         member: None,
         partitions: Some(vec![at(0)]),
+        only_stable: false,
     };
     let mut answers = groups.fetch_offsets(vec![request]).await;
     let answer = answers.pop().expect("one for one").expect("an answer");

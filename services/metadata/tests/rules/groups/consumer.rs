@@ -166,6 +166,7 @@ async fn offsets_are_committed_and_asked_for_under_the_members_epoch() {
         group: name(group),
         member: Some((member.to_owned(), epoch)),
         partitions: None,
+        only_stable: false,
     };
     let requests = vec![
         fetch("g", "a", a.epoch),

@@ -82,6 +82,7 @@ async fn many_offsets_at_once_are_committed_in_several_transactions() {
         group: name("g"),
         member: CommittingMember::nobody(),
         offsets: (0..20_000).map(|index| (at(index), offset(7))).collect(),
+        transaction: None,
     };
     let outcomes = process.commit_offsets(request).await.expect("the owner");
     assert_eq!(outcomes.len(), 20_000);

@@ -156,6 +156,7 @@ pub(super) async fn commit(
         group: name(group),
         member,
         offsets: vec![(partition, offset(at))],
+        transaction: None,
     };
     let outcomes = groups.commit_offsets(request).await?;
     outcomes.into_iter().next().expect("one for one")
@@ -171,6 +172,7 @@ pub(super) async fn fetch(
         group: name(group),
         member: None,
         partitions: Some(vec![partition]),
+        only_stable: false,
     };
     let mut answers = groups.fetch_offsets(vec![request]).await;
     let answer = answers.pop().expect("one for one")?;

@@ -13,6 +13,7 @@ async fn all(process: &Process, group: &str) -> Vec<(u32, u64)> {
         group: name(group),
         member: None,
         partitions: None,
+        only_stable: false,
     };
     let mut answers = process.fetch_offsets(vec![request]).await;
     let found = answers.pop().expect("one for one").expect("the owner");
@@ -57,6 +58,7 @@ async fn what_is_stored_of_an_offset_is_what_was_committed() {
         group: name("g"),
         member: CommittingMember::nobody(),
         offsets: vec![(partition(0), committed.clone()), (partition(1), too_long)],
+        transaction: None,
     };
     let outcomes = process.commit_offsets(request).await.expect("the owner");
     let max = OFFSET_METADATA_BYTES_MAX;
@@ -66,6 +68,7 @@ async fn what_is_stored_of_an_offset_is_what_was_committed() {
         group: name("g"),
         member: None,
         partitions: Some(vec![partition(1), partition(0)]),
+        only_stable: false,
     };
     let mut answers = process.fetch_offsets(vec![request]).await;
     let answer = answers.pop().expect("one for one").expect("the owner");

@@ -352,6 +352,7 @@ impl Driver {
             if self.chance(15) {
                 let next = known.map_or(0, |partition| partition.next);
                 let condition = BatchCondition {
+                    transaction: None,
                     expected_next: self.chance(50).then(|| Offset::new(next)),
                     fencing_token: self.chance(50).then(|| token(TOKENS[self.below(3)])),
                     set_fencing_token: self.chance(50).then(|| token(TOKENS[self.below(3)])),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use tidelog_metadata_api::{Participant, ProducerIdentity, TransactionError};
+
 use super::Coordinator;
-use crate::{Limits, Now, Outcome, Participant, Phase, Producer, TransactionError};
+use crate::{Limits, Now, Outcome, Phase};
 
 impl Coordinator {
     /// Partitions and groups join the transaction, which begins with the first of them: all of these or none.
@@ -11,7 +13,7 @@ impl Coordinator {
     /// (KIP-890). Only when the answer is given may anything be sent to them.
     pub fn add(
         &mut self,
-        producer: Producer,
+        producer: ProducerIdentity,
         added: &BTreeSet<Participant>,
         now: Now,
     ) -> Outcome<()> {
@@ -25,7 +27,7 @@ impl Coordinator {
     /// Returns whether anything has changed.
     fn try_add(
         &mut self,
-        producer: Producer,
+        producer: ProducerIdentity,
         added: &BTreeSet<Participant>,
         now: Now,
     ) -> Result<bool, TransactionError> {
@@ -67,7 +69,7 @@ impl Coordinator {
     /// The others may be sent to, as long as no marker comes between.
     pub fn verify(
         &self,
-        producer: Producer,
+        producer: ProducerIdentity,
         asked: &BTreeSet<Participant>,
     ) -> Result<BTreeSet<Participant>, TransactionError> {
         if self.is_forgotten {

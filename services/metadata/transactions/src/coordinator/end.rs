@@ -1,30 +1,21 @@
 //! A producer ends its transaction.
 
+use tidelog_metadata_api::{Decision, ProducerIdentity, TransactionError, TransactionVersion};
 use tidelog_types::ProducerId;
 
 use super::{Coordinator, Standing};
-use crate::{
-    Cause, Decision, Ending, Now, Outcome, Phase, Producer, StoredTransaction, TransactionError,
-};
-
-/// Which protocol of transactions a producer speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Version {
-    /// A producer keeps its epoch over many transactions, and says itself what takes part.
-    One,
-    /// A producer has another epoch for each transaction (KIP-890): what comes late is fenced.
-    Two,
-}
+use crate::producer::Epochs as _;
+use crate::{Cause, Ending, Now, Outcome, Phase, StoredTransaction};
 
 /// A producer ends its transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct EndRequest {
     /// The producer.
-    pub producer: Producer,
+    pub producer: ProducerIdentity,
     /// How.
     pub decision: Decision,
     /// The protocol that it speaks.
-    pub version: Version,
+    pub version: TransactionVersion,
     /// A new producer id, if one is at hand. It is used up if the answer names it.
     pub spare: Option<ProducerId>,
 }
@@ -32,7 +23,7 @@ pub struct EndRequest {
 impl Coordinator {
     /// A producer ends its transaction; the answer is who it is for its next one. Asked for the same end again it
     /// gets the same answer, asked for the other one it does not.
-    pub fn end(&mut self, request: &EndRequest, now: Now) -> Outcome<Producer> {
+    pub fn end(&mut self, request: &EndRequest, now: Now) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),
@@ -40,15 +31,19 @@ impl Coordinator {
         let standing = state.standing(request.producer);
         match (request.version, standing) {
             (_, Standing::Stranger(error)) => Outcome::of(Err(error)),
-            (Version::One, Standing::Previous) => Outcome::of(Err(TransactionError::Fenced)),
-            (Version::One, Standing::Current) => self.end_keeping_epoch(request.decision, now),
-            (Version::Two, Standing::Previous) => self.end_again(request, now),
-            (Version::Two, Standing::Current) => self.end_with_epoch(request, now),
+            (TransactionVersion::One, Standing::Previous) => {
+                Outcome::of(Err(TransactionError::Fenced))
+            }
+            (TransactionVersion::One, Standing::Current) => {
+                self.end_keeping_epoch(request.decision, now)
+            }
+            (TransactionVersion::Two, Standing::Previous) => self.end_again(request, now),
+            (TransactionVersion::Two, Standing::Current) => self.end_with_epoch(request, now),
         }
     }
 
     /// The first protocol: the epoch stays, so only the state tells whether the producer asks again.
-    fn end_keeping_epoch(&mut self, decision: Decision, now: Now) -> Outcome<Producer> {
+    fn end_keeping_epoch(&mut self, decision: Decision, now: Now) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),
@@ -72,7 +67,7 @@ impl Coordinator {
     }
 
     /// The second protocol: the markers have the epoch after the transaction's, and so has the producer.
-    fn end_with_epoch(&mut self, request: &EndRequest, now: Now) -> Outcome<Producer> {
+    fn end_with_epoch(&mut self, request: &EndRequest, now: Now) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),
@@ -110,7 +105,7 @@ impl Coordinator {
     }
 
     /// The second protocol, by the producer that the transaction had: it did not hear of the end.
-    fn end_again(&mut self, request: &EndRequest, now: Now) -> Outcome<Producer> {
+    fn end_again(&mut self, request: &EndRequest, now: Now) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),

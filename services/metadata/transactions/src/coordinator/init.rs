@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use tidelog_metadata_api::{ProducerIdentity, TransactionError};
 use tidelog_types::{ProducerId, Timestamp};
 
 use super::{Coordinator, Standing};
-use crate::{Cause, Now, Outcome, Phase, Producer, StoredTransaction, TransactionError};
+use crate::producer::Epochs as _;
+use crate::{Cause, Now, Outcome, Phase, StoredTransaction};
 
 /// A producer begins.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +16,7 @@ pub struct InitRequest {
     /// How long its transactions may be open.
     pub timeout: Duration,
     /// Who it is, if it goes on after an error. Then nobody may have come between.
-    pub expected: Option<Producer>,
+    pub expected: Option<ProducerIdentity>,
     /// A new producer id, if one is at hand. It is used up if the answer names it.
     pub spare: Option<ProducerId>,
 }
@@ -22,7 +24,7 @@ pub struct InitRequest {
 impl Coordinator {
     /// A producer begins; the answer is who it is. Whoever was before is fenced, and a transaction that it has open
     /// is aborted first: until everybody is told, the answer is to try again.
-    pub fn init(&mut self, request: &InitRequest, now: Now) -> Outcome<Producer> {
+    pub fn init(&mut self, request: &InitRequest, now: Now) -> Outcome<ProducerIdentity> {
         let timeout = request.timeout;
         if timeout.is_zero() || timeout > self.limits.timeout_max {
             return Outcome::of(Err(TransactionError::InvalidTimeout));
@@ -61,11 +63,11 @@ impl Coordinator {
     /// The id is with `producer` from now on.
     fn begin(
         &mut self,
-        producer: Producer,
+        producer: ProducerIdentity,
         standing: Option<Standing>,
         timeout: Duration,
         now: Now,
-    ) -> Outcome<Producer> {
+    ) -> Outcome<ProducerIdentity> {
         if let Some(state) = &mut self.state {
             state.previous = match standing {
                 // Nobody who was before may hear of it.
@@ -84,11 +86,11 @@ impl Coordinator {
     }
 
     /// The id was never used, or was forgotten. A producer that believes it has it goes on with another producer id.
-    fn init_new(&mut self, request: &InitRequest, now: Now) -> Outcome<Producer> {
+    fn init_new(&mut self, request: &InitRequest, now: Now) -> Outcome<ProducerIdentity> {
         let Some(id) = request.spare else {
             return Outcome::of(Err(TransactionError::ProducerIdNeeded));
         };
-        let producer = Producer::first(id);
+        let producer = ProducerIdentity::first(id);
         self.state = Some(StoredTransaction {
             producer,
             previous: request.expected,

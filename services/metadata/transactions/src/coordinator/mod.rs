@@ -7,14 +7,13 @@ mod markers;
 mod time;
 
 use tidelog_env::MonoTime;
+use tidelog_metadata_api::{Decision, ProducerIdentity, TransactionError};
 use tidelog_types::ProducerId;
 
-pub use self::end::{EndRequest, Version};
+pub use self::end::EndRequest;
 pub use self::init::InitRequest;
-use crate::{
-    Cause, Decision, Ending, Limits, Markers, Now, Phase, Producer, StoredTransaction,
-    TransactionError,
-};
+use crate::producer::Epochs as _;
+use crate::{Cause, Ending, Limits, Markers, Now, Phase, StoredTransaction};
 
 /// One transactional id.
 #[derive(Clone, Debug)]
@@ -78,7 +77,7 @@ impl Coordinator {
     fn decide(
         &mut self,
         ending: Ending,
-        (marker, next): (Producer, Producer),
+        (marker, next): (ProducerIdentity, ProducerIdentity),
         now: Now,
     ) -> Option<Markers> {
         let state = self.state.as_mut()?;
@@ -107,7 +106,7 @@ impl Coordinator {
 
 impl StoredTransaction {
     /// Who asks.
-    fn standing(&self, producer: Producer) -> Standing {
+    fn standing(&self, producer: ProducerIdentity) -> Standing {
         if producer == self.producer && !producer.is_spent() {
             Standing::Current
         } else if Some(producer) == self.previous {
@@ -120,7 +119,7 @@ impl StoredTransaction {
     }
 
     /// Only the producer that the id is with may do something, and it knows who it is.
-    fn must_be_current(&self, producer: Producer) -> Result<(), TransactionError> {
+    fn must_be_current(&self, producer: ProducerIdentity) -> Result<(), TransactionError> {
         match self.standing(producer) {
             Standing::Current => Ok(()),
             Standing::Previous => Err(TransactionError::Fenced),
@@ -129,7 +128,7 @@ impl StoredTransaction {
     }
 
     /// The producer that comes after this one, which fences it.
-    fn next(&self, spare: Option<ProducerId>) -> Result<Producer, TransactionError> {
+    fn next(&self, spare: Option<ProducerId>) -> Result<ProducerIdentity, TransactionError> {
         self.producer.fencing().given(spare)
     }
 }

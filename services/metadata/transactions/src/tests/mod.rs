@@ -13,14 +13,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidelog_env::MonoTime;
+use tidelog_metadata_api::{
+    Decision, GroupName, Participant, ProducerIdentity as Producer, TransactionError,
+    TransactionState, TransactionVersion as Version,
+};
 use tidelog_types::{
     PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicNumber, TopicPartition,
 };
 
 use crate::{
-    Cause, Coordinator, Decision, Effects, EndRequest, Ending, InitRequest, Limits, Markers, Now,
-    Outcome, Participant, Phase, Producer, StoredTransaction, TransactionError, TransactionState,
-    Version,
+    Cause, Coordinator, Effects, EndRequest, Ending, InitRequest, Limits, Markers, Now, Outcome,
+    Phase, StoredTransaction,
 };
 use Decision::{Abort, Commit};
 use TransactionError::{Concurrent, Fenced, InvalidState, UnknownProducer};
@@ -41,7 +44,7 @@ fn partition(index: u32) -> Participant {
 }
 
 fn group(name: &str) -> Participant {
-    Participant::Group(name.to_owned())
+    Participant::Group(GroupName::new(name).unwrap())
 }
 
 fn set(participants: &[Participant]) -> BTreeSet<Participant> {

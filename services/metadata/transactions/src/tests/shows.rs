@@ -1,7 +1,8 @@
 //! What is shown of transactions.
 
+use tidelog_metadata_api::TransactionFilter;
+
 use super::*;
-use crate::ListFilter;
 
 #[test]
 fn each_state_has_the_name_that_tools_know() {
@@ -61,8 +62,8 @@ fn a_list_has_what_every_filter_lets_through() {
     let (mut world, _) = open();
     let _ = world.pass(MINUTE / 2);
     let stored = world.stored();
-    let lists = |filter: &ListFilter| filter.lists(&stored, world.now.wall);
-    let all = ListFilter::default();
+    let lists = |filter: &TransactionFilter| stored.is_listed(filter, world.now.wall);
+    let all = TransactionFilter::default();
     assert!(lists(&all));
     for (states, listed) in [
         (
@@ -71,14 +72,14 @@ fn a_list_has_what_every_filter_lets_through() {
         ),
         (vec![TransactionState::Empty], false),
     ] {
-        let filter = ListFilter {
+        let filter = TransactionFilter {
             states,
             ..all.clone()
         };
         assert_eq!(lists(&filter), listed);
     }
     for (id, listed) in [(100, true), (99, false)] {
-        let filter = ListFilter {
+        let filter = TransactionFilter {
             producers: vec![ProducerId::new(id)],
             ..all.clone()
         };
@@ -89,7 +90,7 @@ fn a_list_has_what_every_filter_lets_through() {
         (MINUTE / 2, false),
         (Duration::MAX, false),
     ] {
-        let filter = ListFilter {
+        let filter = TransactionFilter {
             longer_than: Some(than),
             ..all.clone()
         };

@@ -61,6 +61,7 @@ pub(crate) fn commit_offsets_from(request: v1::CommitOffsets) -> Result<CommitOf
             epoch: request.epoch,
         },
         offsets: offsets.collect::<Result<_, _>>()?,
+        transaction: None,
     })
 }
 
@@ -87,6 +88,7 @@ pub(crate) fn fetch_from(request: v1::FetchOffsets) -> Result<FetchOffsets, Wire
         group: name_from(&request.group)?,
         member: request.member_id.map(|id| (id, request.epoch)),
         partitions: partitions.transpose()?,
+        only_stable: false,
     })
 }
 

@@ -44,6 +44,7 @@ pub(super) fn some_bounds() -> impl Strategy<Value = PartitionBounds> {
             log_start,
             last_stable,
             high_watermark,
+            aborted_below: log_start,
         }
     })
 }
@@ -137,6 +138,8 @@ pub(super) fn a_commit() -> impl Strategy<Value = ShardCommit> {
     let token = || option::of(a_fencing_token());
     let condition = (option::of(an_offset()), token(), token());
     let condition = condition.prop_map(|(expected_next, fencing_token, set)| BatchCondition {
+        transaction: expected_next
+            .map(|offset| tidelog_metadata_api::TransactionNumber(offset.get())),
         expected_next,
         fencing_token,
         set_fencing_token: set,

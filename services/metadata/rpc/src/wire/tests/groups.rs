@@ -343,14 +343,14 @@ proptest! {
                 instance: member.1,
                 epoch: member.2,
             },
-            offsets: vec![(at, offset.clone())],
+            offsets: vec![(at, offset.clone())], transaction: None,
         };
         let back = commit_offsets_from(sent(&commit_offsets_to(commit.clone()))).unwrap();
         prop_assert_eq!(back, commit);
         let fetch = FetchOffsets {
             group: group.clone(),
             member: is_member.then_some((member.0, member.2)),
-            partitions: partitions.clone(),
+            partitions: partitions.clone(), only_stable: false,
         };
         prop_assert_eq!(fetch_from(sent(&fetch_to(&fetch))).unwrap(), fetch);
         let delete = DeleteOffsets { group, partitions: partitions.unwrap_or_default() };
