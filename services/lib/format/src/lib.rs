@@ -4,6 +4,7 @@
 //!   without being decoded; a builder and a bounded reader of records for clients.
 //! - [`manifest`]: what a segment holds for one shard, and the receipt of its commit.
 //! - [`location`]: where bytes of a partition lie.
+//! - [`marker`]: how a transaction ended, and the control batch that readers get for it.
 //! - [`segment`]: the object that holds slices of many partitions and describes itself.
 //!
 //! The bytes are specified in `docs/format/`. Every decoder here is bounded by the bytes it was given:
@@ -15,6 +16,7 @@ mod features;
 pub mod fuzzing;
 pub mod location;
 pub mod manifest;
+pub mod marker;
 pub mod segment;
 mod wire;
 

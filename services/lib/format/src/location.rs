@@ -3,6 +3,7 @@
 use thiserror::Error;
 use tidelog_types::{BucketId, Incarnation, SegmentName, SegmentSequence};
 
+use crate::marker::EndMarker;
 use crate::wire::{self, DecodeError, Reader};
 
 /// The version byte that is written; it must not change without a new layout.
@@ -30,11 +31,8 @@ pub enum Location {
         /// The row that holds it.
         row: u64,
     },
-    /// A transaction marker.
-    Marker {
-        /// The row that fixes its contents.
-        row: u64,
-    },
+    /// A transaction marker: it is all here, and takes no bytes elsewhere.
+    Marker(EndMarker),
 }
 
 /// Why bytes are not a location.
@@ -81,9 +79,9 @@ impl Location {
                 out.push(TAG_INLINE);
                 wire::put_varint(out, row);
             }
-            Self::Marker { row } => {
+            Self::Marker(marker) => {
                 out.push(TAG_MARKER);
-                wire::put_varint(out, row);
+                marker.encode_into(out);
             }
         }
     }
@@ -107,9 +105,7 @@ impl Location {
             TAG_INLINE => Self::Inline {
                 row: reader.varint()?,
             },
-            TAG_MARKER => Self::Marker {
-                row: reader.varint()?,
-            },
+            TAG_MARKER => Self::Marker(EndMarker::decode(&mut reader)?),
             tag => return Err(LocationError::Tag(tag)),
         };
         reader.finish()?;
@@ -138,6 +134,17 @@ impl Location {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marker::Decision;
+    use tidelog_types::{ProducerEpoch, ProducerId};
+
+    fn marker(producer_id: ProducerId, epoch: i16, coordinator_epoch: i32) -> EndMarker {
+        EndMarker {
+            producer_id,
+            producer_epoch: ProducerEpoch::new(epoch),
+            coordinator_epoch,
+            decision: Decision::Commit,
+        }
+    }
 
     fn segment() -> Location {
         Location::Segment {
@@ -153,7 +160,8 @@ mod tests {
         for location in [
             segment(),
             Location::Inline { row: 0 },
-            Location::Marker { row: u64::MAX },
+            Location::Marker(marker(ProducerId::new(i64::MAX), i16::MAX, i32::MAX)),
+            Location::Marker(marker(ProducerId::NONE, -1, i32::MIN)),
         ] {
             let bytes = location.encode();
             assert_eq!(Location::decode(&bytes), Ok(location));
@@ -176,7 +184,8 @@ mod tests {
         };
         assert_eq!(location.encode(), [1, 0, 0, 5, 0xc8, 1, 40, 0x80, 1]);
         assert_eq!(Location::Inline { row: 7 }.encode(), [1, 1, 7]);
-        assert_eq!(Location::Marker { row: 7 }.encode(), [1, 2, 7]);
+        let end = marker(ProducerId::new(7), 2, -1);
+        assert_eq!(Location::Marker(end).encode(), [1, 2, 14, 4, 1, 1]);
     }
 
     #[test]
@@ -191,6 +200,18 @@ mod tests {
         };
         let wide = [1, 0, 0x80, 0x80, 4, 0, 0, 0, 0];
         assert_eq!(Location::decode(&wide), Err(LocationError::Decode(bucket)));
+        let epoch = DecodeError::Range {
+            field: "producer epoch",
+            value: 65_536,
+        };
+        let wide = [1, 2, 14, 0x80, 0x80, 4, 0, 0];
+        assert_eq!(Location::decode(&wide), Err(LocationError::Decode(epoch)));
+        let decision = DecodeError::Range {
+            field: "decision",
+            value: 2,
+        };
+        let odd = [1, 2, 14, 4, 1, 2];
+        assert_eq!(Location::decode(&odd), Err(LocationError::Decode(decision)));
         let past = [1, 0, 0, 1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f];
         let error = LocationError::PastEnd {
             position: 1,

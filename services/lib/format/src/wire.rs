@@ -115,6 +115,18 @@ impl<'a> Reader<'a> {
         Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
     }
 
+    /// A zigzag varint whose field is an integer narrower than 64 bits; the error has the raw value.
+    pub(crate) fn narrow_zigzag<T: TryFrom<i64>>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<T, DecodeError> {
+        let value = self.zigzag()?;
+        T::try_from(value).map_err(|_| DecodeError::Range {
+            field,
+            value: zigzag(value),
+        })
+    }
+
     pub(crate) const fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() {
             Ok(())

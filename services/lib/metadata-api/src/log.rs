@@ -33,7 +33,7 @@ impl Extent {
     pub const fn byte_count(&self) -> u32 {
         match self.location {
             Location::Segment { length, .. } => length,
-            Location::Inline { .. } | Location::Marker { .. } => 0,
+            Location::Inline { .. } | Location::Marker(_) => 0,
         }
     }
 }

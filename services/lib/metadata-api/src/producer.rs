@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use tidelog_format::marker::Decision;
+use tidelog_format::marker::EndMarker;
 use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 
 /// Markers of one shard that end a transaction for its readers at once. More of them are written in several groups.
@@ -41,15 +43,6 @@ impl fmt::Display for TransactionNumber {
     }
 }
 
-/// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Decision {
-    /// All of it is read.
-    Commit,
-    /// None of it is read.
-    Abort,
-}
-
 /// Tells a partition how a transaction has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionMarker {
@@ -63,6 +56,18 @@ pub struct TransactionMarker {
     pub coordinator_epoch: i32,
     /// How it has ended.
     pub decision: Decision,
+}
+
+impl TransactionMarker {
+    /// What the partition keeps of it, as its location and for its readers.
+    pub const fn end_marker(&self) -> EndMarker {
+        EndMarker {
+            producer_id: self.producer.id,
+            producer_epoch: self.producer.epoch,
+            coordinator_epoch: self.coordinator_epoch,
+            decision: self.decision,
+        }
+    }
 }
 
 /// An aborted transaction in a partition.

@@ -60,7 +60,7 @@ impl Spending<'_> {
         Some(match extent.location {
             Location::Segment { segment, .. } => segment,
             // What lies in the store needs no page, so it need not wait for others.
-            Location::Inline { .. } | Location::Marker { .. } => SegmentName::default(),
+            Location::Inline { .. } | Location::Marker(_) => SegmentName::default(),
         })
     }
 

@@ -98,7 +98,7 @@ impl Place {
                 position,
                 length,
             }),
-            Location::Inline { .. } | Location::Marker { .. } => None,
+            Location::Inline { .. } | Location::Marker(_) => None,
         }
     }
 

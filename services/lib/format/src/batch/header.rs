@@ -212,6 +212,12 @@ impl Attributes {
         Self(self.0 | Self::TRANSACTIONAL)
     }
 
+    /// The same, with control records.
+    #[must_use]
+    pub const fn control(self) -> Self {
+        Self(self.0 | Self::CONTROL)
+    }
+
     /// The same, with log append time.
     #[must_use]
     pub const fn log_append_time(self) -> Self {

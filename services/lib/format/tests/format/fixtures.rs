@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tidelog_format::batch::{BatchBuf, BatchBuilder, BatchRules, Compression, ProducerStamp};
 use tidelog_format::location::Location;
 use tidelog_format::manifest::{Outcome, Receipt, RefusalDetail};
+use tidelog_format::marker::{Decision, EndMarker};
 use tidelog_format::segment::{Nonce, SealedSegment, SegmentIdentity, SegmentWriter};
 use tidelog_types::{
     BucketId, ClusterId, ErrorCode, Incarnation, Offset, PartitionIndex, ProducerEpoch, ProducerId,
@@ -128,6 +129,15 @@ pub(crate) fn receipt() -> Receipt {
     }
 }
 
+pub(crate) fn marker() -> EndMarker {
+    EndMarker {
+        producer_id: ProducerId::new(i64::MAX),
+        producer_epoch: ProducerEpoch::new(300),
+        coordinator_epoch: i32::MAX,
+        decision: Decision::Abort,
+    }
+}
+
 pub(crate) fn locations() -> [(&'static str, Location); 3] {
     let segment = Location::Segment {
         bucket: BucketId::new(3),
@@ -138,7 +148,7 @@ pub(crate) fn locations() -> [(&'static str, Location); 3] {
     [
         ("location-segment", segment),
         ("location-inline", Location::Inline { row: 7 }),
-        ("location-marker", Location::Marker { row: u64::MAX }),
+        ("location-marker", Location::Marker(marker())),
     ]
 }
 

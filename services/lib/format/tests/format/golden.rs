@@ -5,7 +5,7 @@ use tidelog_format::batch::{BatchBuf, BatchView, Compression, DecodeLimit, Recor
 use tidelog_format::location::Location;
 use tidelog_format::manifest::{Manifest, Receipt};
 use tidelog_format::segment::{SegmentHeader, SegmentReader};
-use tidelog_types::Offset;
+use tidelog_types::{Offset, Timestamp};
 
 use super::fixtures::{self, golden};
 
@@ -89,6 +89,15 @@ fn locations_are_the_files() {
         assert_eq!(Location::decode(&bytes), Ok(location), "{file}");
         assert_eq!(location.encode(), bytes, "{file}");
     }
+}
+
+#[test]
+fn a_marker_is_read_as_the_file() {
+    let time = Timestamp::from_millis(fixtures::TIME);
+    let batch = fixtures::marker().to_batch(Offset::new(1 << 40), time);
+    assert_eq!(batch, golden("batch-marker"));
+    let batch = fixtures::parse(batch);
+    assert!(batch.header().attributes.is_control());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 use tidelog_format::location::Location;
 use tidelog_format::manifest::{BatchEntry, Manifest, Outcome, RefusalDetail, SliceEntry};
+use tidelog_format::marker::EndMarker;
 use tidelog_metadata_api::*;
 use tidelog_types::*;
 
@@ -59,8 +60,20 @@ pub(super) fn a_location() -> impl Strategy<Value = Location> {
             length: length / 2,
         }),
         any::<u64>().prop_map(|row| Location::Inline { row }),
-        any::<u64>().prop_map(|row| Location::Marker { row }),
+        an_end_marker().prop_map(Location::Marker),
     ]
+}
+
+fn an_end_marker() -> impl Strategy<Value = EndMarker> {
+    let decision = prop_oneof![Just(Decision::Abort), Just(Decision::Commit)];
+    (any::<i64>(), any::<i16>(), any::<i32>(), decision).prop_map(
+        |(id, epoch, coordinator_epoch, decision)| EndMarker {
+            producer_id: ProducerId::new(id),
+            producer_epoch: ProducerEpoch::new(epoch),
+            coordinator_epoch,
+            decision,
+        },
+    )
 }
 
 pub(super) fn an_extent() -> impl Strategy<Value = Extent> {
