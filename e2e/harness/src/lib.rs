@@ -36,7 +36,7 @@ pub use disk::{ReadOnlyFolder, SmallDisk};
 pub use fdb::FdbServer;
 pub use gate::Gate;
 pub use minio::Minio;
-pub use net::{free_port, http_get, metric};
+pub use net::{free_port, http_get, http_post, metric};
 pub use process::{Ended, Process};
 pub use proxy::{Mode, Proxy};
 pub use seaweed::Seaweed;

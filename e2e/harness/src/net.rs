@@ -34,14 +34,28 @@ pub fn free_port() -> Result<SocketAddr> {
 
 /// Asks for a page; answers its status code and body.
 pub async fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    timeout(LIMIT, get(address, path))
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    http(address, request).await
+}
+
+/// Posts JSON; answers the status code and the body.
+pub async fn http_post(address: SocketAddr, path: &str, json: &str) -> Result<(u16, String)> {
+    let length = json.len();
+    let request = format!(
+        "POST {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{json}"
+    );
+    http(address, request).await
+}
+
+async fn http(address: SocketAddr, request: String) -> Result<(u16, String)> {
+    timeout(LIMIT, answer(address, request))
         .await
         .context("no answer over HTTP")?
 }
 
-async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+async fn answer(address: SocketAddr, request: String) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

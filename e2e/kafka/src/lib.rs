@@ -13,6 +13,8 @@
 //! | `cli_groups.rs` | `tidelog group` lists, describes, resets and deletes groups of Kafka clients |
 //! | `conformance/` | the same requests of groups to Apache Kafka and to Tidelog have the same answers |
 //! | `streams.rs` | the word count of Kafka Streams counts on after it was killed |
+//! | `connect.rs` | Kafka Connect's workers take a file into a topic and a topic into a file, killed in the middle |
+//! | `mirror.rs` | `MirrorMaker` 2 copies from Apache Kafka to Tidelog and back, with the offsets of groups |
 //! | `moves.rs` | members of groups go on when the process dies that coordinates them |
 //! | `brokers.rs` | clients find all brokers, stay in their zone, and a group outlives a broker |
 //! | `idle.rs` | 10,000 connections that do nothing are held in little memory |

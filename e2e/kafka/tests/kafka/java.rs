@@ -1,9 +1,10 @@
 //! Kafka's own command line tools, and with them the Java client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
-use tidelog_e2e_harness::{Cli, Tools};
+use tidelog_e2e_harness::{Cli, Process, Tools};
 
 use crate::support::{FETCH_LIMIT, World, lines, text};
 
@@ -19,6 +20,19 @@ pub(crate) fn tool() -> Result<PathBuf> {
     Tools::program("java")?;
     Tools::program("mvn")?;
     Ok(Tools::repository()?.join("e2e/kafka/java/run"))
+}
+
+/// Starts one of Kafka's programs that run until they are stopped.
+pub(crate) fn start(class: &str, settings: &[String], folder: &Path) -> Result<Process> {
+    let name = class.rsplit('.').next().unwrap_or(class);
+    let file = folder.join(format!("{name}.properties"));
+    std::fs::write(&file, settings.join("\n"))?;
+    let mut command = Command::new(tool()?);
+    command
+        .arg(class)
+        .arg(&file)
+        .env("TIDELOG_CACHE", Tools::cache()?);
+    Process::spawn(name, &mut command, &folder.join(format!("{name}.log")))
 }
 
 /// Runs a tool against the server; it must succeed.

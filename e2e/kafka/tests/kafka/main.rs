@@ -3,6 +3,7 @@
 mod brokers;
 mod cli_groups;
 mod conformance;
+mod connect;
 mod go;
 mod idle;
 mod java;
@@ -10,6 +11,7 @@ mod java_groups;
 mod javascript;
 mod kcat;
 mod kcat_groups;
+mod mirror;
 mod moves;
 mod python;
 mod same_bytes;

@@ -5,7 +5,7 @@ mod absent;
 mod classic;
 mod consumer;
 mod offsets;
-mod peer;
+pub(crate) mod peer;
 mod requests;
 
 use anyhow::{Result, ensure};

@@ -19,14 +19,14 @@ use tokio::net::TcpStream;
 use crate::support::FETCH_LIMIT;
 
 /// A broker of Apache Kafka.
-pub(super) struct Apache {
-    pub(super) address: SocketAddr,
+pub(crate) struct Apache {
+    pub(crate) address: SocketAddr,
     _process: Process,
 }
 
 impl Apache {
     /// Starts it in an empty folder, and waits until it has a coordinator of groups.
-    pub(super) async fn start(folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(folder: &Path) -> Result<Self> {
         Tools::program("java")?;
         let run = Tools::repository()?.join("e2e/kafka/apache/run");
         let (address, controller) = (free_port()?, free_port()?);
@@ -55,7 +55,7 @@ impl Apache {
 }
 
 /// A connection that takes notes.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     stream: TcpStream,
     sent: i32,
     /// The id of the topic `t`.
@@ -67,7 +67,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
         Ok(Self {
             stream: TcpStream::connect(address).await?,
             sent: 0,
@@ -78,7 +78,7 @@ impl Peer {
     }
 
     /// Creates the topic `t` with two partitions.
-    pub(super) async fn create_topic(&mut self) -> Result<()> {
+    pub(crate) async fn create_topic(&mut self) -> Result<()> {
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name: "t".into(),
@@ -136,7 +136,7 @@ impl Peer {
     }
 
     /// Asks without a note.
-    pub(super) async fn answer<R: Request>(
+    pub(crate) async fn answer<R: Request>(
         &mut self,
         request: &R,
         version: i16,
