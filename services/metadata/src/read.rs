@@ -189,7 +189,7 @@ impl Inner {
         query: OffsetQuery,
     ) -> Result<OffsetAnswer, LogError> {
         let sequencer = self.sequencer(partition).await?;
-        if query == OffsetQuery::Latest {
+        if matches!(query, OffsetQuery::Latest | OffsetQuery::LastStable) {
             sequencer.barrier().await?;
         }
         let answer = self.offset_here(&sequencer, partition, query).await?;
@@ -212,6 +212,7 @@ impl Inner {
         let found = match query {
             OffsetQuery::Earliest => return Ok(OffsetAnswer::Offset(shown.bounds.log_start)),
             OffsetQuery::Latest => return Ok(OffsetAnswer::Offset(shown.bounds.high_watermark)),
+            OffsetQuery::LastStable => return Ok(OffsetAnswer::Offset(shown.bounds.last_stable)),
             OffsetQuery::AtTime(time) => self.at_time(sequencer, partition, shown, time).await?,
             OffsetQuery::MaxTimestamp => self.at_max_timestamp(sequencer, partition, shown).await?,
         };

@@ -17,7 +17,9 @@ use tidelog_types::{ClusterId, Incarnation, Offset, OffsetRange, TopicPartition}
 use crate::append::{Append, AppendAnswer, AppendError, Appender, AppenderParts};
 use crate::crash::CrashPlan;
 use crate::decoding::Decoding;
-use crate::fetch::{FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Reads, Watermarks};
+use crate::fetch::{
+    FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Isolation, Reads, Watermarks,
+};
 use crate::memory::{MemoryExhausted, MemoryHold};
 use crate::metrics::{AppendMetrics, FetchMetrics};
 use crate::settings::EngineSettings;
@@ -195,14 +197,17 @@ impl Engine {
         self.fetcher.fetch(request).await
     }
 
-    /// Resolves an offset; `None` if no record is that late. A search by time takes memory of
-    /// [`decoding`](Self::decoding), so whoever holds some of it waits for none here.
+    /// Resolves an offset as a reader of this isolation sees the partition: for one of what is committed the latest is
+    /// the last stable offset, which is linearizable too, and a record behind it is none. `None` if no record is that
+    /// late. A search by time takes memory of [`decoding`](Self::decoding), so whoever holds some of it waits for none
+    /// here. Markers of transactions count by their time, as records do.
     pub async fn offset(
         &self,
         partition: TopicPartition,
         query: OffsetQuery,
+        isolation: Isolation,
     ) -> Result<Option<FoundOffset>, FetchError> {
-        self.fetcher.offset(partition, query).await
+        self.fetcher.offset(partition, query, isolation).await
     }
 
     /// The bounds of a partition: never newer than durable.

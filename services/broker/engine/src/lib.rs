@@ -20,7 +20,7 @@ pub use engine::{Engine, EngineParts, IncarnationEnded, StartError};
 pub use fair::{FairHold, FairShare, HolderId, Need};
 pub use fetch::{
     Batches, FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset,
-    FoundPartition, ReadError,
+    FoundPartition, Isolation, ReadError,
 };
 pub use memory::{MemoryExhausted, MemoryHold, MemoryShare};
 pub use metrics::{AppendMetrics, CloseReason, FetchMetrics};

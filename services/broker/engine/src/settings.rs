@@ -77,6 +77,8 @@ pub struct FetchSettings {
     pub decode_bytes: u64,
     /// Extents kept in memory.
     pub cached_extents: u64,
+    /// Bytes of lists of aborted transactions kept in memory.
+    pub aborted_bytes: u64,
 }
 
 impl FetchSettings {
@@ -102,6 +104,7 @@ impl Default for FetchSettings {
             pages_bytes: 64 * 1024 * 1024,
             decode_bytes: 64 * 1024 * 1024,
             cached_extents: 200_000,
+            aborted_bytes: 4 * 1024 * 1024,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchPartition, FetchRequest, Fetched};
+use tidelog_broker_engine::{FetchPartition, FetchRequest, Fetched, Isolation};
 use tidelog_metadata_api::OffsetQuery;
 use tidelog_runtime::access::{Caller, Operation, Resource};
 use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
@@ -131,6 +131,7 @@ impl Front {
             } else {
                 wait(request.max_wait)
             },
+            isolation: Isolation::Uncommitted,
         };
         let items: Vec<_> = request.partitions.into_iter().zip(refused).collect();
         let mut room = Room::new(outlet, form);
@@ -250,7 +251,7 @@ impl Front {
             .partition(caller, Operation::Describe, &asked.topic, asked.partition)
             .await?;
         self.engine()
-            .offset(at, query)
+            .offset(at, query, Isolation::Uncommitted)
             .await
             .map_err(|error| fetch_error(&error))
     }

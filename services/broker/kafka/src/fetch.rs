@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidelog_broker_engine::{
-    FairHold, FetchPartition, FetchRequest as Asked, Fetched, FoundPartition, MemoryHold, Need,
+    FairHold, FetchPartition, FetchRequest as Asked, Fetched, FoundPartition, Isolation,
+    MemoryHold, Need,
 };
 use tidelog_kafka_codec::messages::fetch_request::{FetchPartition as Wanted, FetchTopic};
-use tidelog_kafka_codec::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use tidelog_kafka_codec::messages::fetch_response::{
+    AbortedTransaction, FetchableTopicResponse, PartitionData,
+};
 use tidelog_kafka_codec::messages::{FetchRequest, FetchResponse};
 use tidelog_kafka_codec::{ErrorCode, Records, RequestFrame};
 use tidelog_metadata_api::TopicInfo;
@@ -132,6 +135,7 @@ impl Call {
             } else {
                 wait
             },
+            isolation: isolation(is_committed),
         };
         let read = self.read_in_turn(asked).await;
         holds.extend(read.copies.map(Hold::Copies));
@@ -250,7 +254,6 @@ impl Call {
     ) -> PartitionData {
         let data = PartitionData {
             partition_index: index,
-            // No transactions, so none was aborted.
             aborted_transactions: is_committed.then(Vec::new),
             records: Some(Records::new()),
             ..PartitionData::default()
@@ -260,6 +263,8 @@ impl Call {
                 high_watermark: read.bounds.high_watermark.to_i64(),
                 last_stable_offset: read.bounds.last_stable.to_i64(),
                 log_start_offset: read.bounds.log_start.to_i64(),
+                aborted_transactions: is_committed
+                    .then(|| read.aborted.iter().map(aborted).collect()),
                 records: Some(read.batches.into_parts().collect()),
                 ..data
             },
@@ -272,6 +277,22 @@ impl Call {
                 }
             }
         }
+    }
+}
+
+/// Which records a reader sees.
+pub(crate) const fn isolation(is_committed: bool) -> Isolation {
+    if is_committed {
+        Isolation::Committed
+    } else {
+        Isolation::Uncommitted
+    }
+}
+
+fn aborted(transaction: &tidelog_metadata_api::AbortedTransaction) -> AbortedTransaction {
+    AbortedTransaction {
+        producer_id: transaction.producer.get(),
+        first_offset: transaction.first.to_i64(),
     }
 }
 

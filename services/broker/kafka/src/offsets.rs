@@ -17,11 +17,12 @@ use tidelog_kafka_codec::messages::{
 };
 use tidelog_metadata_api::{OffsetQuery, TopicInfo};
 use tidelog_runtime::access::Operation;
-use tidelog_types::{Timestamp, TopicPartition};
+use tidelog_types::Timestamp;
 
 use crate::brokers::LEADER_EPOCH;
 use crate::call::{Call, check_epoch, partition};
 use crate::errors::Refusal;
+use crate::fetch::isolation;
 
 /// `isolation_level` of readers who want nothing of open or aborted transactions.
 const READ_COMMITTED: i8 = 1;
@@ -104,22 +105,12 @@ impl Call {
             return Ok(None);
         };
         let engine = self.front.engine();
-        let found = engine.offset(at, query).await;
+        let found = engine.offset(at, query, isolation(is_committed)).await;
         let Some(found) = found.map_err(|error| Refusal::from(&error))? else {
             return Ok(None);
         };
-        let mut offset = found.offset;
-        if query == OffsetQuery::Latest && is_committed {
-            offset = offset.min(self.last_stable(at).await?);
-        }
         let time = found.timestamp.map_or(-1, Timestamp::as_millis);
-        Ok(Some((offset.to_i64(), time)))
-    }
-
-    async fn last_stable(&self, at: TopicPartition) -> Result<tidelog_types::Offset, Refusal> {
-        let bounds = self.front.engine().bounds(at).await;
-        let bounds = bounds.map_err(|error| Refusal::from(&error))?;
-        Ok(bounds.last_stable)
+        Ok(Some((found.offset.to_i64(), time)))
     }
 
     fn offset_response(

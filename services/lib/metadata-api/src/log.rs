@@ -87,6 +87,8 @@ pub enum OffsetQuery {
     Earliest,
     /// The high watermark. The answer is linearizable (rule C9).
     Latest,
+    /// The last stable offset. The answer is linearizable (rule C9).
+    LastStable,
     /// The first record whose timestamp is this or later.
     AtTime(Timestamp),
     /// The record with the largest timestamp.

@@ -25,6 +25,7 @@ async fn everything(process: &Process) -> Vec<(PartitionBounds, Vec<Run>, Vec<Of
         for query in [
             OffsetQuery::Earliest,
             OffsetQuery::Latest,
+            OffsetQuery::LastStable,
             OffsetQuery::MaxTimestamp,
             OffsetQuery::AtTime(Timestamp::from_millis(150)),
             OffsetQuery::AtTime(Timestamp::from_millis(900)),

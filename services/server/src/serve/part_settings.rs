@@ -23,20 +23,27 @@ const LINGER_REMOTE: Duration = Duration::from_millis(250);
 pub(super) struct CacheShares {
     /// How many extents are kept.
     extents: u64,
+    /// Bytes of lists of aborted transactions.
+    aborted: u64,
     /// Half for old data, which readers go through at their own pace; a quarter each for the tail, which all
     /// read at the same time, and for pages that are on their way or that answers keep.
     pages: u64,
 }
 
 impl CacheShares {
-    /// At most an eighth goes to extents.
+    /// At most an eighth goes to extents, and a little to lists of aborted transactions.
     pub(super) fn of(settings: &Settings, plan: &MemoryPlan) -> Self {
         let extents = settings
             .fetch
             .cached_extents
             .min(plan.cache / 8 / EXTENT_BYTES);
-        let pages = plan.cache - extents * EXTENT_BYTES;
-        Self { extents, pages }
+        let aborted = plan.cache / 64;
+        let pages = plan.cache - extents * EXTENT_BYTES - aborted;
+        Self {
+            extents,
+            aborted,
+            pages,
+        }
     }
 
     pub(super) fn pools(self) -> CacheSettings {
@@ -122,6 +129,7 @@ pub(super) fn engine_settings(
         pages_bytes: shares.pages / 4,
         decode_bytes: plan.decode,
         cached_extents: shares.extents,
+        aborted_bytes: shares.aborted,
     };
     EngineSettings { append, fetch }
 }
@@ -246,7 +254,8 @@ mod tests {
             let pages = (pools.tail_bytes + pools.catch_up_bytes) as u64;
             let extents = engine.fetch.cached_extents * EXTENT_BYTES;
             assert!(extents <= plan.cache / 8);
-            assert!(extents + pages + engine.fetch.pages_bytes <= plan.cache);
+            let kept = extents + pages + engine.fetch.aborted_bytes;
+            assert!(kept + engine.fetch.pages_bytes <= plan.cache);
             assert!(engine.append.memory_bytes <= plan.segments);
             assert!(engine.fetch.answer_bytes_max <= engine.fetch.memory_bytes);
             let grpc = grpc_settings(&settings, &plan);

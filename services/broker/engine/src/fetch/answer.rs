@@ -2,7 +2,7 @@
 
 use tidelog_format::batch::{HEADER_BYTES, patched_head};
 use tidelog_metadata_api::{Extent, LogError};
-use tidelog_types::Offset;
+use tidelog_types::{Offset, OffsetRange};
 
 use super::batches::{BatchesBuilder, Pinned};
 use super::pieces::Pieces;
@@ -19,11 +19,23 @@ impl Fetcher {
         plan: Plan,
         pinned: Pinned,
     ) -> Result<FetchedPartition, FetchError> {
+        let (from, isolation) = (plan.wanted.offset, plan.isolation);
+        let found = self.read_planned(plan, pinned).await?;
+        Ok(self.aborted.name(found, from, isolation).await?)
+    }
+
+    async fn read_planned(
+        &self,
+        plan: Plan,
+        pinned: Pinned,
+    ) -> Result<FetchedPartition, FetchError> {
         match self.read_extents(&plan, pinned.clone()).await {
             Err(ReadError::Missing { .. }) => {
                 let partition = plan.wanted.partition;
                 self.extents.forget(partition, &plan.extents);
-                let again = self.plan_all(&[plan.wanted], plan.bytes_max).await.pop();
+                let wanted = [plan.wanted];
+                let again = self.plan_all(&wanted, plan.bytes_max, plan.isolation);
+                let again = again.await.pop();
                 let mut again = [again.unwrap_or(Err((partition, LogError::Behind.into())))];
                 budget::spend(&mut again, plan.bytes_max, 0);
                 let [again] = again;
@@ -44,23 +56,29 @@ impl Fetcher {
         pinned: Pinned,
     ) -> Result<FetchedPartition, ReadError> {
         let partition = plan.wanted.partition;
-        let mut batches = BatchesBuilder::new(pinned);
+        let mut out = Out {
+            batches: BatchesBuilder::new(pinned),
+            estimate: RecordsEstimate::default(),
+            is_transactional: false,
+        };
         let mut next_offset = plan.wanted.offset;
-        let mut estimate = RecordsEstimate::default();
+        let end = plan.isolation.end(&plan.bounds);
         for extent in &plan.extents {
-            let room = plan.bytes_max.saturating_sub(batches.len() as u64);
-            if room == 0 && !batches.is_empty() {
+            let room = plan.bytes_max.saturating_sub(out.batches.len() as u64);
+            if room == 0 && !out.batches.is_empty() {
                 break;
             }
             let pieces = match self.reads.extent(partition, extent, plan.pool).await {
                 Ok(pieces) => pieces,
                 // What was read before is an answer; the reader hears of the rest when it comes there.
-                Err(_) if !batches.is_empty() => break,
+                Err(_) if !out.batches.is_empty() => break,
                 Err(error) => return Err(error),
             };
-            let bytes_max = plan.bytes_max;
-            let out = (&mut batches, &mut estimate);
-            next_offset = append_batches(&pieces, extent, next_offset, bytes_max, out);
+            let wanted = OffsetRange {
+                base: next_offset,
+                next: end,
+            };
+            next_offset = out.append(&pieces, extent, wanted, plan.bytes_max);
             // Nothing is passed over: what does not fit is where the reader goes on.
             if next_offset < extent.offsets.next {
                 break;
@@ -69,46 +87,64 @@ impl Fetcher {
         Ok(FetchedPartition {
             partition,
             bounds: plan.bounds,
-            batches: batches.finish(),
+            batches: out.batches.finish(),
             next_offset,
-            estimate,
+            aborted: [].into(),
+            estimate: out.estimate,
+            is_transactional: out.is_transactional,
         })
     }
 }
 
-/// Appends the batches of an extent that hold `from` or later, with their offsets, while they fit; the
-/// first one in any case. Returns the offset to go on from.
-fn append_batches(
-    pieces: &Pieces,
-    extent: &Extent,
-    from: Offset,
-    bytes_max: u64,
-    (out, estimate): (&mut BatchesBuilder, &mut RecordsEstimate),
-) -> Offset {
-    let mut base = extent.offsets.base;
-    let mut next_wanted = from;
-    let mut position = 0;
-    while let Some((header, end)) = batch_at(pieces, position) {
-        let next = Offset::new(base.get() + u64::from(header.offset_count()));
-        if next > from {
-            let size = (end - position) as u64;
-            if !out.is_empty() && out.len() as u64 + size > bytes_max {
-                return next_wanted;
+/// What is put together of one partition.
+struct Out {
+    batches: BatchesBuilder,
+    estimate: RecordsEstimate,
+    is_transactional: bool,
+}
+
+impl Out {
+    /// Appends the batches of an extent that hold offsets that are wanted, with their offsets, while they fit; the
+    /// first one in any case. Returns the offset to go on from.
+    ///
+    /// What is wanted ends where a batch begins, so none is cut.
+    fn append(
+        &mut self,
+        pieces: &Pieces,
+        extent: &Extent,
+        wanted: OffsetRange,
+        bytes_max: u64,
+    ) -> Offset {
+        let out = &mut self.batches;
+        let mut base = extent.offsets.base;
+        let mut next_wanted = wanted.base;
+        let mut position = 0;
+        while let Some((header, end)) = batch_at(pieces, position) {
+            if base >= wanted.next {
+                break;
             }
-            if out.is_empty() {
-                let left = (pieces.len() - position) as u64;
-                // What is planned, and not what a header claims, sizes the allocation.
-                out.expect(usize::try_from(left.min(bytes_max).max(size)).unwrap_or_default());
+            let next = Offset::new(base.get() + u64::from(header.offset_count()));
+            if next > wanted.base {
+                let size = (end - position) as u64;
+                if !out.is_empty() && out.len() as u64 + size > bytes_max {
+                    break;
+                }
+                if out.is_empty() {
+                    let left = (pieces.len() - position) as u64;
+                    // What is planned, and not what a header claims, sizes the allocation.
+                    out.expect(usize::try_from(left.min(bytes_max).max(size)).unwrap_or_default());
+                }
+                self.estimate.add(&header);
+                self.is_transactional |= header.attributes.is_transactional();
+                out.copy(&patched_head(&header, base));
+                pieces.for_each(position + HEADER_BYTES, end, |page, part| {
+                    out.share(page, part);
+                });
+                next_wanted = next;
             }
-            estimate.add(&header);
-            out.copy(&patched_head(&header, base));
-            pieces.for_each(position + HEADER_BYTES, end, |page, part| {
-                out.share(page, part);
-            });
-            next_wanted = next;
+            base = next;
+            position = end;
         }
-        base = next;
-        position = end;
+        next_wanted
     }
-    next_wanted
 }

@@ -81,6 +81,96 @@ impl AsRef<[u8]> for Held {
     }
 }
 
+/// Goes through batches from the front and takes over what is kept of them. Nothing is copied: runs that are kept
+/// are parts of the pieces they lie in.
+#[derive(Debug)]
+pub(super) struct BatchesCutter<'a> {
+    parts: &'a [Bytes],
+    /// The piece that is next, and where in it; what was passed over may end at the end of a piece.
+    part: usize,
+    at: usize,
+    /// The beginning of the run that is being kept, in this piece.
+    run: Option<usize>,
+    kept: Batches,
+}
+
+impl<'a> BatchesCutter<'a> {
+    pub(super) fn new(batches: &'a Batches) -> Self {
+        Self {
+            parts: &batches.parts,
+            part: 0,
+            at: 0,
+            run: None,
+            kept: Batches::default(),
+        }
+    }
+
+    /// Copies the bytes that come next; whether there are so many.
+    pub(super) fn peek(&self, out: &mut [u8]) -> bool {
+        let mut filled = 0;
+        let mut at = self.at;
+        for part in self.parts.iter().skip(self.part) {
+            let from = part.get(at..).unwrap_or_default();
+            let count = from.len().min(out.len() - filled);
+            out[filled..filled + count].copy_from_slice(&from[..count]);
+            filled += count;
+            at = 0;
+            if filled == out.len() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes over so many bytes.
+    pub(super) fn keep(&mut self, bytes: usize) {
+        self.pass(bytes, true);
+    }
+
+    /// Passes over so many bytes.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.pass(bytes, false);
+    }
+
+    fn pass(&mut self, mut bytes: usize, keeps: bool) {
+        while let Some(part) = self.parts.get(self.part) {
+            if !keeps {
+                self.end_run();
+            } else if self.run.is_none() {
+                self.run = Some(self.at);
+            }
+            let count = bytes.min(part.len() - self.at);
+            self.at += count;
+            bytes -= count;
+            if self.at < part.len() {
+                return;
+            }
+            self.end_run();
+            self.part += 1;
+            self.at = 0;
+            if bytes == 0 {
+                return;
+            }
+        }
+    }
+
+    fn end_run(&mut self) {
+        let Some(from) = self.run.take() else { return };
+        if let Some(part) = self.parts.get(self.part)
+            && from < self.at
+        {
+            self.kept.length += self.at - from;
+            self.kept.parts.push(part.slice(from..self.at));
+        }
+    }
+
+    /// What was kept.
+    pub(super) fn finish(mut self) -> Batches {
+        self.end_run();
+        self.kept
+    }
+}
+
 /// Puts the batches of one partition together.
 #[derive(Debug)]
 pub(super) struct BatchesBuilder {
@@ -187,6 +277,38 @@ mod tests {
                 .parts()
                 .filter(|part| range.contains(&part.as_ptr()));
             assert_eq!(shared.count(), usize::from(pins));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_pieces_is_the_same_bytes_wherever_they_are_cut() {
+        let whole: Vec<u8> = (0..200).collect();
+        for cut in 1..200 {
+            let parts = [&whole[..cut], &whole[cut..]];
+            let parts = parts.map(Bytes::copy_from_slice);
+            let batches = Batches {
+                parts: parts.iter().cloned().collect(),
+                length: 200,
+            };
+            let mut cutter = BatchesCutter::new(&batches);
+            cutter.keep(40);
+            cutter.keep(10);
+            cutter.skip(50);
+            cutter.skip(20);
+            let mut next = [0; 60];
+            assert!(cutter.peek(&mut next));
+            assert_eq!(next, whole[120..180]);
+            cutter.keep(60);
+            assert!(!cutter.peek(&mut [0; 21]));
+            cutter.skip(20);
+            let kept = cutter.finish();
+            assert_eq!(kept.to_bytes(), [&whole[..50], &whole[120..180]].concat());
+            assert_eq!(kept.len(), 110);
+            assert!(kept.parts().len() <= 3, "runs are not cut further");
+            for kept in kept.parts() {
+                let is_part = |part: &Bytes| part.as_ptr_range().contains(&kept.as_ptr());
+                assert!(parts.iter().any(is_part), "nothing is copied");
+            }
         }
     }
 

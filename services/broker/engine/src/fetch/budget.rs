@@ -12,6 +12,7 @@ use tidelog_format::location::Location;
 use tidelog_types::SegmentName;
 
 use super::plan::{Plan, Planned};
+use super::reads::answer_bytes;
 
 /// Partitions catch up side by side when their segments are no farther apart.
 const HERD_SEGMENTS: u64 = 8;
@@ -59,7 +60,7 @@ impl Spending<'_> {
         let extent = next.filter(|_| share.bytes < plan.bytes_max)?;
         Some(match extent.location {
             Location::Segment { segment, .. } => segment,
-            // What lies in the store needs no page, so it need not wait for others.
+            // What lies in no segment needs no page, so it need not wait for others.
             Location::Inline { .. } | Location::Marker(_) => SegmentName::default(),
         })
     }
@@ -73,7 +74,7 @@ impl Spending<'_> {
         let Some(extent) = plan.extents.get(share.extents) else {
             return;
         };
-        let cost = u64::from(extent.byte_count()).min(self.bytes_max - self.total);
+        let cost = answer_bytes(extent).min(self.bytes_max - self.total);
         let bytes = cost.min(plan.bytes_max - share.bytes);
         self.total += if share.extents == 0 { cost } else { bytes };
         share.extents += 1;
@@ -137,7 +138,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::fetch::FetchPartition;
+    use crate::fetch::{FetchPartition, Isolation};
 
     /// Extents by (sequence of their segment, length).
     #[expect(
@@ -166,6 +167,7 @@ mod tests {
                 bytes_max,
             },
             bounds: PartitionBounds::default(),
+            isolation: Isolation::Uncommitted,
             extents: extents.collect(),
             later: Vec::new(),
             bytes_max,

@@ -6,6 +6,8 @@ use moka::sync::Cache;
 use tidelog_metadata_api::{Extent, Log, LogError, LookupAnswer, LookupRequest, PartitionBounds};
 use tidelog_types::{Offset, TopicPartition};
 
+use super::Isolation;
+use super::reads::answer_bytes;
 use super::watermarks::Watermarks;
 use crate::metrics::FetchMetrics;
 
@@ -54,6 +56,7 @@ impl Extents {
     pub(crate) async fn find_all(
         &self,
         requests: &[LookupRequest],
+        isolation: Isolation,
     ) -> Vec<Result<LookupAnswer, LogError>> {
         let mut answers = Vec::with_capacity(requests.len());
         let mut missing = Vec::new();
@@ -61,7 +64,7 @@ impl Extents {
         let bounds: Vec<LookupRequest> = requests.iter().map(only_bounds).collect();
         let bounds = self.log.locate(&bounds).await;
         for (request, found) in requests.iter().zip(bounds) {
-            let known = found.map(|found| self.known(request, found.bounds));
+            let known = found.map(|found| self.known(request, found.bounds, isolation));
             if let Ok(None) = &known {
                 let mut request = request.clone();
                 // So that the next fetches find theirs here.
@@ -85,8 +88,14 @@ impl Extents {
         filled.collect()
     }
 
-    /// What is in memory from an offset on; `None` if it is not.
-    fn known(&self, request: &LookupRequest, bounds: PartitionBounds) -> Option<LookupAnswer> {
+    /// What is in memory from an offset on; `None` if it is not. Where a reader's own end is, nothing more needs to
+    /// be known.
+    fn known(
+        &self,
+        request: &LookupRequest,
+        bounds: PartitionBounds,
+        isolation: Isolation,
+    ) -> Option<LookupAnswer> {
         let bounds = self.watermarks.raise(request.partition, bounds);
         let in_log = request.offset >= bounds.log_start && request.offset <= bounds.high_watermark;
         if !in_log {
@@ -98,7 +107,7 @@ impl Extents {
             .map_or(request.offset, |last| last.offsets.next);
         let is_all = bytes >= request.bytes_max
             || extents.len() >= request.extents_max
-            || end >= bounds.high_watermark;
+            || end >= isolation.end(&bounds);
         if !is_all {
             return None;
         }
@@ -117,7 +126,9 @@ impl Extents {
 
     /// [`find_all`](Self::find_all) for one partition.
     pub(crate) async fn find(&self, request: LookupRequest) -> Result<LookupAnswer, LogError> {
-        let answer = self.find_all(&[request]).await.pop();
+        let requests = [request];
+        let all = self.find_all(&requests, Isolation::Uncommitted);
+        let answer = all.await.pop();
         answer.unwrap_or(Err(LogError::Behind))
     }
 
@@ -131,7 +142,7 @@ impl Extents {
                 break;
             };
             offset = extent.offsets.next;
-            bytes += u64::from(extent.byte_count());
+            bytes += answer_bytes(&extent);
             extents.push(extent);
         }
         (extents, bytes)

@@ -1,17 +1,20 @@
 //! The read path: from (partition, offset) to record batches with their offsets in place.
 
+mod aborted;
 mod ahead;
 mod answer;
 mod batches;
 mod budget;
 mod copies;
 mod extents;
+mod isolation;
 mod news;
 mod pieces;
 mod plan;
 mod reads;
 mod request;
 mod times;
+mod visible;
 mod watermarks;
 
 use std::collections::HashSet;
@@ -24,6 +27,7 @@ use tidelog_env::Env;
 use tidelog_metadata_api::Log;
 
 pub use batches::Batches;
+pub use isolation::Isolation;
 pub use reads::ReadError;
 pub use request::{
     FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundPartition,
@@ -37,6 +41,7 @@ use crate::decoding::Decoding;
 use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
 use crate::settings::FetchSettings;
+use aborted::Aborted;
 use ahead::pages_ahead;
 use batches::Pinned;
 use copies::Copies;
@@ -53,6 +58,7 @@ pub(crate) struct Fetcher {
     log: Arc<dyn Log>,
     reads: Reads,
     extents: Extents,
+    aborted: Aborted,
     watermarks: Watermarks,
     copies: Copies,
     /// For pages that answers are parts of.
@@ -80,6 +86,7 @@ impl Fetcher {
             metrics.clone(),
         );
         let fetcher = Self {
+            aborted: Aborted::new(Arc::clone(&log), settings.aborted_bytes),
             copies: Copies::new(settings.memory_bytes),
             pages_kept: settings.pages_kept(),
             decoding: Decoding::new(settings.decode_bytes, env.supervisor.clone()),
@@ -127,14 +134,15 @@ impl Fetcher {
             let ends = fetched.ends();
             drop(fetched);
             tokio::select! {
-                () = self.news_beyond(ends) => {}
+                () = self.news_beyond(ends, request.isolation) => {}
                 () = self.env.clock.sleep_until(deadline) => {}
             }
         }
     }
 
     async fn fetch_now(&self, request: &FetchRequest) -> Fetched {
-        let mut plans = self.plan_all(&request.partitions, request.bytes_max).await;
+        let (wanted, isolation) = (&request.partitions, request.isolation);
+        let mut plans = self.plan_all(wanted, request.bytes_max, isolation).await;
         let bytes_max = request.bytes_max.min(self.settings.answer_bytes_max);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let total = budget::spend(&mut plans, bytes_max, turn);

@@ -8,7 +8,7 @@ use tidelog_env::CancellationToken;
 use tidelog_metadata_api::{Log, Notice, NoticeStream, PartitionAdvance, PartitionBounds};
 use tidelog_types::TopicPartition;
 
-use super::{Extents, Fetcher, Watermarks};
+use super::{Extents, Fetcher, Isolation, Watermarks};
 
 /// Partitions whose bounds are asked for at the same time. Of a shard that has no owner each may take
 /// seconds, and those of the others shall not wait for them.
@@ -97,8 +97,12 @@ impl Fetcher {
         listener.listen(news, ended).await;
     }
 
-    /// Ends when one of the partitions has grown beyond the bounds seen.
-    pub(super) async fn news_beyond(&self, ends: Vec<(TopicPartition, PartitionBounds)>) {
+    /// Ends when in one of the partitions a reader sees more than within the bounds seen.
+    pub(super) async fn news_beyond(
+        &self,
+        ends: Vec<(TopicPartition, PartitionBounds)>,
+        isolation: Isolation,
+    ) {
         if ends.is_empty() {
             std::future::pending::<()>().await;
         }
@@ -109,7 +113,8 @@ impl Fetcher {
         let waits = waiters.into_iter().map(|(seen, mut bounds)| {
             Box::pin(async move {
                 // The sender lives in the map as long as there is a receiver.
-                let grown = bounds.wait_for(|now| now.high_watermark > seen.high_watermark);
+                let end = isolation.end(&seen);
+                let grown = bounds.wait_for(|now| isolation.end(now) > end);
                 if grown.await.is_err() {
                     std::future::pending::<()>().await;
                 }

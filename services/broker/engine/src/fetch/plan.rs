@@ -7,14 +7,15 @@ use tidelog_metadata_api::{Extent, LogError, LookupAnswer, LookupRequest, Partit
 use tidelog_types::{OffsetRange, TopicPartition};
 
 use super::ahead::BYTES_AHEAD;
-use super::reads::pages_of;
-use super::{FetchError, FetchPartition, Fetcher};
+use super::reads::{answer_bytes, pages_of};
+use super::{FetchError, FetchPartition, Fetcher, Isolation};
 
 /// What is to be read of one partition.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) wanted: FetchPartition,
     pub(super) bounds: PartitionBounds,
+    pub(super) isolation: Isolation,
     pub(super) extents: Vec<Extent>,
     /// Those behind them, for which the budget had no room.
     pub(super) later: Vec<Extent>,
@@ -29,7 +30,7 @@ pub(super) type Planned = Result<Plan, (TopicPartition, FetchError)>;
 /// The bytes of all extents that the plans touch: a first batch is read whole, however little was asked for.
 pub(super) fn whole_bytes(plans: &[Planned]) -> u64 {
     let extents = plans.iter().flatten().flat_map(|plan| &plan.extents);
-    extents.map(|extent| u64::from(extent.byte_count())).sum()
+    extents.map(answer_bytes).sum()
 }
 
 /// The pages that the plans touch.
@@ -40,7 +41,12 @@ pub(super) fn pages_now(plans: &[Planned]) -> HashSet<PageKey> {
 
 impl Fetcher {
     /// Where the bytes of each partition are.
-    pub(super) async fn plan_all(&self, wanted: &[FetchPartition], bytes_max: u64) -> Vec<Planned> {
+    pub(super) async fn plan_all(
+        &self,
+        wanted: &[FetchPartition],
+        bytes_max: u64,
+        isolation: Isolation,
+    ) -> Vec<Planned> {
         let limit = bytes_max.min(self.settings.answer_bytes_max);
         let ahead = BYTES_AHEAD / (wanted.len() as u64).max(1);
         let request = |wanted: &FetchPartition| LookupRequest {
@@ -50,19 +56,24 @@ impl Fetcher {
             extents_max: self.settings.extents_max,
         };
         let requests: Vec<LookupRequest> = wanted.iter().map(request).collect();
-        let answers = self.extents.find_all(&requests).await;
+        let answers = self.extents.find_all(&requests, isolation).await;
         let plans = wanted.iter().zip(answers).map(|(wanted, answer)| {
             let planned = answer.map_err(FetchError::from);
             let bytes_max = wanted.bytes_max.min(limit);
-            let planned = planned.and_then(|answer| plan(*wanted, bytes_max, answer));
+            let planned = planned.and_then(|answer| plan(*wanted, bytes_max, isolation, answer));
             planned.map_err(|error| (wanted.partition, error))
         });
         plans.collect()
     }
 }
 
-/// What is to be read where the log says the bytes are.
-fn plan(wanted: FetchPartition, bytes_max: u64, answer: LookupAnswer) -> Result<Plan, FetchError> {
+/// What is to be read where the log says the bytes are, as far as the reader may see it.
+fn plan(
+    wanted: FetchPartition,
+    bytes_max: u64,
+    isolation: Isolation,
+    answer: LookupAnswer,
+) -> Result<Plan, FetchError> {
     let bounds = answer.bounds;
     if wanted.offset < bounds.log_start {
         let valid = OffsetRange {
@@ -75,12 +86,16 @@ fn plan(wanted: FetchPartition, bytes_max: u64, answer: LookupAnswer) -> Result<
         };
         return Err(error.into());
     }
-    let end = answer.extents.last().map(|extent| extent.offsets.next);
-    let catches_up = end.is_some_and(|end| end < bounds.high_watermark);
+    let end = isolation.end(&bounds);
+    let mut extents = answer.extents;
+    let last = extents.last().map(|extent| extent.offsets.next);
+    let catches_up = last.is_some_and(|last| last < end);
+    extents.retain(|extent| extent.offsets.base < end);
     Ok(Plan {
         wanted,
         bounds,
-        extents: answer.extents,
+        isolation,
+        extents,
         later: Vec::new(),
         bytes_max,
         pool: if catches_up {

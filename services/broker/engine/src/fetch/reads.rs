@@ -10,6 +10,7 @@ use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey, Pool};
 use tidelog_env::{Supervisor, error_chain};
 use tidelog_format::batch::{BatchHeader, BatchView};
 use tidelog_format::location::Location;
+use tidelog_format::marker::MARKER_BATCH_BYTES;
 use tidelog_format::segment::SealedSegment;
 use tidelog_metadata_api::Extent;
 use tidelog_types::{BucketId, Offset, SegmentName, TopicPartition};
@@ -118,6 +119,11 @@ impl Reads {
         extent: &Extent,
         pool: Pool,
     ) -> Result<Pieces, ReadError> {
+        if let Location::Marker(marker) = &extent.location {
+            let mut pieces = Pieces::default();
+            pieces.push(marker.to_batch(extent.offsets.base, extent.max_timestamp));
+            return Ok(pieces);
+        }
         let Some(place) = Place::of(extent) else {
             return Err(ReadError::Unsupported(extent.offsets.base));
         };
@@ -324,6 +330,15 @@ fn prove(extent: &Extent, pieces: &Pieces) -> Result<(), String> {
         checked.map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// The bytes of an extent in an answer: those of a marker lie nowhere, but are made.
+pub(crate) const fn answer_bytes(extent: &Extent) -> u64 {
+    match extent.location {
+        Location::Segment { length, .. } => length as u64,
+        Location::Marker(_) => MARKER_BATCH_BYTES as u64,
+        Location::Inline { .. } => 0,
+    }
 }
 
 /// The pages that an extent touches.

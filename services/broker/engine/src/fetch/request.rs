@@ -1,11 +1,13 @@
 //! What is asked of the read path, and what it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tidelog_metadata_api::{LogError, PartitionBounds};
+use tidelog_metadata_api::{AbortedTransaction, LogError, PartitionBounds};
 use tidelog_types::{ErrorCode, Offset, TopicPartition};
 
+use super::Isolation;
 use super::batches::Batches;
 use super::reads::ReadError;
 use crate::decoding::RecordsEstimate;
@@ -33,6 +35,8 @@ pub struct FetchRequest {
     pub bytes_min: u64,
     /// But no longer than this.
     pub wait_max: Duration,
+    /// Which records the reader sees of transactions. Who waits, waits for more of these.
+    pub isolation: Isolation,
 }
 
 /// What was found in one partition.
@@ -43,12 +47,18 @@ pub struct FetchedPartition {
     /// Its bounds.
     pub bounds: PartitionBounds,
     /// Whole batches, one behind the other, with their offsets. The first may begin before the offset
-    /// that was asked for.
+    /// that was asked for. Markers of transactions are among them, as control batches.
     pub batches: Batches,
     /// The offset after the last record here, or the one asked for.
     pub next_offset: Offset,
+    /// The aborted transactions that have records among the batches, in the order of their markers. A transactional
+    /// batch of such a producer, from the first offset up to the marker, is not for a reader of what is committed.
+    /// Empty for those who read [`Isolation::Uncommitted`].
+    pub aborted: Arc<[AbortedTransaction]>,
     /// What the batches hold.
     pub estimate: RecordsEstimate,
+    /// Whether a batch is part of a transaction or its marker.
+    pub(super) is_transactional: bool,
 }
 
 /// Why one partition has no answer. The others have theirs.

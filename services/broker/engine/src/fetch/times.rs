@@ -8,7 +8,7 @@ use tidelog_types::{Offset, Timestamp, TopicPartition};
 
 use super::pieces::Pieces;
 use super::reads::batch_at;
-use super::{FetchError, Fetcher};
+use super::{FetchError, Fetcher, Isolation};
 use crate::decoding::Decoding;
 
 /// How many extents a search goes on through after the one that it was pointed to.
@@ -33,15 +33,36 @@ enum Wanted {
 }
 
 impl Fetcher {
-    /// Resolves an offset; `None` if no record is that late.
+    /// Resolves an offset as a reader sees it; `None` if no record is that late.
     pub(crate) async fn offset(
+        &self,
+        partition: TopicPartition,
+        query: OffsetQuery,
+        isolation: Isolation,
+    ) -> Result<Option<FoundOffset>, FetchError> {
+        let query = match (query, isolation) {
+            (OffsetQuery::Latest, Isolation::Committed) => OffsetQuery::LastStable,
+            _ => query,
+        };
+        let found = self.resolve(partition, query).await?;
+        let Some(found) = found.filter(|_| isolation == Isolation::Committed) else {
+            return Ok(found);
+        };
+        if !matches!(query, OffsetQuery::AtTime(_) | OffsetQuery::MaxTimestamp) {
+            return Ok(Some(found));
+        }
+        let bounds = self.log.bounds(partition).await?;
+        Ok(Some(found).filter(|found| found.offset < bounds.last_stable))
+    }
+
+    async fn resolve(
         &self,
         partition: TopicPartition,
         query: OffsetQuery,
     ) -> Result<Option<FoundOffset>, FetchError> {
         let extent = match self.log.offset(partition, query).await? {
             OffsetAnswer::Offset(offset) => {
-                if query == OffsetQuery::Latest {
+                if matches!(query, OffsetQuery::Latest | OffsetQuery::LastStable) {
                     let bounds = self.log.bounds(partition).await?;
                     self.watermarks.raise(partition, bounds);
                 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tidelog_broker_engine::{EngineSettings, FetchError, FetchRequest, Fetched, RecordsEstimate};
+use tidelog_broker_engine::{
+    EngineSettings, FetchError, FetchRequest, Fetched, Isolation, RecordsEstimate,
+};
 use tidelog_format::batch::Compression;
 use tidelog_metadata_api::LogError;
 use tidelog_types::{ErrorCode, Offset, OffsetRange};
@@ -110,6 +112,7 @@ fn waiting(world: &World) -> FetchRequest {
         bytes_max: u64::MAX,
         bytes_min: 1,
         wait_max: WAIT,
+        isolation: Isolation::Uncommitted,
     }
 }
 

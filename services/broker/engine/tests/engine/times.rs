@@ -1,5 +1,6 @@
 //! Offsets by time: exact to the record, whatever the batch is compressed with.
 
+use tidelog_broker_engine::Isolation;
 use tidelog_format::batch::Compression;
 use tidelog_metadata_api::OffsetQuery;
 use tidelog_types::{Offset, Timestamp};
@@ -17,7 +18,13 @@ const CODECS: [Compression; 5] = [
 
 /// The offset and the timestamp that a query finds in partition 0.
 async fn find(world: &World, query: OffsetQuery) -> Option<(u64, Option<i64>)> {
-    let found = soon(&world.env, world.engine.offset(world.partition(0), query)).await;
+    let found = soon(
+        &world.env,
+        world
+            .engine
+            .offset(world.partition(0), query, Isolation::Uncommitted),
+    )
+    .await;
     let found = found.expect("it has an answer")?;
     Some((
         found.offset.get(),

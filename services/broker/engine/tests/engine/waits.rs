@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidelog_blob::Operation;
 use tidelog_blob::faulty::{Fault, FaultRule};
-use tidelog_broker_engine::FetchRequest;
+use tidelog_broker_engine::{FetchRequest, Isolation};
 use tidelog_metadata_api::{Catalogue as _, NewTopic};
 use tidelog_types::TopicName;
 
@@ -38,6 +38,7 @@ async fn a_commit_is_not_missed_however_many_partitions_are_read_at_once() {
         bytes_max: u64::MAX,
         bytes_min: size + 1,
         wait_max: WAIT,
+        isolation: Isolation::Uncommitted,
     };
     let start = world.env.clock.now();
     let send = async {

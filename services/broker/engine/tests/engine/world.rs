@@ -11,7 +11,7 @@ use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
 use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
 use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
-    EngineSettings, FetchPartition, FetchRequest, Fetched, MemoryHold,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold,
 };
 use tidelog_cache::{CacheMetrics, CacheSettings, PageCache};
 use tidelog_env::clock::timeout;
@@ -262,6 +262,7 @@ impl World {
             bytes_max,
             bytes_min: 0,
             wait_max: Duration::ZERO,
+            isolation: Isolation::Uncommitted,
         };
         soon(&self.env, self.engine.fetch(&request)).await
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchPartition, FetchRequest};
+use tidelog_broker_engine::{FetchPartition, FetchRequest, Isolation};
 use tidelog_metadata_api::{LogError, PartitionBounds, TopicInfo};
 use tidelog_runtime::access::{Caller, Operation};
 use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, TopicPartition};
@@ -280,6 +280,7 @@ impl Tail {
             bytes_max,
             bytes_min: 1,
             wait_max: LOOK_AROUND,
+            isolation: Isolation::Uncommitted,
         };
         let (found, hold) = self.front.read_in_turn(request, room).await;
         let mut partitions: Vec<PartitionAnswer> = Vec::new();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use tidelog_api::{ApiError, v1};
+use tidelog_broker_engine::Isolation;
 use tidelog_metadata_api::{OffsetQuery, TopicInfo};
 use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 
@@ -77,7 +78,10 @@ impl Front {
         at: TopicPartition,
         query: OffsetQuery,
     ) -> Result<Option<Offset>, ApiError> {
-        let found = self.engine().offset(at, query).await;
+        let found = self
+            .engine()
+            .offset(at, query, Isolation::Uncommitted)
+            .await;
         Ok(found
             .map_err(|error| fetch_error(&error))?
             .map(|found| found.offset))

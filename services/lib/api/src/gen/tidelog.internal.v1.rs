@@ -4614,6 +4614,8 @@ pub enum OffsetPosition {
     AtTime = 3,
     /// The record with the largest timestamp.
     MaxTimestamp = 4,
+    /// The last stable offset; linearizable.
+    LastStable = 5,
 }
 impl OffsetPosition {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4627,6 +4629,7 @@ impl OffsetPosition {
             Self::Latest => "OFFSET_POSITION_LATEST",
             Self::AtTime => "OFFSET_POSITION_AT_TIME",
             Self::MaxTimestamp => "OFFSET_POSITION_MAX_TIMESTAMP",
+            Self::LastStable => "OFFSET_POSITION_LAST_STABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4637,6 +4640,7 @@ impl OffsetPosition {
             "OFFSET_POSITION_LATEST" => Some(Self::Latest),
             "OFFSET_POSITION_AT_TIME" => Some(Self::AtTime),
             "OFFSET_POSITION_MAX_TIMESTAMP" => Some(Self::MaxTimestamp),
+            "OFFSET_POSITION_LAST_STABLE" => Some(Self::LastStable),
             _ => None,
         }
     }

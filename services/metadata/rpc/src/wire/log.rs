@@ -125,6 +125,7 @@ pub(crate) const fn query_to(query: OffsetQuery) -> (v1::OffsetPosition, i64) {
     match query {
         OffsetQuery::Earliest => (v1::OffsetPosition::Earliest, 0),
         OffsetQuery::Latest => (v1::OffsetPosition::Latest, 0),
+        OffsetQuery::LastStable => (v1::OffsetPosition::LastStable, 0),
         OffsetQuery::AtTime(time) => (v1::OffsetPosition::AtTime, time.as_millis()),
         OffsetQuery::MaxTimestamp => (v1::OffsetPosition::MaxTimestamp, 0),
     }
@@ -134,6 +135,7 @@ pub(crate) fn query_from(position: i32, timestamp: i64) -> Result<OffsetQuery, W
     match v1::OffsetPosition::try_from(position) {
         Ok(v1::OffsetPosition::Earliest) => Ok(OffsetQuery::Earliest),
         Ok(v1::OffsetPosition::Latest) => Ok(OffsetQuery::Latest),
+        Ok(v1::OffsetPosition::LastStable) => Ok(OffsetQuery::LastStable),
         Ok(v1::OffsetPosition::AtTime) => {
             Ok(OffsetQuery::AtTime(Timestamp::from_millis(timestamp)))
         }

@@ -64,6 +64,7 @@ async fn questions_are_answered_as_by_the_service_itself() {
     for query in [
         OffsetQuery::Earliest,
         OffsetQuery::Latest,
+        OffsetQuery::LastStable,
         OffsetQuery::AtTime(Timestamp::from_millis(1)),
         OffsetQuery::MaxTimestamp,
     ] {

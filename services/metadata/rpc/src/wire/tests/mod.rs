@@ -80,8 +80,8 @@ proptest! {
         offset in an_offset(),
         extent in an_extent(),
     ) {
-        use OffsetQuery::{AtTime, Earliest, Latest, MaxTimestamp};
-        for query in [Earliest, Latest, AtTime(time), MaxTimestamp] {
+        use OffsetQuery::{AtTime, Earliest, LastStable, Latest, MaxTimestamp};
+        for query in [Earliest, Latest, LastStable, AtTime(time), MaxTimestamp] {
             let (position, timestamp) = query_to(query);
             prop_assert_eq!(query_from(position.into(), timestamp), Ok(query));
         }
