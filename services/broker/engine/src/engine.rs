@@ -9,8 +9,8 @@ use tidelog_blob::object_store::ObjectStore;
 use tidelog_cache::PageCache;
 use tidelog_env::Env;
 use tidelog_metadata_api::{
-    Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery, PartitionBounds,
-    ProducerIdentity, ReadToken, Transactions,
+    ActiveProducer, Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery,
+    PartitionBounds, ProducerIdentity, ReadToken, TransactionMarker, Transactions,
 };
 use tidelog_types::{ClusterId, Incarnation, Offset, OffsetRange, TopicPartition};
 
@@ -255,6 +255,22 @@ impl Engine {
     /// Gives out a producer id.
     pub async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
         self.log.init_producer().await
+    }
+
+    /// The producers that a partition remembers.
+    pub async fn producers(
+        &self,
+        partition: TopicPartition,
+    ) -> Result<Vec<ActiveProducer>, LogError> {
+        self.log.producers(partition).await
+    }
+
+    /// Ends transactions in partitions, one outcome for each.
+    pub async fn end_transactions(
+        &self,
+        markers: Vec<TransactionMarker>,
+    ) -> Vec<Result<(), LogError>> {
+        self.log.end_transactions(markers).await
     }
 
     /// What this process has seen, shard by shard.

@@ -1,8 +1,10 @@
 //! What is served, and in which versions.
 
-use tidelog_kafka_codec::messages::api_versions_response::ApiVersion;
+use tidelog_kafka_codec::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use tidelog_kafka_codec::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use tidelog_kafka_codec::{ApiKey, ErrorCode, VersionRange};
+use tidelog_kafka_codec::{ApiKey, ByteString, ErrorCode, VersionRange};
 
 use crate::call::Call;
 
@@ -27,6 +29,11 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
+    ApiKey::WriteTxnMarkers,
+    ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
@@ -34,10 +41,22 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
 ];
+
+/// What clients use only if they are told of it, and at which level: members of groups whose assignment the broker
+/// does, and another epoch for each transaction. They are on in every cluster and cannot be turned off.
+///
+/// Clients before 3.9 do not understand a feature that may be at level 0, so none may be.
+pub(crate) const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
+
+/// The lowest level of every feature.
+const FEATURE_LEVEL_MIN: i16 = 1;
 
 /// The versions in which an API is served.
 pub(crate) fn served(key: ApiKey) -> Option<VersionRange> {
@@ -78,8 +97,22 @@ fn is_plain(text: &str) -> bool {
 
 impl Call {
     pub(crate) fn api_versions(&self, request: ApiVersionsRequest) -> ApiVersionsResponse {
+        let supported = FEATURES.iter().map(|(name, level)| SupportedFeatureKey {
+            name: ByteString::from_static(name),
+            min_version: FEATURE_LEVEL_MIN,
+            max_version: *level,
+        });
+        let finalized = FEATURES.iter().map(|(name, level)| FinalizedFeatureKey {
+            name: ByteString::from_static(name),
+            max_version_level: *level,
+            min_version_level: *level,
+        });
         let mut response = ApiVersionsResponse {
             api_keys: SERVED.iter().map(|key| told(*key)).collect(),
+            supported_features: supported.collect(),
+            // They never change.
+            finalized_features_epoch: 0,
+            finalized_features: finalized.collect(),
             ..ApiVersionsResponse::default()
         };
         let is_named =
@@ -113,7 +146,7 @@ mod tests {
             assert!(told.min_version == versions.min || *key == ApiKey::Produce);
         }
         assert_eq!(told(ApiKey::Produce).min_version, 0);
-        assert_eq!(served(ApiKey::AddPartitionsToTxn), None);
+        assert_eq!(served(ApiKey::DescribeQuorum), None);
     }
 
     #[test]

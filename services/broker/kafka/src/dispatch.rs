@@ -25,7 +25,7 @@ pub(crate) async fn answer(mut call: Call, frame: RequestFrame) -> (Answered, Du
     (look_up(&call, frame).await, call.throttle)
 }
 
-/// Answers requests about offsets, producers and the cluster.
+/// Answers requests about offsets and the cluster.
 async fn look_up(call: &Call, frame: RequestFrame) -> Answered {
     match call.key {
         ApiKey::ListOffsets => serve!(call, frame, it => call.list_offsets(it).await),
@@ -33,7 +33,6 @@ async fn look_up(call: &Call, frame: RequestFrame) -> Answered {
             serve!(call, frame, it => call.offset_for_leader_epoch(it).await)
         }
         ApiKey::DeleteRecords => serve!(call, frame, it => call.delete_records(it).await),
-        ApiKey::InitProducerId => serve!(call, frame, it => call.init_producer_id(it).await),
         ApiKey::ApiVersions => serve!(call, frame, it => call.api_versions(it)),
         ApiKey::DescribeCluster => serve!(call, frame, it => call.describe_cluster(&it)),
         _ => administer(call, frame).await,
@@ -79,6 +78,32 @@ async fn coordinate(call: &Call, frame: RequestFrame) -> Answered {
             serve!(call, frame, it => call.consumer_group_describe(it).await)
         }
         ApiKey::DeleteGroups => serve!(call, frame, it => call.delete_groups(it).await),
+        _ => transact(call, frame).await,
+    }
+}
+
+/// Answers producers about their transactions, and operators about those of others.
+async fn transact(call: &Call, frame: RequestFrame) -> Answered {
+    match call.key {
+        ApiKey::InitProducerId => serve!(call, frame, it => call.init_producer_id(it).await),
+        ApiKey::AddPartitionsToTxn => {
+            serve!(call, frame, it => call.add_partitions_to_txn(it).await)
+        }
+        ApiKey::AddOffsetsToTxn => serve!(call, frame, it => call.add_offsets_to_txn(it).await),
+        ApiKey::TxnOffsetCommit => serve!(call, frame, it => call.txn_offset_commit(it).await),
+        ApiKey::EndTxn => serve!(call, frame, it => call.end_txn(it).await),
+        ApiKey::WriteTxnMarkers => match decode(frame) {
+            // Brokers of Kafka send it to each other, and do not let each other wait.
+            Ok(request) => call.respond(&call.write_txn_markers(request).await),
+            Err(error) => Answered::Broken(error.to_string()),
+        },
+        ApiKey::DescribeProducers => {
+            serve!(call, frame, it => call.describe_producers(it).await)
+        }
+        ApiKey::DescribeTransactions => {
+            serve!(call, frame, it => call.describe_transactions(it).await)
+        }
+        ApiKey::ListTransactions => serve!(call, frame, it => call.list_transactions(it).await),
         key => Answered::Broken(format!("`{}` is not served", key.name())),
     }
 }

@@ -25,6 +25,7 @@ mod server;
 mod session;
 mod settings;
 mod topics;
+mod transactions;
 
 pub use brokers::{Address, AddressError, LISTENER};
 pub use front::KafkaParts;

@@ -1,15 +1,13 @@
-//! `DeleteRecords` and `InitProducerId`.
+//! `DeleteRecords`.
 
 use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::delete_records_request::DeleteRecordsPartition;
 use tidelog_kafka_codec::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
-use tidelog_kafka_codec::messages::{
-    DeleteRecordsRequest, DeleteRecordsResponse, InitProducerIdRequest, InitProducerIdResponse,
-};
-use tidelog_metadata_api::{ProducerIdentity, TopicInfo};
-use tidelog_runtime::access::{Operation, Resource};
+use tidelog_kafka_codec::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use tidelog_metadata_api::TopicInfo;
+use tidelog_runtime::access::Operation;
 use tidelog_types::Offset;
 
 use crate::call::{Call, partition};
@@ -67,40 +65,5 @@ impl Call {
         let deleted = self.front.engine().delete_records(at, before).await;
         let (bounds, _) = deleted.map_err(|error| Refusal::from(&error))?;
         Ok(bounds.log_start)
-    }
-
-    pub(crate) async fn init_producer_id(
-        &self,
-        request: InitProducerIdRequest,
-    ) -> InitProducerIdResponse {
-        let mut response = InitProducerIdResponse {
-            producer_id: -1,
-            producer_epoch: -1,
-            ..InitProducerIdResponse::default()
-        };
-        match self.producer(request).await {
-            Ok(producer) => {
-                response.producer_id = producer.id.get();
-                response.producer_epoch = producer.epoch.get();
-            }
-            Err(refusal) => response.error_code = self.code(refusal.code),
-        }
-        response
-    }
-
-    async fn producer(&self, request: InitProducerIdRequest) -> Result<ProducerIdentity, Refusal> {
-        if let Some(id) = request.transactional_id {
-            self.may(Operation::Write, Resource::TransactionalId(&id))?;
-            if id.is_empty() {
-                let message = "a transactional id has at least one character";
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
-            let message = "there are no coordinators of transactions yet";
-            let code = ErrorCode::CoordinatorNotAvailable;
-            return Err(Refusal::new(code, message));
-        }
-        self.may(Operation::IdempotentWrite, Resource::Cluster)?;
-        let producer = self.front.engine().init_producer().await;
-        producer.map_err(|error| Refusal::from(&error))
     }
 }

@@ -2,6 +2,7 @@
 //! take notes.
 
 mod groups;
+mod transactions;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{
     GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
 };
-use tidelog_metadata_api::{Groups, NoTransactions};
+use tidelog_metadata_api::{Groups, NoTransactions, Transactions};
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
@@ -26,6 +27,7 @@ use tidelog_store::memory::MemoryStore;
 use tidelog_types::ClusterId;
 
 pub use groups::FakeGroups;
+pub use transactions::FakeTransactions;
 
 /// Longest time of what should end soon.
 const SOON: Duration = Duration::from_secs(20);
@@ -76,21 +78,40 @@ pub fn quick_append() -> AppendSettings {
     }
 }
 
+/// Who coordinates.
+#[derive(Clone, Debug)]
+pub struct Coordinators {
+    /// Groups.
+    pub groups: Arc<dyn Groups>,
+    /// Transactional ids.
+    pub transactions: Arc<dyn Transactions>,
+}
+
+impl Coordinators {
+    /// Those of the metadata service.
+    pub fn of(metadata: &MetadataService) -> Self {
+        Self {
+            groups: Arc::new(metadata.clone()),
+            transactions: Arc::new(NoTransactions),
+        }
+    }
+}
+
 /// An engine over a bucket and a metadata service in memory.
 pub async fn engine(
     env: &Env,
     registry: &mut Registry,
     append: AppendSettings,
 ) -> anyhow::Result<(Engine, MetadataService)> {
-    engine_with(env, registry, append, |metadata| Arc::new(metadata.clone())).await
+    engine_with(env, registry, append, Coordinators::of).await
 }
 
-/// As [`engine`], with groups of another kind.
+/// As [`engine`], with other coordinators.
 pub async fn engine_with(
     env: &Env,
     registry: &mut Registry,
     append: AppendSettings,
-    groups: impl FnOnce(&MetadataService) -> Arc<dyn Groups>,
+    coordinators: impl FnOnce(&MetadataService) -> Coordinators,
 ) -> anyhow::Result<(Engine, MetadataService)> {
     let cluster = ClusterId::from_random_bytes([9; 16]);
     let metadata = MetadataService::open(OpenOptions {
@@ -103,14 +124,18 @@ pub async fn engine_with(
         metrics: SequencerMetrics::new(registry),
     })
     .await?;
+    let Coordinators {
+        groups,
+        transactions,
+    } = coordinators(&metadata);
     let parts = EngineParts {
         env: env.clone(),
         store: Arc::new(InMemory::new()),
         layout: BucketLayout::new("".into()).cluster(cluster),
         log: Arc::new(metadata.clone()),
         catalogue: Arc::new(metadata.clone()),
-        groups: groups(&metadata),
-        transactions: Arc::new(NoTransactions),
+        groups,
+        transactions,
         pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
         settings: EngineSettings {
             append,

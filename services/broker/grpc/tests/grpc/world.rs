@@ -8,8 +8,8 @@ use tidelog_api::v1;
 use tidelog_api::v1::log_service_client::LogServiceClient;
 use tidelog_broker_engine::Engine;
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError, serve};
+use tidelog_broker_testing::{Coordinators, engine_with, quick_append};
 pub(crate) use tidelog_broker_testing::{FakeGroups, Gate, soon};
-use tidelog_broker_testing::{engine_with, quick_append};
 use tidelog_client::{Client, ClientOptions};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
@@ -43,7 +43,11 @@ impl World {
         let mut registry = Registry::default();
         let groups = Arc::new(FakeGroups::default());
         let fake = Arc::<FakeGroups>::clone(&groups);
-        let built = engine_with(&env, &mut registry, quick_append(), |_| fake).await;
+        let coordinators = |metadata: &_| Coordinators {
+            groups: fake,
+            ..Coordinators::of(metadata)
+        };
+        let built = engine_with(&env, &mut registry, quick_append(), coordinators).await;
         let (engine, metadata) = built.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use tidelog_kafka_codec::ErrorCode;
-use tidelog_kafka_codec::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
+use tidelog_kafka_codec::messages::offset_commit_request::OffsetCommitRequestTopic;
 use tidelog_kafka_codec::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -87,7 +85,13 @@ impl Call {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let offset = match found {
-                Ok(topic) => offset_of(topic, &partition),
+                Ok(topic) => Committing {
+                    index: partition.partition_index,
+                    offset: partition.committed_offset,
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: partition.committed_metadata.as_deref(),
+                }
+                .check(topic),
                 Err(refusal) => Err(refusal.clone()),
             };
             let code = offset.as_ref().err().map_or(ErrorCode::None, |it| it.code);
@@ -134,24 +138,33 @@ impl Call {
     }
 }
 
-/// What shall be committed for a partition.
-fn offset_of(
-    topic: &TopicInfo,
-    wanted: &OffsetCommitRequestPartition,
-) -> Result<(TopicPartition, GroupOffset), Refusal> {
-    let at = partition(topic, wanted.partition_index)?;
-    let offset = Offset::from_i64(wanted.committed_offset).ok_or_else(|| {
-        let message = format!("offset `{}` is negative", wanted.committed_offset);
-        Refusal::new(ErrorCode::InvalidRequest, message)
-    })?;
-    let metadata = wanted.committed_metadata.as_deref().unwrap_or_default();
-    let leader_epoch = wanted.committed_leader_epoch;
-    let offset = GroupOffset {
-        offset,
-        leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
-        metadata: metadata.to_owned(),
-    };
-    Ok((at, offset))
+/// What shall be committed for a partition, as requests say it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Committing<'a> {
+    pub(super) index: i32,
+    pub(super) offset: i64,
+    pub(super) leader_epoch: i32,
+    pub(super) metadata: Option<&'a str>,
+}
+
+impl Committing<'_> {
+    /// The partition and the offset, if there are such.
+    pub(super) fn check(
+        &self,
+        topic: &TopicInfo,
+    ) -> Result<(TopicPartition, GroupOffset), Refusal> {
+        let at = partition(topic, self.index)?;
+        let offset = Offset::from_i64(self.offset).ok_or_else(|| {
+            let message = format!("offset `{}` is negative", self.offset);
+            Refusal::new(ErrorCode::InvalidRequest, message)
+        })?;
+        let offset = GroupOffset {
+            offset,
+            leader_epoch: (self.leader_epoch >= 0).then_some(self.leader_epoch),
+            metadata: self.metadata.unwrap_or_default().to_owned(),
+        };
+        Ok((at, offset))
+    }
 }
 
 /// The code of an error as the version knows it.

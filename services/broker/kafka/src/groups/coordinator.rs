@@ -64,19 +64,21 @@ impl Call {
     }
 
     fn broker_for(&self, brokers: &Brokers, key_type: i8, key: &str) -> Result<Broker, Refusal> {
+        let coordinator = || {
+            let broker = brokers.coordinator(key.as_bytes()).cloned();
+            broker.ok_or_else(|| {
+                let message = "no broker is known";
+                Refusal::new(ErrorCode::CoordinatorNotAvailable, message)
+            })
+        };
         match key_type {
             KEY_GROUP => {
                 self.may(Operation::Describe, Resource::Group(key))?;
-                let broker = brokers.coordinator(key.as_bytes()).cloned();
-                broker.ok_or_else(|| {
-                    let message = "no broker is known";
-                    Refusal::new(ErrorCode::CoordinatorNotAvailable, message)
-                })
+                coordinator()
             }
             KEY_TRANSACTION => {
                 self.may(Operation::Describe, Resource::TransactionalId(key))?;
-                let message = "there are no coordinators of transactions yet";
-                Err(Refusal::new(ErrorCode::CoordinatorNotAvailable, message))
+                coordinator()
             }
             KEY_SHARE => {
                 let message = "there are no share groups";

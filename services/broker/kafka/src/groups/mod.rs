@@ -15,17 +15,20 @@ mod fetch;
 mod leave;
 mod list;
 mod topics;
+mod transactional;
 
 use tidelog_kafka_codec::ErrorCode;
 use tidelog_metadata_api::{GroupClient, GroupName, MEMBER_TEXT_BYTES_MAX};
 use tidelog_runtime::access::{Operation, Resource};
+
+pub(crate) use topics::Topics;
 
 use crate::call::Call;
 use crate::errors::Refusal;
 
 impl Call {
     /// The name of a group, if the caller may.
-    fn group(&self, operation: Operation, name: &str) -> Result<GroupName, Refusal> {
+    pub(crate) fn group(&self, operation: Operation, name: &str) -> Result<GroupName, Refusal> {
         self.may(operation, Resource::Group(name))?;
         GroupName::new(name)
             .map_err(|error| Refusal::new(ErrorCode::InvalidGroupId, error.to_string()))

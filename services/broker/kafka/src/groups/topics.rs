@@ -18,7 +18,7 @@ const LOOKUPS_AT_ONCE: usize = 16;
 
 /// Topics by number, looked up once each.
 #[derive(Debug, Default)]
-pub(super) struct Topics(HashMap<TopicNumber, Option<Arc<TopicInfo>>>);
+pub(crate) struct Topics(HashMap<TopicNumber, Option<Arc<TopicInfo>>>);
 
 impl Topics {
     /// Looks up the topics of partitions, many at a time.
@@ -50,7 +50,7 @@ impl Topics {
     }
 
     /// The partitions of each live topic that these belong to, in the order in which topics come up.
-    pub(super) async fn by_topic(
+    pub(crate) async fn by_topic(
         &mut self,
         call: &Call,
         partitions: &[TopicPartition],
@@ -127,7 +127,7 @@ impl Call {
     }
 
     /// Whether the caller may see a topic.
-    pub(super) fn may_see(&self, topic: &str) -> bool {
+    pub(crate) fn may_see(&self, topic: &str) -> bool {
         self.may(Operation::Describe, Resource::Topic(topic))
             .is_ok()
     }

@@ -185,6 +185,80 @@ async fn requests_about_the_cluster_ask_and_are_refused() {
 }
 
 #[tokio::test]
+async fn requests_of_producers_with_transactions_ask_and_are_refused() {
+    const ID: &str = "transactional id `x`";
+    let code = ErrorCode::TransactionalIdAuthorizationFailed;
+    let write = (Operation::Write, ID);
+    let add = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: "x".into(),
+        v3_and_below_topics: vec![add_partitions_to_txn_request::AddPartitionsToTxnTopic {
+            name: "t".into(),
+            partitions: vec![0],
+        }],
+        ..AddPartitionsToTxnRequest::default()
+    };
+    denied(add, 3, write, code).await;
+    let add = AddOffsetsToTxnRequest {
+        transactional_id: "x".into(),
+        ..AddOffsetsToTxnRequest::default()
+    };
+    denied(add, 4, write, code).await;
+    let end = EndTxnRequest {
+        transactional_id: "x".into(),
+        ..EndTxnRequest::default()
+    };
+    denied(end, 5, write, code).await;
+    let commit = TxnOffsetCommitRequest {
+        transactional_id: "x".into(),
+        topics: vec![txn_offset_commit_request::TxnOffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()],
+            ..txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+        }],
+        ..TxnOffsetCommitRequest::default()
+    };
+    denied(commit, 5, write, code).await;
+    let describe = DescribeTransactionsRequest {
+        transactional_ids: vec!["x".into()],
+    };
+    denied(describe, 0, (Operation::Describe, ID), code).await;
+    let find = FindCoordinatorRequest {
+        key_type: 1,
+        coordinator_keys: vec!["x".into()],
+        ..FindCoordinatorRequest::default()
+    };
+    denied(find, 6, (Operation::Describe, ID), code).await;
+}
+
+#[tokio::test]
+async fn requests_of_operators_about_transactions_ask_and_are_refused() {
+    let code = ErrorCode::ClusterAuthorizationFailed;
+    let topics = || {
+        vec![write_txn_markers_request::WritableTxnMarkerTopic {
+            name: "t".into(),
+            partition_indexes: vec![0],
+        }]
+    };
+    let markers = WriteTxnMarkersRequest {
+        markers: vec![write_txn_markers_request::WritableTxnMarker {
+            topics: topics(),
+            ..write_txn_markers_request::WritableTxnMarker::default()
+        }],
+    };
+    denied(markers, 1, (Operation::Alter, "cluster"), code).await;
+    let add = AddPartitionsToTxnRequest::default();
+    denied(add, 5, (Operation::Alter, "cluster"), code).await;
+    let producers = DescribeProducersRequest {
+        topics: vec![describe_producers_request::TopicRequest {
+            name: "t".into(),
+            partition_indexes: vec![0],
+        }],
+    };
+    let code = ErrorCode::TopicAuthorizationFailed;
+    denied(producers, 0, (Operation::Read, TOPIC), code).await;
+}
+
+#[tokio::test]
 async fn requests_of_members_of_groups_ask_and_are_refused() {
     let code = ErrorCode::GroupAuthorizationFailed;
     let read = (Operation::Read, GROUP);

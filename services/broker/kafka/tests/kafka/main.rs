@@ -11,6 +11,7 @@ mod limits;
 mod offsets;
 mod produce;
 mod topics;
+mod transactions;
 mod versions;
 mod wire;
 mod world;

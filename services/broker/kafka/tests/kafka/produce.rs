@@ -141,26 +141,6 @@ async fn an_idempotent_producer_is_checked_and_its_retry_has_the_first_offset() 
 }
 
 #[tokio::test]
-async fn transactions_are_refused_in_words_that_clients_know() {
-    let (_world, mut client) = World::with_topic(1).await;
-    let stamp = ProducerStamp {
-        id: ProducerId::new(1),
-        epoch: ProducerEpoch::new(0),
-        base_sequence: 0,
-        transactional: true,
-    };
-    let answer = client.produce(batch(&["a"], Some(stamp))).await;
-    assert_eq!(name(answer.error_code), "INVALID_TXN_STATE");
-    let request = InitProducerIdRequest {
-        transactional_id: Some("tx".into()),
-        ..InitProducerIdRequest::default()
-    };
-    let answer = client.call(&request, 4).await;
-    assert_eq!(name(answer.error_code), "COORDINATOR_NOT_AVAILABLE");
-    assert_eq!((answer.producer_id, answer.producer_epoch), (-1, -1));
-}
-
-#[tokio::test]
 async fn who_wants_no_answer_gets_none_and_is_cut_off_if_it_fails() {
     let (_world, mut client) = World::with_topic(1).await;
     let silent = |records| ProduceRequest {

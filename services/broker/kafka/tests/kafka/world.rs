@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use prometheus_client::registry::Registry;
 use tidelog_broker_engine::{AppendSettings, Engine};
 use tidelog_broker_kafka::{KafkaMetrics, KafkaParts, KafkaSettings, LISTENER, serve};
+use tidelog_broker_testing::{Coordinators, engine_with, quick_append};
 pub(crate) use tidelog_broker_testing::{Gate, soon};
-use tidelog_broker_testing::{engine_with, quick_append};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuilder, Compression, ProducerStamp};
 use tidelog_kafka_codec::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -49,21 +49,30 @@ impl World {
     }
 
     pub(crate) async fn with_engine(settings: KafkaSettings, append: AppendSettings) -> Self {
-        Self::build(settings, append, |metadata| Arc::new(metadata.clone())).await
+        Self::build(settings, append, Coordinators::of).await
     }
 
     pub(crate) async fn with_groups(settings: KafkaSettings, groups: Arc<dyn Groups>) -> Self {
-        Self::build(settings, quick_append(), |_| groups).await
+        let coordinators = |metadata: &MetadataService| Coordinators {
+            groups,
+            ..Coordinators::of(metadata)
+        };
+        Self::build(settings, quick_append(), coordinators).await
+    }
+
+    pub(crate) async fn with_coordinators(coordinators: Coordinators) -> Self {
+        let settings = KafkaSettings::default();
+        Self::build(settings, quick_append(), |_| coordinators).await
     }
 
     async fn build(
         settings: KafkaSettings,
         append: AppendSettings,
-        groups: impl FnOnce(&MetadataService) -> Arc<dyn Groups>,
+        coordinators: impl FnOnce(&MetadataService) -> Coordinators,
     ) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
-        let built = engine_with(&env, &mut registry, append, groups).await;
+        let built = engine_with(&env, &mut registry, append, coordinators).await;
         let (engine, metadata) = built.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -54,18 +54,15 @@ async fn any_broker_coordinates_any_group() {
             "version {version}"
         );
     }
-    for (key_type, code) in [
-        (1, "COORDINATOR_NOT_AVAILABLE"),
-        (2, "INVALID_REQUEST"),
-        (9, "INVALID_REQUEST"),
-    ] {
+    for key_type in [2, 9] {
         let request = FindCoordinatorRequest {
             key_type,
             coordinator_keys: vec!["x".into()],
             ..FindCoordinatorRequest::default()
         };
         let response = client.call(&request, 6).await;
-        assert_eq!(name(response.coordinators[0].error_code), code);
+        let code = response.coordinators[0].error_code;
+        assert_eq!(name(code), "INVALID_REQUEST");
     }
 }
 
