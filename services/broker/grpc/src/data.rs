@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use tidelog_api::{ApiError, v1};
+use tidelog_broker_engine::Isolation;
 use tidelog_env::error_chain;
 use tidelog_format::batch::{BatchView, Compression, DecodeLimit, RecordError};
 use tidelog_metadata_api::PartitionBounds;
@@ -28,6 +29,17 @@ impl Form {
     }
 }
 
+/// Which records of transactions a request wants.
+pub(crate) fn isolation(number: i32) -> Result<Isolation, ApiError> {
+    match v1::Isolation::try_from(number) {
+        Ok(v1::Isolation::Unspecified | v1::Isolation::Committed) => Ok(Isolation::Committed),
+        Ok(v1::Isolation::Uncommitted) => Ok(Isolation::Uncommitted),
+        Err(_) => Err(ApiError::invalid(format!(
+            "no isolation has the number `{number}`"
+        ))),
+    }
+}
+
 /// An answer of a partition without data: where to go on, and the bounds.
 pub(crate) fn shell(
     topic: String,
@@ -43,6 +55,7 @@ pub(crate) fn shell(
         high_watermark: bounds.high_watermark.get(),
         log_start_offset: bounds.log_start.get(),
         error: None,
+        last_stable_offset: Some(bounds.last_stable.get()),
     }
 }
 
@@ -55,6 +68,7 @@ pub(crate) fn failed(
 ) -> v1::PartitionData {
     v1::PartitionData {
         error: Some(error.to_proto()),
+        last_stable_offset: None,
         ..shell(topic, partition, from, PartitionBounds::default())
     }
 }

@@ -10,7 +10,7 @@ use tidelog_runtime::access::{Caller, Operation, Resource};
 use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 
 use crate::answer::DataAnswer;
-use crate::data::{Form, failed};
+use crate::data::{Form, failed, isolation};
 use crate::decode::Wanted;
 use crate::errors::{fetch_error, log_error, no_partition};
 use crate::front::{Front, ONE_REQUEST};
@@ -131,7 +131,7 @@ impl Front {
             } else {
                 wait(request.max_wait)
             },
-            isolation: Isolation::Uncommitted,
+            isolation: isolation(request.isolation)?,
         };
         let items: Vec<_> = request.partitions.into_iter().zip(refused).collect();
         let mut room = Room::new(outlet, form);
@@ -331,6 +331,7 @@ pub(crate) fn position(number: i32) -> Result<OffsetQuery, ApiError> {
     match v1::OffsetPosition::try_from(number) {
         Ok(v1::OffsetPosition::Earliest) => Ok(OffsetQuery::Earliest),
         Ok(v1::OffsetPosition::Latest | v1::OffsetPosition::Unspecified) => Ok(OffsetQuery::Latest),
+        Ok(v1::OffsetPosition::LastStable) => Ok(OffsetQuery::LastStable),
         Ok(v1::OffsetPosition::MaxTimestamp) => Ok(OffsetQuery::MaxTimestamp),
         Err(_) => Err(ApiError::invalid(format!(
             "no position has the number `{number}`"

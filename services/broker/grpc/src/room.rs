@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use tidelog_broker_engine::{
-    FairHold, FetchRequest, Fetched, FoundPartition, MemoryHold, RecordsEstimate,
+    FairHold, FetchRequest, Fetched, FetchedPartition, FoundPartition, MemoryHold, RecordsEstimate,
 };
 
 use crate::data::Form;
@@ -137,8 +137,8 @@ impl Room {
 }
 
 impl Front {
-    /// Reads, and has the turn of the answer when it ends. What was read is let go while that is waited for,
-    /// and read again: its pages are in memory then.
+    /// Reads what is for clients, and has the turn of the answer when it ends. What was read is let go while that is
+    /// waited for, and read again: its pages are in memory then.
     pub(crate) async fn read_in_turn(
         &self,
         mut asked: FetchRequest,
@@ -160,7 +160,9 @@ impl Front {
             fetched = self.engine().fetch(&asked).await;
             need = room.need(&fetched, most);
         }
-        fetched.into_parts()
+        let (found, hold) = fetched.into_parts();
+        let visible = |found: FoundPartition| found.map(FetchedPartition::visible);
+        (found.into_iter().map(visible).collect(), hold)
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tonic::Status;
 
 use crate::answer::{DataAnswer, PartitionAnswer};
-use crate::data::{Form, shell};
+use crate::data::{Form, isolation, shell};
 use crate::decode::Wanted;
 use crate::errors::log_error;
 use crate::front::{Front, ONE_REQUEST};
@@ -52,9 +52,13 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Why there is nothing to read up to the end: it is behind the place where reading shall begin.
+    /// Why there is nothing to read up to the end: there is nothing yet where reading shall begin.
     fn beyond_end(&self) -> Option<v1::Error> {
-        let end = self.end.filter(|end| *end < self.next)?;
+        self.end?;
+        let end = self.bounds.high_watermark;
+        if self.next <= end {
+            return None;
+        }
         let error = LogError::OffsetOutOfRange {
             offset: self.next,
             valid: OffsetRange {
@@ -75,6 +79,7 @@ struct Tail {
     /// Whether partitions that are added later are read too.
     grows: bool,
     form: Form,
+    isolation: Isolation,
     bytes_max: u32,
 }
 
@@ -117,6 +122,7 @@ impl Front {
         request: v1::TailRequest,
     ) -> Result<(Tail, TokenSet), ApiError> {
         let form = Form::of(request.record_format)?;
+        let isolation = isolation(request.isolation)?;
         let mut tokens = self.catch_up(&request.token).await?;
         let topic = self
             .topic(&caller, Operation::Read, &request.topic, ONE_REQUEST)
@@ -140,6 +146,7 @@ impl Front {
             cursors,
             grows: request.partitions.is_empty() && !request.until_end,
             form,
+            isolation,
             bytes_max,
         };
         Ok((tail, tokens))
@@ -280,7 +287,7 @@ impl Tail {
             bytes_max,
             bytes_min: 1,
             wait_max: LOOK_AROUND,
-            isolation: Isolation::Uncommitted,
+            isolation: self.isolation,
         };
         let (found, hold) = self.front.read_in_turn(request, room).await;
         let mut partitions: Vec<PartitionAnswer> = Vec::new();
@@ -288,7 +295,10 @@ impl Tail {
         let mut bytes = 0;
         for ((index, cursor), result) in wanted.into_iter().zip(found) {
             let result = result.map_err(|(_, error)| error);
-            if result.as_ref().is_ok_and(|found| found.batches.is_empty()) {
+            if result
+                .as_ref()
+                .is_ok_and(|found| found.next_offset == cursor.next)
+            {
                 continue;
             }
             if result
@@ -343,7 +353,8 @@ impl Tail {
         };
         let mut answer = self.front.take_apart(wanted, result, room).await;
         let data = &mut answer.data;
-        if data.data.is_none() && data.error.is_none() && answer.batches.is_empty() {
+        // Where nothing of it is handed out, the client hears that reading goes on further on.
+        if data.error.is_none() && data.next_offset == cursor.next.get() {
             return None;
         }
         if let (Some(v1::partition_data::Data::Records(records)), Some(end)) =

@@ -8,6 +8,7 @@ use tidelog_metadata_api::{OffsetQuery, TopicInfo};
 use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 
 use super::Cursor;
+use crate::data::isolation;
 use crate::errors::{fetch_error, log_error, no_partition};
 use crate::fetch::position;
 use crate::front::Front;
@@ -31,30 +32,25 @@ impl Front {
             .offsets
             .iter()
             .find(|named| named.partition == index);
+        let isolation = isolation(request.isolation)?;
         let next = match (named, &request.start) {
             (Some(named), _) => Offset::new(named.offset),
             (None, Some(v1::tail_request::Start::Offset(offset))) => Offset::new(*offset),
             (None, Some(v1::tail_request::Start::TimestampMs(millis))) => {
                 let query = OffsetQuery::AtTime(Timestamp::from_millis(*millis));
-                match self.resolve(at, query).await? {
+                match self.resolve(at, query, isolation).await? {
                     Some(offset) => offset,
-                    None => self
-                        .resolve(at, OffsetQuery::Latest)
-                        .await?
-                        .unwrap_or_default(),
+                    None => self.latest(at, isolation).await?,
                 }
             }
             (None, Some(v1::tail_request::Start::Position(number))) => self
-                .resolve(at, position(*number)?)
+                .resolve(at, position(*number)?, isolation)
                 .await?
                 .unwrap_or_default(),
-            (None, None) => self
-                .resolve(at, OffsetQuery::Latest)
-                .await?
-                .unwrap_or_default(),
+            (None, None) => self.latest(at, isolation).await?,
         };
         let end = if request.until_end {
-            self.resolve(at, OffsetQuery::Latest).await?
+            Some(self.latest(at, isolation).await?)
         } else {
             None
         };
@@ -64,7 +60,15 @@ impl Front {
             .await
             .map_err(|error| log_error(&error))?;
         // The end that is told is the end that is kept.
-        bounds.high_watermark = end.unwrap_or(bounds.high_watermark);
+        if let Some(end) = end {
+            match isolation {
+                Isolation::Uncommitted => bounds.high_watermark = end,
+                Isolation::Committed => {
+                    bounds.last_stable = end;
+                    bounds.high_watermark = bounds.high_watermark.max(end);
+                }
+            }
+        }
         Ok(Cursor {
             at,
             next,
@@ -73,15 +77,19 @@ impl Front {
         })
     }
 
+    /// Where reading ends now.
+    async fn latest(&self, at: TopicPartition, isolation: Isolation) -> Result<Offset, ApiError> {
+        let latest = self.resolve(at, OffsetQuery::Latest, isolation).await?;
+        Ok(latest.unwrap_or_default())
+    }
+
     async fn resolve(
         &self,
         at: TopicPartition,
         query: OffsetQuery,
+        isolation: Isolation,
     ) -> Result<Option<Offset>, ApiError> {
-        let found = self
-            .engine()
-            .offset(at, query, Isolation::Uncommitted)
-            .await;
+        let found = self.engine().offset(at, query, isolation).await;
         Ok(found
             .map_err(|error| fetch_error(&error))?
             .map(|found| found.offset))

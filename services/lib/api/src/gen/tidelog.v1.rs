@@ -2500,7 +2500,8 @@ pub struct PartitionData {
     /// The partition.
     #[prost(uint32, tag = "2")]
     pub partition: u32,
-    /// Where the next read of this partition goes on: the offset after the last one in `data`, or, without data, the offset
+    /// Where the next read of this partition goes on: the offset after the last one in `data`, or further on, where what was
+    /// read behind it is not handed out: markers of transactions, and records of aborted ones. Without anything read the offset
     /// that was asked for or resolved. 0 beside an error that came before an offset was known.
     #[prost(uint64, tag = "5")]
     pub next_offset: u64,
@@ -2513,6 +2514,9 @@ pub struct PartitionData {
     /// Why the partition could not be read. Unset: it could. Other partitions of the same read are not concerned.
     #[prost(message, optional, tag = "8")]
     pub error: ::core::option::Option<Error>,
+    /// The last stable offset: before it no transaction is open. ISOLATION_COMMITTED reads up to here. Unset beside an error.
+    #[prost(uint64, optional, tag = "9")]
+    pub last_stable_offset: ::core::option::Option<u64>,
     /// The data. Not set: none.
     #[prost(oneof = "partition_data::Data", tags = "3, 4")]
     pub data: ::core::option::Option<partition_data::Data>,
@@ -2548,10 +2552,10 @@ impl ::prost::Name for PartitionData {
 pub enum RecordFormat {
     /// Not set: as RECORD_FORMAT_RECORDS.
     Unspecified = 0,
-    /// Decoded by the server: exactly the records from the offset asked for, without control records.
+    /// Decoded by the server: exactly the records from the offset asked for.
     Records = 1,
     /// Whole record batches in Kafka's v2 format, one after the other, as they are stored. The cheapest way. The first batch
-    /// may begin before the offset asked for, and control batches may be among them: the client skips both.
+    /// may begin before the offset asked for: the client skips what it did not ask for.
     Batches = 2,
 }
 impl RecordFormat {
@@ -2572,6 +2576,42 @@ impl RecordFormat {
             "RECORD_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
             "RECORD_FORMAT_RECORDS" => Some(Self::Records),
             "RECORD_FORMAT_BATCHES" => Some(Self::Batches),
+            _ => None,
+        }
+    }
+}
+/// Which records a read hands out of the transactions that producers of Kafka's protocol write. Markers of transactions are
+/// never handed out: they take an offset each, and reading goes on behind them.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Isolation {
+    /// Not set: as ISOLATION_COMMITTED.
+    Unspecified = 0,
+    /// Records outside of transactions, and those of committed ones. Reading ends at the last stable offset: behind it lies a
+    /// transaction that is still open.
+    Committed = 1,
+    /// All records, also those of transactions that are open or aborted. Reading ends at the high watermark.
+    Uncommitted = 2,
+}
+impl Isolation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ISOLATION_UNSPECIFIED",
+            Self::Committed => "ISOLATION_COMMITTED",
+            Self::Uncommitted => "ISOLATION_UNCOMMITTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ISOLATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "ISOLATION_COMMITTED" => Some(Self::Committed),
+            "ISOLATION_UNCOMMITTED" => Some(Self::Uncommitted),
             _ => None,
         }
     }
@@ -2631,10 +2671,13 @@ pub enum OffsetPosition {
     Unspecified = 0,
     /// The first offset that can still be read.
     Earliest = 1,
-    /// The offset that the next record will get. Linearizable: not before any record acknowledged before the request.
+    /// The offset that the next record will get. Linearizable: not before any record acknowledged before the request. Where
+    /// `Tail` begins with ISOLATION_COMMITTED, the last stable offset, so that what open transactions commit is read.
     Latest = 2,
     /// The first record with the greatest timestamp. Only in `ListOffsets`.
     MaxTimestamp = 3,
+    /// The last stable offset: before it no transaction is open. Linearizable, as OFFSET_POSITION_LATEST.
+    LastStable = 4,
 }
 impl OffsetPosition {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2647,6 +2690,7 @@ impl OffsetPosition {
             Self::Earliest => "OFFSET_POSITION_EARLIEST",
             Self::Latest => "OFFSET_POSITION_LATEST",
             Self::MaxTimestamp => "OFFSET_POSITION_MAX_TIMESTAMP",
+            Self::LastStable => "OFFSET_POSITION_LAST_STABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2656,6 +2700,7 @@ impl OffsetPosition {
             "OFFSET_POSITION_EARLIEST" => Some(Self::Earliest),
             "OFFSET_POSITION_LATEST" => Some(Self::Latest),
             "OFFSET_POSITION_MAX_TIMESTAMP" => Some(Self::MaxTimestamp),
+            "OFFSET_POSITION_LAST_STABLE" => Some(Self::LastStable),
             _ => None,
         }
     }
@@ -2960,8 +3005,9 @@ pub struct FetchRequest {
     /// A first batch that is larger is returned nonetheless.
     #[prost(uint32, tag = "2")]
     pub max_bytes: u32,
-    /// How many bytes must be there before the answer is given, unless `max_wait` is over or a partition fails. 0: 1. More than
-    /// `max_bytes` is taken as `max_bytes`.
+    /// How many bytes of stored batches must be there before the answer is given, unless `max_wait` is over or a partition
+    /// fails. 0: 1. More than `max_bytes` is taken as `max_bytes`. Markers and aborted records count: of a partition that has
+    /// nothing else there is no data, but a `next_offset` that is further on.
     #[prost(uint32, tag = "3")]
     pub min_bytes: u32,
     /// How long to wait for `min_bytes`, at most 60 s, more is taken as that. Unset or 0: do not wait.
@@ -2973,6 +3019,9 @@ pub struct FetchRequest {
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "6")]
     pub token: ::prost::bytes::Bytes,
+    /// Which records of transactions to hand out. Default: those that are committed.
+    #[prost(enumeration = "Isolation", tag = "7")]
+    pub isolation: i32,
 }
 impl ::prost::Name for FetchRequest {
     const NAME: &'static str = "FetchRequest";
@@ -3039,7 +3088,8 @@ pub struct TailRequest {
     /// Where to begin in single partitions. Each must be among those read. Default: none.
     #[prost(message, repeated, tag = "6")]
     pub offsets: ::prost::alloc::vec::Vec<PartitionOffset>,
-    /// Whether to end the stream when all records have been sent that were there when it began. Default: follow for ever.
+    /// Whether to end the stream when all records have been sent that were there when it began: up to the high watermark or,
+    /// with ISOLATION_COMMITTED, the last stable offset. Default: follow for ever.
     #[prost(bool, tag = "7")]
     pub until_end: bool,
     /// How to hand out records. Default: decoded.
@@ -3051,6 +3101,9 @@ pub struct TailRequest {
     /// Read-your-writes token. Empty: none.
     #[prost(bytes = "bytes", tag = "10")]
     pub token: ::prost::bytes::Bytes,
+    /// Which records of transactions to hand out. Default: those that are committed.
+    #[prost(enumeration = "Isolation", tag = "11")]
+    pub isolation: i32,
     /// Where to begin in partitions that `offsets` does not name. Not set: at the latest.
     #[prost(oneof = "tail_request::Start", tags = "3, 4, 5")]
     pub start: ::core::option::Option<tail_request::Start>,
@@ -3088,7 +3141,7 @@ impl ::prost::Name for TailRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TailResponse {
     /// What was read, in order for each partition. In the first message every partition stands once, without data, with the
-    /// `next_offset` at which reading begins. A partition with an error is not read any further; the others go on. The stream
+    /// `next_offset` at which reading begins. In later ones a partition without data tells of a `next_offset` that has moved on. A partition with an error is not read any further; the others go on. The stream
     /// ends when no partition is left.
     #[prost(message, repeated, tag = "1")]
     pub partitions: ::prost::alloc::vec::Vec<PartitionData>,
@@ -3561,7 +3614,8 @@ pub mod log_service_client {
                 .insert(GrpcMethod::new("tidelog.v1.LogService", "Tail"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Finds offsets by position or by time. Partitions succeed or fail one by one.
+        /// Finds offsets by position or by time, among all records and markers, whatever becomes of their transactions. Partitions
+        /// succeed or fail one by one.
         pub async fn list_offsets(
             &mut self,
             request: impl tonic::IntoRequest<super::ListOffsetsRequest>,
@@ -3694,7 +3748,8 @@ pub mod log_service_server {
             &self,
             request: tonic::Request<super::TailRequest>,
         ) -> std::result::Result<tonic::Response<Self::TailStream>, tonic::Status>;
-        /// Finds offsets by position or by time. Partitions succeed or fail one by one.
+        /// Finds offsets by position or by time, among all records and markers, whatever becomes of their transactions. Partitions
+        /// succeed or fail one by one.
         async fn list_offsets(
             &self,
             request: tonic::Request<super::ListOffsetsRequest>,

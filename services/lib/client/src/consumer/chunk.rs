@@ -15,8 +15,8 @@ use tidelog_types::{Offset, OffsetRange};
 pub struct Chunk {
     /// The partition.
     pub partition: u32,
-    /// The offsets that this chunk covers: no record outside is handed out. Offsets without a record
-    /// belonged to control records or were removed by compaction.
+    /// The offsets that this chunk covers: no record outside is handed out. Offsets without a record belonged to
+    /// markers of transactions or to aborted ones, or were removed by compaction.
     pub offsets: OffsetRange,
     /// The offset that the next record of the partition will get, as far as the service knew.
     pub high_watermark: Offset,
@@ -37,7 +37,7 @@ pub enum ChunkError {
 
 impl Chunk {
     /// The bytes of the batches, for those who pass them on or decode them by themselves. The first batch
-    /// may begin before [`Chunk::offsets`], and control batches may be among them.
+    /// may begin before [`Chunk::offsets`].
     pub const fn batches(&self) -> &Bytes {
         &self.batches
     }
@@ -74,6 +74,7 @@ impl ChunkRecords {
             let next = base
                 .checked_add(u64::from(header.offset_count()))
                 .unwrap_or(Offset::MAX);
+            // No service sends control batches now, but older ones may.
             if header.attributes.is_control() || next <= self.offsets.base {
                 continue;
             }

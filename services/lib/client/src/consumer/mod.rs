@@ -15,11 +15,11 @@ use thiserror::Error;
 use tidelog_api::{ApiError, v1};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Backoff, MonoTime};
-use tidelog_types::{ErrorCode, Offset};
+use tidelog_types::{ErrorCode, Offset, OffsetRange};
 use tonic::Streaming;
 
 pub use chunk::{Chunk, ChunkError, ChunkRecords};
-pub use options::{ConsumerOptions, Start};
+pub use options::{ConsumerOptions, Isolation, Start};
 
 use crate::{Client, ClientError};
 use breaks::Breaks;
@@ -96,7 +96,7 @@ impl Consumer {
         Self {
             client,
             topic: topic.to_owned(),
-            positions: Positions::new(options.until_end),
+            positions: Positions::new(&options),
             options,
             stream: None,
             begun: false,
@@ -206,9 +206,10 @@ impl Consumer {
                 }
                 continue;
             }
-            if let Some(chunk) = self.chunk(data) {
-                self.went_well(Some(chunk.partition));
-                self.ready.push_back(Ok(chunk));
+            if let Some(offsets) = self.positions.advance(&data) {
+                self.went_well(Some(data.partition));
+                let chunk = self.chunk(data, offsets);
+                self.ready.extend(chunk.map(Ok));
             }
         }
         if first {
@@ -238,8 +239,8 @@ impl Consumer {
         self.backoff = self.policy().start();
     }
 
-    fn chunk(&mut self, data: v1::PartitionData) -> Option<Chunk> {
-        let offsets = self.positions.advance(&data)?;
+    /// What there is for the caller: nothing where all that was read is not handed out.
+    fn chunk(&self, data: v1::PartitionData, offsets: OffsetRange) -> Option<Chunk> {
         let Some(v1::partition_data::Data::Batches(batches)) = data.data else {
             return None;
         };

@@ -11,13 +11,23 @@ use tidelog_types::Timestamp;
 pub enum Start {
     /// At the first record that there is.
     Earliest,
-    /// At the next record that is written.
+    /// At the next record that is written, or at the first one of a transaction that is open.
     #[default]
     Latest,
     /// At this offset.
     Offset(u64),
     /// At the first record with this timestamp or a later one; at the latest if there is none.
     Timestamp(Timestamp),
+}
+
+/// Which records are read of the transactions that producers of Kafka's protocol write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Records outside of transactions, and those of committed ones, up to the first transaction that is open.
+    #[default]
+    Committed,
+    /// All records, also those of transactions that are open or aborted.
+    Uncommitted,
 }
 
 /// Options of a [`Consumer`](crate::Consumer).
@@ -31,6 +41,8 @@ pub struct ConsumerOptions {
     pub offsets: BTreeMap<u32, u64>,
     /// Whether to end when everything has been read that was there at the start. Default: follow.
     pub until_end: bool,
+    /// Which records are read of transactions. Default: those that are committed.
+    pub isolation: Isolation,
     /// About how many bytes come in one chunk. 0, the default: the service's choice.
     pub chunk_bytes: u32,
     /// How many bytes one batch may have once decompressed. Default: 64 MiB.
@@ -47,6 +59,7 @@ impl Default for ConsumerOptions {
             start: Start::Latest,
             offsets: BTreeMap::new(),
             until_end: false,
+            isolation: Isolation::Committed,
             chunk_bytes: 0,
             decode_limit: DecodeLimit::DEFAULT,
             backoff: None,

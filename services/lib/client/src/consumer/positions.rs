@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidelog_api::v1;
 use tidelog_types::{Offset, OffsetRange};
 
-use super::{ConsumerOptions, Start};
+use super::{ConsumerOptions, Isolation, Start};
 
 /// How far one partition has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +24,16 @@ pub(super) struct Positions {
     /// Whether the first message of a stream has named all partitions.
     complete: bool,
     until_end: bool,
+    isolation: Isolation,
 }
 
 impl Positions {
-    pub(super) const fn new(until_end: bool) -> Self {
+    pub(super) const fn new(options: &ConsumerOptions) -> Self {
         Self {
             known: BTreeMap::new(),
             complete: false,
-            until_end,
+            until_end: options.until_end,
+            isolation: options.isolation,
         }
     }
 
@@ -56,6 +58,11 @@ impl Positions {
             until_end: options.until_end,
             record_format: v1::RecordFormat::Batches.into(),
             max_bytes: options.chunk_bytes,
+            isolation: match self.isolation {
+                Isolation::Committed => v1::Isolation::Committed,
+                Isolation::Uncommitted => v1::Isolation::Uncommitted,
+            }
+            .into(),
             ..v1::TailRequest::default()
         };
         let mut offsets = options.offsets.clone();
@@ -87,12 +94,17 @@ impl Positions {
     /// Takes the first message of a stream, which names every partition.
     pub(super) fn begin(&mut self, data: &v1::PartitionData) {
         let until_end = self.until_end;
+        let end = match self.isolation {
+            // Services that do not tell it know of no transactions.
+            Isolation::Committed => data.last_stable_offset.unwrap_or(data.high_watermark),
+            Isolation::Uncommitted => data.high_watermark,
+        };
         let position = self
             .known
             .entry(data.partition)
             .or_insert_with(|| Position {
                 next: data.next_offset,
-                end: until_end.then_some(data.high_watermark),
+                end: until_end.then_some(end),
                 done: false,
             });
         if position.end.is_some_and(|end| position.next >= end) {

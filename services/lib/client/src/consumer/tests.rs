@@ -8,7 +8,7 @@ use tidelog_format::batch::{BatchBuilder, Compression, DecodeLimit, patched_head
 use tidelog_types::{Offset, OffsetRange, Timestamp};
 
 use super::positions::Positions;
-use super::{Chunk, ConsumerOptions, Start};
+use super::{Chunk, ConsumerOptions, Isolation, Start};
 
 fn data(partition: u32, next_offset: u64, high_watermark: u64) -> v1::PartitionData {
     v1::PartitionData {
@@ -80,7 +80,7 @@ fn the_first_stream_begins_as_asked_and_the_next_one_where_it_broke() {
         offsets: BTreeMap::from([(1, 5)]),
         ..ConsumerOptions::default()
     };
-    let mut positions = Positions::new(false);
+    let mut positions = Positions::new(&options);
     let request = positions.request("t", &options);
     assert_eq!(
         request.start,
@@ -114,7 +114,7 @@ fn the_first_stream_begins_as_asked_and_the_next_one_where_it_broke() {
 
 #[test]
 fn a_stream_that_repeats_itself_hands_out_nothing_twice() {
-    let mut positions = Positions::new(false);
+    let mut positions = Positions::new(&ConsumerOptions::default());
     positions.begin(&data(0, 0, 9));
     positions.set_complete();
     assert_eq!(positions.advance(&data(0, 6, 9)), Some(range(0, 6)));
@@ -125,7 +125,7 @@ fn a_stream_that_repeats_itself_hands_out_nothing_twice() {
 #[test]
 fn the_end_is_that_of_the_first_stream() {
     let options = ConsumerOptions::all_until_end();
-    let mut positions = Positions::new(true);
+    let mut positions = Positions::new(&options);
     for first in [data(0, 0, 10), data(1, 0, 3), data(2, 7, 7)] {
         positions.begin(&first);
     }
@@ -140,9 +140,31 @@ fn the_end_is_that_of_the_first_stream() {
 }
 
 #[test]
+fn the_end_of_a_reader_of_what_is_committed_is_the_last_stable_offset() {
+    let first = v1::PartitionData {
+        last_stable_offset: Some(6),
+        ..data(0, 0, 10)
+    };
+    for (isolation, end) in [(Isolation::Committed, 6), (Isolation::Uncommitted, 10)] {
+        let options = ConsumerOptions {
+            isolation,
+            ..ConsumerOptions::all_until_end()
+        };
+        let mut positions = Positions::new(&options);
+        positions.begin(&first);
+        positions.set_complete();
+        // What is passed over without being handed out counts as read.
+        assert_eq!(positions.advance(&data(0, 4, 10)), Some(range(0, 4)));
+        assert!(!positions.is_finished());
+        assert_eq!(positions.advance(&data(0, 30, 30)), Some(range(4, end)));
+        assert!(positions.is_finished());
+    }
+}
+
+#[test]
 fn a_partition_that_failed_is_left_out_and_the_others_go_on() {
     let options = ConsumerOptions::default();
-    let mut positions = Positions::new(false);
+    let mut positions = Positions::new(&options);
     positions.begin(&data(0, 1, 1));
     positions.begin(&data(1, 1, 1));
     positions.set_complete();

@@ -7,7 +7,7 @@ pub(in crate::cli) mod start;
 use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
-use tidelog_client::consumer::ConsumeError;
+use tidelog_client::consumer::{ConsumeError, Isolation};
 use tidelog_client::{ApiError, Chunk, ClientError, Consumer, ConsumerOptions};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
@@ -37,6 +37,9 @@ pub(crate) struct ConsumeArgs {
     /// Only this partition; may be repeated.
     #[arg(short, long)]
     partition: Vec<u32>,
+    /// Also read records of transactions that are open or aborted. Otherwise reading ends where a transaction is open.
+    #[arg(long)]
+    uncommitted: bool,
     /// How records are written. With `-o json` it is json.
     #[arg(long, value_enum, default_value_t = RecordFormat::Raw)]
     format: RecordFormat,
@@ -66,6 +69,11 @@ pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<
         partitions: args.partition.clone(),
         start,
         until_end: args.until_end,
+        isolation: if args.uncommitted {
+            Isolation::Uncommitted
+        } else {
+            Isolation::Committed
+        },
         ..ConsumerOptions::default()
     };
     let format = if global.output == Output::Json {

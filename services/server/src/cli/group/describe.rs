@@ -181,23 +181,34 @@ async fn committed(log: &LogClient, offset: v1::GroupOffset, now: Timestamp) -> 
     }
 }
 
-/// The time of the next record to read, if it can be read now.
+/// Markers of transactions that are passed over to find the next record.
+const MARKERS_PASSED: usize = 4;
+
+/// The time of the next record to read, if it can be read now, whatever becomes of its transaction.
 async fn next_record_time(log: &LogClient, offset: &v1::GroupOffset) -> Option<i64> {
-    let first = offset.committed_offset.max(offset.log_start_offset);
-    let request = v1::FetchRequest {
-        partitions: vec![v1::FetchPartition {
-            topic: offset.topic.clone(),
-            partition: offset.partition,
-            offset: first,
-            max_bytes: 1,
-        }],
-        record_format: v1::RecordFormat::Records.into(),
-        ..v1::FetchRequest::default()
-    };
-    match log.fetch(request).await.ok()?.pop()?.data? {
-        Data::Records(records) => records.records.first()?.timestamp_ms,
-        Data::Batches(_) => None,
+    let mut next = offset.committed_offset.max(offset.log_start_offset);
+    for _ in 0..=MARKERS_PASSED {
+        let request = v1::FetchRequest {
+            partitions: vec![v1::FetchPartition {
+                topic: offset.topic.clone(),
+                partition: offset.partition,
+                offset: next,
+                max_bytes: 1,
+            }],
+            record_format: v1::RecordFormat::Records.into(),
+            isolation: v1::Isolation::Uncommitted.into(),
+            ..v1::FetchRequest::default()
+        };
+        let found = log.fetch(request).await.ok()?.pop()?;
+        if let Some(Data::Records(records)) = found.data {
+            return records.records.first()?.timestamp_ms;
+        }
+        if found.next_offset <= next {
+            return None;
+        }
+        next = found.next_offset;
     }
+    None
 }
 
 /// The group in a line or two.
