@@ -37,7 +37,7 @@ pub use fdb::FdbServer;
 pub use gate::Gate;
 pub use minio::Minio;
 pub use net::{free_port, http_get, http_post, metric};
-pub use process::{Ended, Process};
+pub use process::{Ended, Process, raise_open_files};
 pub use proxy::{Mode, Proxy};
 pub use seaweed::Seaweed;
 pub use server::{CrashPoint, Server, ServerOptions};

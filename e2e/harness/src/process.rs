@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::http_get;
 use crate::wait::until;
@@ -34,6 +34,17 @@ impl From<ExitStatus> for Ended {
             (None, signal) => Self::Signal(signal.unwrap_or_default()),
         }
     }
+}
+
+/// Lets this process and those that it starts from now on have as many files open as it may; gives how many.
+pub fn raise_open_files() -> Result<u64> {
+    let now = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: now.maximum,
+        ..now
+    };
+    setrlimit(Resource::Nofile, wanted).context("the limit of open files cannot be raised")?;
+    Ok(now.maximum.unwrap_or(u64::MAX))
 }
 
 /// A running process: killed when this is dropped, its log shown if that happens in a panic.
