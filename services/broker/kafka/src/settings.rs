@@ -27,6 +27,8 @@ pub struct KafkaSettings {
     pub connections_max: usize,
     /// Requests of one connection that are taken and whose answers are not sent yet.
     pub in_flight_max: usize,
+    /// Whether a topic is created when a client that wants so asks for one that there is not.
+    pub auto_create_topics: bool,
     /// Partitions of a topic that is created without a number.
     pub default_partitions: u32,
 }
@@ -44,6 +46,7 @@ impl Default for KafkaSettings {
             idle_timeout: Duration::from_mins(10),
             connections_max: 20_480,
             in_flight_max: 64,
+            auto_create_topics: false,
             default_partitions: 1,
         }
     }

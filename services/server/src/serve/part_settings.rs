@@ -188,7 +188,8 @@ pub(super) fn kafka_settings(settings: &Settings, plan: &MemoryPlan) -> KafkaSet
         idle_timeout: kafka.idle_timeout.get(),
         connections_max: kafka.connections_max,
         in_flight_max: kafka.in_flight_max,
-        ..KafkaSettings::default()
+        auto_create_topics: kafka.auto_create_topics,
+        default_partitions: kafka.default_partitions,
     }
 }
 

@@ -36,10 +36,10 @@ impl Call {
             ..default(name, value, doc)
         };
         vec![
-            default(
+            given(
                 "auto.create.topics.enable",
-                "false".to_owned(),
-                "topics are created by name, never by the way",
+                parts.settings.auto_create_topics.to_string(),
+                "whether a topic is created when a client that wants so asks for it",
             ),
             given(
                 "broker.id",

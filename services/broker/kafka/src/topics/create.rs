@@ -74,6 +74,17 @@ impl Call {
         created.map_err(|error| Refusal::from(&error))
     }
 
+    /// Creates a topic as the server sees fit.
+    pub(super) async fn create_by_default(&self, name: &str) -> Result<Arc<TopicInfo>, Refusal> {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: UNSET,
+            replication_factor: -1,
+            ..CreatableTopic::default()
+        };
+        self.create(topic, false).await
+    }
+
     fn created(
         &self,
         name: ByteString,

@@ -7,7 +7,7 @@ use tidelog_kafka_codec::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use tidelog_kafka_codec::messages::{MetadataRequest, MetadataResponse};
-use tidelog_kafka_codec::{ByteString, Uuid};
+use tidelog_kafka_codec::{ByteString, ErrorCode, Uuid};
 use tidelog_metadata_api::TopicInfo;
 use tidelog_runtime::access::{Operation, Resource};
 
@@ -24,12 +24,17 @@ const NONE_IS_ALL_UNTIL: i16 = 0;
 impl Call {
     pub(crate) async fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
         let with_operations = request.include_topic_authorized_operations;
+        let creates =
+            request.allow_auto_topic_creation && self.front.parts.settings.auto_create_topics;
         let asked = request
             .topics
             .filter(|topics| self.version > NONE_IS_ALL_UNTIL || !topics.is_empty());
         let brokers = self.brokers();
         let topics = match asked {
-            Some(asked) => self.asked_topics(asked, &brokers, with_operations).await,
+            Some(asked) => {
+                let topics = self.asked_topics(asked, &brokers, (with_operations, creates));
+                topics.await
+            }
             None => self.every_topic(&brokers, with_operations).await,
         };
         let (topics, error_code) = match topics {
@@ -93,12 +98,12 @@ impl Call {
         &self,
         asked: Vec<MetadataRequestTopic>,
         brokers: &Brokers,
-        operations: bool,
+        (operations, creates): (bool, bool),
     ) -> Result<Vec<MetadataResponseTopic>, Refusal> {
         let mut topics = Vec::with_capacity(asked.len());
         for MetadataRequestTopic { topic_id, name } in asked {
             let found = match &name {
-                Some(name) => self.topic(Operation::Describe, name).await,
+                Some(name) => self.topic_or_new(name, creates).await,
                 None => self.topic_by_id(Operation::Describe, topic_id).await,
             };
             topics.push(match found {
@@ -107,6 +112,25 @@ impl Call {
             });
         }
         Ok(topics)
+    }
+
+    /// A topic by name, made if there is none and the client wants so.
+    async fn topic_or_new(&self, name: &str, creates: bool) -> Result<Arc<TopicInfo>, Refusal> {
+        let found = self.topic(Operation::Describe, name).await;
+        match found {
+            Err(refusal) if creates && refusal.code == ErrorCode::UnknownTopicOrPartition => {
+                let made = self.create_by_default(name).await;
+                if made
+                    .as_ref()
+                    .is_err_and(|it| it.code == ErrorCode::TopicAlreadyExists)
+                {
+                    // Another client was faster.
+                    return self.topic(Operation::Describe, name).await;
+                }
+                made
+            }
+            found => found,
+        }
     }
 
     fn missing(

@@ -11,6 +11,8 @@ use tidelog_kafka_codec::messages::{
     DescribeTopicPartitionsRequest, MetadataRequest,
 };
 
+use tidelog_broker_kafka::KafkaSettings;
+
 use crate::world::{Client, World, name};
 
 fn named(name: &str) -> MetadataRequestTopic {
@@ -30,6 +32,35 @@ async fn all_names(client: &mut Client) -> Vec<String> {
     topics
         .map(|topic| topic.name.unwrap().to_string())
         .collect()
+}
+
+#[tokio::test]
+async fn a_topic_that_is_asked_for_is_made_if_the_broker_and_the_client_want_so() {
+    let settings = |auto_create_topics| KafkaSettings {
+        auto_create_topics,
+        default_partitions: 3,
+        ..KafkaSettings::default()
+    };
+    for (broker_wants, client_wants) in [(false, true), (true, false), (true, true)] {
+        let world = World::with(settings(broker_wants)).await;
+        let mut client = world.client().await;
+        let request = MetadataRequest {
+            topics: Some(vec![named("new"), named("not good")]),
+            allow_auto_topic_creation: client_wants,
+            ..MetadataRequest::default()
+        };
+        let made = broker_wants && client_wants;
+        // The second time it is there.
+        for _ in 0..2 {
+            let response = client.call(&request, 12).await;
+            let found = &response.topics[0];
+            let expected = if made { (0, 3) } else { (3, 0) };
+            assert_eq!((found.error_code, found.partitions.len()), expected);
+            assert_eq!(response.topics[1].error_code, 17);
+        }
+        let expected: &[&str] = if made { &["new"] } else { &[] };
+        assert_eq!(all_names(&mut client).await, expected);
+    }
 }
 
 #[tokio::test]

@@ -122,6 +122,8 @@ pub struct KafkaSettings {
     pub stall_timeout: Span,
     pub idle_timeout: Span,
     pub in_flight_max: usize,
+    pub auto_create_topics: bool,
+    pub default_partitions: u32,
 }
 
 /// How much memory the process uses; see [`crate::memory::MemoryPlan`].

@@ -101,6 +101,18 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "Requests of one Kafka connection that may be on their way at the same time.",
     ),
     option(
+        "kafka.auto_create_topics",
+        Kind::Flag,
+        "false",
+        "Whether a topic is created when a Kafka client that wants so asks for one that there is not, as producers and consumers do by default.",
+    ),
+    option(
+        "kafka.default_partitions",
+        Kind::Integer(1, 10_000),
+        "1",
+        "Partitions of a topic that a Kafka client creates without a number.",
+    ),
+    option(
         "memory.total",
         Kind::Size("128MiB", "16TiB"),
         "512MiB",
