@@ -10,9 +10,13 @@
 //! | `folder` | raw fsynced writes to a disk, then produce to a folder on it, then Apache Kafka if given |
 //! | `lone` | single records on an idle log, each beside one raw PUT |
 //! | `small` | records of 100 bytes |
+//! | `clients` | Kafka's own load generators against Apache Kafka, the log on a folder and the log on S3 |
+//! | `single` | one idempotent producer of Kafka's, while each PUT takes 10, 50 and 150 ms |
 //! | `metadata` | commits of manifests beside bare transactions of the same store, what they leave there, and takeovers |
 
+mod clients;
 mod folder;
+mod java;
 mod kafka;
 mod load;
 mod lone;
@@ -22,6 +26,7 @@ mod options;
 mod process;
 mod raw;
 mod report;
+mod single;
 mod small;
 
 use anyhow::{Context, Result};
@@ -67,6 +72,8 @@ async fn run(
         Section::Folder => folder::round(options, report).await,
         Section::Lone => lone::round(options, &Minio::start().await?, report).await,
         Section::Small => small::round(options, &Minio::start().await?, report).await,
+        Section::Clients => clients::round(options, report).await,
+        Section::Single => single::round(options, report).await,
         Section::Metadata => metadata::round(options, stores, &Minio::start().await?, report).await,
     }
 }

@@ -82,16 +82,22 @@ pub(crate) enum Section {
     Lone,
     /// Small records.
     Small,
+    /// Kafka's own load generators, against Apache Kafka and against the log.
+    Clients,
+    /// One producer of Kafka's on a bucket that is far away.
+    Single,
     /// Commits, rows and takeovers of the metadata service.
     Metadata,
 }
 
 impl Section {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::S3,
         Self::Folder,
         Self::Lone,
         Self::Small,
+        Self::Clients,
+        Self::Single,
         Self::Metadata,
     ];
 
@@ -102,6 +108,8 @@ impl Section {
             Self::Folder => "folder",
             Self::Lone => "lone",
             Self::Small => "small",
+            Self::Clients => "clients",
+            Self::Single => "single",
             Self::Metadata => "metadata",
         }
     }
@@ -113,6 +121,8 @@ impl Section {
             Self::Folder => "produce on a local folder",
             Self::Lone => "a lone record on an idle log",
             Self::Small => "small records",
+            Self::Clients => "Kafka's load generators against Kafka and the log",
+            Self::Single => "one producer on a bucket that is far away",
             Self::Metadata => "commits, rows and takeovers of the metadata service",
         }
     }

@@ -107,6 +107,21 @@ pub(crate) fn cpu_seconds(id: u32) -> Result<f64> {
     Ok(float(ticks) / float(rustix::param::clock_ticks_per_second()))
 }
 
+/// CPU time of all processes that this one has started and that have ended.
+pub(crate) fn children_seconds() -> Result<f64> {
+    let text = fs::read_to_string("/proc/self/stat")?;
+    let ticks = children_ticks(&text).context("the kernel's line about us has no times")?;
+    Ok(float(ticks) / float(rustix::param::clock_ticks_per_second()))
+}
+
+/// The fields `cutime` and `cstime`.
+fn children_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(13);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
 /// The fields `utime` and `stime`. The name before them may hold blanks and brackets.
 fn ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);

@@ -3,12 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
 
 /// How a request is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub enum Mode {
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    delay: watch::Sender<Duration>,
     requests: Arc<AtomicU64>,
     task: AbortHandle,
 }
@@ -40,16 +43,19 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let mode = watch::Sender::new(Mode::Pass);
+        let delay = watch::Sender::new(Duration::ZERO);
         let requests = Arc::new(AtomicU64::new(0));
         let gate = Gate {
             to,
             mode: mode.subscribe(),
+            delay: delay.subscribe(),
             requests: Arc::clone(&requests),
         };
         let task = tokio::spawn(serve(listener, gate)).abort_handle();
         Ok(Self {
             address,
             mode,
+            delay,
             requests,
             task,
         })
@@ -63,6 +69,11 @@ impl Proxy {
     /// How requests are treated from now on.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// From now on, before a write is passed on, so much time passes: as if the bucket were far away.
+    pub fn delay_writes(&self, delay: Duration) {
+        self.delay.send_replace(delay);
     }
 
     /// How many requests have come.
@@ -81,6 +92,7 @@ impl Drop for Proxy {
 struct Gate {
     to: SocketAddr,
     mode: watch::Receiver<Mode>,
+    delay: watch::Receiver<Duration>,
     requests: Arc<AtomicU64>,
 }
 
@@ -99,6 +111,10 @@ async fn connection(mut client: TcpStream, mut gate: Gate) -> Result<()> {
     let mut read = Vec::new();
     while let Some(head) = Head::read(&mut client, &mut read).await? {
         gate.requests.fetch_add(1, Ordering::SeqCst);
+        let delay = *gate.delay.borrow();
+        if head.is_write() && !delay.is_zero() {
+            sleep(delay).await;
+        }
         let mode = *gate.mode.borrow();
         match mode {
             Mode::Hang => {
