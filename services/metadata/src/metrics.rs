@@ -32,6 +32,8 @@ pub struct SequencerMetrics {
     batches_accepted: Counter,
     batches_duplicate: Counter,
     batches_refused: Counter,
+    transactions_committed: Counter,
+    transactions_aborted: Counter,
     pub(crate) checkpoints_forced: Counter,
     pub(crate) rows_deleted: Counter,
     pub(crate) history_reads: Counter,
@@ -169,6 +171,8 @@ impl SequencerMetrics {
             batches_accepted: Counter::default(),
             batches_duplicate: Counter::default(),
             batches_refused: Counter::default(),
+            transactions_committed: Counter::default(),
+            transactions_aborted: Counter::default(),
             checkpoints_forced: Counter::default(),
             rows_deleted: Counter::default(),
             history_reads: Counter::default(),
@@ -182,6 +186,7 @@ impl SequencerMetrics {
             coordinators,
         };
         metrics.register_counters(registry);
+        metrics.register_batches(registry);
         registry.register_with_unit(
             "group_duration",
             "time from the first member of a group to its durable commit",
@@ -233,28 +238,13 @@ impl SequencerMetrics {
             ),
             ("manifests", "manifests committed", &self.manifests),
             (
-                "batches_accepted",
-                "record batches that got offsets",
-                &self.batches_accepted,
-            ),
-            (
-                "batches_duplicate",
-                "record batches that had been accepted before",
-                &self.batches_duplicate,
-            ),
-            (
-                "batches_refused",
-                "record batches refused for their sequence, epoch or condition",
-                &self.batches_refused,
-            ),
-            (
                 "checkpoints_forced",
                 "steps of checkpoints that commits waited for since memory was full",
                 &self.checkpoints_forced,
             ),
             (
                 "rows_deleted",
-                "receipts, floors and producers deleted since nobody needs them",
+                "receipts, floors, producers and aborted transactions deleted since nobody needs them",
                 &self.rows_deleted,
             ),
             (
@@ -281,6 +271,37 @@ impl SequencerMetrics {
                 "store_losses",
                 "times at which the store had not answered this process for a lease",
                 &self.store_losses,
+            ),
+        ];
+        register_each(registry, &counters);
+    }
+
+    fn register_batches(&self, registry: &mut Registry) {
+        let counters = [
+            (
+                "batches_accepted",
+                "record batches that got offsets",
+                &self.batches_accepted,
+            ),
+            (
+                "batches_duplicate",
+                "record batches that had been accepted before",
+                &self.batches_duplicate,
+            ),
+            (
+                "batches_refused",
+                "record batches refused for their sequence, epoch or condition",
+                &self.batches_refused,
+            ),
+            (
+                "transactions_committed",
+                "markers of committed transactions, one for each partition",
+                &self.transactions_committed,
+            ),
+            (
+                "transactions_aborted",
+                "markers of aborted transactions, one for each partition",
+                &self.transactions_aborted,
             ),
         ];
         register_each(registry, &counters);
@@ -319,6 +340,10 @@ impl SequencerMetrics {
         self.group_members
             .observe(f64::from(u32::try_from(members).unwrap_or(u32::MAX)));
         self.manifests.inc_by(u64::from(decided.manifests));
+        let markers = decided.markers;
+        self.transactions_committed
+            .inc_by(u64::from(markers.commits));
+        self.transactions_aborted.inc_by(u64::from(markers.aborts));
         let label = ShardLabel::of(shard);
         let of_shard = self.by_shard.manifests.get_or_create(&label);
         of_shard.inc_by(u64::from(decided.manifests));

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 use tidelog_types::{
-    ErrorCode, Offset, OffsetRange, SegmentName, SegmentSequence, TopicId, TopicName,
-    TopicNameError, TopicPartition,
+    ErrorCode, Offset, OffsetRange, ProducerEpoch, ProducerId, SegmentName, SegmentSequence,
+    TopicId, TopicName, TopicNameError, TopicPartition,
 };
 
 use crate::ConfigError;
@@ -108,6 +108,15 @@ pub enum LogError {
     /// The fencing token given is not the one that holds.
     #[error("the fencing token does not match the partition's")]
     FencingTokenMismatch,
+    /// A marker of an operator ends nothing.
+    #[error("producer `{0}` has no open transaction in the partition")]
+    NoTransaction(ProducerId),
+    /// A marker of an operator names an older epoch of the producer than the partition has seen.
+    #[error("the producer's epoch in the partition is `{0}`, and an older one is fenced")]
+    ProducerFenced(ProducerEpoch),
+    /// A marker of an operator names an older epoch of the coordinator than the partition has seen.
+    #[error("the epoch of the producer's coordinator is `{0}`, and an older one is fenced")]
+    CoordinatorFenced(i32),
 }
 
 impl LogError {
@@ -117,9 +126,11 @@ impl LogError {
             Self::UnknownPartition(_) => ErrorCode::UnknownPartition,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             Self::Behind | Self::Unavailable { .. } => ErrorCode::Unavailable,
-            Self::NotOwner => ErrorCode::Fenced,
+            Self::NotOwner | Self::CoordinatorFenced(_) => ErrorCode::Fenced,
             Self::Corrupt { .. } => ErrorCode::DataLoss,
             Self::FencingTokenMismatch => ErrorCode::FencingTokenMismatch,
+            Self::NoTransaction(_) => ErrorCode::InvalidTransaction,
+            Self::ProducerFenced(_) => ErrorCode::ProducerFenced,
         }
     }
 }

@@ -50,8 +50,8 @@ pub use log::{
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
 pub use orders::{BrokenKey, BrokenOrders, BrokenReason};
 pub use producer::{
-    AbortedTransaction, ActiveProducer, Decision, MARKERS_MAX, ProducerIdentity, TransactionMarker,
-    TransactionNumber,
+    AbortedTransaction, ActiveProducer, Decision, MARKERS_MAX, PRODUCERS_SHOWN_MAX,
+    ProducerIdentity, TransactionMarker, TransactionNumber,
 };
 pub use token::{ReadToken, ReadTokenError};
 pub use topic::{PartitionCount, PartitionInfo, TopicInfo, TopicState};

@@ -173,17 +173,12 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// in order, durable when answered. Markers of one shard, up to [`MARKERS_MAX`](crate::MARKERS_MAX) of them, show
     /// at once.
     ///
-    /// Asking again is safe: a marker that names a transaction which has ended in its partition is done already. One
-    /// without a number ends what its producer has open, and is refused if that is nothing. A partition that there
-    /// is not is an error ([`LogError::UnknownPartition`]).
-    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
-        let refuse = |_| {
-            Err(LogError::Unavailable {
-                reason: "there are no transactions".to_owned(),
-            })
-        };
-        markers.into_iter().map(refuse).collect()
-    }
+    /// Asking again is safe: a marker that names a transaction which has ended in its partition is done already, and
+    /// it is never refused for its epochs. One without a number ends what its producer has open, and is refused if
+    /// that is nothing ([`LogError::NoTransaction`]), or if it names older epochs than the partition has seen
+    /// ([`LogError::ProducerFenced`], [`LogError::CoordinatorFenced`]). A partition that there is not is an error
+    /// ([`LogError::UnknownPartition`]); one of a topic that can still be brought back is there.
+    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>>;
 
     /// The aborted transactions of a partition that have a record in a range, in the order of their markers. The range
     /// ends at the last stable offset or before: so the answer never changes.
@@ -191,16 +186,12 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         &self,
         partition: TopicPartition,
         offsets: OffsetRange,
-    ) -> Result<Vec<AbortedTransaction>, LogError> {
-        let _ = (partition, offsets);
-        Ok(Vec::new())
-    }
+    ) -> Result<Vec<AbortedTransaction>, LogError>;
 
-    /// The producers that a partition remembers, by id. Linearizable (rule C9).
-    async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
-        let _ = partition;
-        Ok(Vec::new())
-    }
+    /// The producers that a partition remembers, by id. Linearizable (rule C9). Of more than
+    /// [`PRODUCERS_SHOWN_MAX`](crate::PRODUCERS_SHOWN_MAX) those with open transactions and then those that were used
+    /// last.
+    async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError>;
 
     /// Raises the floor of an incarnation: manifests of its segments below it are refused from then on
     /// (rule C6). Durable when answered; never lowers.

@@ -9,6 +9,9 @@ use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition
 /// Markers of one shard that end a transaction for its readers at once. More of them are written in several groups.
 pub const MARKERS_MAX: usize = 1_000;
 
+/// Producers of a partition that are shown at once.
+pub const PRODUCERS_SHOWN_MAX: usize = 20_000;
+
 /// An idempotent producer: its id and its epoch. Of two with the same id the one with the lower epoch is fenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProducerIdentity {

@@ -30,6 +30,9 @@ rpcs! {
     ResolveOffset = "SequencerService/ResolveOffset";
     SetFencingToken = "SequencerService/SetFencingToken";
     DeleteRecords = "SequencerService/DeleteRecords";
+    EndTransactions = "SequencerService/EndTransactions";
+    ListAborted = "SequencerService/ListAborted";
+    ListProducers = "SequencerService/ListProducers";
     Subscribe = "SequencerService/Subscribe";
     RegisterWriter = "WriterService/RegisterWriter";
     InitProducer = "WriterService/InitProducer";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidelog_metadata_api::MARKERS_MAX;
 use tonic::transport::ClientTlsConfig;
 
 /// The largest message: a commit, or an answer.
@@ -21,6 +22,8 @@ pub(crate) const LOOKUPS_MAX: usize = 10_000;
 pub(crate) const LOOKUPS_TARGET: usize = 1_000;
 /// Extents of one answer; beyond it each lookup has the one that it must have.
 pub(crate) const EXTENTS_MAX: usize = 65_536;
+/// Markers of one message: a multiple of those that show at once, so that a client never parts these.
+pub(crate) const MARKERS_MESSAGE_MAX: usize = 20 * MARKERS_MAX;
 /// Between two views an empty message says so often that the process is there.
 pub(crate) const BEAT: Duration = Duration::from_millis(500);
 /// How often a connection is asked whether its other end is there, and how long that one may take.

@@ -72,6 +72,7 @@ impl Jump {
             | KeyKind::Partition
             | KeyKind::Producer
             | KeyKind::Page
+            | KeyKind::Aborted
             | KeyKind::Group
             | KeyKind::GroupOffset => Ok(Fate::Stays(value)),
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use tidelog_blob::BackupName;
 use tidelog_env::Env;
 use tidelog_store::{KeyRange, RowSource, ScanOptions};
@@ -233,6 +232,21 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             if let Some(range) = trim.pages(self.keys) {
                 self.pages_of(range, &trim).await?;
             }
+            if let Some(range) = trim.aborted(self.keys) {
+                self.aborted_of(range, &trim).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn aborted_of(&mut self, range: KeyRange, trim: &Trim) -> Result<(), TakeError> {
+        let mut rest = Rest::of(range);
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                if trim.has_marker(&key)? {
+                    self.writer.row(&key, &value).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -280,8 +294,12 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
                 }
                 at = at.max(group);
                 self.writer.row(&key, &value).await?;
+                let row = TailRow::decode(value)?;
+                if group > known.checkpoint {
+                    self.aborted(&row).await?;
+                }
                 if group > known.counted {
-                    self.count(shard, value).await?;
+                    self.count(shard, &row).await?;
                 }
             }
         }
@@ -292,14 +310,28 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         }
     }
 
+    /// Writes the rows of what markers have aborted that are not below the end of their partition's row.
+    async fn aborted(&mut self, row: &TailRow) -> Result<(), TakeError> {
+        let TailRow::Markers { markers, .. } = row else {
+            return Ok(());
+        };
+        for marker in markers {
+            if let Some(aborted) = marker.aborted() {
+                let key = self.keys.aborted(marker.partition, marker.offset);
+                self.writer.row(&key, &aborted.encode()).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the live bytes of a manifest that may have been committed after live bytes were read.
-    async fn count(&mut self, shard: ShardId, value: Bytes) -> Result<(), TakeError> {
+    async fn count(&mut self, shard: ShardId, row: &TailRow) -> Result<(), TakeError> {
         if let TailRow::Manifest {
             manifest, receipt, ..
-        } = TailRow::decode(value)?
+        } = row
         {
             let segment = manifest.segment;
-            let bytes = live_bytes(&manifest, &receipt.outcomes);
+            let bytes = live_bytes(manifest, &receipt.outcomes);
             let key = self.keys.live_bytes(segment, shard);
             self.writer.name(segment.incarnation, segment.sequence);
             self.writer

@@ -1,4 +1,5 @@
-//! Pages of partitions whose rows were read before them: what is newer than the row is cut off.
+//! Pages and aborted transactions of partitions whose rows were read before them: what is newer than the row is cut
+//! off.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,14 @@ use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
 /// Partition rows that were read together, and what their pages must end with.
 #[derive(Debug, Default)]
 pub(super) struct Trim {
-    /// Up to where pages are kept; none for a row without pages.
-    ends: BTreeMap<TopicPartition, Option<Offset>>,
+    ends: BTreeMap<TopicPartition, End>,
+}
+
+/// Where a partition ends by its row.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    next: Offset,
+    has_pages: bool,
 }
 
 impl Trim {
@@ -26,7 +33,10 @@ impl Trim {
                 what: "its key has another length",
             })?;
             let row = PartitionRow::decode(value.clone())?;
-            let end = PartitionRow::has_pages(value).then_some(row.next);
+            let end = End {
+                next: row.next,
+                has_pages: PartitionRow::has_pages(value),
+            };
             ends.insert(partition, end);
         }
         Ok(Self { ends })
@@ -42,12 +52,35 @@ impl Trim {
         })
     }
 
+    /// Where the aborted transactions of these partitions lie.
+    pub(super) fn aborted(&self, keys: Keyspace) -> Option<KeyRange> {
+        let (first, _) = self.ends.first_key_value()?;
+        let (last, _) = self.ends.last_key_value()?;
+        Some(KeyRange {
+            start: keys.aborted(*first, Offset::ZERO),
+            end: keys.aborted_from(*last, Offset::ZERO).end,
+        })
+    }
+
+    /// Whether the marker of an aborted transaction lies below the end of its partition. What lies beyond follows
+    /// from the tail.
+    pub(super) fn has_marker(&self, key: &[u8]) -> Result<bool, RowError> {
+        let marker = Keyspace::partition_of(key).zip(Keyspace::aborted_marker(key));
+        let (partition, marker) = marker.ok_or(RowError {
+            kind: "aborted",
+            what: "its key has another length",
+        })?;
+        let end = self.ends.get(&partition);
+        Ok(end.is_some_and(|end| marker < end.next))
+    }
+
     /// What is kept of a page.
     pub(super) fn page(&self, key: &Bytes, value: Bytes) -> Result<Option<Bytes>, RowError> {
         let damaged = |what| RowError { kind: "page", what };
         let partition = Keyspace::partition_of(key).zip(Keyspace::page_base(key));
         let (partition, base) = partition.ok_or(damaged("its key has another length"))?;
-        let Some(Some(end)) = self.ends.get(&partition).copied() else {
+        let end = self.ends.get(&partition).filter(|end| end.has_pages);
+        let Some(end) = end.map(|end| end.next) else {
             return Ok(None);
         };
         if base >= end {

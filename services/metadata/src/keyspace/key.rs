@@ -48,6 +48,8 @@ pub enum KeyKind {
     Producer = 0x31,
     /// Extents of a partition, by the offset at which they begin.
     Page = 0x32,
+    /// An aborted transaction of a partition, by the offset of its marker.
+    Aborted = 0x33,
     /// A group of consumers.
     Group = 0x40,
     /// A member of a group, in pieces.
@@ -58,7 +60,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -77,6 +79,7 @@ impl KeyKind {
         Self::Partition,
         Self::Producer,
         Self::Page,
+        Self::Aborted,
         Self::Group,
         Self::GroupMember,
         Self::GroupOffset,
@@ -120,7 +123,7 @@ impl Key {
         self
     }
 
-    fn u64(mut self, value: u64) -> Self {
+    pub(super) fn u64(mut self, value: u64) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
@@ -379,6 +382,17 @@ impl Keyspace {
             .partition(partition)
             .u64(producer.get().cast_unsigned())
             .finish()
+    }
+
+    /// All producers in a partition.
+    pub fn producers_of(self, partition: TopicPartition) -> KeyRange {
+        KeyRange::prefix(self.key(KeyKind::Producer).partition(partition).finish())
+    }
+
+    /// The producer in a key of [`Keyspace::producer`].
+    pub fn producer_id(key: &[u8]) -> Option<ProducerId> {
+        let id = key.get(18..)?.try_into().ok()?;
+        Some(ProducerId::new(u64::from_be_bytes(id).cast_signed()))
     }
 }
 

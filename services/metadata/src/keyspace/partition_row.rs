@@ -2,12 +2,24 @@
 
 use bytes::Bytes;
 use tidelog_metadata_api::FencingToken;
-use tidelog_types::{GroupNumber, Offset, Timestamp};
+use tidelog_types::limits::STORE_VALUE_BYTES_MAX;
+use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
 
-/// The newest version of these rows. On disk for ever; in version 1 there were no pages.
+/// The newest version of these rows. On disk for ever; in version 2 there were no transactions.
+const TRANSACTIONS_VERSION: u8 = 3;
+/// In version 1 there were no pages.
 const PAGED_VERSION: u8 = 2;
+
+/// Transactions that are open in a partition at once, at most: its row has all of them.
+pub(crate) const OPEN_TRANSACTIONS_MAX: usize = 4_000;
+/// Bytes of an open transaction.
+const OPEN_BYTES: usize = 16;
+/// Bytes of a partition at most.
+pub(crate) const PARTITION_BYTES_MAX: usize = 128 + OPEN_TRANSACTIONS_MAX * OPEN_BYTES;
+
+const _: () = assert!(PARTITION_BYTES_MAX <= STORE_VALUE_BYTES_MAX);
 
 /// A partition as of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +36,10 @@ pub struct PartitionRow {
     pub max_timestamp: Timestamp,
     /// Commit time of its first change; [`Timestamp::NONE`] before it.
     pub since: Timestamp,
+    /// The offset after the last marker that aborted a transaction with records; 0 without one.
+    pub aborted_below: Offset,
+    /// The open transactions: the offset at which each begins, going up, and whose it is.
+    pub open: Vec<(Offset, ProducerId)>,
 }
 
 impl Default for PartitionRow {
@@ -36,6 +52,8 @@ impl Default for PartitionRow {
             fencing_token: FencingToken::default(),
             max_timestamp: Timestamp::NONE,
             since: Timestamp::NONE,
+            aborted_below: Offset::ZERO,
+            open: Vec::new(),
         }
     }
 }
@@ -43,14 +61,20 @@ impl Default for PartitionRow {
 impl PartitionRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        RowWriter::new(PAGED_VERSION)
+        let count = u16::try_from(self.open.len()).unwrap_or(u16::MAX);
+        let mut row = RowWriter::new(TRANSACTIONS_VERSION)
             .u64(self.as_of.get())
             .u64(self.next.get())
             .u64(self.log_start.get())
             .bytes(self.fencing_token.as_bytes())
             .i64(self.max_timestamp.as_millis())
             .i64(self.since.as_millis())
-            .finish()
+            .u64(self.aborted_below.get())
+            .u16(count);
+        for (first, producer) in &self.open {
+            row = row.u64(first.get()).i64(producer.get());
+        }
+        row.finish()
     }
 
     /// Whether the partition that has this value has pages, too.
@@ -62,7 +86,7 @@ impl PartitionRow {
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, version) = RowReader::new("partition", value, PAGED_VERSION)?;
+        let (mut row, version) = RowReader::new("partition", value, TRANSACTIONS_VERSION)?;
         let mut decoded = Self {
             as_of: GroupNumber::new(row.u64()?),
             next: Offset::new(row.u64()?),
@@ -71,16 +95,38 @@ impl PartitionRow {
             max_timestamp: Timestamp::NONE,
             // Version 1 did not say: it may be old.
             since: Timestamp::from_millis(0),
+            aborted_below: Offset::ZERO,
+            open: Vec::new(),
         };
         if version >= PAGED_VERSION {
             decoded.max_timestamp = Timestamp::from_millis(row.i64()?);
             decoded.since = Timestamp::from_millis(row.i64()?);
+        }
+        if version >= TRANSACTIONS_VERSION {
+            decoded.read_transactions(&mut row)?;
         }
         if decoded.log_start > decoded.next {
             return Err(row.error("its log starts after its end"));
         }
         row.finish()?;
         Ok(decoded)
+    }
+
+    fn read_transactions(&mut self, row: &mut RowReader) -> Result<(), RowError> {
+        self.aborted_below = Offset::new(row.u64()?);
+        for _ in 0..row.u16()? {
+            let first = Offset::new(row.u64()?);
+            let producer = ProducerId::new(row.i64()?);
+            if self.open.last().is_some_and(|(last, _)| *last >= first) {
+                return Err(row.error("its open transactions are out of order"));
+            }
+            self.open.push((first, producer));
+        }
+        let is_beyond = |(first, _): &(Offset, ProducerId)| *first >= self.next;
+        if self.open.last().is_some_and(is_beyond) || self.aborted_below > self.next {
+            return Err(row.error("a transaction lies beyond its end"));
+        }
+        Ok(())
     }
 }
 
@@ -98,6 +144,11 @@ mod tests {
             fencing_token: FencingToken::new(Bytes::from_static(b"me")).unwrap(),
             max_timestamp: Timestamp::from_millis(70),
             since: Timestamp::from_millis(60),
+            aborted_below: Offset::new(9),
+            open: vec![
+                (Offset::new(3), ProducerId::new(8)),
+                (Offset::new(9), ProducerId::new(2)),
+            ],
         };
         assert_round_trip(&partition, &partition.encode(), PartitionRow::decode);
     }
@@ -110,5 +161,41 @@ mod tests {
             ..PartitionRow::default()
         };
         assert!(PartitionRow::decode(backwards.encode()).is_err());
+    }
+
+    fn with_open(firsts: &[u64]) -> PartitionRow {
+        let open = |first: &u64| (Offset::new(*first), ProducerId::new(i64::MAX));
+        PartitionRow {
+            next: Offset::new(10),
+            open: firsts.iter().map(open).collect(),
+            ..PartitionRow::default()
+        }
+    }
+
+    #[test]
+    fn transactions_that_are_out_of_order_or_beyond_the_end_are_an_error() {
+        assert!(PartitionRow::decode(with_open(&[3, 9]).encode()).is_ok());
+        for firsts in [&[3, 3][..], &[4, 3], &[10]] {
+            assert!(PartitionRow::decode(with_open(firsts).encode()).is_err());
+        }
+        let aborted = PartitionRow {
+            aborted_below: Offset::new(11),
+            ..with_open(&[])
+        };
+        assert!(PartitionRow::decode(aborted.encode()).is_err());
+    }
+
+    #[test]
+    fn the_largest_partition_fits_a_value() {
+        let token = Bytes::from(vec![0; tidelog_types::limits::FENCING_TOKEN_BYTES_MAX]);
+        let firsts: Vec<u64> = (0..OPEN_TRANSACTIONS_MAX as u64).collect();
+        let row = PartitionRow {
+            next: Offset::new(u64::MAX),
+            fencing_token: FencingToken::new(token).unwrap(),
+            ..with_open(&firsts)
+        };
+        let value = row.encode();
+        assert!(value.len() <= PARTITION_BYTES_MAX, "{}", value.len());
+        assert_eq!(PartitionRow::decode(value), Ok(row));
     }
 }

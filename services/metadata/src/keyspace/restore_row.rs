@@ -103,6 +103,7 @@ impl KeyKind {
             Self::Partition => "partition",
             Self::Producer => "producer",
             Self::Page => "page",
+            Self::Aborted => "aborted",
             Self::Group => "group",
             Self::GroupMember => "group member",
             Self::GroupOffset => "group offset",

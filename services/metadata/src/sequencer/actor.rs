@@ -342,7 +342,8 @@ impl Actor {
             self.orders.insert(*key, reason.clone());
         }
         if !decided.rows.is_empty() {
-            self.due.group(decided.manifests, now);
+            let entries = decided.manifests + decided.markers.entries;
+            self.due.group(entries, now);
             let advances = self.show(&decided, apply);
             if apply {
                 self.apply(&decided);

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tidelog_types::{GroupNumber, Offset, TopicPartition};
 
-use super::producer::ProducerState;
 use super::state::{PartitionState, ProducerKey, ShardState};
 use super::view::ShardView;
-use crate::keyspace::{CheckpointRow, PAGE_BYTES_MAX, PartitionRow, ProducerRow};
+use crate::keyspace::{CheckpointRow, PAGE_BYTES_MAX, PARTITION_BYTES_MAX, PartitionRow};
 
 /// Bytes of rows in one step. A step is a transaction between two groups, so it must not be long.
 const STEP_BYTES: usize = 256 * 1024;
@@ -16,7 +15,7 @@ const STEP_BYTES: usize = 256 * 1024;
 const STEP_PAGES: usize = 24;
 
 const _: () = assert!(
-    STEP_BYTES + (STEP_PAGES + 1) * (PAGE_BYTES_MAX + 64)
+    STEP_BYTES + (STEP_PAGES + 1) * (PAGE_BYTES_MAX + 64) + PARTITION_BYTES_MAX
         <= tidelog_types::limits::STORE_TRANSACTION_BYTES_MAX
 );
 
@@ -146,7 +145,7 @@ fn row_of(state: &ShardState, changed: Changed) -> Option<(Bytes, Bytes)> {
         }
         Changed::Producer(key) => {
             let loaded = state.producers.get(&key)?.as_ref()?;
-            let row = producer_row(loaded, state.group);
+            let row = loaded.to_row(state.group);
             Some((state.keys.producer(key.0, key.1), row.encode()))
         }
     }
@@ -160,15 +159,8 @@ fn partition_row(state: &PartitionState, as_of: GroupNumber) -> PartitionRow {
         fencing_token: state.fencing_token.clone(),
         max_timestamp: state.max_timestamp,
         since: state.since,
-    }
-}
-
-fn producer_row(state: &ProducerState, as_of: GroupNumber) -> ProducerRow {
-    ProducerRow {
-        as_of,
-        epoch: state.epoch,
-        last_used: state.last_used,
-        batches: state.batches.to_vec(),
+        aborted_below: state.aborted_below,
+        open: state.open.to_row(),
     }
 }
 

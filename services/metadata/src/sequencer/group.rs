@@ -20,13 +20,15 @@ use super::extents::extents_of;
 use super::message::GroupRows;
 use super::producer::{Known, ProducerState, is_past};
 use super::state::{PartitionState, ProducerKey, ShardState};
-use crate::keyspace::{LiveBytesRow, ReceiptRow, TailCommand, TailRow};
+use crate::keyspace::{
+    BEGUN_BYTES_MAX, BegunTransaction, LiveBytesRow, ReceiptRow, TailCommand, TailRow,
+};
 
 /// A group takes no further member once its rows have this size. What one member adds at most (a tail
 /// row and a receipt, each one value, and a token for each slice) still fits the store's transaction.
 const GROUP_ROWS_BYTES_MAX: usize = 400_000;
-/// Bytes of an outcome without details at most: its kind and a zigzag varint.
-const OUTCOME_BYTES_MAX: usize = 11;
+/// Bytes of an outcome without details at most: its kind and a zigzag varint; and of what it begins.
+const OUTCOME_BYTES_MAX: usize = 11 + BEGUN_BYTES_MAX;
 /// Bytes of a tail row beside manifest and outcomes at most.
 const TAIL_FIXED_BYTES_MAX: usize = 64;
 
@@ -43,7 +45,7 @@ const _: () = assert!(
 /// A group under decision.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
-    state: &'a ShardState,
+    pub(super) state: &'a ShardState,
     pub(super) orders: &'a BrokenOrders,
     pub(super) decided: Decided,
 }
@@ -62,8 +64,19 @@ pub(crate) struct Decided {
     pub(crate) broken: HashMap<(OrderKey, TopicPartition), (ErrorCode, RefusalDetail)>,
     pub(crate) receipts: HashMap<SegmentName, Receipt>,
     pub(crate) manifests: u32,
+    /// Markers that commit and that abort.
+    pub(crate) markers: Markers,
     tail_index: u32,
     row_bytes: usize,
+}
+
+/// How many markers a group has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Markers {
+    pub(crate) commits: u32,
+    pub(crate) aborts: u32,
+    /// Entries of the tail that have them.
+    pub(crate) entries: u32,
 }
 
 /// What a command on the fencing token came to.
@@ -73,6 +86,17 @@ pub(crate) enum TokenVerdict {
     Set,
     /// The expected one is not the one that holds.
     Mismatch,
+}
+
+/// What became of the batches of a manifest.
+#[derive(Debug)]
+struct Batches {
+    /// In their order.
+    outcomes: Vec<Outcome>,
+    /// The transactions that they have begun.
+    begun: Vec<BegunTransaction>,
+    /// The token that each partition has after them, if one was set.
+    tokens: BTreeMap<TopicPartition, FencingToken>,
 }
 
 impl<'a> Group<'a> {
@@ -152,12 +176,12 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn push_row(&mut self, key: Bytes, value: Bytes) {
+    pub(super) fn push_row(&mut self, key: Bytes, value: Bytes) {
         self.decided.row_bytes += key.len() + value.len();
         self.decided.rows.push((key, value));
     }
 
-    fn push_tail(&mut self, value: Bytes, shard: ShardId) {
+    pub(super) fn push_tail(&mut self, value: Bytes, shard: ShardId) {
         let key = self
             .state
             .keys
@@ -174,13 +198,17 @@ impl<'a> Group<'a> {
             + manifest.batch_count() * OUTCOME_BYTES_MAX
             + TAIL_FIXED_BYTES_MAX;
         let before = (bytes_max > STORE_VALUE_BYTES_MAX).then(|| self.decided.clone());
-        let (outcomes, tokens) = self.decide_batches(commit);
+        let Batches {
+            outcomes,
+            begun,
+            tokens,
+        } = self.decide_batches(commit);
         let mut receipt = Receipt { outcomes };
-        let mut tail = self.tail_of(manifest, &receipt);
+        let mut tail = self.tail_of(manifest, &receipt, &begun);
         if tail.len() > STORE_VALUE_BYTES_MAX {
             // The codes stay; the details of refusals are a help, and repeat what others say.
             receipt.outcomes.iter_mut().for_each(strip_detail);
-            tail = self.tail_of(manifest, &receipt);
+            tail = self.tail_of(manifest, &receipt, &begun);
         }
         if tail.len() > STORE_VALUE_BYTES_MAX {
             self.decided = before.unwrap_or_default();
@@ -195,18 +223,19 @@ impl<'a> Group<'a> {
         Some(receipt)
     }
 
-    /// The outcomes in order, and the token that each partition has after them, if one was set.
-    fn decide_batches(
-        &mut self,
-        commit: &ShardCommit,
-    ) -> (Vec<Outcome>, BTreeMap<TopicPartition, FencingToken>) {
+    fn decide_batches(&mut self, commit: &ShardCommit) -> Batches {
         let manifest = &commit.manifest;
         let mut asides = Asides::new(commit);
         let mut outcomes = Vec::with_capacity(manifest.batch_count());
+        let mut begun = Vec::new();
         let mut tokens = BTreeMap::new();
         for (position, (partition, batch)) in positions(manifest).zip(manifest.batches()) {
             let aside = asides.take(position);
-            let outcome = self.decide_batch(partition, batch, &aside);
+            let (outcome, number) = self.decide_batch(partition, batch, &aside);
+            begun.extend(number.map(|number| BegunTransaction {
+                batch: u32::try_from(outcomes.len()).unwrap_or(u32::MAX),
+                number,
+            }));
             let asked = aside
                 .condition
                 .and_then(|asked| asked.set_fencing_token.clone());
@@ -215,7 +244,11 @@ impl<'a> Group<'a> {
             }
             outcomes.push(outcome);
         }
-        (outcomes, tokens)
+        Batches {
+            outcomes,
+            begun,
+            tokens,
+        }
     }
 
     /// Takes note of what failed in a manifest that was decided before: what its callers pipelined
@@ -237,11 +270,12 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn tail_of(&self, manifest: &Manifest, receipt: &Receipt) -> Bytes {
+    fn tail_of(&self, manifest: &Manifest, receipt: &Receipt, begun: &[BegunTransaction]) -> Bytes {
         let row = TailRow::Manifest {
             commit_time: self.decided.commit_time,
             manifest: manifest.clone(),
             receipt: receipt.clone(),
+            begun: begun.to_vec(),
         };
         row.encode()
     }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_metadata_api::{Extent, LogError};
-use tidelog_store::{ReadMode, ScanOptions, Store};
+use tidelog_metadata_api::{AbortedTransaction, ActiveProducer, Extent, LogError};
+use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store};
 use tidelog_types::{Offset, OffsetRange, ShardId, Timestamp, TopicPartition};
 
+use super::producer::ProducerState;
 use super::state::PartitionState;
-use crate::keyspace::{CheckpointRow, Keyspace, PageRow, PartitionRow, RowError};
+use crate::keyspace::{
+    AbortedRow, CheckpointRow, Keyspace, PageRow, PartitionRow, ProducerRow, RowError,
+};
 use crate::numbers::log_error;
 
 /// Pages after the first that one answer looks into.
@@ -17,6 +20,10 @@ const PAGES_AHEAD: usize = 7;
 const PAGES_SCANNED: usize = 128;
 /// How often that is done for one search.
 const SCANS_MAX: usize = 64;
+
+/// Rows of aborted transactions and of producers that are read at once, at first and at most.
+const ROWS_AT_FIRST: usize = 32;
+const ROWS_MAX: usize = 1_000;
 
 /// Reads rows and pages of partitions.
 #[derive(Clone, Debug)]
@@ -245,6 +252,93 @@ impl History {
             pages = self.pages_after(partition, last, PAGES_SCANNED).await?;
         }
         Ok(Found::NotBefore(next))
+    }
+}
+
+impl History {
+    /// The aborted transactions that have a record in `offsets`, which end at the last stable offset or before.
+    pub(crate) async fn aborted(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        let mut found = Vec::new();
+        let range = self.keys.aborted_from(partition, offsets.base);
+        let mut reading = Reading::new(self, range);
+        while let Some(rows) = reading.next().await? {
+            for (key, value) in rows {
+                let last = Keyspace::aborted_marker(&key).ok_or_else(|| {
+                    damaged(&RowError {
+                        kind: "aborted",
+                        what: "its key has another length",
+                    })
+                })?;
+                let row = AbortedRow::decode(value).map_err(|error| damaged(&error))?;
+                if row.first < offsets.next {
+                    found.push(AbortedTransaction {
+                        producer: row.producer,
+                        first: row.first,
+                        last,
+                    });
+                }
+                if row.last_stable >= offsets.next {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks at what the rows say of the producers of a partition, in the order of their ids.
+    pub(crate) async fn producers(
+        &self,
+        partition: TopicPartition,
+        mut look: impl FnMut(ActiveProducer) + Send,
+    ) -> Result<(), LogError> {
+        let mut reading = Reading::new(self, self.keys.producers_of(partition));
+        while let Some(rows) = reading.next().await? {
+            for (key, value) in rows {
+                let id = Keyspace::producer_id(&key).ok_or_else(|| {
+                    damaged(&RowError {
+                        kind: "producer",
+                        what: "its key has another length",
+                    })
+                })?;
+                let row = ProducerRow::decode(value).map_err(|error| damaged(&error))?;
+                look(ProducerState::from_row(&row).to_active(id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a range of rows, more and more at once, each time in a transaction of its own so that none grows old.
+struct Reading<'a> {
+    history: &'a History,
+    rest: Option<KeyRange>,
+    rows: usize,
+}
+
+impl<'a> Reading<'a> {
+    const fn new(history: &'a History, range: KeyRange) -> Self {
+        Self {
+            history,
+            rest: Some(range),
+            rows: ROWS_AT_FIRST,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<(Bytes, Bytes)>>, LogError> {
+        let Some(range) = self.rest.take() else {
+            return Ok(None);
+        };
+        let mut transaction = self.history.store.begin().await.map_err(log_error)?;
+        let options = ScanOptions::limit(self.rows).snapshot();
+        let page = transaction.scan(range.clone(), options).await;
+        let page = page.map_err(log_error)?;
+        self.rest = page.next(&range, options.direction);
+        self.rows = (2 * self.rows).min(ROWS_MAX);
+        Ok(Some(page.rows))
     }
 }
 

@@ -3,19 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_store::{ReadMode, ScanOptions, Store, Transaction, Version};
-use tidelog_types::{GroupNumber, Offset, ShardId, Timestamp, TopicPartition};
+use tidelog_types::{GroupNumber, ShardId, Timestamp, TopicPartition};
 
 use super::error::SequencerError;
-use super::extents::extents_of;
-use super::producer::{ProducerState, producer_of, sequences};
-use super::state::{PartitionState, ProducerKey, ShardState};
+use super::producer::producer_of;
+use super::replay::Replay;
+use super::state::{ProducerKey, ShardState};
 use super::view::ShardView;
 use super::window::PartitionView;
-use crate::keyspace::{
-    CheckpointRow, Keyspace, PartitionRow, ProducerRow, RowError, SentBatch, TailCommand, TailRow,
-};
+use crate::keyspace::{CheckpointRow, Keyspace, PartitionRow, ProducerRow, RowError, TailRow};
 
 /// How many tail rows are read in one transaction, so that none grows old.
 const PAGE_ROWS: usize = 1_000;
@@ -135,7 +132,7 @@ async fn show_loaded_bounds(
         for partition in some {
             if let Some(loaded) = state.partitions.get(partition) {
                 view.open(*partition, || PartitionView::new(loaded))
-                    .raise(loaded.log_start, loaded.next);
+                    .raise(loaded.bounds());
             }
         }
     }
@@ -152,7 +149,7 @@ fn tail_row((key, value): (Bytes, Bytes)) -> Result<(GroupNumber, TailRow), RowE
 
 /// Rows that the tail changes, as they are stored. Each is read once: the tail may name it often.
 #[derive(Debug, Default)]
-struct Rows {
+pub(super) struct Rows {
     partitions: HashMap<TopicPartition, Option<PartitionRow>>,
     producers: HashMap<ProducerKey, Option<ProducerRow>>,
 }
@@ -183,6 +180,15 @@ fn wanted(rows: &[(GroupNumber, TailRow)], known: &Rows, checkpoint: GroupNumber
                 wants.partitions.insert(*partition);
             }
             TailRow::Command { .. } => {}
+            TailRow::Markers { markers, .. } => {
+                for row in markers {
+                    wants.partitions.insert(row.partition);
+                    if replayed {
+                        let producer = row.marker.producer_id;
+                        wants.producers.insert((row.partition, producer));
+                    }
+                }
+            }
         }
     }
     let Wants {
@@ -227,165 +233,11 @@ impl Rows {
         Ok(())
     }
 
-    fn partition(&self, partition: TopicPartition) -> Option<&PartitionRow> {
+    pub(super) fn partition(&self, partition: TopicPartition) -> Option<&PartitionRow> {
         self.partitions.get(&partition).and_then(Option::as_ref)
     }
 
-    fn producer(&self, key: ProducerKey) -> Option<&ProducerRow> {
+    pub(super) fn producer(&self, key: ProducerKey) -> Option<&ProducerRow> {
         self.producers.get(&key).and_then(Option::as_ref)
-    }
-}
-
-/// Applies rows of the tail, in order.
-struct Replay<'a> {
-    state: &'a mut ShardState,
-    view: &'a mut ShardView,
-    /// What is stored of all that these rows change.
-    stored: &'a Rows,
-    group: GroupNumber,
-    /// Whether the row is later than the checkpoint, so that it may change state.
-    replayed: bool,
-    /// Whether extents that rows know of are in pages.
-    is_paged: bool,
-}
-
-impl Replay<'_> {
-    fn row(&mut self, row: TailRow) {
-        self.state.group = self.state.group.max(self.group);
-        self.state.commit_time = self.state.commit_time.max(row.commit_time());
-        match row {
-            TailRow::Manifest {
-                commit_time,
-                manifest,
-                receipt,
-            } => {
-                for slice in &manifest.slices {
-                    self.open_view(slice.partition);
-                }
-                for (partition, extent) in extents_of(&manifest, &receipt.outcomes) {
-                    self.view.append(partition, &extent);
-                    if let Some(state) = self.state.partitions.get_mut(&partition) {
-                        state.max_timestamp = state.max_timestamp.max(extent.max_timestamp);
-                    }
-                }
-                if self.replayed {
-                    self.manifest(&manifest, &receipt.outcomes, commit_time);
-                }
-            }
-            TailRow::Command {
-                partition,
-                command,
-                commit_time,
-            } if self.replayed => {
-                if self.applies_to(partition, commit_time) {
-                    self.command(partition, command);
-                }
-            }
-            TailRow::Command { .. } => {}
-        }
-    }
-
-    /// Begins the partition in the view where its row ends: what lies before is in pages.
-    fn open_view(&mut self, partition: TopicPartition) {
-        self.load_row(partition);
-        if self.view.partition(partition).is_some() {
-            return;
-        }
-        let known = self.state.partitions.get(&partition);
-        let mut state = known.cloned().unwrap_or_default();
-        if !self.is_paged {
-            state.next = Offset::ZERO;
-            state.log_start = Offset::ZERO;
-            state.max_timestamp = Timestamp::NONE;
-        }
-        self.view.open(partition, || PartitionView::new(&state));
-    }
-
-    /// Takes a partition from its row, unless a row of the tail has done so before.
-    fn load_row(&mut self, partition: TopicPartition) -> Option<GroupNumber> {
-        let row = self.stored.partition(partition);
-        let new = || PartitionState::from_row(row.cloned().unwrap_or_default());
-        self.state.partitions.entry(partition).or_insert_with(new);
-        row.map(|row| row.as_of)
-    }
-
-    fn manifest(&mut self, manifest: &Manifest, outcomes: &[Outcome], commit_time: Timestamp) {
-        let mut outcomes = outcomes.iter();
-        for slice in &manifest.slices {
-            let applies = self.applies_to(slice.partition, commit_time);
-            for batch in &slice.batches {
-                let Some(Outcome::Accepted { base_offset }) = outcomes.next() else {
-                    continue;
-                };
-                if applies && let Some(state) = self.state.partitions.get_mut(&slice.partition) {
-                    let next = base_offset.checked_add(u64::from(batch.record_count));
-                    state.next = next.unwrap_or(state.next).max(state.next);
-                }
-                let Some(((first_sequence, last_sequence), producer)) =
-                    sequences(batch).zip(producer_of(batch))
-                else {
-                    continue;
-                };
-                let key = (slice.partition, producer);
-                if !self.applies_to_producer(key) {
-                    continue;
-                }
-                let sent = SentBatch {
-                    first_sequence,
-                    last_sequence,
-                    base_offset: *base_offset,
-                };
-                let expiry = self.state.producer_expiry;
-                let known = self.state.producers.get(&key).cloned().flatten();
-                let known = known.filter(|known| !known.is_expired(commit_time, expiry));
-                let state = ProducerState::accept(known, batch.producer_epoch, sent, commit_time);
-                self.state.producers.insert(key, Some(state));
-            }
-        }
-    }
-
-    fn command(&mut self, partition: TopicPartition, command: TailCommand) {
-        if let Some(state) = self.state.partitions.get_mut(&partition) {
-            match command {
-                TailCommand::SetFencingToken(token) => state.fencing_token = token,
-                TailCommand::SetLogStart(offset) => {
-                    state.log_start = state.log_start.max(offset);
-                }
-            }
-        }
-    }
-
-    /// The same for a producer's row.
-    fn applies_to_producer(&mut self, key: ProducerKey) -> bool {
-        if self.state.changed_producers.contains(&key) {
-            return true;
-        }
-        let row = self.stored.producer(key);
-        let applies = row.is_none_or(|row| row.as_of < self.group);
-        let known = row.map(ProducerState::from_row);
-        self.state.producers.entry(key).or_insert(known);
-        if applies {
-            self.state.changed_producers.insert(key);
-        }
-        applies
-    }
-
-    /// Whether the partition's row is older than this group. A checkpoint that was cut off has written
-    /// some rows and not others; each says how far it goes.
-    fn applies_to(&mut self, partition: TopicPartition, commit_time: Timestamp) -> bool {
-        if self.state.changed_partitions.contains(&partition) {
-            return true;
-        }
-        let as_of = self.load_row(partition);
-        let applies = as_of.is_none_or(|as_of| as_of < self.group);
-        if applies {
-            self.state.changed_partitions.insert(partition);
-            if let Some(state) = self.state.partitions.get_mut(&partition)
-                && state.since == Timestamp::NONE
-            {
-                state.since = commit_time;
-            }
-        }
-        applies
     }
 }

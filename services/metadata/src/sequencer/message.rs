@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidelog_format::manifest::{BatchEntry, Receipt, SliceEntry};
 use tidelog_metadata_api::{
     BatchCondition, BatchPosition, CommitAnswer, CommitError, FencingToken, LogError, OrderKey,
-    ReadToken, ShardCommit,
+    ReadToken, ShardCommit, TransactionMarker,
 };
 use tidelog_store::{ReadMode, Transaction};
 use tidelog_types::{
@@ -12,11 +12,16 @@ use tidelog_types::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::MarkerAnswers;
 use super::aside::check_commit;
 use super::error::SequencerError;
 use super::group::{Group, TokenVerdict};
+use super::markers::KnownProducer;
 use super::needed::Known;
 use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow};
+
+/// About how many bytes a marker and the row of what it has aborted take in a group.
+const MARKER_ROWS_BYTES: usize = 128;
 
 /// Where an answer that is only a token goes.
 pub(crate) type TokenReply = oneshot::Sender<Result<ReadToken, LogError>>;
@@ -48,8 +53,20 @@ pub(crate) enum Message {
         before: Offset,
         reply: TokenReply,
     },
+    /// End transactions, all at once.
+    EndTransactions {
+        markers: Vec<TransactionMarker>,
+        reply: oneshot::Sender<MarkerAnswers>,
+        /// Its part of the memory of the mailbox, until it is answered.
+        room: OwnedSemaphorePermit,
+    },
     /// Prove ownership.
     Barrier { reply: TokenReply },
+    /// Show the producers of a partition that are in memory, and prove ownership.
+    Producers {
+        partition: TopicPartition,
+        reply: oneshot::Sender<Result<Vec<KnownProducer>, LogError>>,
+    },
     /// Write rows of the shard's consumer groups.
     Rows {
         rows: GroupRows,
@@ -78,6 +95,10 @@ pub(crate) enum Answer {
     Done,
     /// The expected fencing token is not the one that holds.
     TokenMismatch,
+    /// What became of each marker.
+    Ended(MarkerAnswers),
+    /// Producers of a partition.
+    Producers(Vec<KnownProducer>),
 }
 
 impl Message {
@@ -86,7 +107,11 @@ impl Message {
     pub(crate) const fn is_linearizable(&self) -> bool {
         match self {
             Self::Commit { .. } | Self::Rows { .. } => false,
-            Self::SetToken { .. } | Self::DeleteRecords { .. } | Self::Barrier { .. } => true,
+            Self::SetToken { .. }
+            | Self::DeleteRecords { .. }
+            | Self::EndTransactions { .. }
+            | Self::Barrier { .. }
+            | Self::Producers { .. } => true,
         }
     }
 
@@ -94,7 +119,11 @@ impl Message {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Commit { commit, .. } => commit.manifest.encoded_len_estimate(),
-            Self::SetToken { .. } | Self::DeleteRecords { .. } | Self::Barrier { .. } => 128,
+            Self::SetToken { .. }
+            | Self::DeleteRecords { .. }
+            | Self::Barrier { .. }
+            | Self::Producers { .. } => 128,
+            Self::EndTransactions { markers, .. } => MARKER_ROWS_BYTES * markers.len(),
             Self::Rows { rows, .. } => group_rows_bytes(rows),
         }
     }
@@ -113,6 +142,23 @@ impl Message {
                     _ => Ok(()),
                 });
             }
+            Self::EndTransactions {
+                markers,
+                reply,
+                room,
+            } => {
+                drop(room);
+                let _ = reply.send(match answer {
+                    Answer::Ended(outcomes) => outcomes,
+                    _ => markers.iter().map(|_| Err(undecided())).collect(),
+                });
+            }
+            Self::Producers { reply, .. } => {
+                let _ = reply.send(match answer {
+                    Answer::Producers(producers) => Ok(producers),
+                    _ => Err(undecided()),
+                });
+            }
             Self::SetToken { reply, .. }
             | Self::DeleteRecords { reply, .. }
             | Self::Barrier { reply } => {
@@ -126,6 +172,15 @@ impl Message {
 
     /// Says that the sequencer ends. Commits may have happened: only the next owner knows.
     pub(crate) fn give_up(self, fenced: bool, reason: &str) {
+        let log_error = || {
+            if fenced {
+                LogError::NotOwner
+            } else {
+                LogError::Unavailable {
+                    reason: reason.to_owned(),
+                }
+            }
+        };
         match self {
             Self::Commit { reply, .. } => {
                 let _ = reply.send(Err(if fenced {
@@ -144,15 +199,22 @@ impl Message {
             Self::SetToken { reply, .. }
             | Self::DeleteRecords { reply, .. }
             | Self::Barrier { reply } => {
-                let _ = reply.send(Err(if fenced {
-                    LogError::NotOwner
-                } else {
-                    LogError::Unavailable {
-                        reason: reason.to_owned(),
-                    }
-                }));
+                let _ = reply.send(Err(log_error()));
+            }
+            Self::EndTransactions { markers, reply, .. } => {
+                let _ = reply.send(markers.iter().map(|_| Err(log_error())).collect());
+            }
+            Self::Producers { reply, .. } => {
+                let _ = reply.send(Err(log_error()));
             }
         }
+    }
+}
+
+/// There is no answer of another kind.
+fn undecided() -> LogError {
+    LogError::Unavailable {
+        reason: "the sequencer has not decided".to_owned(),
     }
 }
 
@@ -167,7 +229,9 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
         Answer::Early(after) => Err(CommitError::Early { after }),
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
         Answer::Overloaded(reason) => Err(CommitError::Unavailable { reason }),
-        Answer::Done | Answer::TokenMismatch => Err(CommitError::Unknown),
+        Answer::Done | Answer::TokenMismatch | Answer::Ended(_) | Answer::Producers(_) => {
+            Err(CommitError::Unknown)
+        }
     }
 }
 
@@ -192,6 +256,11 @@ pub(crate) fn commit_bytes(commit: &ShardCommit) -> usize {
         + commit.orders.len() * size_of::<(BatchPosition, OrderKey)>()
         + commit.dropped.len() * size_of::<BatchPosition>()
         + commit.after.len() * size_of::<SegmentName>()
+}
+
+/// Bytes of memory of markers.
+pub(crate) fn markers_bytes(markers: &[TransactionMarker]) -> usize {
+    size_of::<Message>() + size_of_val(markers)
 }
 
 /// Bytes of rows, and of what keeps them in memory.
@@ -226,7 +295,11 @@ pub(crate) fn decide(
             group.delete_records(shard, *partition, *before);
             Answer::Done
         }
+        Message::EndTransactions { markers, .. } => {
+            Answer::Ended(group.end_transactions(shard, markers))
+        }
         Message::Barrier { .. } => Answer::Done,
+        Message::Producers { partition, .. } => Answer::Producers(group.producers_of(*partition)),
         Message::Rows { rows, .. } => {
             if group.put_group_rows(shard, rows) {
                 Answer::Done

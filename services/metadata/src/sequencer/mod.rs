@@ -20,14 +20,17 @@ mod judge;
 mod lately;
 mod lease;
 mod load;
+mod markers;
 mod message;
 mod needed;
 mod own_receipts;
 mod producer;
 mod publish;
 mod recovery;
+mod replay;
 mod state;
 mod tidy;
+mod transaction;
 mod upkeep;
 mod view;
 mod window;
@@ -43,6 +46,7 @@ use tidelog_env::clock::timeout;
 use tidelog_env::{CancellationToken, Clock, Env};
 use tidelog_metadata_api::{
     CommitAnswer, CommitError, FencingToken, LogError, Notice, ReadToken, ShardCommit,
+    TransactionMarker,
 };
 use tidelog_store::Store;
 use tidelog_types::{GroupNumber, Offset, ShardId, TopicPartition};
@@ -56,7 +60,9 @@ pub(crate) use group::{Decided, GROUP_ROWS_MESSAGE_BYTES_MAX};
 pub(crate) use history::History;
 pub(crate) use lease::Claim;
 use lease::Lease;
+pub(crate) use markers::KnownProducer;
 pub(crate) use message::{Answer, GroupRows, Message, group_rows_bytes};
+pub(crate) use producer::is_past;
 pub(crate) use state::ShardState;
 pub(crate) use view::ShardView;
 pub(crate) use window::{PartitionView, Shown};
@@ -95,6 +101,9 @@ pub(crate) struct Sequencer {
     clock: Arc<dyn Clock>,
     commit_seconds: Histogram,
 }
+
+/// What became of markers, in their order.
+pub(crate) type MarkerAnswers = Vec<Result<(), LogError>>;
 
 /// Why a request was not taken into the mailbox.
 enum NotTaken {
@@ -216,6 +225,43 @@ impl Sequencer {
         }
     }
 
+    /// Puts markers into the mailbox, now; the future only waits for the answers, one for each.
+    pub(crate) fn end_transactions(
+        &self,
+        markers: Vec<TransactionMarker>,
+    ) -> BoxFuture<'static, MarkerAnswers> {
+        let count = markers.len();
+        let refuse = move |error: LogError| (0..count).map(|_| Err(error.clone())).collect();
+        let Some(room) = self.room_of(message::markers_bytes(&markers)) else {
+            return futures::future::ready(refuse(full())).boxed();
+        };
+        let (reply, answer) = oneshot::channel();
+        let message = Message::EndTransactions {
+            markers,
+            reply,
+            room,
+        };
+        match self.take(message) {
+            Ok(()) => answer.unwrap_or_else(move |_| refuse(ended())).boxed(),
+            Err(NotTaken::Full) => futures::future::ready(refuse(full())).boxed(),
+            Err(NotTaken::Ended) => futures::future::ready(refuse(LogError::NotOwner)).boxed(),
+        }
+    }
+
+    /// The producers of a partition that the task has in memory; of one that is not among them the row says what
+    /// there is to know. This process is known to have owned the shard at some time since the call.
+    pub(crate) async fn producers(
+        &self,
+        partition: TopicPartition,
+    ) -> Result<Vec<KnownProducer>, LogError> {
+        let (reply, answer) = oneshot::channel();
+        match self.take(Message::Producers { partition, reply }) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(ended())),
+            Err(NotTaken::Full) => Err(full()),
+            Err(NotTaken::Ended) => Err(LogError::NotOwner),
+        }
+    }
+
     /// Waits until the task has ended. Cancel-safe.
     pub(crate) async fn ended(&self) {
         self.mailbox.closed().await;
@@ -287,14 +333,8 @@ impl Sequencer {
     ) -> Result<ReadToken, LogError> {
         let (reply, answer) = oneshot::channel();
         match self.take(message(reply)) {
-            Ok(()) => answer.await.unwrap_or_else(|_| {
-                Err(LogError::Unavailable {
-                    reason: "the sequencer has ended".to_owned(),
-                })
-            }),
-            Err(NotTaken::Full) => Err(LogError::Unavailable {
-                reason: "the sequencer's queue is full".to_owned(),
-            }),
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(ended())),
+            Err(NotTaken::Full) => Err(full()),
             Err(NotTaken::Ended) => Err(LogError::NotOwner),
         }
     }
@@ -318,6 +358,20 @@ pub(crate) async fn give_up_lease(
 ) -> Result<(), SequencerError> {
     let lease = Lease::of(parts.keys, shard, parts.owner, epoch);
     lease.release(parts.store.as_ref()).await
+}
+
+/// Nothing happened: the same may be asked for again.
+fn full() -> LogError {
+    LogError::Unavailable {
+        reason: "the sequencer's queue is full".to_owned(),
+    }
+}
+
+/// The next owner knows what became of it.
+fn ended() -> LogError {
+    LogError::Unavailable {
+        reason: "the sequencer has ended".to_owned(),
+    }
 }
 
 /// Nothing happened: the same commit may be asked for again.

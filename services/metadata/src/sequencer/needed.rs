@@ -177,7 +177,13 @@ fn wanted(
             Message::SetToken { partition, .. } | Message::DeleteRecords { partition, .. } => {
                 wanted.partition(*partition);
             }
-            Message::Barrier { .. } | Message::Rows { .. } => {}
+            Message::EndTransactions { markers, .. } => {
+                for marker in markers {
+                    wanted.partition(marker.partition);
+                    wanted.producer((marker.partition, marker.producer.id));
+                }
+            }
+            Message::Barrier { .. } | Message::Producers { .. } | Message::Rows { .. } => {}
         }
     }
     wanted.wants

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use tidelog_format::manifest::{BatchEntry, sequence_after};
+use tidelog_metadata_api::{ActiveProducer, ProducerIdentity, TransactionNumber};
 use tidelog_types::limits::PRODUCER_BATCHES_KEPT;
-use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use tidelog_types::{GroupNumber, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::keyspace::{ProducerRow, SentBatch};
+use crate::keyspace::{OpenTransactionRow, ProducerRow, SentBatch};
 
 /// The verdict over a batch of an idempotent producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,11 @@ pub(crate) struct ProducerState {
     pub(crate) epoch: ProducerEpoch,
     pub(crate) last_used: Timestamp,
     pub(crate) batches: SmallVec<[SentBatch; PRODUCER_BATCHES_KEPT]>,
+    /// Its transactions up to this one have ended here.
+    pub(crate) ended: TransactionNumber,
+    /// The epoch of the coordinator of the last marker.
+    pub(crate) coordinator_epoch: Option<i32>,
+    pub(crate) open: Option<OpenTransactionRow>,
 }
 
 /// What there is to know of a batch's producer.
@@ -89,30 +95,48 @@ pub(crate) fn judge(
 }
 
 impl ProducerState {
-    /// The state after a batch was accepted.
+    /// A producer of which only the epoch is known.
+    pub(crate) fn new(epoch: ProducerEpoch) -> Self {
+        Self {
+            epoch,
+            last_used: Timestamp::NONE,
+            batches: SmallVec::new(),
+            ended: TransactionNumber::default(),
+            coordinator_epoch: None,
+            open: None,
+        }
+    }
+
+    /// The state after a batch was accepted, perhaps as the first one of a transaction.
     pub(crate) fn accept(
         known: Option<Self>,
         epoch: ProducerEpoch,
         sent: SentBatch,
+        begun: Option<TransactionNumber>,
         commit_time: Timestamp,
     ) -> Self {
-        let mut batches = known
-            .filter(|known| known.epoch == epoch)
-            .map_or_else(SmallVec::new, |known| known.batches);
-        if batches.len() >= PRODUCER_BATCHES_KEPT {
-            batches.remove(0);
+        let mut state = known.unwrap_or_else(|| Self::new(epoch));
+        if state.epoch != epoch {
+            state.epoch = epoch;
+            state.batches.clear();
         }
-        batches.push(sent);
-        Self {
-            epoch,
-            last_used: commit_time,
-            batches,
+        if state.batches.len() >= PRODUCER_BATCHES_KEPT {
+            state.batches.remove(0);
         }
+        state.batches.push(sent);
+        state.last_used = commit_time;
+        if let Some(number) = begun {
+            state.open = Some(OpenTransactionRow {
+                first: sent.base_offset,
+                number,
+            });
+        }
+        state
     }
 
-    /// Whether it is to be forgotten at `now`.
+    /// Whether it is to be forgotten at `now`; never while it has a transaction open.
     pub(crate) fn is_expired(&self, now: Timestamp, expiry: Duration) -> bool {
-        is_past(self.last_used, now, expiry)
+        self.open.is_none() && is_past(self.last_used, now, expiry)
     }
 
     pub(crate) fn from_row(row: &ProducerRow) -> Self {
@@ -120,6 +144,33 @@ impl ProducerState {
             epoch: row.epoch,
             last_used: row.last_used,
             batches: SmallVec::from_slice(&row.batches),
+            ended: row.ended,
+            coordinator_epoch: row.coordinator_epoch,
+            open: row.open,
+        }
+    }
+
+    /// What others are shown of it.
+    pub(crate) fn to_active(&self, id: ProducerId) -> ActiveProducer {
+        let last = self.batches.last();
+        ActiveProducer {
+            producer: ProducerIdentity::new(id, self.epoch),
+            last_sequence: last.map(|sent| sent.last_sequence),
+            last_used: self.last_used,
+            coordinator_epoch: self.coordinator_epoch,
+            open_from: self.open.map(|open| open.first),
+        }
+    }
+
+    pub(crate) fn to_row(&self, as_of: GroupNumber) -> ProducerRow {
+        ProducerRow {
+            as_of,
+            epoch: self.epoch,
+            last_used: self.last_used,
+            batches: self.batches.to_vec(),
+            ended: self.ended,
+            coordinator_epoch: self.coordinator_epoch,
+            open: self.open,
         }
     }
 }
@@ -173,6 +224,7 @@ mod tests {
                 state,
                 EPOCH,
                 *batch,
+                None,
                 Timestamp::default(),
             ))
         })
@@ -238,7 +290,7 @@ mod tests {
             Verdict::OutOfOrder { expected: 0 }
         );
         assert_eq!(judge(state.as_ref(), newer, 0, 0), Verdict::Next);
-        let bumped = ProducerState::accept(state, newer, sent(0, 0, 9), Timestamp::default());
+        let bumped = ProducerState::accept(state, newer, sent(0, 0, 9), None, Timestamp::default());
         assert_eq!(
             bumped.batches.len(),
             1,

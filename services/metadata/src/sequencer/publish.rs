@@ -60,9 +60,8 @@ impl Actor {
         let mut advances = Vec::with_capacity(by_partition.len());
         for (partition, extents) in by_partition {
             let state = decided.partitions.get(&partition);
-            let (log_start, next) =
-                state.map_or_else(Default::default, |state| (state.log_start, state.next));
-            let bounds = view.raise(partition, log_start, next);
+            let to = state.map_or_else(Default::default, PartitionState::bounds);
+            let bounds = view.raise(partition, to);
             advances.push(PartitionAdvance {
                 partition,
                 bounds,
@@ -87,19 +86,20 @@ impl Actor {
     }
 }
 
-/// Invariant I2 at the moment it is made true: offsets only go up.
+/// Invariant I2 at the moment it is made true: offsets only go up, also the last stable one.
 fn check_forward(
     partition: TopicPartition,
     before: Option<&PartitionState>,
     after: &PartitionState,
 ) {
-    let (next, log_start) =
-        before.map_or_else(Default::default, |state| (state.next, state.log_start));
+    let was = before.map_or_else(Default::default, PartitionState::bounds);
+    let now = after.bounds();
     tidelog_env::invariant!(
         I2,
-        after.next >= next && after.log_start >= log_start && after.log_start <= after.next,
-        "partition `{partition}` went from `{log_start}..{next}` to `{}..{}`",
-        after.log_start,
-        after.next
+        now.high_watermark >= was.high_watermark
+            && now.last_stable >= was.last_stable
+            && now.log_start >= was.log_start
+            && now.log_start <= now.high_watermark,
+        "partition `{partition}` went from `{was:?}` to `{now:?}`"
     );
 }

@@ -9,6 +9,7 @@ use tidelog_store::{ReadMode, Transaction};
 use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp, TopicPartition};
 
 use super::producer::ProducerState;
+use super::transaction::OpenTransactions;
 use crate::keyspace::{Keyspace, PartitionRow, ProducerRow, RowError};
 use crate::sequencer::error::SequencerError;
 
@@ -25,6 +26,9 @@ pub(crate) struct PartitionState {
     pub(crate) max_timestamp: Timestamp,
     /// Commit time of its first change; none before it.
     pub(crate) since: Timestamp,
+    /// The offset after the last marker that aborted a transaction with records.
+    pub(crate) aborted_below: Offset,
+    pub(crate) open: OpenTransactions,
 }
 
 impl Default for PartitionState {
@@ -41,6 +45,8 @@ impl PartitionState {
             fencing_token: row.fencing_token,
             max_timestamp: row.max_timestamp,
             since: row.since,
+            aborted_below: row.aborted_below,
+            open: OpenTransactions::from_row(row.open),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Searches for rows that nobody needs any more and deletes them: receipts and floors of writers that have
-//! ended, receipts below a floor that the owners of their shards do not know of, producers that have expired.
+//! ended, receipts below a floor that the owners of their shards do not know of, producers that have expired,
+//! aborted transactions below the log start.
 //!
 //! After each checkpoint some small transactions, one after each of the groups that follow, go on where
 //! the last one stopped. Without groups there are none, so that an idle shard does nothing.
@@ -13,7 +14,9 @@ use super::floors::read_floor;
 use super::lease::Lease;
 use super::message::read_oldest_live;
 use super::state::ShardState;
-use crate::keyspace::{EndedWriterRow, FloorRow, KeyKind, Keyspace, ProducerRow, RowError};
+use crate::keyspace::{
+    EndedWriterRow, FloorRow, KeyKind, Keyspace, PartitionRow, ProducerRow, RowError,
+};
 
 /// Rows that one transaction looks at.
 const ROWS: usize = 1_000;
@@ -26,6 +29,10 @@ const STEPS: u32 = 16;
 const SHARD: ShardId = ShardId::new(0);
 /// Expired producers are looked for this many times within the time in which one expires.
 const PRODUCER_PASSES: i64 = 8;
+/// Aborted transactions below a log start are looked for once in so long.
+const ABORTED_INTERVAL_MILLIS: i64 = 10 * 60 * 1_000;
+/// Partitions with aborted transactions that one transaction looks at.
+const PARTITIONS: usize = 64;
 
 /// What is looked for now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +41,7 @@ enum Phase {
     Receipts,
     Floors,
     Producers,
+    Aborted,
 }
 
 /// How far the search has come. It is in memory only: another owner begins anew, and finds less.
@@ -46,6 +54,7 @@ pub(crate) struct Tidy {
     /// Whether the last step deleted something, so that more is likely to follow.
     has_found: bool,
     producers_due: Option<Timestamp>,
+    aborted_due: Option<Timestamp>,
 }
 
 /// What one step found.
@@ -84,6 +93,7 @@ impl Tidy {
             Phase::Receipts => self.receipts(transaction.as_mut(), state.keys).await?,
             Phase::Floors => self.floors(transaction.as_mut(), state.keys).await?,
             Phase::Producers => self.producers(transaction.as_mut(), state).await?,
+            Phase::Aborted => self.aborted(transaction.as_mut(), state.keys).await?,
         };
         let deleted = u64::try_from(found.deletes.len()).unwrap_or(u64::MAX);
         if deleted > 0 {
@@ -103,27 +113,25 @@ impl Tidy {
         Ok(deleted)
     }
 
+    /// Goes on with the next kind of rows that it is time for. After the last one all was looked at: the next
+    /// checkpoint begins anew.
     fn next_phase(&mut self, state: &ShardState) {
+        let now = state.commit_time;
         self.phase = match self.phase {
             Phase::Receipts => Phase::Floors,
-            Phase::Floors => Phase::Producers,
-            Phase::Producers => {
-                // All was looked at: the next checkpoint begins anew.
+            Phase::Floors if is_due(&mut self.producers_due, now, producers_interval(state)) => {
+                Phase::Producers
+            }
+            Phase::Floors | Phase::Producers
+                if is_due(&mut self.aborted_due, now, ABORTED_INTERVAL_MILLIS) =>
+            {
+                Phase::Aborted
+            }
+            Phase::Floors | Phase::Producers | Phase::Aborted => {
                 self.steps_left = 0;
                 Phase::Receipts
             }
         };
-        let now = state.commit_time;
-        if matches!(self.phase, Phase::Producers) {
-            if self.producers_due.is_some_and(|due| now < due) {
-                self.steps_left = 0;
-                self.phase = Phase::Receipts;
-                return;
-            }
-            let expiry = i64::try_from(state.producer_expiry.as_millis()).unwrap_or(i64::MAX);
-            let due = now.as_millis().saturating_add(expiry / PRODUCER_PASSES);
-            self.producers_due = Some(Timestamp::from_millis(due));
-        }
     }
 
     /// Rule C5: a receipt goes only in a transaction that sees the floor of its incarnation above its
@@ -225,6 +233,71 @@ impl Tidy {
         }
         Ok(found)
     }
+
+    /// Aborted transactions whose markers lie below the log starts of their partitions, of all shards. A log start
+    /// only goes up, so that what its row says may be old. Of each partition the rows that go come first.
+    async fn aborted(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        keys: Keyspace,
+    ) -> Result<Found, SequencerError> {
+        let mut found = Found {
+            rest: Some(self.rest.take().unwrap_or(keys.all(KeyKind::Aborted))),
+            ..Found::default()
+        };
+        for _ in 0..PARTITIONS {
+            let Some(range) = found.rest.take() else {
+                break;
+            };
+            let first = transaction.scan(range.clone(), ScanOptions::limit(1).snapshot());
+            let Some((key, _)) = first.await?.rows.into_iter().next() else {
+                break;
+            };
+            let at = Keyspace::partition_of(&key).zip(Keyspace::aborted_marker(&key));
+            let (partition, marker) = at.ok_or(RowError {
+                kind: "aborted",
+                what: "its key has another length",
+            })?;
+            let row = keys.partition(partition);
+            let row = transaction.get(&row, ReadMode::Snapshot).await?;
+            let row = row.map(PartitionRow::decode).transpose()?;
+            let log_start = row.unwrap_or_default().log_start;
+            let mut start = keys.aborted_after(partition);
+            if marker < log_start {
+                let below = KeyRange::new(key, keys.aborted(partition, log_start));
+                let left = ROWS.saturating_sub(found.deletes.len());
+                let options = ScanOptions::limit(left).snapshot();
+                let page = transaction.scan(below.clone(), options).await?;
+                if let Some(more) = page.next(&below, options.direction) {
+                    start = more.start;
+                }
+                let keys = page.rows.into_iter().map(|(key, _)| key);
+                found.deletes.extend(keys);
+            }
+            let end = range.end;
+            found.rest = Some(KeyRange { start, end });
+            if found.deletes.len() >= ROWS {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether it is time for something, which then comes again after `interval`.
+fn is_due(due: &mut Option<Timestamp>, now: Timestamp, interval: i64) -> bool {
+    let is_due = due.is_none_or(|due| now >= due);
+    if is_due {
+        *due = Some(Timestamp::from_millis(
+            now.as_millis().saturating_add(interval),
+        ));
+    }
+    is_due
+}
+
+fn producers_interval(state: &ShardState) -> i64 {
+    let expiry = i64::try_from(state.producer_expiry.as_millis()).unwrap_or(i64::MAX);
+    expiry / PRODUCER_PASSES
 }
 
 /// What stays of a writer whose receipts go: whoever looks for its orphans needs to know how far it came.

@@ -42,7 +42,7 @@ impl ShardView {
         self.partitions.entry(partition).or_insert_with(new)
     }
 
-    /// Adds an extent of a committed manifest to a partition that was opened.
+    /// Adds a committed extent to a partition that was opened.
     pub(crate) fn append(&mut self, partition: TopicPartition, extent: &Extent) {
         let Some(view) = self.partitions.get_mut(&partition) else {
             return;
@@ -72,13 +72,10 @@ impl ShardView {
     pub(crate) fn raise(
         &mut self,
         partition: TopicPartition,
-        log_start: Offset,
-        high_watermark: Offset,
+        to: PartitionBounds,
     ) -> PartitionBounds {
         let view = self.partitions.get_mut(&partition);
-        view.map_or_else(PartitionBounds::default, |view| {
-            view.raise(log_start, high_watermark)
-        })
+        view.map_or_else(PartitionBounds::default, |view| view.raise(to))
     }
 
     /// Takes note of durable pages.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use tidelog_format::location::Location;
 use tidelog_metadata_api::{Extent, PartitionBounds};
-use tidelog_types::{BucketId, Offset, OffsetRange, SegmentName, Timestamp};
+use tidelog_types::{Offset, OffsetRange, Timestamp};
 
 use super::state::PartitionState;
 use crate::keyspace::{PAGE_EXTENTS_MAX, PageRow};
@@ -26,10 +26,7 @@ const PAGE_OPEN_EXTENTS: usize = 32;
 struct Entry {
     base: u64,
     next: u64,
-    segment: SegmentName,
-    bucket: BucketId,
-    position: u32,
-    length: u32,
+    location: Location,
     crc32c: Option<u32>,
     max_timestamp: Timestamp,
     /// The largest timestamp up to and with this entry, so that a search by time can halve.
@@ -43,12 +40,7 @@ impl Entry {
                 base: Offset::new(self.base),
                 next: Offset::new(self.next),
             },
-            location: Location::Segment {
-                bucket: self.bucket,
-                segment: self.segment,
-                position: self.position,
-                length: self.length,
-            },
+            location: self.location,
             crc32c: self.crc32c,
             max_timestamp: self.max_timestamp,
         }
@@ -80,8 +72,7 @@ pub(crate) struct Pages {
 /// One partition.
 #[derive(Debug)]
 pub(crate) struct PartitionView {
-    log_start: Offset,
-    high_watermark: Offset,
+    bounds: PartitionBounds,
     max_timestamp: Timestamp,
     max_before: Timestamp,
     entries: VecDeque<Entry>,
@@ -95,8 +86,7 @@ impl PartitionView {
     /// A partition without recent extents.
     pub(crate) fn new(state: &PartitionState) -> Self {
         Self {
-            log_start: state.log_start,
-            high_watermark: state.next,
+            bounds: state.bounds(),
             max_timestamp: state.max_timestamp,
             max_before: state.max_timestamp,
             entries: VecDeque::new(),
@@ -105,14 +95,9 @@ impl PartitionView {
         }
     }
 
-    /// The bounds. Without open transactions the last stable offset is the high watermark.
+    /// The bounds.
     pub(crate) const fn bounds(&self) -> PartitionBounds {
-        PartitionBounds {
-            log_start: self.log_start,
-            last_stable: self.high_watermark,
-            high_watermark: self.high_watermark,
-            aborted_below: Offset::ZERO,
-        }
+        self.bounds
     }
 
     /// What can be said without looking into pages.
@@ -126,14 +111,17 @@ impl PartitionView {
 
     fn window_base(&self) -> Offset {
         let first = self.entries.front();
-        first.map_or(self.high_watermark, |entry| Offset::new(entry.base))
+        first.map_or(self.bounds.high_watermark, |entry| Offset::new(entry.base))
     }
 
     /// Bounds never go back.
-    pub(crate) fn raise(&mut self, log_start: Offset, high_watermark: Offset) -> PartitionBounds {
-        self.log_start = self.log_start.max(log_start);
-        self.high_watermark = self.high_watermark.max(high_watermark);
-        self.bounds()
+    pub(crate) fn raise(&mut self, to: PartitionBounds) -> PartitionBounds {
+        let bounds = &mut self.bounds;
+        bounds.log_start = bounds.log_start.max(to.log_start);
+        bounds.last_stable = bounds.last_stable.max(to.last_stable);
+        bounds.high_watermark = bounds.high_watermark.max(to.high_watermark);
+        bounds.aborted_below = bounds.aborted_below.max(to.aborted_below);
+        *bounds
     }
 
     /// The extents in memory from `offset` on, about `bytes_max` of them, at least one if there is one.
@@ -149,8 +137,9 @@ impl PartitionView {
             if !extents.is_empty() && (bytes >= bytes_max || extents.len() >= extents_max) {
                 break;
             }
-            bytes += u64::from(entry.length);
-            extents.push(entry.to_extent());
+            let extent = entry.to_extent();
+            bytes += u64::from(extent.byte_count());
+            extents.push(extent);
         }
         extents
     }
@@ -166,7 +155,7 @@ impl PartitionView {
         let so_far = self
             .entries
             .partition_point(|entry| entry.max_timestamp_so_far < time);
-        let first = so_far.max(self.index_of(self.log_start));
+        let first = so_far.max(self.index_of(self.bounds.log_start));
         self.entries
             .range(first..)
             .find(|entry| entry.max_timestamp >= time)
@@ -175,30 +164,21 @@ impl PartitionView {
 
     /// The first extent in memory with the largest timestamp of those in memory.
     pub(crate) fn at_max_timestamp(&self) -> Option<Extent> {
-        let live = || self.entries.range(self.index_of(self.log_start)..);
+        let live = || self.entries.range(self.index_of(self.bounds.log_start)..);
         let largest = live().map(|entry| entry.max_timestamp).max()?;
         live()
             .find(|entry| entry.max_timestamp == largest)
             .map(|entry| entry.to_extent())
     }
 
-    /// Adds an extent. Returns how many bytes of memory it took, or `None` if it is not one of a
-    /// segment or lies before the end.
+    /// Adds an extent. Returns how many bytes of memory it took, or `None` if it lies before the end. What is stable
+    /// is said by [`raise`](Self::raise).
     pub(crate) fn append(&mut self, extent: &Extent) -> Option<usize> {
-        let Location::Segment {
-            bucket,
-            segment,
-            position,
-            length,
-        } = extent.location
-        else {
-            return None;
-        };
-        if extent.offsets.base < self.high_watermark {
+        if extent.offsets.base < self.bounds.high_watermark {
             return None;
         }
         self.max_timestamp = self.max_timestamp.max(extent.max_timestamp);
-        self.high_watermark = extent.offsets.next;
+        self.bounds.high_watermark = extent.offsets.next;
         let before = self.bytes();
         if self.entries.len() == self.entries.capacity() {
             // Most partitions of many have one or two: room for four would be the most of the memory.
@@ -208,10 +188,7 @@ impl PartitionView {
         self.entries.push_back(Entry {
             base: extent.offsets.base.get(),
             next: extent.offsets.next.get(),
-            segment,
-            bucket,
-            position,
-            length,
+            location: extent.location,
             crc32c: extent.crc32c,
             max_timestamp: extent.max_timestamp,
             max_timestamp_so_far: self.max_timestamp,

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all, ready};
 use tidelog_metadata_api::{
-    CommitAnswer, CommitError, FencingToken, Log, LogError, LookupAnswer, LookupRequest,
-    NoticeStream, OffsetAnswer, OffsetQuery, PartitionBounds, ProducerIdentity, ReadToken,
-    ShardCommit,
+    AbortedTransaction, ActiveProducer, CommitAnswer, CommitError, FencingToken, Log, LogError,
+    LookupAnswer, LookupRequest, NoticeStream, OffsetAnswer, OffsetQuery, PartitionBounds,
+    ProducerIdentity, ReadToken, ShardCommit, TransactionMarker,
 };
 use tidelog_store::{ReadMode, TransactError, transact};
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, ProducerEpoch, ProducerId, SegmentSequence,
-    TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, ProducerId,
+    SegmentSequence, TopicPartition,
 };
 
 use super::{Inner, MetadataService};
@@ -127,6 +127,30 @@ impl Log for MetadataService {
         self.inner.touch.answer(self.inner.init_producer()).await
     }
 
+    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
+        let count = markers.len();
+        if self.inner.touch.is_lost() {
+            return out_of_touch(count);
+        }
+        let ending = self.inner.end_transactions(markers);
+        let ended = self.inner.touch.while_kept(ending).await;
+        ended.unwrap_or_else(|| out_of_touch(count))
+    }
+
+    async fn aborted(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        let aborted = self.inner.aborted(partition, offsets);
+        self.inner.touch.answer(aborted).await
+    }
+
+    async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
+        let producers = self.inner.producers(partition);
+        self.inner.touch.answer(producers).await
+    }
+
     async fn raise_floor(
         &self,
         incarnation: Incarnation,
@@ -160,6 +184,11 @@ impl Log for MetadataService {
     fn subscribe(&self) -> NoticeStream {
         NoticeStream::new(self.inner.notices.subscribe())
     }
+}
+
+/// Of markers that were under way nobody knows; all are to be sent again.
+fn out_of_touch(count: usize) -> Vec<Result<(), LogError>> {
+    (0..count).map(|_| Err(LogError::out_of_touch())).collect()
 }
 
 impl Inner {

@@ -6,9 +6,11 @@ mod cluster;
 mod founding;
 mod groups;
 mod log;
+mod markers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tidelog_env::Env;
 use tidelog_metadata_api::{CatalogueError, LogError, Notice, TopicSelector};
@@ -76,6 +78,7 @@ pub(crate) struct Inner {
     notices: broadcast::Sender<Notice>,
     pub(crate) history: History,
     pub(crate) partitions_in_memory: usize,
+    producer_expiry: Duration,
     pub(crate) metrics: SequencerMetrics,
     producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
     /// Where the shard of a partition is kept once it is known, for as long as only this process changes
@@ -149,6 +152,7 @@ impl MetadataService {
         let inner = Inner {
             history: History::new(Arc::clone(&options.store), keys),
             partitions_in_memory: options.sequencer.partitions_in_memory,
+            producer_expiry: options.sequencer.producer_expiry,
             metrics: options.metrics,
             env: options.env,
             store: options.store,

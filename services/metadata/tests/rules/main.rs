@@ -27,3 +27,4 @@ mod many_partitions;
 mod restart;
 mod tail_age;
 mod tidy;
+mod transactions;

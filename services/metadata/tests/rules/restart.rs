@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tidelog_format::manifest::RefusalDetail;
 use tidelog_metadata::keyspace::{CheckpointRow, KeyKind, Keyspace, PartitionRow, ProducerRow};
 use tidelog_metadata::{OpenError, SequencerSettings};
-use tidelog_metadata_api::{Log as _, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds};
+use tidelog_metadata_api::{
+    Log as _, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds, TransactionNumber,
+};
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
 use tidelog_types::{ErrorCode, GroupNumber, Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -217,6 +219,9 @@ async fn rows_newer_than_the_tail_are_left_as_they_are() {
         epoch: ProducerEpoch::new(3),
         last_used: Timestamp::from_millis(1),
         batches: Vec::new(),
+        ended: TransactionNumber(0),
+        coordinator_epoch: None,
+        open: None,
     };
     let mut rows = world.store.memory.dump();
     rows.push((keys.partition(partition(0)), partition_row.encode()));

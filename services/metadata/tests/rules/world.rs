@@ -14,8 +14,8 @@ use tidelog_metadata::{
     SequencerSettings,
 };
 use tidelog_metadata_api::{
-    Catalogue as _, CommitAnswer, CommitError, Log as _, LogError, LookupRequest, NewTopic,
-    OffsetAnswer, OffsetQuery, PartitionBounds, ShardCommit,
+    Catalogue as _, CommitAnswer, CommitError, Decision, Log as _, LogError, LookupRequest,
+    NewTopic, OffsetAnswer, OffsetQuery, PartitionBounds, ShardCommit,
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::{
@@ -345,21 +345,35 @@ pub(crate) struct Run {
 
 impl Run {
     fn of(location: &Location, base: Offset, next: Offset) -> Self {
-        let Location::Segment {
-            segment,
-            position,
-            length,
-            ..
-        } = location
-        else {
-            panic!("{location:?} is not in a segment");
-        };
+        match location {
+            Location::Segment {
+                segment,
+                position,
+                length,
+                ..
+            } => Self {
+                base: base.get(),
+                next: next.get(),
+                sequence: segment.sequence.get(),
+                position: *position,
+                length: *length,
+            },
+            Location::Marker(marker) => {
+                assert_eq!(next.get(), base.get() + 1, "a marker takes one offset");
+                Self::marker(base.get(), marker.producer_id.get(), marker.decision)
+            }
+            Location::Inline { .. } => panic!("{location:?} is not written yet"),
+        }
+    }
+
+    /// A marker, which has no bytes: its producer and its decision stand in their place.
+    pub(crate) fn marker(base: u64, producer: i64, decision: Decision) -> Self {
         Self {
-            base: base.get(),
-            next: next.get(),
-            sequence: segment.sequence.get(),
-            position: *position,
-            length: *length,
+            base,
+            next: base + 1,
+            sequence: producer.unsigned_abs(),
+            position: u32::MAX,
+            length: decision as u32,
         }
     }
 }

@@ -178,7 +178,7 @@ mod tests {
     async fn a_call_that_is_under_way_has_its_metadata_until_it_is_answered() {
         let folder = tempfile::tempdir().unwrap();
         let env = Env::system();
-        let mut running = running(&env, folder.path()).await;
+        let mut running = Box::pin(running(&env, folder.path())).await;
         let broker = running.broker.as_mut().unwrap();
         let engine = broker.engine.clone();
         let topic = NewTopic {

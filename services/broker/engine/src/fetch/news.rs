@@ -142,12 +142,13 @@ mod tests {
     use futures::future::BoxFuture;
     use prometheus_client::registry::Registry;
     use tidelog_metadata_api::{
-        CommitAnswer, CommitError, CommitNotice, FencingToken, LogError, LookupAnswer,
-        LookupRequest, OffsetAnswer, OffsetQuery, ProducerIdentity, ReadToken, ShardCommit,
+        AbortedTransaction, ActiveProducer, CommitAnswer, CommitError, CommitNotice, FencingToken,
+        LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, ProducerIdentity,
+        ReadToken, ShardCommit, TransactionMarker,
     };
     use tidelog_types::{
-        ClusterGeneration, ClusterId, GroupNumber, Incarnation, Offset, PartitionIndex,
-        SegmentSequence, ShardId, TopicNumber,
+        ClusterGeneration, ClusterId, GroupNumber, Incarnation, Offset, OffsetRange,
+        PartitionIndex, SegmentSequence, ShardId, TopicNumber,
     };
     use tokio::sync::broadcast;
     use tokio::time::{Duration, Instant, sleep, timeout};
@@ -265,6 +266,22 @@ mod tests {
         }
 
         async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
+            unreachable!()
+        }
+
+        async fn end_transactions(&self, _: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
+            unreachable!()
+        }
+
+        async fn aborted(
+            &self,
+            _: TopicPartition,
+            _: OffsetRange,
+        ) -> Result<Vec<AbortedTransaction>, LogError> {
+            unreachable!()
+        }
+
+        async fn producers(&self, _: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
             unreachable!()
         }
 

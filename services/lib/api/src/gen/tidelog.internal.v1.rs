@@ -2088,6 +2088,9 @@ pub struct LogFailure {
     /// With UNAVAILABLE and CORRUPT: why, for the log. At most 1,024 bytes; longer text is cut.
     #[prost(string, tag = "6")]
     pub detail: ::prost::alloc::string::String,
+    /// With NO_TRANSACTION: the id of the producer. With PRODUCER_FENCED and COORDINATOR_FENCED: the epoch that holds.
+    #[prost(sint64, tag = "7")]
+    pub number: i64,
 }
 impl ::prost::Name for LogFailure {
     const NAME: &'static str = "LogFailure";
@@ -2322,6 +2325,12 @@ pub enum LogFailureReason {
     Corrupt = 6,
     /// The fencing token given is not the one that holds.
     FencingTokenMismatch = 7,
+    /// A marker without a number ends nothing.
+    NoTransaction = 8,
+    /// A marker without a number names an older epoch of the producer than the partition has seen.
+    ProducerFenced = 9,
+    /// A marker without a number names an older epoch of the coordinator than the partition has seen.
+    CoordinatorFenced = 10,
 }
 impl LogFailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2338,6 +2347,9 @@ impl LogFailureReason {
             Self::Unavailable => "LOG_FAILURE_REASON_UNAVAILABLE",
             Self::Corrupt => "LOG_FAILURE_REASON_CORRUPT",
             Self::FencingTokenMismatch => "LOG_FAILURE_REASON_FENCING_TOKEN_MISMATCH",
+            Self::NoTransaction => "LOG_FAILURE_REASON_NO_TRANSACTION",
+            Self::ProducerFenced => "LOG_FAILURE_REASON_PRODUCER_FENCED",
+            Self::CoordinatorFenced => "LOG_FAILURE_REASON_COORDINATOR_FENCED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2353,6 +2365,9 @@ impl LogFailureReason {
             "LOG_FAILURE_REASON_FENCING_TOKEN_MISMATCH" => {
                 Some(Self::FencingTokenMismatch)
             }
+            "LOG_FAILURE_REASON_NO_TRANSACTION" => Some(Self::NoTransaction),
+            "LOG_FAILURE_REASON_PRODUCER_FENCED" => Some(Self::ProducerFenced),
+            "LOG_FAILURE_REASON_COORDINATOR_FENCED" => Some(Self::CoordinatorFenced),
             _ => None,
         }
     }
@@ -4467,6 +4482,228 @@ impl ::prost::Name for DeleteRecordsResponse {
         "/tidelog.internal.v1.DeleteRecordsResponse".into()
     }
 }
+/// Ends transactions.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EndTransactionsRequest {
+    /// At most 20,000. Those of one shard go to its sequencer in this order.
+    #[prost(message, repeated, tag = "1")]
+    pub markers: ::prost::alloc::vec::Vec<TransactionMarker>,
+}
+impl ::prost::Name for EndTransactionsRequest {
+    const NAME: &'static str = "EndTransactionsRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.EndTransactionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.EndTransactionsRequest".into()
+    }
+}
+/// Tells a partition how a transaction has ended.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactionMarker {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// The id of the producer.
+    #[prost(int64, tag = "2")]
+    pub producer_id: i64,
+    /// The epoch of the producer; earlier ones are fenced from then on.
+    #[prost(int32, tag = "3")]
+    pub producer_epoch: i32,
+    /// Which transaction. Unset: the one that is open, as an operator asks for.
+    #[prost(uint64, optional, tag = "4")]
+    pub number: ::core::option::Option<u64>,
+    /// The epoch of the coordinator that has decided.
+    #[prost(sint32, tag = "5")]
+    pub coordinator_epoch: i32,
+    /// Whether it is committed; else it is aborted.
+    #[prost(bool, tag = "6")]
+    pub commits: bool,
+}
+impl ::prost::Name for TransactionMarker {
+    const NAME: &'static str = "TransactionMarker";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionMarker".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionMarker".into()
+    }
+}
+/// Transactions have ended.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EndTransactionsResponse {
+    /// One for each marker, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<EndTransactionResult>,
+}
+impl ::prost::Name for EndTransactionsResponse {
+    const NAME: &'static str = "EndTransactionsResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.EndTransactionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.EndTransactionsResponse".into()
+    }
+}
+/// What became of a marker.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndTransactionResult {
+    /// Why it is not durable. Unset: it is.
+    #[prost(message, optional, tag = "1")]
+    pub failure: ::core::option::Option<LogFailure>,
+}
+impl ::prost::Name for EndTransactionResult {
+    const NAME: &'static str = "EndTransactionResult";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.EndTransactionResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.EndTransactionResult".into()
+    }
+}
+/// Asks for aborted transactions.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAbortedRequest {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// The first offset of the range.
+    #[prost(uint64, tag = "2")]
+    pub base_offset: u64,
+    /// The offset after the range: the last stable offset or before.
+    #[prost(uint64, tag = "3")]
+    pub next_offset: u64,
+}
+impl ::prost::Name for ListAbortedRequest {
+    const NAME: &'static str = "ListAbortedRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListAbortedRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListAbortedRequest".into()
+    }
+}
+/// The aborted transactions of a range.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAbortedResponse {
+    /// In the order of their markers.
+    #[prost(message, repeated, tag = "1")]
+    pub transactions: ::prost::alloc::vec::Vec<AbortedTransaction>,
+}
+impl ::prost::Name for ListAbortedResponse {
+    const NAME: &'static str = "ListAbortedResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListAbortedResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListAbortedResponse".into()
+    }
+}
+/// An aborted transaction in a partition.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbortedTransaction {
+    /// The id of the producer.
+    #[prost(int64, tag = "1")]
+    pub producer_id: i64,
+    /// The offset of its first record.
+    #[prost(uint64, tag = "2")]
+    pub first_offset: u64,
+    /// The offset of its marker.
+    #[prost(uint64, tag = "3")]
+    pub last_offset: u64,
+}
+impl ::prost::Name for AbortedTransaction {
+    const NAME: &'static str = "AbortedTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.AbortedTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.AbortedTransaction".into()
+    }
+}
+/// Asks for the producers of a partition.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProducersRequest {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+}
+impl ::prost::Name for ListProducersRequest {
+    const NAME: &'static str = "ListProducersRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListProducersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListProducersRequest".into()
+    }
+}
+/// The producers of a partition.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProducersResponse {
+    /// By id. At most 20,000: of more, those with open transactions and then those that were used last.
+    #[prost(message, repeated, tag = "1")]
+    pub producers: ::prost::alloc::vec::Vec<ActiveProducer>,
+}
+impl ::prost::Name for ListProducersResponse {
+    const NAME: &'static str = "ListProducersResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListProducersResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListProducersResponse".into()
+    }
+}
+/// A producer as a partition knows it.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActiveProducer {
+    /// Its id.
+    #[prost(int64, tag = "1")]
+    pub producer_id: i64,
+    /// Its epoch.
+    #[prost(int32, tag = "2")]
+    pub producer_epoch: i32,
+    /// The last sequence that was accepted in this epoch. Unset: none was.
+    #[prost(int32, optional, tag = "3")]
+    pub last_sequence: ::core::option::Option<i32>,
+    /// When something of it was last committed, in milliseconds.
+    #[prost(sint64, tag = "4")]
+    pub last_used: i64,
+    /// The epoch of the coordinator that has written the last marker. Unset: none has.
+    #[prost(sint32, optional, tag = "5")]
+    pub coordinator_epoch: ::core::option::Option<i32>,
+    /// Where its open transaction begins. Unset: it has none.
+    #[prost(uint64, optional, tag = "6")]
+    pub open_from: ::core::option::Option<u64>,
+}
+impl ::prost::Name for ActiveProducer {
+    const NAME: &'static str = "ActiveProducer";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ActiveProducer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ActiveProducer".into()
+    }
+}
 /// Asks for news.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4882,6 +5119,96 @@ pub mod sequencer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Ends transactions in partitions, each answered by itself; of one shard up to 1,000 at once. Asking again is safe.
+        pub async fn end_transactions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EndTransactionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndTransactionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.SequencerService/EndTransactions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.SequencerService",
+                        "EndTransactions",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The aborted transactions that have a record in a range of offsets. Any process has the answer.
+        pub async fn list_aborted(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAbortedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAbortedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.SequencerService/ListAborted",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.SequencerService",
+                        "ListAborted",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The producers that a partition remembers; linearizable.
+        pub async fn list_producers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProducersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProducersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.SequencerService/ListProducers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.SequencerService",
+                        "ListProducers",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// News of commits and topics of this process. The first message has the positions; then all that is later comes, or a word
         /// that some was missed, and positions anew.
         pub async fn subscribe(
@@ -4964,6 +5291,30 @@ pub mod sequencer_service_server {
             request: tonic::Request<super::DeleteRecordsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteRecordsResponse>,
+            tonic::Status,
+        >;
+        /// Ends transactions in partitions, each answered by itself; of one shard up to 1,000 at once. Asking again is safe.
+        async fn end_transactions(
+            &self,
+            request: tonic::Request<super::EndTransactionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndTransactionsResponse>,
+            tonic::Status,
+        >;
+        /// The aborted transactions that have a record in a range of offsets. Any process has the answer.
+        async fn list_aborted(
+            &self,
+            request: tonic::Request<super::ListAbortedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAbortedResponse>,
+            tonic::Status,
+        >;
+        /// The producers that a partition remembers; linearizable.
+        async fn list_producers(
+            &self,
+            request: tonic::Request<super::ListProducersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProducersResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the Subscribe method.
@@ -5275,6 +5626,143 @@ pub mod sequencer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteRecordsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.SequencerService/EndTransactions" => {
+                    #[allow(non_camel_case_types)]
+                    struct EndTransactionsSvc<T: SequencerService>(pub Arc<T>);
+                    impl<
+                        T: SequencerService,
+                    > tonic::server::UnaryService<super::EndTransactionsRequest>
+                    for EndTransactionsSvc<T> {
+                        type Response = super::EndTransactionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EndTransactionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SequencerService>::end_transactions(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EndTransactionsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.SequencerService/ListAborted" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAbortedSvc<T: SequencerService>(pub Arc<T>);
+                    impl<
+                        T: SequencerService,
+                    > tonic::server::UnaryService<super::ListAbortedRequest>
+                    for ListAbortedSvc<T> {
+                        type Response = super::ListAbortedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAbortedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SequencerService>::list_aborted(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAbortedSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.SequencerService/ListProducers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProducersSvc<T: SequencerService>(pub Arc<T>);
+                    impl<
+                        T: SequencerService,
+                    > tonic::server::UnaryService<super::ListProducersRequest>
+                    for ListProducersSvc<T> {
+                        type Response = super::ListProducersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProducersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SequencerService>::list_producers(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProducersSvc(inner);
                         let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

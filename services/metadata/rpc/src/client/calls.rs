@@ -7,25 +7,27 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, join_all};
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::{
-    Catalogue, CatalogueError, Cluster, ClusterError, ClusterView, CommitAnswer, CommitError,
-    FencingToken, Log, LogError, LookupAnswer, LookupRequest, Member, Membership, NewTopic,
-    NoticeStream, OffsetAnswer, OffsetQuery, PartitionBounds, ProducerIdentity, ReadToken,
-    ShardCommit, TopicInfo, TopicPage, TopicSelector,
+    AbortedTransaction, ActiveProducer, Catalogue, CatalogueError, Cluster, ClusterError,
+    ClusterView, CommitAnswer, CommitError, FencingToken, Log, LogError, LookupAnswer,
+    LookupRequest, Member, Membership, NewTopic, NoticeStream, OffsetAnswer, OffsetQuery,
+    PartitionBounds, ProducerIdentity, ReadToken, ShardCommit, TopicInfo, TopicPage, TopicSelector,
+    TransactionMarker,
 };
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, ProducerEpoch, ProducerId,
-    SegmentSequence, TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, OffsetRange, ProducerEpoch,
+    ProducerId, SegmentSequence, TopicPartition,
 };
 use tokio::sync::watch;
 
 use super::membership;
 use super::node::RemoteNode;
 use crate::rpc::Rpc;
-use crate::settings::LOOKUPS_TARGET;
+use crate::settings::{LOOKUPS_TARGET, MARKERS_MESSAGE_MAX};
 use crate::status::CallError;
 use crate::wire::{
-    WireError, bounds_from, located_from, log_failure_from, lookup_to, new_topic_to,
-    offset_answer_from, page_from, partition_to, query_to, selector_to, token_from, topic_from,
+    WireError, aborted_from, active_from, bounds_from, located_from, log_failure_from, lookup_to,
+    marker_results_from, marker_to, new_topic_to, offset_answer_from, page_from, partition_to,
+    query_to, selector_to, token_from, topic_from,
 };
 
 /// What the peer has answered makes no sense.
@@ -63,6 +65,27 @@ impl RemoteNode {
                     None => Err(nonsense(WireError::Missing("result"))),
                 });
         answers.collect()
+    }
+}
+
+impl RemoteNode {
+    async fn end_some(&self, markers: &[TransactionMarker]) -> Vec<Result<(), LogError>> {
+        let mut client = self.peer.sequencer();
+        let message = v1::EndTransactionsRequest {
+            markers: markers.iter().map(marker_to).collect(),
+        };
+        let answer = self
+            .peer
+            .call(Rpc::EndTransactions, message, |request| async move {
+                client.end_transactions(request).await
+            });
+        match answer.await {
+            Ok(answer) => marker_results_from(answer.results, markers.len()),
+            Err(error) => {
+                let error = error.into_log();
+                markers.iter().map(|_| Err(error.clone())).collect()
+            }
+        }
     }
 }
 
@@ -192,6 +215,48 @@ impl Log for RemoteNode {
             id: ProducerId::new(answer.producer_id),
             epoch: ProducerEpoch::new(epoch),
         })
+    }
+
+    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
+        let parts = markers.chunks(MARKERS_MESSAGE_MAX);
+        let ended = parts.map(|part| self.end_some(part));
+        join_all(ended).await.into_iter().flatten().collect()
+    }
+
+    async fn aborted(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        let mut client = self.peer.sequencer();
+        let message = v1::ListAbortedRequest {
+            partition: Some(partition_to(partition)),
+            base_offset: offsets.base.get(),
+            next_offset: offsets.next.get(),
+        };
+        let answer = self
+            .peer
+            .call(Rpc::ListAborted, message, |request| async move {
+                client.list_aborted(request).await
+            });
+        let answer = answer.await.map_err(CallError::into_log)?;
+        let aborted = answer.transactions.into_iter().map(aborted_from);
+        aborted.collect::<Result<_, _>>().map_err(nonsense)
+    }
+
+    async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
+        let mut client = self.peer.sequencer();
+        let message = v1::ListProducersRequest {
+            partition: Some(partition_to(partition)),
+        };
+        let answer = self
+            .peer
+            .call(Rpc::ListProducers, message, |request| async move {
+                client.list_producers(request).await
+            });
+        let answer = answer.await.map_err(CallError::into_log)?;
+        let producers = answer.producers.into_iter().map(active_from);
+        producers.collect::<Result<_, _>>().map_err(nonsense)
     }
 
     async fn raise_floor(

@@ -8,6 +8,7 @@ mod groups;
 mod join;
 mod local;
 mod locate;
+mod markers;
 mod nodes;
 mod seams;
 mod views;

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use tidelog_metadata_api::{
-    Catalogue, CatalogueError, Cluster, ClusterError, ClusterView, CommitAnswer, CommitError,
-    FencingToken, Log, LogError, LookupAnswer, LookupRequest, Member, Membership, NewTopic,
-    NoticeStream, OffsetAnswer, OffsetQuery, PartitionBounds, ProducerIdentity, ReadToken,
-    ShardCommit, TopicInfo, TopicPage, TopicSelector,
+    AbortedTransaction, ActiveProducer, Catalogue, CatalogueError, Cluster, ClusterError,
+    ClusterView, CommitAnswer, CommitError, FencingToken, Log, LogError, LookupAnswer,
+    LookupRequest, Member, Membership, NewTopic, NoticeStream, OffsetAnswer, OffsetQuery,
+    PartitionBounds, ProducerIdentity, ReadToken, ShardCommit, TopicInfo, TopicPage, TopicSelector,
+    TransactionMarker,
 };
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, SegmentSequence, ShardId,
-    TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, OffsetRange, SegmentSequence,
+    ShardId, TopicPartition,
 };
 use tokio::sync::watch;
 
@@ -158,6 +159,29 @@ impl Log for Router {
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
         self.anywhere(Twice::Harmless, |parts: Parts| async move {
             parts.log.init_producer().await
+        })
+        .await
+    }
+
+    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
+        self.end_everywhere(markers).await
+    }
+
+    async fn aborted(
+        &self,
+        partition: TopicPartition,
+        offsets: OffsetRange,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        // It is durable and never changes, so that whoever has the store can tell.
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.log.aborted(partition, offsets).await
+        })
+        .await
+    }
+
+    async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
+        self.at_owner(partition, Twice::Harmless, |parts: Parts| async move {
+            parts.log.producers(partition).await
         })
         .await
     }

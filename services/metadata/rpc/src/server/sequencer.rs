@@ -5,16 +5,18 @@ use std::pin::Pin;
 use futures::Stream;
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::Log;
+use tidelog_types::OffsetRange;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Front;
 use super::{commit, subscribe};
 use crate::rpc::Rpc;
-use crate::settings::{EXTENTS_MAX, LOOKUPS_MAX};
+use crate::settings::{EXTENTS_MAX, LOOKUPS_MAX, MARKERS_MESSAGE_MAX};
 use crate::status;
 use crate::wire::{
-    WireError, bounds_to, fencing_token, located_to, log_failure_to, lookup_from, offset,
-    offset_answer_to, partition_from, query_from, token_to,
+    WireError, aborted_to, active_to, bounds_to, fencing_token, located_to, log_failure_to,
+    lookup_from, marker_from, marker_results_to, offset, offset_answer_to, partition_from,
+    query_from, token_to,
 };
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -96,6 +98,69 @@ impl v1::sequencer_service_server::SequencerService for Front {
             Ok(v1::DeleteRecordsResponse {
                 bounds: Some(bounds_to(bounds)),
                 token: token_to(token),
+            })
+        })
+        .await
+    }
+
+    async fn end_transactions(
+        &self,
+        request: Request<v1::EndTransactionsRequest>,
+    ) -> Result<Response<v1::EndTransactionsResponse>, Status> {
+        let call = self.begin(Rpc::EndTransactions, &request)?;
+        let log = call.parts()?.log;
+        let markers = request.into_inner().markers;
+        call.run(async move {
+            if markers.len() > MARKERS_MESSAGE_MAX {
+                return Err(Status::from(WireError::TooLong {
+                    field: "markers",
+                    max: MARKERS_MESSAGE_MAX,
+                }));
+            }
+            let markers = markers.into_iter().map(marker_from);
+            let markers = markers.collect::<Result<_, WireError>>()?;
+            let outcomes = log.end_transactions(markers).await;
+            let results = marker_results_to(&outcomes);
+            Ok(v1::EndTransactionsResponse { results })
+        })
+        .await
+    }
+
+    async fn list_aborted(
+        &self,
+        request: Request<v1::ListAbortedRequest>,
+    ) -> Result<Response<v1::ListAbortedResponse>, Status> {
+        let call = self.begin(Rpc::ListAborted, &request)?;
+        let log = call.parts()?.log;
+        let request = request.into_inner();
+        call.run(async move {
+            let partition = partition_from(request.partition)?;
+            let offsets = OffsetRange {
+                base: offset("base_offset", request.base_offset)?,
+                next: offset("next_offset", request.next_offset)?,
+            };
+            let aborted = log.aborted(partition, offsets).await;
+            let aborted = aborted.map_err(|error| status::of_log(&error))?;
+            Ok(v1::ListAbortedResponse {
+                transactions: aborted.iter().map(aborted_to).collect(),
+            })
+        })
+        .await
+    }
+
+    async fn list_producers(
+        &self,
+        request: Request<v1::ListProducersRequest>,
+    ) -> Result<Response<v1::ListProducersResponse>, Status> {
+        let call = self.begin(Rpc::ListProducers, &request)?;
+        let log = call.parts()?.log;
+        let request = request.into_inner();
+        call.run(async move {
+            let partition = partition_from(request.partition)?;
+            let producers = log.producers(partition).await;
+            let producers = producers.map_err(|error| status::of_log(&error))?;
+            Ok(v1::ListProducersResponse {
+                producers: producers.iter().map(active_to).collect(),
             })
         })
         .await

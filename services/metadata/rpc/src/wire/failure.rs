@@ -3,11 +3,12 @@
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::{CatalogueError, ClusterError, CommitError, ConfigError, LogError};
 use tidelog_types::{
-    MemberId, Offset, OffsetRange, SegmentSequence, TopicId, TopicName, TopicNameError,
+    MemberId, Offset, OffsetRange, ProducerEpoch, ProducerId, SegmentSequence, TopicId, TopicName,
+    TopicNameError,
 };
 
 use super::commit::{segment_from, segment_to};
-use super::{WireError, id, id_bytes, offset, partition_from, partition_to};
+use super::{WireError, id, id_bytes, narrow, offset, partition_from, partition_to};
 
 /// The longest text in an error: it travels in a trailer, which has a limit as a whole.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -108,6 +109,18 @@ pub(crate) fn log_failure_to(error: &LogError) -> v1::LogFailure {
             ..plain(Reason::Corrupt)
         },
         LogError::FencingTokenMismatch => plain(Reason::FencingTokenMismatch),
+        LogError::NoTransaction(id) => v1::LogFailure {
+            number: id.get(),
+            ..plain(Reason::NoTransaction)
+        },
+        LogError::ProducerFenced(epoch) => v1::LogFailure {
+            number: i64::from(epoch.get()),
+            ..plain(Reason::ProducerFenced)
+        },
+        LogError::CoordinatorFenced(epoch) => v1::LogFailure {
+            number: i64::from(*epoch),
+            ..plain(Reason::CoordinatorFenced)
+        },
         LogError::Unavailable { reason } => v1::LogFailure {
             detail: short(reason),
             ..plain(Reason::Unavailable)
@@ -145,6 +158,11 @@ fn read_log_failure(failure: v1::LogFailure) -> Result<LogError, WireError> {
             reason: failure.detail,
         },
         Reason::FencingTokenMismatch => LogError::FencingTokenMismatch,
+        Reason::NoTransaction => LogError::NoTransaction(ProducerId::new(failure.number)),
+        Reason::ProducerFenced => {
+            LogError::ProducerFenced(ProducerEpoch::new(narrow("number", failure.number)?))
+        }
+        Reason::CoordinatorFenced => LogError::CoordinatorFenced(narrow("number", failure.number)?),
     })
 }
 

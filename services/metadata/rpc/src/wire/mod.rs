@@ -6,6 +6,7 @@ mod failure;
 mod groups;
 mod log;
 mod notice;
+mod producers;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -27,6 +28,10 @@ pub(crate) use log::{
     offset_answer_to, partition_from, partition_to, query_from, query_to,
 };
 pub(crate) use notice::{event_from, event_to};
+pub(crate) use producers::{
+    aborted_from, aborted_to, active_from, active_to, marker_from, marker_results_from,
+    marker_results_to, marker_to,
+};
 pub(crate) use topic::{
     new_topic_from, new_topic_to, page_from, page_to, selector_from, selector_to, topic_from,
     topic_to,
@@ -93,6 +98,14 @@ pub(crate) fn offset(field: &'static str, raw: u64) -> Result<Offset, WireError>
         return Err(WireError::Range { field, value: raw });
     }
     Ok(Offset::new(raw))
+}
+
+/// A number that its own type can hold.
+fn narrow<T: TryFrom<i64>>(field: &'static str, raw: i64) -> Result<T, WireError> {
+    T::try_from(raw).map_err(|_| WireError::Range {
+        field,
+        value: raw.cast_unsigned(),
+    })
 }
 
 /// A read token as it is sent.

@@ -22,6 +22,8 @@ pub(crate) struct Said {
     pub(crate) groups: BTreeMap<ShardId, u64>,
     /// Sequences in the order in which they were asked for.
     pub(crate) commits: Vec<u64>,
+    /// Markers, call by call.
+    pub(crate) markers: Vec<Vec<TransactionMarker>>,
     pub(crate) high_watermarks: HashMap<TopicPartition, u64>,
     pub(crate) lookups: usize,
     /// How often a topic was asked for.
@@ -223,6 +225,32 @@ impl Log for Fake {
     }
 
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
+        not_here()
+    }
+
+    async fn end_transactions(&self, markers: Vec<TransactionMarker>) -> Vec<Result<(), LogError>> {
+        let answer = |marker: &TransactionMarker| {
+            let index = marker.partition.partition.get();
+            if self.owns(ShardId::new(index)) {
+                Ok(())
+            } else {
+                Err(LogError::NotOwner)
+            }
+        };
+        let answers = markers.iter().map(answer).collect();
+        self.said.lock().markers.push(markers);
+        answers
+    }
+
+    async fn aborted(
+        &self,
+        _: TopicPartition,
+        _: OffsetRange,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        not_here()
+    }
+
+    async fn producers(&self, _: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
         not_here()
     }
 

@@ -7,6 +7,7 @@ mod follow;
 mod groups;
 mod hostile;
 mod local;
+mod markers;
 mod membership;
 mod patience;
 mod proxy;

@@ -20,9 +20,14 @@ const PARTS: [BackupPart; 4] = [
     BackupPart::End,
 ];
 
-fn file() -> String {
+/// What this version of the program writes.
+const BACKUP: &str = "backup.txt";
+/// What was written before there were transactions.
+const BACKUP_WITHOUT_TRANSACTIONS: &str = "backup-1.txt";
+
+fn file(name: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    std::fs::read_to_string(folder.join("backup.txt")).expect("the file is part of the crate")
+    std::fs::read_to_string(folder.join(name)).expect("the file is part of the crate")
 }
 
 /// A bucket with the backup of a small fixed history.
@@ -68,13 +73,18 @@ async fn objects_are_written_as_the_file_says() {
         }
         text.push('\n');
     }
-    assert_eq!(text, file());
+    assert_eq!(text, file(BACKUP));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_objects_of_the_file_are_restored() {
+async fn the_objects_of_the_files_are_restored() {
+    restores(&file(BACKUP)).await;
+    restores(&file(BACKUP_WITHOUT_TRANSACTIONS)).await;
+}
+
+async fn restores(text: &str) {
     let bucket = Bucket::new();
-    for (line, part) in file().lines().zip(PARTS) {
+    for (line, part) in text.lines().zip(PARTS) {
         let (found, hex) = line.split_once(' ').expect("two words");
         assert_eq!(found, part.to_string());
         let byte = |pair: &[u8]| {

@@ -199,6 +199,9 @@ pub(super) fn a_log_error() -> impl Strategy<Value = LogError> {
         a_text().prop_map(|reason| LogError::Unavailable { reason }),
         a_text().prop_map(|reason| LogError::Corrupt { reason }),
         Just(LogError::FencingTokenMismatch),
+        any::<i64>().prop_map(|id| LogError::NoTransaction(ProducerId::new(id))),
+        any::<i16>().prop_map(|epoch| LogError::ProducerFenced(ProducerEpoch::new(epoch))),
+        any::<i32>().prop_map(LogError::CoordinatorFenced),
     ]
 }
 
@@ -352,4 +355,53 @@ pub(super) fn a_view() -> impl Strategy<Value = ClusterView> {
             }
         },
     )
+}
+
+pub(super) fn a_producer() -> impl Strategy<Value = ProducerIdentity> {
+    (any::<i64>(), any::<i16>()).prop_map(|(id, epoch)| {
+        ProducerIdentity::new(ProducerId::new(id), ProducerEpoch::new(epoch))
+    })
+}
+
+pub(super) fn a_marker() -> impl Strategy<Value = TransactionMarker> {
+    let number = option::of(any::<u64>().prop_map(TransactionNumber));
+    let decision = prop_oneof![Just(Decision::Commit), Just(Decision::Abort)];
+    (a_partition(), a_producer(), number, any::<i32>(), decision).prop_map(
+        |(partition, producer, number, coordinator_epoch, decision)| TransactionMarker {
+            partition,
+            producer,
+            number,
+            coordinator_epoch,
+            decision,
+        },
+    )
+}
+
+pub(super) fn an_aborted_transaction() -> impl Strategy<Value = AbortedTransaction> {
+    (any::<i64>(), an_offset(), an_offset()).prop_map(|(id, first, last)| AbortedTransaction {
+        producer: ProducerId::new(id),
+        first,
+        last,
+    })
+}
+
+pub(super) fn an_active_producer() -> impl Strategy<Value = ActiveProducer> {
+    let epoch = option::of(any::<i32>());
+    let sequence = option::of(any::<i32>());
+    (
+        a_producer(),
+        sequence,
+        a_time(),
+        epoch,
+        option::of(an_offset()),
+    )
+        .prop_map(
+            |(producer, last_sequence, last_used, coordinator_epoch, open_from)| ActiveProducer {
+                producer,
+                last_sequence,
+                last_used,
+                coordinator_epoch,
+                open_from,
+            },
+        )
 }

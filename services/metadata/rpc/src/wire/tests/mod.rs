@@ -57,6 +57,25 @@ proptest! {
     }
 
     #[test]
+    fn markers_and_their_outcomes_come_back(marker in a_marker(), error in a_log_error()) {
+        prop_assert_eq!(marker_from(sent(&marker_to(&marker))), Ok(marker));
+        let outcomes = vec![Ok(()), Err(error), Ok(())];
+        let results: Vec<_> = marker_results_to(&outcomes).iter().map(sent).collect();
+        prop_assert_eq!(&marker_results_from(results.clone(), 3), &outcomes);
+        let more = marker_results_from(results, 4);
+        prop_assert!(more[3].is_err(), "nobody has said what became of it");
+    }
+
+    #[test]
+    fn aborted_transactions_and_producers_come_back(
+        aborted in an_aborted_transaction(),
+        producer in an_active_producer(),
+    ) {
+        prop_assert_eq!(aborted_from(sent(&aborted_to(&aborted))), Ok(aborted));
+        prop_assert_eq!(active_from(sent(&active_to(&producer))), Ok(producer));
+    }
+
+    #[test]
     fn lookups_and_their_answers_come_back(
         partition in a_partition(),
         offset in an_offset(),
