@@ -1,6 +1,6 @@
 //! Coordinators that do as they are told, and take notes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use tidelog_env::CancellationToken;
 use tidelog_metadata_api::{
     ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, ConsumerDescription,
-    ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets, FetchOffsets,
-    FetchedOffsets, GroupClient, GroupDescription, GroupFilter, GroupHeartbeat, GroupKind,
-    GroupListing, GroupName, GroupOffset, GroupPage, GroupState, Groups, GroupsError, JoinGroup,
-    JoinedGroup, JoinedMember, LeaveGroup, SyncGroup, SyncedGroup,
+    ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets, EndGroupTransaction,
+    FetchOffsets, FetchedOffsets, GroupClient, GroupDescription, GroupFilter, GroupHeartbeat,
+    GroupKind, GroupListing, GroupName, GroupOffset, GroupPage, GroupState, Groups, GroupsError,
+    JoinGroup, JoinedGroup, JoinedMember, LeaveGroup, SyncGroup, SyncedGroup,
 };
 use tidelog_types::{Timestamp, TopicPartition};
 
@@ -27,6 +27,8 @@ pub struct FakeGroups {
     pub fails_each: Mutex<Option<GroupsError>>,
     /// What was asked, as text.
     pub asked: Mutex<Vec<String>>,
+    /// Partitions whose offsets open transactions may change.
+    pub unstable: Mutex<BTreeSet<TopicPartition>>,
     /// What was committed.
     pub offsets: Mutex<BTreeMap<(GroupName, TopicPartition), GroupOffset>>,
     /// The partitions that members have.
@@ -179,12 +181,16 @@ impl Groups for FakeGroups {
                 .iter()
                 .filter(|((group, _), _)| *group == request.group);
             let all: BTreeMap<_, _> = of_group.map(|((_, at), it)| (*at, committed(it))).collect();
+            let unstable = self.unstable.lock();
+            let found = |at: TopicPartition| {
+                if request.only_stable && unstable.contains(&at) {
+                    return (at, Err(GroupsError::UnstableOffset));
+                }
+                (at, Ok(all.get(&at).cloned()))
+            };
             Ok(match request.partitions {
-                None => all.into_iter().map(|(at, it)| (at, Some(it))).collect(),
-                Some(wanted) => wanted
-                    .into_iter()
-                    .map(|at| (at, all.get(&at).cloned()))
-                    .collect(),
+                None => all.keys().copied().map(found).collect(),
+                Some(wanted) => wanted.into_iter().map(found).collect(),
             })
         });
         answers.collect()
@@ -196,6 +202,10 @@ impl Groups for FakeGroups {
             self.offsets.lock().remove(&(request.group.clone(), *at));
         }
         Ok(self.each(request.partitions.len()))
+    }
+
+    async fn end_group_transactions(&self, ends: Vec<EndGroupTransaction>) -> Vec<Result<()>> {
+        ends.iter().map(|end| self.hear(end)).collect()
     }
 
     async fn list_groups(

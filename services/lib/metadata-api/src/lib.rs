@@ -38,9 +38,9 @@ pub use groups::{
     ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, CommittingMember,
     ConsumerDescription, ConsumerHeartbeat, ConsumerHeartbeatAnswer, ConsumerMember, DeleteOffsets,
     EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE, EndGroupTransaction, FetchOffsets,
-    FetchedOffsets, GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription, GroupFilter,
-    GroupHeartbeat, GroupKind, GroupListing, GroupName, GroupNameError, GroupOffset, GroupPage,
-    GroupPlace, GroupProtocol, GroupState, Groups, GroupsError, JoinGroup, JoinedGroup,
+    FetchedOffset, FetchedOffsets, GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription,
+    GroupFilter, GroupHeartbeat, GroupKind, GroupListing, GroupName, GroupNameError, GroupOffset,
+    GroupPage, GroupPlace, GroupProtocol, GroupState, Groups, GroupsError, JoinGroup, JoinedGroup,
     JoinedMember, LeaveGroup, LeavingMember, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups,
     OFFSET_METADATA_BYTES_MAX, OpenTransaction, SyncGroup, SyncedGroup, group_shard,
 };

@@ -74,7 +74,9 @@ impl Jump {
             | KeyKind::Page
             | KeyKind::Aborted
             | KeyKind::Group
-            | KeyKind::GroupOffset => Ok(Fate::Stays(value)),
+            | KeyKind::GroupOffset
+            | KeyKind::GroupProducer
+            | KeyKind::GroupPending => Ok(Fate::Stays(value)),
         }
     }
 

@@ -296,6 +296,7 @@ impl Actor {
             Ask::Heartbeat(request, reply) => group.heartbeat(&request, reply, &at),
             Ask::Leave(request, reply) => group.leave(request, reply, &at),
             Ask::Commit(request, reply) => group.commit(request, reply, &at),
+            Ask::EndTransaction(request, reply) => group.end_transaction(&request, reply, &at),
             Ask::CheckFetch {
                 member_id,
                 epoch,
@@ -317,7 +318,7 @@ impl Actor {
             // What is on its way is to be deleted too.
             ask @ Ask::Delete(..) if group.is_writing() => group.defer(Asked { ask, hold: None }),
             Ask::Delete(_, reply) => self.begin_delete(&mut group, reply),
-            Ask::Expire(_) => self.begin_expiry(&group),
+            Ask::Expire(_) => self.begin_expiry(&mut group),
         }
         // The request's own memory is the group's from here on.
         drop(hold);

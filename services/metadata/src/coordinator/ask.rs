@@ -1,9 +1,9 @@
 //! What is asked of a coordinator.
 
 use tidelog_metadata_api::{
-    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, GroupDescription,
-    GroupHeartbeat, GroupName, GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup,
-    SyncedGroup,
+    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EndGroupTransaction,
+    GroupDescription, GroupHeartbeat, GroupName, GroupsError, JoinGroup, JoinedGroup, LeaveGroup,
+    SyncGroup, SyncedGroup,
 };
 use tokio::sync::oneshot;
 
@@ -31,6 +31,7 @@ pub(super) enum Ask {
         reply: Reply<()>,
     },
     DeleteOffsets(DeleteOffsets, Reply<Outcomes>),
+    EndTransaction(EndGroupTransaction, Reply<()>),
     Describe(GroupName, Reply<GroupDescription>),
     Delete(GroupName, Reply<()>),
     /// Look whether offsets have expired. Nobody waits for it.
@@ -54,6 +55,7 @@ impl Ask {
             Self::Beat(request, _) => &request.group,
             Self::Commit(request, _) => &request.group,
             Self::DeleteOffsets(request, _) => &request.group,
+            Self::EndTransaction(request, _) => &request.group,
             Self::CheckFetch { group, .. }
             | Self::Describe(group, _)
             | Self::Delete(group, _)
@@ -66,7 +68,10 @@ impl Ask {
         match self {
             Self::Join(_, reply) => drop(reply.send(Err(error))),
             Self::Sync(_, reply) => drop(reply.send(Err(error))),
-            Self::Heartbeat(_, reply) | Self::CheckFetch { reply, .. } | Self::Delete(_, reply) => {
+            Self::Heartbeat(_, reply)
+            | Self::CheckFetch { reply, .. }
+            | Self::EndTransaction(_, reply)
+            | Self::Delete(_, reply) => {
                 drop(reply.send(Err(error)));
             }
             Self::Leave(_, reply) | Self::Commit(_, reply) | Self::DeleteOffsets(_, reply) => {

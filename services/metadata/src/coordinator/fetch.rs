@@ -1,14 +1,17 @@
 //! Committed offsets are read from the store, not kept in memory: they are asked for once, when somebody begins to
 //! read.
 
-use tidelog_metadata_api::{CommittedOffset, FetchOffsets, FetchedOffsets, GroupName, GroupsError};
-use tidelog_store::{ReadMode, ScanOptions};
+use std::collections::HashSet;
+
+use tidelog_metadata_api::{FetchOffsets, FetchedOffset, FetchedOffsets, GroupName, GroupsError};
+use tidelog_store::{ReadMode, ScanOptions, Transaction};
 use tidelog_types::TopicPartition;
 
 use super::Coordinator;
 use super::ask::Ask;
 use super::errors::{invalid, of_proof, of_row, of_store, too_large};
-use crate::keyspace::{GroupOffsetRow, Keyspace, RowError};
+use super::rows::scan_all;
+use crate::keyspace::{GroupOffsetRow, GroupRow, Keyspace, RowError};
 
 /// Partitions of one request at most.
 const PARTITIONS_MAX: usize = 100_000;
@@ -41,9 +44,13 @@ impl Coordinator {
             return Err(invalid(format!("more than `{PARTITIONS_MAX}` partitions")));
         }
         self.prove().await?;
+        let wanted = Wanted {
+            group: request.group,
+            only_stable: request.only_stable,
+        };
         match partitions {
-            Some(partitions) => self.read_some(&request.group, partitions).await,
-            None => self.read_all(&request.group).await,
+            Some(partitions) => self.read_some(&wanted, partitions).await,
+            None => self.read_all(&wanted).await,
         }
     }
 
@@ -53,34 +60,36 @@ impl Coordinator {
         self.sequencer.barrier().await.map(drop).map_err(of_proof)
     }
 
-    async fn read_some(
-        &self,
-        group: &GroupName,
-        partitions: Vec<TopicPartition>,
-    ) -> FetchedOffsets {
+    async fn read_some(&self, wanted: &Wanted, partitions: Vec<TopicPartition>) -> FetchedOffsets {
         let keys = self.parts.keys;
         let mut answer = Answer::default();
         for some in partitions.chunks(KEYS_AT_ONCE) {
             let mut transaction = self.parts.store.begin().await.map_err(of_store)?;
+            let unstable = self.unstable(transaction.as_mut(), wanted).await?;
             let asked = some.iter().map(|partition| {
-                let key = keys.group_offset(self.shard, group, *partition);
+                let key = keys.group_offset(self.shard, &wanted.group, *partition);
                 (key, ReadMode::Snapshot)
             });
             let asked: Vec<_> = asked.collect();
             let values = transaction.get_many(&asked).await.map_err(of_store)?;
             for (partition, value) in some.iter().zip(values) {
-                let row = value.map(GroupOffsetRow::decode).transpose();
-                answer.push(*partition, row.map_err(of_row)?)?;
+                if unstable.contains(partition) {
+                    answer.push_unstable(*partition)?;
+                } else {
+                    let row = value.map(GroupOffsetRow::decode).transpose();
+                    answer.push(*partition, row.map_err(of_row)?)?;
+                }
             }
         }
         Ok(answer.offsets)
     }
 
-    async fn read_all(&self, group: &GroupName) -> FetchedOffsets {
+    async fn read_all(&self, wanted: &Wanted) -> FetchedOffsets {
         let mut answer = Answer::default();
-        let mut rest = Some(self.parts.keys.group_offsets(self.shard, group));
+        let mut rest = Some(self.parts.keys.group_offsets(self.shard, &wanted.group));
         while let Some(range) = rest.take() {
             let mut transaction = self.parts.store.begin().await.map_err(of_store)?;
+            let unstable = self.unstable(transaction.as_mut(), wanted).await?;
             let options = ScanOptions::default().snapshot();
             let page = transaction.scan(range.clone(), options).await;
             let page = page.map_err(of_store)?;
@@ -90,18 +99,55 @@ impl Coordinator {
                     kind: "group offset",
                     what: "its key is too short",
                 });
-                let row = GroupOffsetRow::decode(value).map_err(of_row)?;
-                answer.push(partition.map_err(of_row)?, Some(row))?;
+                let partition = partition.map_err(of_row)?;
+                if unstable.contains(&partition) {
+                    answer.push_unstable(partition)?;
+                } else {
+                    let row = GroupOffsetRow::decode(value).map_err(of_row)?;
+                    answer.push(partition, Some(row))?;
+                }
             }
         }
         Ok(answer.offsets)
     }
+
+    /// The partitions whose offsets open transactions may change, if that matters: in the snapshot in which the
+    /// offsets are read, so that both are from before the end of a transaction or both from after it.
+    async fn unstable(
+        &self,
+        transaction: &mut dyn Transaction,
+        wanted: &Wanted,
+    ) -> Result<HashSet<TopicPartition>, GroupsError> {
+        if !wanted.only_stable {
+            return Ok(HashSet::new());
+        }
+        let keys = self.parts.keys;
+        let head = keys.group(self.shard, &wanted.group);
+        let head = transaction.get(&head, ReadMode::Snapshot).await;
+        let head = head.map_err(of_store)?.map(GroupRow::decode).transpose();
+        if !head
+            .map_err(of_row)?
+            .is_some_and(|head| head.has_transactions)
+        {
+            return Ok(HashSet::new());
+        }
+        let pending = keys.group_all_pending(self.shard, &wanted.group);
+        let pending = scan_all(transaction, pending).await?.into_iter();
+        let partitions = pending.map(|(key, _)| Keyspace::offset_partition(&key));
+        Ok(partitions.flatten().collect())
+    }
+}
+
+/// Of which group offsets are wanted, and which.
+struct Wanted {
+    group: GroupName,
+    only_stable: bool,
 }
 
 /// Offsets that were read, and about how large the answer is.
 #[derive(Default)]
 struct Answer {
-    offsets: Vec<(TopicPartition, Option<CommittedOffset>)>,
+    offsets: Vec<(TopicPartition, FetchedOffset)>,
     bytes: usize,
 }
 
@@ -112,11 +158,23 @@ impl Answer {
         row: Option<GroupOffsetRow>,
     ) -> Result<(), GroupsError> {
         let metadata = row.as_ref().map_or(0, |row| row.0.offset.metadata.len());
-        self.bytes += OFFSET_BYTES + metadata;
+        self.count(OFFSET_BYTES + metadata)?;
+        self.offsets.push((partition, Ok(row.map(|row| row.0))));
+        Ok(())
+    }
+
+    fn push_unstable(&mut self, partition: TopicPartition) -> Result<(), GroupsError> {
+        self.count(OFFSET_BYTES)?;
+        let unstable = Err(GroupsError::UnstableOffset);
+        self.offsets.push((partition, unstable));
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), GroupsError> {
+        self.bytes += bytes;
         if self.bytes > ANSWER_BYTES_MAX {
             return Err(too_large("ask for fewer offsets at a time"));
         }
-        self.offsets.push((partition, row.map(|row| row.0)));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::errors::of_group;
 use super::machine::Machine;
 use super::memory::Hold;
 use super::rows::{About, Mirror, Place, split};
+use super::transactions::Transactions;
 use crate::sequencer::{GROUP_ROWS_MESSAGE_BYTES_MAX, GroupRows, group_rows_bytes};
 
 /// Bytes of memory of a group beside its members.
@@ -45,6 +46,7 @@ pub(super) struct Group {
     pub(super) machine: Machine,
     pub(super) mirror: Mirror,
     pub(super) about: About,
+    pub(super) transactions: Transactions,
     /// Goes up with each join and each commit: what was decided on the group as it was then may not hold.
     pub(super) changes: u64,
     pub(super) last_used: MonoTime,
@@ -53,8 +55,9 @@ pub(super) struct Group {
     waiting: HashMap<Ticket, Waiting>,
     next_ticket: u64,
     change: Change,
-    /// What is in memory may be more or less than before.
+    /// What members take in memory may be more or less than before.
     is_reweighed: bool,
+    machine_bytes: usize,
     had_members: bool,
     /// Other rows that are to be stored.
     rows: GroupRows,
@@ -93,6 +96,7 @@ impl Group {
             machine,
             mirror,
             about,
+            transactions: Transactions::default(),
             changes: 0,
             last_used: MonoTime::START,
             wake: None,
@@ -100,6 +104,7 @@ impl Group {
             next_ticket: 0,
             change: Change::Nothing,
             is_reweighed: true,
+            machine_bytes: 0,
             had_members,
             rows: GroupRows::new(),
             turn: Vec::new(),
@@ -112,7 +117,8 @@ impl Group {
 
     /// Whether there is such a group for others than its coordinator.
     pub(super) fn exists(&self) -> bool {
-        self.mirror.exists() || !self.machine.is_idle()
+        let is_trace = !self.about.has_offsets && !self.machine.had_members();
+        (self.mirror.exists() && !is_trace) || !self.machine.is_idle()
     }
 
     /// Whether it can be forgotten and read again without a loss.
@@ -220,9 +226,10 @@ impl Group {
         };
         add_rows(&mut messages, mem::take(&mut self.rows));
         if mem::take(&mut self.is_reweighed) {
-            let bytes = GROUP_BYTES + self.machine.memory_bytes();
-            self.memory.resize(bytes);
+            self.machine_bytes = self.machine.memory_bytes();
         }
+        let bytes = GROUP_BYTES + self.machine_bytes + self.transactions.memory_bytes();
+        self.memory.resize(bytes);
         Turn {
             messages,
             answers: mem::take(&mut self.turn),

@@ -13,6 +13,7 @@ use super::group::Group;
 use super::machine::Machine;
 use super::memory::Hold;
 use super::rows::{About, Loaded, Mirror, Place, load};
+use super::transactions::Transactions;
 
 impl Actor {
     /// Reads a group, for those who wait for it. Returns whether there is the memory for it.
@@ -116,17 +117,16 @@ impl Actor {
     ) -> Box<Group> {
         let settings = &self.parts.settings;
         let (now, wall) = (self.parts.env.clock.now(), self.parts.env.clock.wall());
+        let mut transactions = Transactions::default();
         let (machine, mirror, about) = match loaded {
             None => {
-                let about = About {
-                    empty_since: wall,
-                    has_offsets: false,
-                };
+                let about = About::new(wall);
                 (Machine::new(settings), Mirror::default(), about)
             }
             Some(mut loaded) => {
                 let mirror = std::mem::take(&mut loaded.mirror);
                 let about = loaded.about();
+                transactions = std::mem::take(&mut loaded.transactions);
                 let machine = if loaded.is_consumer() {
                     let (settings, stored) = (settings.consumer, loaded.into_consumer());
                     Machine::Consumer(consumer::ConsumerGroup::restore(settings, stored, now))
@@ -140,6 +140,7 @@ impl Actor {
         let place = self.place(name);
         let mut group = Group::new(place, instance, machine, mirror, about, hold);
         group.last_used = now;
+        group.transactions = transactions;
         Box::new(group)
     }
 }

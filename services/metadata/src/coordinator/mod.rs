@@ -22,6 +22,7 @@ mod loads;
 mod machine;
 mod memory;
 mod metrics;
+mod offsets;
 mod rows;
 mod serve;
 mod settings;
@@ -29,6 +30,7 @@ mod show;
 mod sweep;
 mod timers;
 mod topics;
+mod transactions;
 mod turns;
 mod writes;
 
@@ -39,8 +41,8 @@ use tidelog_env::Env;
 use tidelog_env::clock::timeout;
 use tidelog_metadata_api::{
     CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EPOCH_JOIN,
-    GroupDescription, GroupHeartbeat, GroupName, GroupsError, JoinGroup, JoinedGroup, LeaveGroup,
-    SyncGroup, SyncedGroup,
+    EndGroupTransaction, GroupDescription, GroupHeartbeat, GroupName, GroupsError, JoinGroup,
+    JoinedGroup, LeaveGroup, SyncGroup, SyncedGroup,
 };
 use tidelog_store::Store;
 use tidelog_types::ShardId;
@@ -163,6 +165,14 @@ impl Coordinator {
     ) -> Result<Outcomes, GroupsError> {
         let bytes = request.partitions.len() * 16;
         self.ask(bytes, |reply| Ask::DeleteOffsets(request, reply))
+            .await
+    }
+
+    pub(crate) async fn end_transaction(
+        &self,
+        request: EndGroupTransaction,
+    ) -> Result<(), GroupsError> {
+        self.ask(0, |reply| Ask::EndTransaction(request, reply))
             .await
     }
 

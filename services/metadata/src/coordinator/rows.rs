@@ -7,12 +7,15 @@ use std::mem;
 use bytes::Bytes;
 use tidelog_groups::{classic, consumer};
 use tidelog_metadata_api::{GroupName, GroupsError};
-use tidelog_store::{ReadMode, ScanOptions, Store};
+use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store, Transaction};
 use tidelog_types::{ShardId, Timestamp};
 
 use super::errors::{of_row, of_store};
 use super::machine::Machine;
-use crate::keyspace::{GroupKindRow, GroupMemberRow, GroupRow, Keyspace, RowError};
+use super::transactions::Transactions;
+use crate::keyspace::{
+    GroupKindRow, GroupMemberRow, GroupPendingRow, GroupProducerRow, GroupRow, Keyspace, RowError,
+};
 use crate::sequencer::{GROUP_ROWS_MESSAGE_BYTES_MAX, GroupRows, group_rows_bytes};
 
 /// Which group, and how its keys are made.
@@ -24,12 +27,25 @@ pub(super) struct Place {
 }
 
 /// What a group's row says that its state machine does not know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct About {
     /// When it was created, or lost its last member.
     pub(super) empty_since: Timestamp,
     /// Whether it may have committed offsets.
     pub(super) has_offsets: bool,
+    /// Whether there may be rows of transactions of it.
+    pub(super) has_transactions: bool,
+}
+
+impl About {
+    /// A group that there is not yet.
+    pub(super) const fn new(now: Timestamp) -> Self {
+        Self {
+            empty_since: now,
+            has_offsets: false,
+            has_transactions: false,
+        }
+    }
 }
 
 /// What is stored of a group, or on its way there, in short: so that only what differs is written.
@@ -121,6 +137,8 @@ impl Mirror {
         let head = match stored {
             Some(stored) => GroupRow {
                 has_offsets: about.has_offsets,
+                has_transactions: about.has_transactions,
+                empty_since: about.empty_since,
                 ..stored
             },
             None => without_members(rows_of(machine, about).0),
@@ -133,7 +151,7 @@ impl Mirror {
         Some((place.keys.group(place.shard, &place.name), Some(value)))
     }
 
-    /// The rows that delete the group.
+    /// The rows that delete the group, its own last.
     pub(super) fn delete(&mut self, place: &Place) -> GroupRows {
         let mut rows: GroupRows = mem::take(&mut self.stale)
             .into_iter()
@@ -207,6 +225,7 @@ fn rows_of(machine: &Machine, about: About) -> (GroupRow, Vec<GroupMemberRow>) {
         members: u32::try_from(members.len()).unwrap_or(u32::MAX),
         is_torn: false,
         has_offsets: about.has_offsets,
+        has_transactions: about.has_transactions,
         empty_since: about.empty_since,
         kind,
     };
@@ -228,6 +247,7 @@ pub(super) struct Loaded {
     pub(super) head: GroupRow,
     pub(super) members: Vec<GroupMemberRow>,
     pub(super) mirror: Mirror,
+    pub(super) transactions: Transactions,
 }
 
 impl Loaded {
@@ -239,6 +259,7 @@ impl Loaded {
         About {
             empty_since: self.head.empty_since,
             has_offsets: self.head.has_offsets,
+            has_transactions: self.head.has_transactions,
         }
     }
 
@@ -308,25 +329,18 @@ pub(super) async fn load(store: &dyn Store, place: &Place) -> Result<Option<Load
     let mut keys = Vec::new();
     let mut is_whole = true;
     let all = place.keys.group_members(place.shard, &place.name);
-    let mut rest = Some(all);
-    while let Some(range) = rest.take() {
-        let options = ScanOptions::default().snapshot();
-        let page = transaction.scan(range.clone(), options).await;
-        let page = page.map_err(of_store)?;
-        rest = page.next(&range, options.direction);
-        for (key, value) in page.rows {
-            let Some((id, piece)) = Keyspace::member_piece(&key, &place.name) else {
-                let what = "its key is not that of a member";
-                return Err(of_row(RowError {
-                    kind: "group member",
-                    what,
-                }));
-            };
-            let pieces = rows.entry(id.to_owned()).or_default();
-            is_whole &= pieces.len() == usize::from(piece);
-            pieces.push(value);
-            keys.push(key);
-        }
+    for (key, value) in scan_all(transaction.as_mut(), all).await? {
+        let Some((id, piece)) = Keyspace::member_piece(&key, &place.name) else {
+            let what = "its key is not that of a member";
+            return Err(of_row(RowError {
+                kind: "group member",
+                what,
+            }));
+        };
+        let pieces = rows.entry(id.to_owned()).or_default();
+        is_whole &= pieces.len() == usize::from(piece);
+        pieces.push(value);
+        keys.push(key);
     }
     let Some(value) = value else {
         return Ok(None);
@@ -350,11 +364,61 @@ pub(super) async fn load(store: &dyn Store, place: &Place) -> Result<Option<Load
         head.epoch = head.epoch.saturating_add(1);
         mirror.stale = keys;
     }
+    let transactions = if head.has_transactions {
+        load_transactions(transaction.as_mut(), place).await?
+    } else {
+        Transactions::default()
+    };
     Ok(Some(Loaded {
         head,
         members,
         mirror,
+        transactions,
     }))
+}
+
+/// Reads what is stored of the transactions of a group.
+async fn load_transactions(
+    transaction: &mut dyn Transaction,
+    place: &Place,
+) -> Result<Transactions, GroupsError> {
+    let foreign = |kind| {
+        of_row(RowError {
+            kind,
+            what: "its key is too short",
+        })
+    };
+    let mut transactions = Transactions::default();
+    let producers = place.keys.group_producers(place.shard, &place.name);
+    for (key, value) in scan_all(transaction, producers).await? {
+        let id = Keyspace::group_producer_id(&key).ok_or_else(|| foreign("group producer"))?;
+        let row = GroupProducerRow::decode(value).map_err(of_row)?;
+        transactions.restore_ended(id, row);
+    }
+    let pending = place.keys.group_all_pending(place.shard, &place.name);
+    for (key, value) in scan_all(transaction, pending).await? {
+        let at = Keyspace::pending_of(&key).ok_or_else(|| foreign("group pending"))?;
+        let row = GroupPendingRow::decode(value).map_err(of_row)?;
+        transactions.restore_pending(place, at, row);
+    }
+    Ok(transactions)
+}
+
+/// All rows of a range, which is bounded by what is written there.
+pub(super) async fn scan_all(
+    transaction: &mut dyn Transaction,
+    range: KeyRange,
+) -> Result<Vec<(Bytes, Bytes)>, GroupsError> {
+    let mut rows = Vec::new();
+    let mut rest = Some(range);
+    while let Some(range) = rest.take() {
+        let options = ScanOptions::default().snapshot();
+        let page = transaction.scan(range.clone(), options).await;
+        let page = page.map_err(of_store)?;
+        rest = page.next(&range, options.direction);
+        rows.extend(page.rows);
+    }
+    Ok(rows)
 }
 
 /// The members of a group, if all can be read. One that cannot is as good as none at all: its group must not be out

@@ -1,18 +1,15 @@
 //! What a group does with a request. Nothing here waits: who has to is given a ticket, and what has to be durable
 //! first is noted.
 
-use std::collections::BTreeSet;
-
 use tidelog_env::{Env, MonoTime};
 use tidelog_groups::assign::Assignor;
 use tidelog_groups::classic::{ClassicGroup, Join, Leaver, Protocol, Sync};
 use tidelog_groups::consumer::{Beat, ConsumerGroup, Told};
 use tidelog_metadata_api::{
-    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EPOCH_JOIN,
-    GroupClient, GroupHeartbeat, GroupsError, JoinGroup, JoinedGroup, LeaveGroup,
-    OFFSET_METADATA_BYTES_MAX, SyncGroup, SyncedGroup,
+    ConsumerHeartbeat, ConsumerHeartbeatAnswer, EPOCH_JOIN, GroupClient, GroupHeartbeat,
+    GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup, SyncedGroup,
 };
-use tidelog_types::{Timestamp, TopicNumber};
+use tidelog_types::Timestamp;
 use uuid::Uuid;
 
 use super::ask::{Outcomes, Reply};
@@ -23,7 +20,6 @@ use super::machine::Machine;
 use super::metrics::CoordinatorMetrics;
 use super::settings::GroupSettings;
 use super::topics::{View, compile};
-use crate::keyspace::GroupOffsetRow;
 
 /// Bytes of a client's name that its members' ids begin with.
 const ID_NAME_BYTES_MAX: usize = 100;
@@ -272,114 +268,6 @@ impl Group {
             Machine::Classic(_) => Ok(()),
         };
         self.answer(reply, answer);
-    }
-
-    // ----- offsets --------------------------------------------------------------------------------
-
-    pub(super) fn commit(
-        &mut self,
-        request: CommitOffsets,
-        reply: Reply<Outcomes>,
-        at: &Moment<'_>,
-    ) {
-        if let Err(error) = self.check_commit(&request, at) {
-            self.answer(reply, Err(error));
-            return;
-        }
-        self.changes += 1;
-        if !self.mirror.exists() {
-            // Somebody who is no member has come first.
-            self.about.empty_since = at.wall;
-        }
-        if !std::mem::replace(&mut self.about.has_offsets, true) || !self.mirror.exists() {
-            self.store_about();
-        }
-        let mut outcomes = Vec::with_capacity(request.offsets.len());
-        let mut rows = Vec::new();
-        for (partition, offset) in request.offsets {
-            if offset.metadata.len() > OFFSET_METADATA_BYTES_MAX {
-                outcomes.push(Err(GroupsError::OffsetMetadataTooLarge {
-                    max: OFFSET_METADATA_BYTES_MAX,
-                }));
-                continue;
-            }
-            let place = &self.place;
-            let key = place.keys.group_offset(place.shard, &place.name, partition);
-            let row = GroupOffsetRow(tidelog_metadata_api::CommittedOffset {
-                offset,
-                committed_at: at.wall,
-            });
-            rows.push((key, Some(row.encode())));
-            outcomes.push(Ok(()));
-        }
-        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        at.metrics.offsets_committed.inc_by(count);
-        self.put_rows(rows);
-        self.answer(reply, Ok(outcomes));
-    }
-
-    fn check_commit(
-        &mut self,
-        request: &CommitOffsets,
-        at: &Moment<'_>,
-    ) -> Result<(), GroupsError> {
-        let member = &request.member;
-        if !self.exists() && member.epoch >= 0 {
-            return Err(GroupsError::GroupNotFound);
-        }
-        let (id, instance) = (&member.member_id, member.instance.as_deref());
-        match &mut self.machine {
-            Machine::Classic(group) => group.check_commit(id, instance, member.epoch, at.now),
-            Machine::Consumer(group) => group.check_commit(id, instance, member.epoch),
-        }
-        .map_err(of_group)
-    }
-
-    pub(super) fn delete_offsets(
-        &mut self,
-        request: &DeleteOffsets,
-        reply: Reply<Outcomes>,
-        topics: &View<'_>,
-    ) {
-        if !self.exists() {
-            self.answer(reply, Err(GroupsError::GroupNotFound));
-            return;
-        }
-        let read = match self.read_topics(topics) {
-            Ok(read) => read,
-            Err(error) => {
-                self.answer(reply, Err(error));
-                return;
-            }
-        };
-        self.changes += 1;
-        let mut rows = Vec::new();
-        let outcomes = request.partitions.iter().map(|partition| {
-            if read.contains(&partition.topic) {
-                return Err(GroupsError::SubscribedToTopic);
-            }
-            let place = &self.place;
-            let key = place
-                .keys
-                .group_offset(place.shard, &place.name, *partition);
-            rows.push((key, None));
-            Ok(())
-        });
-        let outcomes = outcomes.collect();
-        self.put_rows(rows);
-        self.answer(reply, Ok(outcomes));
-    }
-
-    /// The topics whose offsets members need.
-    fn read_topics(&self, topics: &View<'_>) -> Result<BTreeSet<TopicNumber>, GroupsError> {
-        use tidelog_groups::consumer::Topics as _;
-        if !self.machine.has_members() {
-            return Ok(BTreeSet::new());
-        }
-        let names = self.machine.subscribed_topics(topics);
-        let names = names.ok_or(GroupsError::NotEmpty)?;
-        let shapes = names.iter().filter_map(|name| topics.find(name));
-        Ok(shapes.map(|shape| shape.number).collect())
     }
 }
 

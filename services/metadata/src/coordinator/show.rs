@@ -35,14 +35,15 @@ impl Actor {
 }
 
 impl Coordinator {
-    /// Groups of the shard that come after a name, in the order of names, and whether there may be more.
+    /// Groups of the shard that come after a name, in the order of names, and after which name there may be more.
     pub(crate) async fn list(
         &self,
         after: Option<&GroupName>,
         count: usize,
-    ) -> Result<(Vec<GroupListing>, bool), GroupsError> {
+    ) -> Result<(Vec<GroupListing>, Option<GroupName>), GroupsError> {
         let range = self.parts.keys.groups_after(self.shard, after);
         let (heads, more) = read_heads(self.parts.store.as_ref(), range, count).await?;
+        let last = heads.last().filter(|_| more).map(|(name, _)| name.clone());
         let (reply, shown) = oneshot::channel();
         let groups = heads.iter().map(|(name, _)| name.clone()).collect();
         let ask = ShowAsk { groups, reply };
@@ -51,9 +52,10 @@ impl Coordinator {
         }
         let shown = shown.await.map_err(|_| GroupsError::NotCoordinator)?;
         let listings = heads.into_iter().zip(shown);
+        let listings = listings.filter(|((_, row), _)| !row.is_trace());
         let listings =
             listings.map(|((name, row), shown)| shown.unwrap_or_else(|| listing_of(name, &row)));
-        Ok((listings.collect(), more))
+        Ok((listings.collect(), last))
     }
 }
 

@@ -16,7 +16,8 @@ use super::ask::{Ask, Asked, Reply};
 use super::errors::{of_row, of_store};
 use super::group::Group;
 use super::machine::Machine;
-use super::rows::Place;
+use super::rows::{About, Place};
+use super::transactions::ENDED_KEPT;
 use crate::keyspace::{GroupOffsetRow, GroupRow, Keyspace, RowError};
 
 /// Groups that are looked at together.
@@ -161,28 +162,42 @@ impl Actor {
         let is_here = self.groups.contains_key(&name);
         if row.members > 0 {
             // Its members may be gone: only somebody who waits for them finds out.
-            if !is_here && !self.begin_load(name, Vec::new()) {
+            if row.has_transactions {
+                self.ask_to_expire(name, is_here);
+            } else if !is_here && !self.begin_load(name, Vec::new()) {
                 self.note_retry();
             }
             return;
         }
         let wall = self.parts.env.clock.wall();
-        let keep = if row.has_offsets {
-            self.parts.settings.offsets_retention
-        } else {
-            self.parts.settings.sweep_interval
-        };
+        let keep = self.kept(row.has_offsets, row.has_transactions);
         let due = until(row.empty_since, keep, wall);
         if due.is_zero() {
-            let ask = Ask::Expire(name.clone());
-            let asked = Asked { ask, hold: None };
-            if is_here {
-                self.asked(asked);
-            } else if !self.begin_load(name, vec![asked]) {
-                self.note_retry();
-            }
+            self.ask_to_expire(name, is_here);
         } else {
             self.note_due(due);
+        }
+    }
+
+    fn ask_to_expire(&mut self, name: GroupName, is_here: bool) {
+        let ask = Ask::Expire(name.clone());
+        let asked = Asked { ask, hold: None };
+        if is_here {
+            self.asked(asked);
+        } else if !self.begin_load(name, vec![asked]) {
+            self.note_retry();
+        }
+    }
+
+    /// How long a group without members is kept before it is looked at.
+    fn kept(&self, has_offsets: bool, has_transactions: bool) -> Duration {
+        let settings = &self.parts.settings;
+        if has_offsets {
+            settings.offsets_retention
+        } else if has_transactions {
+            ENDED_KEPT
+        } else {
+            settings.sweep_interval
         }
     }
 
@@ -197,15 +212,13 @@ impl Actor {
         self.sweep.note(now, due, interval);
     }
 
-    /// Takes note of when the offsets of a group without members expire.
+    /// Takes note of when the offsets of a group without members expire, and what is known of transactions.
     pub(super) fn note_expiry(&mut self, group: &Group, wall: Timestamp) {
+        if let Some(oldest) = group.transactions.oldest() {
+            self.note_due(until(oldest, ENDED_KEPT, wall));
+        }
         if group.mirror.exists() && !group.machine.has_members() {
-            let settings = &self.parts.settings;
-            let keep = if group.about.has_offsets {
-                settings.offsets_retention
-            } else {
-                settings.sweep_interval
-            };
+            let keep = self.kept(group.about.has_offsets, group.about.has_transactions);
             let due = until(group.about.empty_since, keep, wall);
             self.note_due(due);
         }
@@ -213,7 +226,14 @@ impl Actor {
 
     // ----- offsets of one group -------------------------------------------------------------------
 
-    pub(super) fn begin_expiry(&mut self, group: &Group) {
+    pub(super) fn begin_expiry(&mut self, group: &mut Group) {
+        let wall = self.parts.env.clock.wall();
+        let rows = group.transactions.expire(&group.place, wall);
+        group.put_rows(rows);
+        if group.about.has_transactions && group.transactions.is_empty() {
+            group.about.has_transactions = false;
+            group.store_about();
+        }
         if group.mirror.exists() && group.machine.is_idle() && !group.is_writing() {
             self.find_offsets(group, Purpose::Expire);
         }
@@ -283,6 +303,10 @@ impl Actor {
         let mut first = None::<Duration>;
         let mut expired = Vec::new();
         for (key, committed_at) in rows {
+            let at = Keyspace::offset_partition(&key);
+            if at.is_some_and(|at| group.transactions.waits(at)) {
+                continue;
+            }
             let since = if had_members {
                 committed_at.max(group.about.empty_since)
             } else {
@@ -301,7 +325,7 @@ impl Actor {
         group.put_rows(expired);
         match first {
             Some(due) => self.note_due(due),
-            None if is_all => self.remove(group),
+            None if is_all && !group.transactions.has_open() => self.remove(group),
             None => self.note_due(Duration::ZERO),
         }
         tracing::info!(
@@ -322,6 +346,8 @@ impl Actor {
         group.changes += 1;
         group.put_rows(rows.into_iter().map(|(key, _)| (key, None)).collect());
         if is_all {
+            let waited = group.transactions.drop_pending(&group.place);
+            group.put_rows(waited);
             self.remove(group);
             group.answer(reply, Ok(()));
         } else {
@@ -330,12 +356,20 @@ impl Actor {
         }
     }
 
-    /// Deletes the group itself.
+    /// Deletes the group itself. What is known of transactions stays for its time: something of them may come too
+    /// late, and must not wait for an end that nobody will tell of.
     fn remove(&self, group: &mut Group) {
-        let rows = group.mirror.delete(&group.place);
-        group.put_rows(rows);
+        let mut rows = group.mirror.delete(&group.place);
         group.machine = Machine::new(&self.parts.settings);
-        group.about.has_offsets = false;
+        group.about = About {
+            has_transactions: !group.transactions.is_empty(),
+            ..About::new(self.parts.env.clock.wall())
+        };
+        if group.about.has_transactions {
+            rows.pop();
+            group.store_about();
+        }
+        group.put_rows(rows);
     }
 }
 

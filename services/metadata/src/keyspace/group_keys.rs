@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidelog_metadata_api::GroupName;
 use tidelog_store::KeyRange;
-use tidelog_types::{PartitionIndex, ShardId, TopicNumber, TopicPartition};
+use tidelog_types::{PartitionIndex, ProducerId, ShardId, TopicNumber, TopicPartition};
 
 use super::key::{Key, KeyKind, Keyspace};
 
@@ -11,6 +11,8 @@ use super::key::{Key, KeyKind, Keyspace};
 const NAME_AT: usize = 10;
 /// Bytes of a partition at the end of a key.
 const PARTITION_BYTES: usize = 12;
+/// Bytes of a producer's id in a key.
+const PRODUCER_BYTES: usize = 8;
 /// Bytes of a piece's number at the end of a key.
 const PIECE_BYTES: usize = 2;
 
@@ -99,6 +101,53 @@ impl Keyspace {
         KeyRange::prefix(self.group_part(KeyKind::GroupOffset, shard, name).finish())
     }
 
+    /// A producer whose transactions have ended in a group.
+    pub fn group_producer(self, shard: ShardId, name: &GroupName, producer: ProducerId) -> Bytes {
+        self.group_part(KeyKind::GroupProducer, shard, name)
+            .u64(producer.get().cast_unsigned())
+            .finish()
+    }
+
+    /// All such producers of a group.
+    pub fn group_producers(self, shard: ShardId, name: &GroupName) -> KeyRange {
+        KeyRange::prefix(
+            self.group_part(KeyKind::GroupProducer, shard, name)
+                .finish(),
+        )
+    }
+
+    /// The producer in a key of [`Keyspace::group_producer`].
+    pub fn group_producer_id(key: &[u8]) -> Option<ProducerId> {
+        let at = key.len().checked_sub(PRODUCER_BYTES)?;
+        let id = key.get(at..)?.try_into().ok()?;
+        Some(ProducerId::new(i64::from_be_bytes(id)))
+    }
+
+    /// An offset that waits for the end of a producer's transaction.
+    pub fn group_pending(
+        self,
+        shard: ShardId,
+        name: &GroupName,
+        producer: ProducerId,
+        partition: TopicPartition,
+    ) -> Bytes {
+        self.group_part(KeyKind::GroupPending, shard, name)
+            .u64(producer.get().cast_unsigned())
+            .partition(partition)
+            .finish()
+    }
+
+    /// All offsets of a group that wait for the end of a transaction.
+    pub fn group_all_pending(self, shard: ShardId, name: &GroupName) -> KeyRange {
+        KeyRange::prefix(self.group_part(KeyKind::GroupPending, shard, name).finish())
+    }
+
+    /// The producer and the partition in a key of [`Keyspace::group_pending`].
+    pub fn pending_of(key: &[u8]) -> Option<(ProducerId, TopicPartition)> {
+        let (rest, _) = key.split_at_checked(key.len().checked_sub(PARTITION_BYTES)?)?;
+        Some((Self::group_producer_id(rest)?, Self::offset_partition(key)?))
+    }
+
     /// The partition in a key of [`Keyspace::group_offset`].
     pub fn offset_partition(key: &[u8]) -> Option<TopicPartition> {
         let at = key.len().checked_sub(PARTITION_BYTES)?;
@@ -111,9 +160,15 @@ impl Keyspace {
 
     /// Whether a key is of a group of this shard.
     pub fn is_of_groups(self, shard: ShardId, key: &[u8]) -> bool {
-        [KeyKind::Group, KeyKind::GroupMember, KeyKind::GroupOffset]
-            .into_iter()
-            .any(|kind| key.starts_with(&self.group_key(kind, shard).finish()))
+        [
+            KeyKind::Group,
+            KeyKind::GroupMember,
+            KeyKind::GroupOffset,
+            KeyKind::GroupProducer,
+            KeyKind::GroupPending,
+        ]
+        .into_iter()
+        .any(|kind| key.starts_with(&self.group_key(kind, shard).finish()))
     }
 }
 
@@ -157,6 +212,16 @@ mod tests {
         assert!(keys.is_of_groups(shard, &key));
         assert!(!keys.is_of_groups(ShardId::new(2), &key));
         assert!(!keys.is_of_groups(shard, &keys.lease(shard)));
+        let producer = ProducerId::new(1 << 40);
+        let key = keys.group_producer(shard, &group, producer);
+        assert_eq!(Keyspace::group_producer_id(&key), Some(producer));
+        assert!(keys.is_of_groups(shard, &key));
+        assert!(keys.group_producers(shard, &group).contains(&key));
+        let key = keys.group_pending(shard, &group, producer, at);
+        assert_eq!(Keyspace::pending_of(&key), Some((producer, at)));
+        assert!(keys.is_of_groups(shard, &key));
+        assert!(keys.group_all_pending(shard, &group).contains(&key));
+        assert!(!keys.group_all_pending(shard, &name("order")).contains(&key));
     }
 
     #[test]

@@ -6,8 +6,10 @@ use tidelog_types::{Offset, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
 
-/// The newest version of these rows. On disk for ever.
-const VERSION: u8 = 1;
+/// The newest version of the row of a group. On disk for ever.
+const GROUP_VERSION: u8 = 2;
+/// The newest version of the row of an offset. On disk for ever.
+const OFFSET_VERSION: u8 = 1;
 
 /// What a group is, without its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct GroupRow {
     pub is_torn: bool,
     /// Whether it may have committed offsets. One that has neither members nor offsets is of no use.
     pub has_offsets: bool,
+    /// Whether there may be rows of transactions of it.
+    pub has_transactions: bool,
     /// When it was created, or lost its last member. Offsets expire from then on.
     pub empty_since: Timestamp,
     /// What only its protocol has.
@@ -53,11 +57,12 @@ pub enum GroupKindRow {
 impl GroupRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        let row = RowWriter::new(VERSION)
+        let row = RowWriter::new(GROUP_VERSION)
             .u32(self.epoch.cast_unsigned())
             .u32(self.members)
             .u8(u8::from(self.is_torn))
             .u8(u8::from(self.has_offsets))
+            .u8(u8::from(self.has_transactions))
             .i64(self.empty_since.as_millis());
         match &self.kind {
             GroupKindRow::Classic {
@@ -80,13 +85,26 @@ impl GroupRow {
         .finish()
     }
 
+    /// Whether nothing is left of the group but that transactions have ended in it: for others there is none.
+    pub fn is_trace(&self) -> bool {
+        let had_members = match &self.kind {
+            GroupKindRow::Classic { protocol_type, .. } => {
+                protocol_type.is_some() || self.epoch > 0
+            }
+            GroupKindRow::Consumer { .. } => true,
+        };
+        !self.has_offsets && !had_members
+    }
+
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("group", value, VERSION)?;
+        let (mut row, version) = RowReader::new("group", value, GROUP_VERSION)?;
         let epoch = row.u32()?.cast_signed();
         let members = row.u32()?;
         let is_torn = row.flag()?;
         let has_offsets = row.flag()?;
+        // Before version 2 there were no transactions.
+        let has_transactions = version >= 2 && row.flag()?;
         let empty_since = Timestamp::from_millis(row.i64()?);
         let kind = match row.u8()? {
             0 => GroupKindRow::Classic {
@@ -106,6 +124,7 @@ impl GroupRow {
             members,
             is_torn,
             has_offsets,
+            has_transactions,
             empty_since,
             kind,
         })
@@ -123,7 +142,7 @@ impl GroupOffsetRow {
             offset,
             committed_at,
         } = &self.0;
-        let row = RowWriter::new(VERSION)
+        let row = RowWriter::new(OFFSET_VERSION)
             .u64(offset.offset.get())
             .i64(committed_at.as_millis());
         let row = match offset.leader_epoch {
@@ -135,7 +154,7 @@ impl GroupOffsetRow {
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("group offset", value, VERSION)?;
+        let (mut row, _) = RowReader::new("group offset", value, OFFSET_VERSION)?;
         let offset = Offset::new(row.u64()?);
         let committed_at = Timestamp::from_millis(row.i64()?);
         let has_epoch = row.flag()?;
@@ -182,6 +201,7 @@ mod tests {
                 members: 2,
                 is_torn: true,
                 has_offsets: false,
+                has_transactions: true,
                 empty_since: Timestamp::from_millis(5),
                 kind,
             };

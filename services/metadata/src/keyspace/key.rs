@@ -56,11 +56,15 @@ pub enum KeyKind {
     GroupMember = 0x41,
     /// The offset that a group has committed in a partition.
     GroupOffset = 0x42,
+    /// A producer whose transactions have ended in a group.
+    GroupProducer = 0x43,
+    /// An offset of a group that waits for the end of a transaction.
+    GroupPending = 0x44,
 }
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -83,6 +87,8 @@ impl KeyKind {
         Self::Group,
         Self::GroupMember,
         Self::GroupOffset,
+        Self::GroupProducer,
+        Self::GroupPending,
     ];
 }
 

@@ -107,6 +107,8 @@ impl KeyKind {
             Self::Group => "group",
             Self::GroupMember => "group member",
             Self::GroupOffset => "group offset",
+            Self::GroupProducer => "group producer",
+            Self::GroupPending => "group pending",
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use tidelog_metadata_api::{
-    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, FetchOffsets,
-    FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupListing, GroupName,
-    GroupPage, GroupPlace, Groups, GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup,
-    SyncedGroup, group_shard,
+    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EndGroupTransaction,
+    FetchOffsets, FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupListing,
+    GroupName, GroupPage, GroupPlace, Groups, GroupsError, JoinGroup, JoinedGroup, LeaveGroup,
+    SyncGroup, SyncedGroup, group_shard,
 };
 
 use super::MetadataService;
@@ -33,9 +33,9 @@ impl MetadataService {
     ) -> Result<(Vec<GroupListing>, Option<GroupPlace>), GroupsError> {
         let coordinator = self.inner.shards.coordinator(place.shard)?;
         let listed = coordinator.list(place.after.as_ref(), count).await?;
-        let (listings, more) = listed;
-        if more {
-            place.after = listings.last().map(|listing| listing.group.clone());
+        let (listings, after) = listed;
+        if after.is_some() {
+            place.after = after;
             return Ok((listings, Some(place)));
         }
         Ok((listings, place.next_shard(self.inner.cluster.shards)))
@@ -105,6 +105,18 @@ impl Groups for MetadataService {
         let coordinator = self.coordinator(&request.group)?;
         let work = coordinator.delete_offsets(request);
         self.inner.touch.change(LOST, work).await
+    }
+
+    async fn end_group_transactions(
+        &self,
+        ends: Vec<EndGroupTransaction>,
+    ) -> Vec<Result<(), GroupsError>> {
+        let ended = ends.into_iter().map(|end| async {
+            let coordinator = self.coordinator(&end.group)?;
+            let work = coordinator.end_transaction(end);
+            self.inner.touch.change(LOST, work).await
+        });
+        join_all(ended).await
     }
 
     async fn list_groups(

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow, RestoreRow, RestoreState};
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, CommittingMember, GroupDescription, Groups as _, KafkaAddress,
-    Log as _, Member, MemberState, NewTopic, TopicSelector,
+    BatchCondition, Catalogue as _, CommittingMember, Decision, GroupDescription, Groups as _,
+    GroupsError, KafkaAddress, Log as _, Member, MemberState, NewTopic, TopicSelector,
 };
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
@@ -25,7 +25,8 @@ use crate::world::{Process, Run, World, partition, settings};
 
 /// What this version of the program writes.
 const ROWS: &str = "rows.txt";
-/// What was written before there were transactions: tails and producers of version 1, partitions of version 2.
+/// What was written before there were transactions: tails, producers and groups of version 1,
+/// partitions of version 2.
 const ROWS_WITHOUT_TRANSACTIONS: &str = "rows-2.txt";
 /// What was written before there were pages: partitions and checkpoints of version 1.
 const ROWS_WITHOUT_PAGES: &str = "rows-1.txt";
@@ -210,8 +211,10 @@ async fn serves_the_transactions(process: &Process) {
     assert_eq!(next, accepted(10));
 }
 
-/// A group of each protocol with a member and an offset, and one that has only offsets.
+/// A group of each protocol with a member and an offset, and one that has only offsets: of a transaction that has
+/// committed, too, and of one that is open.
 async fn groups(process: &Process) {
+    use crate::groups::transactions::{commit_in, end, transaction};
     use crate::groups::{alone, commit, joins, member};
     let groups = &process.service;
     let joined = alone(groups, "classic").await;
@@ -228,6 +231,16 @@ async fn groups(process: &Process) {
     let nobody = CommittingMember::nobody();
     let done = commit(groups, "simple", nobody, partition(0), 1).await;
     assert_eq!(done, Ok(()));
+    let nobody = || ("simple", CommittingMember::nobody());
+    for (number, index) in [(1, 1), (2, 0)] {
+        let open = transaction(7, 3, number);
+        let done = commit_in(groups, nobody(), open, partition(index), 9).await;
+        assert_eq!(done, Ok(()));
+        if number == 1 {
+            let ended = end(groups, "simple", open, Decision::Commit).await;
+            assert_eq!(ended, Ok(()));
+        }
+    }
 }
 
 /// A member of another process, which has the shard no more.
@@ -304,6 +317,7 @@ async fn a_store_with_the_rows_of_the_file_serves_them() {
     serves_the_history(&process).await;
     serves_the_transactions(&process).await;
     serves_the_groups(&process).await;
+    serves_the_transactions_of_groups(&process).await;
     assert_eq!(process.register_writer().await.expect("ok").get(), 3);
 }
 
@@ -364,6 +378,21 @@ async fn serves_the_groups(process: &Process) {
         };
         assert_eq!(members, 1);
     }
+}
+
+async fn serves_the_transactions_of_groups(process: &Process) {
+    use crate::groups::transactions::{commit_in, end, stable, transaction};
+    let groups = &process.service;
+    let nobody = || ("simple", CommittingMember::nobody());
+    let at = partition(0);
+    let late = commit_in(groups, nobody(), transaction(7, 3, 1), at, 5).await;
+    assert_eq!(late, Err(GroupsError::TransactionEnded));
+    assert_eq!(stable(groups, "simple", partition(1)).await, Ok(Some(9)));
+    let unstable = Err(GroupsError::UnstableOffset);
+    assert_eq!(stable(groups, "simple", at).await, unstable);
+    let done = end(groups, "simple", transaction(7, 3, 2), Decision::Commit).await;
+    assert_eq!(done, Ok(()));
+    assert_eq!(stable(groups, "simple", at).await, Ok(Some(9)));
 }
 
 async fn serves_the_history(process: &Process) {

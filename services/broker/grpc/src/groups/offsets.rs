@@ -105,6 +105,7 @@ impl Front {
         let mut topics = Topics::default();
         let mut rows = Vec::new();
         for (at, committed) in offsets {
+            let committed = committed.map_err(|error| group_error(&error))?;
             let Some(committed) = committed.filter(|_| Some(at) > after) else {
                 continue;
             };

@@ -28,6 +28,9 @@ pub(super) const fn group_code(error: &GroupsError) -> ErrorCode {
         GroupsError::InvalidPattern { .. } => ErrorCode::InvalidRegularExpression,
         GroupsError::NotEmpty => ErrorCode::NonEmptyGroup,
         GroupsError::SubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        GroupsError::UnstableOffset => ErrorCode::UnstableOffsetCommit,
+        GroupsError::FencedProducer => ErrorCode::InvalidProducerEpoch,
+        GroupsError::TransactionEnded => ErrorCode::InvalidTxnState,
         GroupsError::OffsetMetadataTooLarge { .. } => ErrorCode::OffsetMetadataTooLarge,
         // Kafka has no word for either that a member would understand.
         GroupsError::TooLarge { .. } | GroupsError::Corrupt { .. } => ErrorCode::UnknownServerError,
@@ -73,9 +76,8 @@ mod tests {
         "why".to_owned()
     }
 
-    #[test]
-    fn every_error_has_the_code_that_kafka_has_for_it() {
-        let table = [
+    fn every_error() -> Vec<(GroupsError, &'static str)> {
+        vec![
             (GroupsError::Loading, "COORDINATOR_LOAD_IN_PROGRESS"),
             (GroupsError::NotCoordinator, "NOT_COORDINATOR"),
             (
@@ -118,6 +120,9 @@ mod tests {
             ),
             (GroupsError::NotEmpty, "NON_EMPTY_GROUP"),
             (GroupsError::SubscribedToTopic, "GROUP_SUBSCRIBED_TO_TOPIC"),
+            (GroupsError::UnstableOffset, "UNSTABLE_OFFSET_COMMIT"),
+            (GroupsError::FencedProducer, "INVALID_PRODUCER_EPOCH"),
+            (GroupsError::TransactionEnded, "INVALID_TXN_STATE"),
             (
                 GroupsError::OffsetMetadataTooLarge { max: 1 },
                 "OFFSET_METADATA_TOO_LARGE",
@@ -130,8 +135,12 @@ mod tests {
                 GroupsError::Corrupt { reason: reason() },
                 "UNKNOWN_SERVER_ERROR",
             ),
-        ];
-        for (error, name) in table {
+        ]
+    }
+
+    #[test]
+    fn every_error_has_the_code_that_kafka_has_for_it() {
+        for (error, name) in every_error() {
             assert_eq!(group_code(&error).name(), name, "{error}");
             assert_eq!(
                 group_code(&error).is_retriable(),

@@ -12,7 +12,9 @@ use tidelog_kafka_codec::messages::offset_fetch_response::{
 };
 use tidelog_kafka_codec::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use tidelog_kafka_codec::{ByteString, ErrorCode};
-use tidelog_metadata_api::{CommittedOffset, FetchOffsets, FetchedOffsets, GroupsError, TopicInfo};
+use tidelog_metadata_api::{
+    CommittedOffset, FetchOffsets, FetchedOffset, FetchedOffsets, GroupsError, TopicInfo,
+};
 use tidelog_runtime::access::Operation;
 use tidelog_types::TopicPartition;
 
@@ -83,7 +85,9 @@ impl Call {
     pub(crate) async fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
         if self.version >= MANY_GROUPS_FROM {
             return OffsetFetchResponse {
-                groups: self.fetched_groups(request.groups).await,
+                groups: self
+                    .fetched_groups(request.groups, request.require_stable)
+                    .await,
                 ..OffsetFetchResponse::default()
             };
         }
@@ -101,7 +105,8 @@ impl Call {
             topics: topics.clone(),
             ..OffsetFetchRequestGroup::default()
         };
-        let group = self.fetched_groups(vec![asked]).await.pop();
+        let only_stable = request.require_stable;
+        let group = self.fetched_groups(vec![asked], only_stable).await.pop();
         let group = group.unwrap_or_default();
         let mut response = OffsetFetchResponse {
             topics: group.topics.into_iter().map(without_id).collect(),
@@ -124,6 +129,7 @@ impl Call {
     async fn fetched_groups(
         &self,
         groups: Vec<OffsetFetchRequestGroup>,
+        only_stable: bool,
     ) -> Vec<OffsetFetchResponseGroup> {
         let mut responses: Vec<OffsetFetchResponseGroup> = Vec::with_capacity(groups.len());
         let mut seen = HashSet::new();
@@ -143,7 +149,7 @@ impl Call {
                     Err((group.group_id, ErrorCode::InvalidRequest))
                 });
             }
-            let fetched = self.fetched_some(checked).await;
+            let fetched = self.fetched_some(checked, only_stable).await;
             bytes += fetched.iter().map(size_of_group).sum::<usize>();
             responses.extend(fetched);
         }
@@ -153,6 +159,7 @@ impl Call {
     async fn fetched_some(
         &self,
         groups: Vec<Result<OffsetFetchRequestGroup, (ByteString, ErrorCode)>>,
+        only_stable: bool,
     ) -> Vec<OffsetFetchResponseGroup> {
         let mut requests = Vec::new();
         let mut asked = Vec::with_capacity(groups.len());
@@ -165,7 +172,7 @@ impl Call {
                 }
             };
             let group_id = group.group_id.clone();
-            asked.push(match self.fetch_request(group).await {
+            asked.push(match self.fetch_request(group, only_stable).await {
                 Ok((request, topics)) => {
                     requests.push(request);
                     Ok(Asked { group_id, topics })
@@ -203,6 +210,7 @@ impl Call {
     async fn fetch_request(
         &self,
         asked: OffsetFetchRequestGroup,
+        only_stable: bool,
     ) -> Result<(FetchOffsets, Option<Vec<Topic>>), ErrorCode> {
         let group = self.group(Operation::Describe, &asked.group_id);
         let group = group.map_err(|refusal| refusal.code)?;
@@ -229,7 +237,7 @@ impl Call {
             group,
             member: member.map(|id| (id.to_string(), asked.member_epoch)),
             partitions,
-            only_stable: false,
+            only_stable,
         };
         Ok((request, topics))
     }
@@ -256,11 +264,11 @@ impl Call {
     fn fetched_topic(
         &self,
         topic: Topic,
-        offsets: &HashMap<TopicPartition, Option<CommittedOffset>>,
+        offsets: &HashMap<TopicPartition, FetchedOffset>,
     ) -> OffsetFetchResponseTopics {
         let indexes = topic.asked.partition_indexes.iter().zip(topic.partitions);
         let partitions = indexes.map(|(index, partition)| match partition {
-            Ok(at) => fetched_partition(*index, offsets.get(&at).and_then(Option::as_ref)),
+            Ok(at) => self.fetched_one(*index, offsets.get(&at).unwrap_or(&Ok(None))),
             Err(code) => OffsetFetchResponsePartitions {
                 error_code: self.code(code),
                 ..fetched_partition(*index, None)
@@ -273,10 +281,20 @@ impl Call {
         }
     }
 
+    fn fetched_one(&self, index: i32, found: &FetchedOffset) -> OffsetFetchResponsePartitions {
+        match found {
+            Ok(found) => fetched_partition(index, found.as_ref()),
+            Err(error) => OffsetFetchResponsePartitions {
+                error_code: self.code(fetch_code(error)),
+                ..fetched_partition(index, None)
+            },
+        }
+    }
+
     /// All offsets of a group, of topics that are there and that the caller may see.
     async fn fetched_all(
         &self,
-        offsets: &[(TopicPartition, Option<CommittedOffset>)],
+        offsets: &[(TopicPartition, FetchedOffset)],
     ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
         let partitions: Vec<TopicPartition> = offsets.iter().map(|(at, _)| *at).collect();
         let topics = Topics::default().of_all(self, &partitions).await;
@@ -296,10 +314,8 @@ impl Call {
                 });
             }
             let index = i32::try_from(at.partition.get()).unwrap_or(i32::MAX);
-            if let (Some(answer), Some(offset)) = (answers.get_mut(place), offset) {
-                answer
-                    .partitions
-                    .push(fetched_partition(index, Some(offset)));
+            if let Some(answer) = answers.get_mut(place) {
+                answer.partitions.push(self.fetched_one(index, offset));
             }
         }
         Ok(answers)

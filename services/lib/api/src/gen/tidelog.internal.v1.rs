@@ -2557,6 +2557,12 @@ pub enum GroupFailureReason {
     TooLarge = 23,
     /// Stored state of the group cannot be read.
     Corrupt = 24,
+    /// An open transaction may change the offset.
+    UnstableOffset = 25,
+    /// A newer producer has the producer id.
+    FencedProducer = 26,
+    /// The transaction has ended.
+    TransactionEnded = 27,
 }
 impl GroupFailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2592,6 +2598,9 @@ impl GroupFailureReason {
             }
             Self::TooLarge => "GROUP_FAILURE_REASON_TOO_LARGE",
             Self::Corrupt => "GROUP_FAILURE_REASON_CORRUPT",
+            Self::UnstableOffset => "GROUP_FAILURE_REASON_UNSTABLE_OFFSET",
+            Self::FencedProducer => "GROUP_FAILURE_REASON_FENCED_PRODUCER",
+            Self::TransactionEnded => "GROUP_FAILURE_REASON_TRANSACTION_ENDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2632,6 +2641,9 @@ impl GroupFailureReason {
             }
             "GROUP_FAILURE_REASON_TOO_LARGE" => Some(Self::TooLarge),
             "GROUP_FAILURE_REASON_CORRUPT" => Some(Self::Corrupt),
+            "GROUP_FAILURE_REASON_UNSTABLE_OFFSET" => Some(Self::UnstableOffset),
+            "GROUP_FAILURE_REASON_FENCED_PRODUCER" => Some(Self::FencedProducer),
+            "GROUP_FAILURE_REASON_TRANSACTION_ENDED" => Some(Self::TransactionEnded),
             _ => None,
         }
     }
@@ -2997,7 +3009,10 @@ pub struct AskRequest {
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
     /// What is asked. Required.
-    #[prost(oneof = "ask_request::Request", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "ask_request::Request",
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+    )]
     pub request: ::core::option::Option<ask_request::Request>,
 }
 /// Nested message and enum types in `AskRequest`.
@@ -3039,6 +3054,9 @@ pub mod ask_request {
         /// A group is deleted.
         #[prost(message, tag = "12")]
         DeleteGroup(super::DeleteGroup),
+        /// A transaction has ended.
+        #[prost(message, tag = "13")]
+        EndTransaction(super::EndGroupTransaction),
     }
 }
 impl ::prost::Name for AskRequest {
@@ -3077,7 +3095,7 @@ pub mod ask_response {
         /// What the member has to do.
         #[prost(message, tag = "4")]
         Synced(super::SyncedGroup),
-        /// It is done: the answer to heartbeats and to the deletion of a group.
+        /// It is done: the answer to heartbeats, to the deletion of a group and to the end of a transaction.
         #[prost(message, tag = "5")]
         Done(super::GroupDone),
         /// An outcome for each item: the answer to members that leave, and to offsets that are committed or deleted.
@@ -3498,6 +3516,9 @@ pub struct CommitOffsets {
     /// The offsets.
     #[prost(message, repeated, tag = "5")]
     pub offsets: ::prost::alloc::vec::Vec<GroupOffset>,
+    /// The transaction that they are part of. Unset: none.
+    #[prost(message, optional, tag = "6")]
+    pub transaction: ::core::option::Option<GroupTransaction>,
 }
 impl ::prost::Name for CommitOffsets {
     const NAME: &'static str = "CommitOffsets";
@@ -3507,6 +3528,54 @@ impl ::prost::Name for CommitOffsets {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.internal.v1.CommitOffsets".into()
+    }
+}
+/// A transaction of a producer.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupTransaction {
+    /// The producer.
+    #[prost(int64, tag = "1")]
+    pub producer_id: i64,
+    /// Its epoch. Fits 16 bits.
+    #[prost(sint32, tag = "2")]
+    pub producer_epoch: i32,
+    /// Which of its transactions, from 1.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
+impl ::prost::Name for GroupTransaction {
+    const NAME: &'static str = "GroupTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GroupTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GroupTransaction".into()
+    }
+}
+/// A transaction has ended.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndGroupTransaction {
+    /// The group. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Which. Required.
+    #[prost(message, optional, tag = "2")]
+    pub transaction: ::core::option::Option<GroupTransaction>,
+    /// Whether it has committed. Else it was aborted.
+    #[prost(bool, tag = "3")]
+    pub has_committed: bool,
+}
+impl ::prost::Name for EndGroupTransaction {
+    const NAME: &'static str = "EndGroupTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.EndGroupTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.EndGroupTransaction".into()
     }
 }
 /// Asks for committed offsets.
@@ -3525,6 +3594,9 @@ pub struct FetchOffsets {
     /// Which. Unset: all.
     #[prost(message, optional, tag = "4")]
     pub partitions: ::core::option::Option<Partitions>,
+    /// Whether offsets that an open transaction may change are left out and named.
+    #[prost(bool, tag = "5")]
+    pub only_stable: bool,
 }
 impl ::prost::Name for FetchOffsets {
     const NAME: &'static str = "FetchOffsets";
@@ -3543,6 +3615,9 @@ pub struct FetchedOffsets {
     /// In the order asked for, without those that have none; or all, by number.
     #[prost(message, repeated, tag = "1")]
     pub offsets: ::prost::alloc::vec::Vec<GroupOffset>,
+    /// Those that an open transaction may change, if that was asked.
+    #[prost(message, repeated, tag = "2")]
+    pub unstable: ::prost::alloc::vec::Vec<Partition>,
 }
 impl ::prost::Name for FetchedOffsets {
     const NAME: &'static str = "FetchedOffsets";

@@ -117,7 +117,11 @@ impl GroupsError {
     pub const fn is_retriable(&self) -> bool {
         matches!(
             self,
-            Self::Loading | Self::NotCoordinator | Self::Unavailable { .. } | Self::Unknown
+            Self::Loading
+                | Self::NotCoordinator
+                | Self::Unavailable { .. }
+                | Self::Unknown
+                | Self::UnstableOffset
         )
     }
 
@@ -136,9 +140,11 @@ impl GroupsError {
     /// The code for callers that know no more than the codes of the log.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Loading | Self::NotCoordinator | Self::Unavailable { .. } | Self::Unknown => {
-                ErrorCode::Unavailable
-            }
+            Self::Loading
+            | Self::NotCoordinator
+            | Self::Unavailable { .. }
+            | Self::Unknown
+            | Self::UnstableOffset => ErrorCode::Unavailable,
             Self::GroupFull => ErrorCode::ResourceExhausted,
             Self::TooLarge { .. } => ErrorCode::RequestTooLarge,
             Self::FencedProducer => ErrorCode::ProducerFenced,
@@ -146,7 +152,6 @@ impl GroupsError {
             Self::FencedInstance
             | Self::UnreleasedInstance
             | Self::FencedEpoch
-            | Self::UnstableOffset
             | Self::StaleEpoch
             | Self::IllegalGeneration
             | Self::UnknownMember

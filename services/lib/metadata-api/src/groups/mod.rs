@@ -35,7 +35,8 @@ pub use self::name::{GROUP_NAME_BYTES_MAX, GroupName, GroupNameError};
 pub use self::nobody::NoGroups;
 pub use self::offsets::{
     CommitOffsets, CommittedOffset, CommittingMember, DeleteOffsets, EndGroupTransaction,
-    FetchOffsets, FetchedOffsets, GroupOffset, OFFSET_METADATA_BYTES_MAX, OpenTransaction,
+    FetchOffsets, FetchedOffset, FetchedOffsets, GroupOffset, OFFSET_METADATA_BYTES_MAX,
+    OpenTransaction,
 };
 pub use self::place::{GroupPlace, group_shard};
 pub use self::show::{
@@ -109,14 +110,7 @@ pub trait Groups: fmt::Debug + Send + Sync + 'static {
     async fn end_group_transactions(
         &self,
         ends: Vec<EndGroupTransaction>,
-    ) -> Vec<Result<(), GroupsError>> {
-        let refuse = |_| {
-            Err(GroupsError::Unavailable {
-                reason: "there are no transactions".to_owned(),
-            })
-        };
-        ends.into_iter().map(refuse).collect()
-    }
+    ) -> Vec<Result<(), GroupsError>>;
 
     /// Lists groups, about `count` in a page, from where `after` (a page's `next`, or empty) points.
     async fn list_groups(

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 
 use super::{
-    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, FetchOffsets,
-    FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupName, GroupPage, Groups,
-    GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup, SyncedGroup,
+    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EndGroupTransaction,
+    FetchOffsets, FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupName,
+    GroupPage, Groups, GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup, SyncedGroup,
 };
 
 /// Answers to every request that no coordinator is available.
@@ -59,6 +59,13 @@ impl Groups for NoGroups {
         _: DeleteOffsets,
     ) -> Result<Vec<Result<(), GroupsError>>, GroupsError> {
         Err(refuse())
+    }
+
+    async fn end_group_transactions(
+        &self,
+        ends: Vec<EndGroupTransaction>,
+    ) -> Vec<Result<(), GroupsError>> {
+        ends.iter().map(|_| Err(refuse())).collect()
     }
 
     async fn list_groups(

@@ -102,9 +102,13 @@ pub struct FetchOffsets {
     pub only_stable: bool,
 }
 
-/// The answer to a [`FetchOffsets`]: partitions in the order asked for, or by number, and nothing for one without an
-/// offset. A group that does not exist has no offsets. Linearizable (rule C9).
-pub type FetchedOffsets = Result<Vec<(TopicPartition, Option<CommittedOffset>)>, GroupsError>;
+/// What is known of the offset of a partition: nothing for one without an offset, and
+/// [`GroupsError::UnstableOffset`] for one that an open transaction may change, if that was asked.
+pub type FetchedOffset = Result<Option<CommittedOffset>, GroupsError>;
+
+/// The answer to a [`FetchOffsets`]: partitions in the order asked for, or by number those that have an offset. A group
+/// that does not exist has no offsets. Linearizable (rule C9).
+pub type FetchedOffsets = Result<Vec<(TopicPartition, FetchedOffset)>, GroupsError>;
 
 /// Deletes committed offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -227,6 +227,20 @@ impl ClassicGroup {
         }
     }
 
+    /// The same for offsets that wait for the end of a transaction. They are the producer's, who may not know whose
+    /// member it works for, and they stand between two generations too: whoever reads next waits for them.
+    pub fn check_pending(
+        &self,
+        member_id: &str,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), GroupError> {
+        if generation < 0 && member_id.is_empty() && instance.is_none() {
+            return Ok(());
+        }
+        self.check(member_id, instance, generation)
+    }
+
     /// A member says that it lives. It hears when it has to join again.
     pub fn heartbeat(
         &mut self,

@@ -7,16 +7,16 @@ use tidelog_api::internal::v1::ask_request::Request as Ask;
 use tidelog_api::internal::v1::ask_response::Answer;
 use tidelog_env::clock::timeout;
 use tidelog_metadata_api::{
-    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, FetchOffsets,
-    FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupName, GroupPage, Groups,
-    GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup, SyncedGroup,
+    CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets, EndGroupTransaction,
+    FetchOffsets, FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupName,
+    GroupPage, Groups, GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup, SyncedGroup,
 };
 
 use super::node::RemoteNode;
 use crate::wire::{
     WireError, beat_to, beaten_from, commit_offsets_to, delete_offsets_to, description_from,
-    fetch_to, fetched_from, group_page_from, heartbeat_to, join_to, joined_from, leave_to, list_to,
-    name_to, outcomes_from, sync_to, synced_from,
+    end_transaction_to, fetch_to, fetched_from, group_page_from, heartbeat_to, join_to,
+    joined_from, leave_to, list_to, name_to, outcomes_from, sync_to, synced_from,
 };
 
 type Outcomes = Vec<Result<(), GroupsError>>;
@@ -111,6 +111,16 @@ impl Groups for RemoteNode {
         let count = request.partitions.len();
         let ask = Ask::DeleteOffsets(delete_offsets_to(&request));
         self.ask_each(ask, count).await
+    }
+
+    async fn end_group_transactions(
+        &self,
+        ends: Vec<EndGroupTransaction>,
+    ) -> Vec<Result<(), GroupsError>> {
+        let ended = ends
+            .iter()
+            .map(|end| self.ask_done(Ask::EndTransaction(end_transaction_to(end))));
+        join_all(ended).await
     }
 
     async fn list_groups(

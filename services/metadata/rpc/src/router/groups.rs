@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use tidelog_metadata_api::{
     ClusterView, CommitOffsets, ConsumerHeartbeat, ConsumerHeartbeatAnswer, DeleteOffsets,
-    FetchOffsets, FetchedOffsets, GroupDescription, GroupFilter, GroupHeartbeat, GroupName,
-    GroupPage, GroupPlace, Groups, GroupsError, JoinGroup, JoinedGroup, LeaveGroup, SyncGroup,
-    SyncedGroup, group_shard,
+    EndGroupTransaction, FetchOffsets, FetchedOffsets, GroupDescription, GroupFilter,
+    GroupHeartbeat, GroupName, GroupPage, GroupPlace, Groups, GroupsError, JoinGroup, JoinedGroup,
+    LeaveGroup, SyncGroup, SyncedGroup, group_shard,
 };
 use tidelog_types::{MemberId, ShardId};
 
@@ -219,6 +219,15 @@ impl Groups for Router {
             parts.groups.delete_offsets(request.clone()).await
         })
         .await
+    }
+
+    async fn end_group_transactions(&self, ends: Vec<EndGroupTransaction>) -> Outcomes {
+        let ended = ends.iter().map(|end| {
+            self.at_group(&end.group, QUESTION, move |parts| async move {
+                one(parts.groups.end_group_transactions(vec![end.clone()]).await)
+            })
+        });
+        join_all(ended).await
     }
 
     async fn list_groups(

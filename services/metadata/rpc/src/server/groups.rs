@@ -17,8 +17,9 @@ use crate::rpc::Rpc;
 use crate::settings::{MESSAGE_BYTES_MAX, ServerSettings};
 use crate::wire::{
     WireError, beat_from, beaten_to, commit_offsets_from, delete_offsets_from, description_to,
-    fetch_from, fetched_to, filter_from, group_failure_to, group_page_to, heartbeat_from,
-    join_from, joined_to, leave_from, name_from, outcomes_to, shortened, sync_from, synced_to,
+    end_transaction_from, fetch_from, fetched_to, filter_from, group_failure_to, group_page_to,
+    heartbeat_from, join_from, joined_to, leave_from, name_from, outcomes_to, shortened, sync_from,
+    synced_to,
 };
 
 #[tonic::async_trait]
@@ -180,6 +181,12 @@ async fn answer(groups: &dyn Groups, ask: Ask) -> Result<Answer, GroupsError> {
         Ask::DeleteOffsets(request) => {
             let request = delete_offsets_from(request).map_err(refuse)?;
             Answer::Outcomes(outcomes_to(groups.delete_offsets(request).await?))
+        }
+        Ask::EndTransaction(request) => {
+            let end = end_transaction_from(&request).map_err(refuse)?;
+            let outcome = groups.end_group_transactions(vec![end]).await.pop();
+            outcome.unwrap_or(Err(GroupsError::Unknown))?;
+            Answer::Done(v1::GroupDone {})
         }
         Ask::ListGroups(request) => {
             let filter = filter_from(&request).map_err(refuse)?;

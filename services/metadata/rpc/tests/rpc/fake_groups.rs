@@ -77,6 +77,14 @@ impl Groups for Fake {
         Err(refuse())
     }
 
+    async fn end_group_transactions(
+        &self,
+        ends: Vec<EndGroupTransaction>,
+    ) -> Vec<Result<(), GroupsError>> {
+        let ended = ends.iter().map(|end| self.coordinates(&end.group));
+        ended.collect()
+    }
+
     async fn list_groups(
         &self,
         _: &GroupFilter,

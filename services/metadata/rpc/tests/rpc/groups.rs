@@ -77,7 +77,7 @@ pub(crate) async fn fetched(groups: &impl Groups, group: &str) -> Option<u64> {
     };
     let mut answers = groups.fetch_offsets(vec![request]).await;
     let answer = answers.pop().expect("one for one").expect("an answer");
-    let found = answer[0].1.as_ref();
+    let found = answer[0].1.clone().expect("no transaction is open");
     found.map(|found| found.offset.offset.get())
 }
 
@@ -144,6 +144,49 @@ async fn a_group_is_the_same_from_another_process() {
         node.describe_groups(&groups[..1]).await.pop(),
         Some(Err(GroupsError::GroupNotFound))
     );
+}
+
+/// What a producer and its coordinator ask, and what a consumer hears meanwhile.
+#[tokio::test]
+async fn a_transaction_is_the_same_from_another_process() {
+    let service = real(&MemoryStore::new()).await;
+    let server = active(&service).await;
+    let node = remote(&server.address).await;
+    let open = OpenTransaction {
+        producer: ProducerIdentity::new(ProducerId::new(7), ProducerEpoch::new(3)),
+        number: TransactionNumber(1),
+    };
+    let commit = || CommitOffsets {
+        transaction: Some(open),
+        ..commit_of("g", 7)
+    };
+    let outcomes = node.commit_offsets(commit()).await;
+    assert_eq!(outcomes, Ok(vec![Ok(())]));
+    assert_eq!(fetched(&node, "g").await, None);
+    let request = FetchOffsets {
+        group: name("g"),
+        member: None,
+        partitions: Some(vec![at(0)]),
+        only_stable: true,
+    };
+    let found = node.fetch_offsets(vec![request]).await.remove(0);
+    let unstable = Err(GroupsError::UnstableOffset);
+    assert_eq!(found, Ok(vec![(at(0), unstable)]));
+    let end = end_of("g", Decision::Commit);
+    let ended = node.end_group_transactions(vec![end]).await;
+    assert_eq!(ended, [Ok(())]);
+    assert_eq!(fetched(&node, "g").await, Some(7));
+    let late = node.commit_offsets(commit()).await;
+    assert_eq!(late, Err(GroupsError::TransactionEnded));
+}
+
+fn end_of(group: &str, decision: Decision) -> EndGroupTransaction {
+    EndGroupTransaction {
+        group: name(group),
+        producer: ProducerIdentity::new(ProducerId::new(7), ProducerEpoch::new(3)),
+        number: TransactionNumber(1),
+        decision,
+    }
 }
 
 /// As calls of their own they would take all the places that the connection has.
@@ -252,6 +295,9 @@ async fn a_router_asks_the_coordinator_and_the_next_one() {
         let beat = heartbeat(&in_shard(shard), "m");
         assert_eq!(router.heartbeat(beat).await, Ok(()));
     }
+    let ends = || [0, 1].map(|shard| end_of(&in_shard(shard), Decision::Abort));
+    let ended = router.end_group_transactions(ends().into()).await;
+    assert_eq!(ended, [Ok(()), Ok(())]);
     // Who joins waits at the first one, which then loses the shard.
     a.gate.send_replace(false);
     let waiting = Arc::clone(&router);
@@ -267,4 +313,6 @@ async fn a_router_asks_the_coordinator_and_the_next_one() {
     assert_eq!(joined.expect("it ends").expect("at the next").generation, 1);
     let beat = heartbeat(&in_shard(0), "m");
     assert_eq!(router.heartbeat(beat).await, Ok(()));
+    let ended = router.end_group_transactions(ends().into()).await;
+    assert_eq!(ended, [Ok(()), Ok(())]);
 }

@@ -9,6 +9,8 @@ mod moves;
 mod offsets;
 mod random;
 mod show;
+mod transaction_traces;
+pub(super) mod transactions;
 
 use std::time::Duration;
 
@@ -180,7 +182,8 @@ pub(super) async fn fetch(
         panic!("one partition, not {answer:?}");
     };
     assert_eq!(*at, partition);
-    Ok(found.as_ref().map(|found| found.offset.offset.get()))
+    let found = found.clone()?;
+    Ok(found.map(|found| found.offset.offset.get()))
 }
 
 /// A member of the consumer protocol that joins.

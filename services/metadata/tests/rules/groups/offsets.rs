@@ -18,6 +18,7 @@ async fn all(process: &Process, group: &str) -> Vec<(u32, u64)> {
     let mut answers = process.fetch_offsets(vec![request]).await;
     let found = answers.pop().expect("one for one").expect("the owner");
     let pairs = found.into_iter().map(|(at, found)| {
+        let found = found.expect("no transaction is open");
         let found = found.expect("only those that there are");
         (at.partition.get(), found.offset.offset.get())
     });
@@ -72,8 +73,9 @@ async fn what_is_stored_of_an_offset_is_what_was_committed() {
     };
     let mut answers = process.fetch_offsets(vec![request]).await;
     let answer = answers.pop().expect("one for one").expect("the owner");
-    assert_eq!(answer[0], (partition(1), None));
-    let found = answer[1].1.as_ref().expect("it was committed");
+    assert_eq!(answer[0], (partition(1), Ok(None)));
+    let found = answer[1].1.clone().expect("no transaction is open");
+    let found = found.expect("it was committed");
     assert_eq!(found.offset, committed);
     assert_eq!(found.committed_at.as_millis(), 1_000_005);
 }

@@ -1,25 +1,30 @@
 //! Members of the consumer protocol and committed offsets, while commits fail in all ways and owners are replaced:
-//! no partition is ever with two members, no acknowledged offset is lost, and in the end all goes on.
+//! no partition is ever with two members, no acknowledged offset is lost, nothing of a transaction is seen that has not
+//! committed and all of one that has, and in the end all goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata_api::{
-    CommittingMember, ConsumerHeartbeat, ConsumerHeartbeatAnswer, Groups, GroupsError,
+    CommittingMember, ConsumerHeartbeat, ConsumerHeartbeatAnswer, Decision, Groups, GroupsError,
 };
 use tidelog_store::memory::{CommitFault, Landing};
 use tidelog_types::TopicPartition;
 
-use super::{commit, fetch, joins, lives};
+use super::transactions::{commit_in, end, stable, transaction};
+use super::{commit, joins, lives};
 use crate::world::{PARTITIONS, Process, World, partition};
 
 const MEMBERS: usize = 3;
-const KINDS: [KeyKind; 4] = [
+const PRODUCERS: usize = 2;
+const KINDS: [KeyKind; 6] = [
     KeyKind::Group,
     KeyKind::GroupMember,
     KeyKind::GroupOffset,
+    KeyKind::GroupPending,
+    KeyKind::GroupProducer,
     KeyKind::Lease,
 ];
 const FAULTS: [CommitFault; 5] = [
@@ -38,6 +43,12 @@ enum Step {
     Leave(usize),
     /// Somebody commits an offset in one of the partitions of another group.
     Commit(u32, bool),
+    /// A producer commits an offset in its transaction.
+    Put(usize, u32, bool),
+    /// A producer ends its transaction, or tells of the end again: whether it commits, if it has not said so.
+    End(usize, bool, bool),
+    /// An offset of the last transaction comes late.
+    Late(usize, u32, bool),
     /// A commit of the store fails that writes such a row.
     Fail(usize, usize),
     /// Another owner takes over.
@@ -49,6 +60,12 @@ fn a_step() -> impl Strategy<Value = Step> {
         8 => (0..MEMBERS, any::<bool>()).prop_map(|(member, old)| Step::Beat(member, old)),
         1 => (0..MEMBERS).prop_map(Step::Leave),
         4 => (0..PARTITIONS, any::<bool>()).prop_map(|(at, old)| Step::Commit(at, old)),
+        4 => (0..PRODUCERS, 0..PARTITIONS, any::<bool>())
+            .prop_map(|(producer, at, old)| Step::Put(producer, at, old)),
+        4 => (0..PRODUCERS, any::<bool>(), any::<bool>())
+            .prop_map(|(producer, commits, old)| Step::End(producer, commits, old)),
+        1 => (0..PRODUCERS, 0..PARTITIONS, any::<bool>())
+            .prop_map(|(producer, at, old)| Step::Late(producer, at, old)),
         3 => (0..KINDS.len(), 0..FAULTS.len()).prop_map(|(kind, fault)| Step::Fail(kind, fault)),
         1 => Just(Step::Replace),
     ]
@@ -66,12 +83,25 @@ struct Member {
 struct Committed {
     next: u64,
     acknowledged: u64,
+    /// Of transactions that were aborted.
+    never: BTreeSet<u64>,
+}
+
+/// A producer of transactions, as its coordinator knows it.
+#[derive(Debug, Default)]
+struct Producer {
+    ended: u64,
+    /// What was put, and whether that was acknowledged.
+    open: Vec<(u32, u64, bool)>,
+    /// How the open one ends, once that is decided.
+    decision: Option<Decision>,
 }
 
 struct Run {
     world: World,
     owners: Vec<Process>,
     members: [Member; MEMBERS],
+    producers: [Producer; PRODUCERS],
     offsets: BTreeMap<u32, Committed>,
 }
 
@@ -82,6 +112,7 @@ impl Run {
             world,
             owners: vec![first],
             members: Default::default(),
+            producers: Default::default(),
             offsets: BTreeMap::new(),
         }
     }
@@ -96,6 +127,9 @@ impl Run {
             Step::Beat(member, old) => self.beat(member, old).await,
             Step::Leave(member) => self.leave(member).await,
             Step::Commit(at, old) => self.commit(at, old).await,
+            Step::Put(producer, at, old) => self.put(producer, at, old).await,
+            Step::End(producer, commits, old) => self.end(producer, commits, old).await,
+            Step::Late(producer, at, old) => self.late(producer, at, old).await,
             Step::Fail(kind, fault) => self.world.store.fail(KINDS[kind], FAULTS[fault]),
             Step::Replace => {
                 // The plan of faults is that of the first process; the next ones share it. Where the
@@ -158,6 +192,91 @@ impl Run {
         }
     }
 
+    async fn put(&mut self, index: usize, at: u32, old: bool) {
+        let producer = &self.producers[index];
+        if producer.decision.is_some() {
+            return;
+        }
+        let number = producer.ended + 1;
+        let known = self.offsets.entry(at).or_default();
+        known.next += 1;
+        let offset = known.next;
+        let done = self.put_in(index, number, at, offset, old).await;
+        let open = &mut self.producers[index].open;
+        open.push((at, offset, done.is_ok()));
+        assert!(
+            done.as_ref().err().is_none_or(GroupsError::is_retriable),
+            "{done:?}"
+        );
+    }
+
+    async fn put_in(
+        &self,
+        index: usize,
+        number: u64,
+        at: u32,
+        offset: u64,
+        old: bool,
+    ) -> Result<(), GroupsError> {
+        let groups = &self.owner(old).service;
+        let id = i64::try_from(index).expect("small");
+        let of = transaction(id, 0, number);
+        let nobody = ("offsets", CommittingMember::nobody());
+        commit_in(groups, nobody, of, partition(at), offset).await
+    }
+
+    async fn end(&mut self, index: usize, commits: bool, old: bool) {
+        let producer = &mut self.producers[index];
+        let decision = if commits {
+            Decision::Commit
+        } else {
+            Decision::Abort
+        };
+        let decision = *producer.decision.get_or_insert(decision);
+        let id = i64::try_from(index).expect("small");
+        let of = transaction(id, 0, producer.ended + 1);
+        let groups = &self.owner(old).service;
+        match end(groups, "offsets", of, decision).await {
+            Ok(()) => {
+                let producer = &mut self.producers[index];
+                producer.ended += 1;
+                producer.decision = None;
+                let mut last: BTreeMap<u32, (u64, bool)> = BTreeMap::new();
+                for (at, offset, is_acknowledged) in producer.open.drain(..) {
+                    last.insert(at, (offset, is_acknowledged));
+                    if decision == Decision::Abort {
+                        self.offsets.entry(at).or_default().never.insert(offset);
+                    }
+                }
+                if decision == Decision::Commit {
+                    for (at, (offset, is_acknowledged)) in last {
+                        let known = self.offsets.entry(at).or_default();
+                        if is_acknowledged {
+                            known.acknowledged = known.acknowledged.max(offset);
+                        }
+                    }
+                }
+            }
+            Err(error) => assert!(error.is_retriable(), "{error}"),
+        }
+    }
+
+    /// It is refused, or nobody answers.
+    async fn late(&mut self, index: usize, at: u32, old: bool) {
+        let number = self.producers[index].ended;
+        let known = self.offsets.entry(at).or_default();
+        known.next += 1;
+        let offset = known.next;
+        known.never.insert(offset);
+        match self.put_in(index, number, at, offset, old).await {
+            Err(GroupsError::TransactionEnded) => {}
+            other => assert!(
+                other.as_ref().is_err_and(GroupsError::is_retriable) || number == 0,
+                "{other:?}"
+            ),
+        }
+    }
+
     /// No partition is with two members.
     fn check(&self) {
         let mut all: Vec<_> = self.members.iter().flat_map(|one| &one.owned).collect();
@@ -180,12 +299,17 @@ impl Run {
         }
         let owned: usize = self.members.iter().map(|one| one.owned.len()).sum();
         assert_eq!(owned, PARTITIONS as usize, "{:?}", self.members);
+        for producer in 0..PRODUCERS {
+            self.end(producer, true, false).await;
+            assert_eq!(self.producers[producer].decision, None);
+        }
+        assert_eq!(self.world.store.rows(KeyKind::GroupPending), []);
         for (at, known) in &self.offsets {
             let groups = &self.owner(false).service;
-            let found = fetch(groups, "offsets", partition(*at)).await;
+            let found = stable(groups, "offsets", partition(*at)).await;
             let found = found.expect("the owner").unwrap_or_default();
             assert!(
-                (known.acknowledged..=known.next).contains(&found),
+                (known.acknowledged..=known.next).contains(&found) && !known.never.contains(&found),
                 "{at}: {found} of {known:?}"
             );
         }

@@ -15,6 +15,7 @@ use tidelog_kafka_codec::messages::{
     OffsetFetchRequest,
 };
 use tidelog_metadata_api::{GroupsError, TopicSelector};
+use tidelog_types::PartitionIndex;
 
 use super::world;
 use crate::world::{Client, name};
@@ -100,7 +101,15 @@ pub(super) async fn fetched(
     version: i16,
     topics: Option<&[(Named, &[i32])]>,
 ) -> (&'static str, Vec<(i32, i64, &'static str)>) {
-    let response = client.call(&fetch(version, topics), version).await;
+    fetched_by(client, version, &fetch(version, topics)).await
+}
+
+async fn fetched_by(
+    client: &mut Client,
+    version: i16,
+    request: &OffsetFetchRequest,
+) -> (&'static str, Vec<(i32, i64, &'static str)>) {
+    let response = client.call(request, version).await;
     if let Some(group) = response.groups.first() {
         let partitions = group.topics.iter().flat_map(|topic| &topic.partitions);
         let told =
@@ -142,6 +151,31 @@ async fn what_is_committed_is_fetched_in_every_version() {
     let partition = &response.groups[0].topics[0].partitions[0];
     assert_eq!(partition.metadata.as_deref(), Some("note"));
     assert_eq!(partition.committed_leader_epoch, -1);
+}
+
+#[tokio::test]
+async fn an_offset_that_a_transaction_may_change_is_told_apart_if_the_client_asks() {
+    let (world, fake, mut client) = world().await;
+    let topic = world.topic("u", 2, &[]).await;
+    let id = *topic.id.as_uuid();
+    let request = commit(&[(("u", Uuid::nil()), &[(0, 5), (1, 6)])]);
+    client.call(&request, 8).await;
+    let (unstable, _) = topic.partition(PartitionIndex::new(1)).unwrap();
+    fake.unstable.lock().insert(unstable);
+    for version in 7..=10 {
+        for topics in [None, Some(&[(("u", id), &[0, 1][..])][..])] {
+            let mut request = fetch(version, topics);
+            request.require_stable = true;
+            let told = fetched_by(&mut client, version, &request).await;
+            let waits = (1, -1, "UNSTABLE_OFFSET_COMMIT");
+            let expected = vec![(0, 5, "NONE"), waits];
+            assert_eq!(told, ("NONE", expected), "version {version}");
+            request.require_stable = false;
+            let told = fetched_by(&mut client, version, &request).await;
+            let expected = vec![(0, 5, "NONE"), (1, 6, "NONE")];
+            assert_eq!(told, ("NONE", expected), "version {version}");
+        }
+    }
 }
 
 #[tokio::test]

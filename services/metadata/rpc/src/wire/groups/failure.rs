@@ -37,6 +37,9 @@ pub(crate) fn group_failure_to(error: &GroupsError) -> v1::GroupFailure {
             max: u64::try_from(*max).unwrap_or(u64::MAX),
             ..told(Reason::OffsetMetadataTooLarge, "")
         },
+        GroupsError::UnstableOffset => told(Reason::UnstableOffset, ""),
+        GroupsError::FencedProducer => told(Reason::FencedProducer, ""),
+        GroupsError::TransactionEnded => told(Reason::TransactionEnded, ""),
         GroupsError::TooLarge { reason } => told(Reason::TooLarge, reason),
         GroupsError::Corrupt { reason } => told(Reason::Corrupt, reason),
         // Also what a later version adds: asking again is safe.
@@ -73,6 +76,9 @@ pub(crate) fn group_failure_from(failure: v1::GroupFailure) -> GroupsError {
         Reason::OffsetMetadataTooLarge => GroupsError::OffsetMetadataTooLarge {
             max: usize::try_from(max).unwrap_or(usize::MAX),
         },
+        Reason::UnstableOffset => GroupsError::UnstableOffset,
+        Reason::FencedProducer => GroupsError::FencedProducer,
+        Reason::TransactionEnded => GroupsError::TransactionEnded,
         Reason::TooLarge => GroupsError::TooLarge { reason },
         Reason::Corrupt => GroupsError::Corrupt { reason },
     }

@@ -24,8 +24,8 @@ pub(crate) use ask::{
 };
 pub(crate) use failure::{group_failure_from, group_failure_to};
 pub(crate) use offsets::{
-    commit_offsets_from, commit_offsets_to, delete_offsets_from, delete_offsets_to, fetch_from,
-    fetch_to, fetched_from, fetched_to,
+    commit_offsets_from, commit_offsets_to, delete_offsets_from, delete_offsets_to,
+    end_transaction_from, end_transaction_to, fetch_from, fetch_to, fetched_from, fetched_to,
 };
 pub(crate) use show::{
     description_from, description_to, filter_from, group_page_from, group_page_to, list_to,

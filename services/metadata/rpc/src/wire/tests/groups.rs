@@ -106,6 +106,15 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn a_transaction()(id in any::<i64>(), epoch in any::<i16>(), number in any::<u64>()) -> OpenTransaction {
+        OpenTransaction {
+            producer: ProducerIdentity::new(ProducerId::new(id), ProducerEpoch::new(epoch)),
+            number: TransactionNumber(number),
+        }
+    }
+}
+
 fn a_state() -> impl Strategy<Value = GroupState> {
     prop_oneof![
         Just(GroupState::Empty),
@@ -225,6 +234,9 @@ fn errors(text: &str) -> Vec<GroupsError> {
         },
         GroupsError::NotEmpty,
         GroupsError::SubscribedToTopic,
+        GroupsError::UnstableOffset,
+        GroupsError::FencedProducer,
+        GroupsError::TransactionEnded,
         GroupsError::OffsetMetadataTooLarge { max: 7 },
         GroupsError::TooLarge {
             reason: reason.clone(),
@@ -334,7 +346,9 @@ proptest! {
         other in a_partition(),
         committed_at in a_time(),
         partitions in option::of(some_partitions()),
-        is_member in any::<bool>(),
+        flags in any::<(bool, bool)>(),
+        transaction in option::of(a_transaction()),
+        unstable in a_partition(),
     ) {
         let commit = CommitOffsets {
             group: group.clone(),
@@ -343,25 +357,36 @@ proptest! {
                 instance: member.1,
                 epoch: member.2,
             },
-            offsets: vec![(at, offset.clone())], transaction: None,
+            offsets: vec![(at, offset.clone())],
+            transaction,
         };
         let back = commit_offsets_from(sent(&commit_offsets_to(commit.clone()))).unwrap();
         prop_assert_eq!(back, commit);
         let fetch = FetchOffsets {
             group: group.clone(),
-            member: is_member.then_some((member.0, member.2)),
-            partitions: partitions.clone(), only_stable: false,
+            member: flags.0.then_some((member.0, member.2)),
+            partitions: partitions.clone(),
+            only_stable: flags.1,
         };
         prop_assert_eq!(fetch_from(sent(&fetch_to(&fetch))).unwrap(), fetch);
+        if let Some(OpenTransaction { producer, number }) = transaction {
+            let decision = if flags.0 { Decision::Commit } else { Decision::Abort };
+            let end = EndGroupTransaction { group: group.clone(), producer, number, decision };
+            let back = end_transaction_from(&sent(&end_transaction_to(&end))).unwrap();
+            prop_assert_eq!(back, end);
+        }
         let delete = DeleteOffsets { group, partitions: partitions.unwrap_or_default() };
         prop_assert_eq!(delete_offsets_from(sent(&delete_offsets_to(&delete))).unwrap(), delete);
-        prop_assume!(at != other);
+        prop_assume!(at != other && unstable != at && unstable != other);
         let found = Some(CommittedOffset { offset, committed_at });
-        let fetched = vec![(other, None), (at, found.clone())];
+        let waits = (unstable, Err(GroupsError::UnstableOffset));
+        let fetched = vec![(other, Ok(None)), waits.clone(), (at, Ok(found.clone()))];
         let told = fetched_to(fetched.clone());
-        let back = fetched_from(sent(&told), Some(&[other, at])).unwrap();
+        let back = fetched_from(sent(&told), Some(&[other, unstable, at])).unwrap();
         prop_assert_eq!(back, fetched);
-        prop_assert_eq!(fetched_from(sent(&told), None).unwrap(), vec![(at, found)]);
+        let mut all = vec![(at, Ok(found)), waits];
+        all.sort_by_key(|(at, _)| *at);
+        prop_assert_eq!(fetched_from(sent(&told), None).unwrap(), all);
     }
 
     #[test]
@@ -399,6 +424,18 @@ fn what_makes_no_sense_is_refused() {
     assert!(filter_from(&list).is_err());
     let fetched = v1::FetchedOffsets {
         offsets: vec![v1::GroupOffset::default()],
+        unstable: Vec::new(),
     };
     assert!(fetched_from(fetched, None).is_err());
+    assert!(end_transaction_from(&v1::EndGroupTransaction::default()).is_err());
+    let transaction = Some(v1::GroupTransaction {
+        producer_epoch: 1 << 15,
+        ..v1::GroupTransaction::default()
+    });
+    let commit = v1::CommitOffsets {
+        group: "g".to_owned(),
+        transaction,
+        ..v1::CommitOffsets::default()
+    };
+    assert!(commit_offsets_from(commit).is_err());
 }
