@@ -5,6 +5,7 @@ use tidelog_broker_engine::FetchedPartition;
 use tidelog_format::batch::{
     BatchBuf, BatchBuilder, BatchView, Compression, DecodeLimit, ProducerStamp,
 };
+use tidelog_metadata_api::ProducerIdentity;
 use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// A batch with one record a value, at times 100, 101 and so on.
@@ -22,6 +23,22 @@ pub(crate) fn stamped(value: &str, producer: i64, sequence: i32) -> BatchBuf {
         transactional: false,
     };
     batch_at(&[(100, value)], Compression::None, Some(stamp))
+}
+
+/// Records of a transaction at time 100.
+pub(crate) fn transactional(
+    values: &[&str],
+    producer: ProducerIdentity,
+    sequence: i32,
+) -> BatchBuf {
+    let stamp = ProducerStamp {
+        id: producer.id,
+        epoch: producer.epoch,
+        base_sequence: sequence,
+        transactional: true,
+    };
+    let at: Vec<(i64, &str)> = values.iter().map(|value| (100, *value)).collect();
+    batch_at(&at, Compression::None, Some(stamp))
 }
 
 pub(crate) fn batch_at(
@@ -46,6 +63,10 @@ pub(crate) fn values_in(found: &FetchedPartition) -> Vec<String> {
         let batch = batch.expect("whole batches");
         batch.check_crc().expect("a batch as it was written");
         let base = Offset::new(u64::try_from(batch.header().base_offset).expect("an offset"));
+        if batch.header().attributes.is_control() {
+            values.push(format!("marker@{}", base.get()));
+            continue;
+        }
         let records = batch.records(base, DecodeLimit::default());
         for record in records.expect("records") {
             let record = record.expect("a record");

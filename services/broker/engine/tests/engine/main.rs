@@ -2,6 +2,7 @@
 //! on only when every task waits, so that each run is the same.
 
 mod batches;
+mod watched;
 mod world;
 
 mod damage;
@@ -16,4 +17,5 @@ mod memory;
 mod order;
 mod settle;
 mod times;
+mod transactions;
 mod waits;

@@ -22,8 +22,8 @@ use tidelog_metadata::{
     GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
 };
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, Log as _, LookupRequest, NewTopic, NoGroups, NoTransactions,
-    OrderKey, TopicInfo,
+    BatchCondition, Catalogue as _, Decision, Log as _, LookupRequest, NewTopic, NoGroups,
+    NoTransactions, OrderKey, ProducerIdentity, TopicInfo, TransactionMarker, TransactionNumber,
 };
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::{
@@ -31,6 +31,7 @@ use tidelog_types::{
 };
 
 use crate::batches::{batch, values_in};
+use crate::watched::Watched;
 
 /// The linger of most worlds.
 pub(crate) const LINGER: Duration = Duration::from_millis(10);
@@ -46,6 +47,8 @@ pub(crate) struct World {
     pub(crate) objects: Arc<InMemory>,
     pub(crate) layout: ClusterLayout,
     pub(crate) metadata: MetadataService,
+    /// The metadata service as the engine asks it.
+    pub(crate) log: Arc<Watched>,
     pub(crate) topic: Arc<TopicInfo>,
     pub(crate) engine: Engine,
     /// The owner of the engine's tasks.
@@ -108,6 +111,7 @@ impl World {
             validate_only: false,
         };
         let topic = metadata.create_topic(topic).await.expect("a new topic");
+        let log = Arc::new(Watched::new(metadata.clone()));
         let objects = Arc::new(InMemory::new());
         let inner = Arc::clone(&objects);
         let bucket = FaultyStore::new(inner, Arc::clone(&env.clock));
@@ -125,7 +129,7 @@ impl World {
             },
             store: Arc::new(way.clone()),
             layout: layout.clone(),
-            log: Arc::new(metadata.clone()),
+            log: Arc::<Watched>::clone(&log),
             catalogue: Arc::new(metadata.clone()),
             groups: Arc::new(NoGroups),
             transactions: Arc::new(NoTransactions),
@@ -143,6 +147,7 @@ impl World {
             objects,
             layout,
             metadata,
+            log,
             topic,
             engine,
             supervisor,
@@ -239,6 +244,46 @@ impl World {
             receiver: answer.expect("the batch is taken"),
             env: self.env.clone(),
         }
+    }
+
+    // ----- transactions ------------------------------------------------------------------------------
+
+    /// A producer that nobody else is.
+    pub(crate) async fn producer(&self) -> ProducerIdentity {
+        self.metadata.init_producer().await.expect("an id")
+    }
+
+    /// Sends a batch of a transaction and answers where it lies.
+    pub(crate) async fn send_in(&self, partition: u32, batch: BatchBuf, number: u64) -> u64 {
+        let hold = self.engine.try_reserve(u64::from(batch.size()));
+        let mut append = self.to_append(partition, batch, None);
+        append.condition.transaction = Some(TransactionNumber(number));
+        let hold = Arc::new(hold.expect("there is memory"));
+        let answer = self.engine.append(append, hold);
+        let answer = Answer {
+            receiver: answer.expect("the batch is taken"),
+            env: self.env.clone(),
+        };
+        answer.offset().await
+    }
+
+    /// Ends a transaction of a producer in a partition.
+    pub(crate) async fn end(
+        &self,
+        partition: u32,
+        producer: ProducerIdentity,
+        number: u64,
+        decision: Decision,
+    ) {
+        let marker = TransactionMarker {
+            partition: self.partition(partition),
+            producer,
+            number: Some(TransactionNumber(number)),
+            coordinator_epoch: 5,
+            decision,
+        };
+        let ended = self.metadata.end_transactions(vec![marker]).await;
+        assert_eq!(ended, [Ok(())]);
     }
 
     // ----- reads ------------------------------------------------------------------------------------

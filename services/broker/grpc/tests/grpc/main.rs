@@ -10,5 +10,6 @@ mod limits;
 mod produce;
 mod read;
 mod topics;
+mod transactions;
 mod transport;
 mod world;

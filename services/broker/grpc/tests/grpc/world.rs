@@ -13,7 +13,7 @@ pub(crate) use tidelog_broker_testing::{FakeGroups, Gate, soon};
 use tidelog_client::{Client, ClientOptions};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
-use tidelog_metadata_api::Cluster as _;
+use tidelog_metadata_api::{Cluster as _, Log};
 use tidelog_runtime::access::{Authorizer, Quota};
 use tidelog_types::Timestamp;
 use tokio::net::TcpListener;
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
+    /// What the engine stands on.
+    pub(crate) log: Arc<dyn Log>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) groups: Arc<FakeGroups>,
     /// The only member of the cluster.
@@ -74,6 +76,7 @@ impl World {
             client,
             address,
             engine,
+            log: Arc::new(metadata.clone()),
             gate,
             groups,
             member: metadata.watch().borrow().members[0].id.to_string(),
