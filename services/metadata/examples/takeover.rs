@@ -9,7 +9,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::Env;
 use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+    TransactionSettings,
 };
 use tidelog_metadata_api::{Catalogue as _, Log as _, NewTopic, OffsetQuery, ShardCommit};
 use tidelog_store::memory::MemoryStore;
@@ -121,6 +122,8 @@ async fn open(
         shards: 1,
         sequencer,
         groups: GroupSettings::default(),
+        transactions: TransactionSettings::default(),
+        reach: Reach::default(),
         metrics: SequencerMetrics::new(&mut registry),
     };
     Ok((MetadataService::open(options).await?, registry))

@@ -8,6 +8,7 @@
 pub mod backup;
 mod catalogue;
 mod coordinator;
+mod driver;
 mod generation;
 pub mod keyspace;
 mod members;
@@ -15,11 +16,14 @@ mod metrics;
 mod numbers;
 mod open_error;
 mod ownership;
+mod partition_shards;
+mod producer_ids;
 mod read;
 mod sequencer;
 mod service;
 mod settings;
 mod stats;
+mod transactor;
 
 pub use coordinator::GroupSettings;
 pub use generation::GenerationEnded;
@@ -29,3 +33,4 @@ pub use ownership::{ClusterOptions, ClusterSettings, Ownership, PeerProbe};
 pub use service::{MetadataService, OpenOptions, is_founded};
 pub use settings::SequencerSettings;
 pub use stats::{KindStats, stats};
+pub use transactor::{Reach, TransactionSettings};

@@ -17,6 +17,7 @@ use tidelog_types::{ShardId, Timestamp};
 
 use crate::coordinator::CoordinatorMetrics;
 use crate::sequencer::{Answer, Decided, ShardState, ShardView};
+use crate::transactor::TransactorMetrics;
 
 /// What sequencers report. Clones share the numbers.
 #[derive(Clone, Debug)]
@@ -45,6 +46,7 @@ pub struct SequencerMetrics {
     pub(crate) store_losses: Counter,
     pub(crate) held: Held,
     pub(crate) coordinators: CoordinatorMetrics,
+    pub(crate) transactors: TransactorMetrics,
 }
 
 /// Which shard a number is of. There are as many as the cluster has.
@@ -158,6 +160,7 @@ impl SequencerMetrics {
     /// Registers the metrics.
     pub fn new(registry: &mut Registry) -> Self {
         let coordinators = CoordinatorMetrics::new(registry);
+        let transactors = TransactorMetrics::new(registry);
         let registry = registry.sub_registry_with_prefix("tidelog_sequencer");
         let metrics = Self {
             groups: Counter::default(),
@@ -184,6 +187,7 @@ impl SequencerMetrics {
             store_losses: Counter::default(),
             held: Held::default(),
             coordinators,
+            transactors,
         };
         metrics.register_counters(registry);
         metrics.register_batches(registry);

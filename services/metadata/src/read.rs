@@ -65,7 +65,7 @@ impl Inner {
 
     /// The answer that needs no wait, if there is one.
     fn locate_in_memory(&self, request: &LookupRequest) -> Option<Result<LookupAnswer, LogError>> {
-        let shard = self.known_shards.get(&request.partition)?;
+        let shard = self.partition_shards.known(&request.partition)?;
         let sequencer = self.shards.get(shard).ok()?;
         match look(&sequencer.view().read(), request)? {
             Looked::Answer(answer) => Some(answer),

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use tidelog_e2e_harness::{Bucket, Minio, Place as Files};
 use tidelog_env::Env;
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+    TransactionSettings,
 };
 use tidelog_metadata_api::{Catalogue as _, NewTopic, TopicInfo};
 use tidelog_store::Store;
@@ -219,6 +220,8 @@ impl Service {
             shards,
             sequencer,
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
+            reach: Reach::default(),
             metrics: SequencerMetrics::new(&mut Registry::default()),
         };
         let log = MetadataService::open(options).await?;

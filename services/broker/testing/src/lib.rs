@@ -17,9 +17,10 @@ use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+    TransactionSettings,
 };
-use tidelog_metadata_api::{Groups, NoTransactions, Transactions};
+use tidelog_metadata_api::{Groups, Transactions};
 use tidelog_runtime::access::{
     Allowance, Authorizer, Caller, Charge, Denied, Operation, Quota, Resource,
 };
@@ -92,7 +93,7 @@ impl Coordinators {
     pub fn of(metadata: &MetadataService) -> Self {
         Self {
             groups: Arc::new(metadata.clone()),
-            transactions: Arc::new(NoTransactions),
+            transactions: Arc::new(metadata.clone()),
         }
     }
 }
@@ -121,9 +122,12 @@ pub async fn engine_with(
         shards: 2,
         sequencer: SequencerSettings::default(),
         groups: GroupSettings::default(),
+        transactions: TransactionSettings::default(),
+        reach: Reach::default(),
         metrics: SequencerMetrics::new(registry),
     })
     .await?;
+    metadata.reaches_itself();
     let Coordinators {
         groups,
         transactions,

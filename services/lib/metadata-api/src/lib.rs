@@ -60,7 +60,7 @@ pub use topic_config::{
 };
 pub use transactions::{
     EndTransaction, InitTransactions, NoTransactions, Participant, TransactionDescription,
-    TransactionError, TransactionFilter, TransactionListing, TransactionPage, TransactionState,
-    TransactionVersion, TransactionWork, TransactionalId, TransactionalIdError, Transactions,
-    TransactionsError, Verified,
+    TransactionError, TransactionFilter, TransactionListing, TransactionPage, TransactionPlace,
+    TransactionState, TransactionVersion, TransactionWork, TransactionalId, TransactionalIdError,
+    Transactions, TransactionsError, Verified, transaction_shard,
 };

@@ -76,7 +76,8 @@ impl Jump {
             | KeyKind::Group
             | KeyKind::GroupOffset
             | KeyKind::GroupProducer
-            | KeyKind::GroupPending => Ok(Fate::Stays(value)),
+            | KeyKind::GroupPending
+            | KeyKind::Transaction => Ok(Fate::Stays(value)),
         }
     }
 

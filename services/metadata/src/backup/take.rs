@@ -153,6 +153,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             KeyKind::EndedWriter,
             KeyKind::Lease,
             KeyKind::Topic,
+            KeyKind::Transaction,
             KeyKind::Counter,
         ] {
             self.copy(kind).await?;

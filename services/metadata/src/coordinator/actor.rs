@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use tidelog_env::{CancellationToken, MonoTime};
-use tidelog_metadata_api::{CommitError, GroupName, GroupsError};
+use tidelog_metadata_api::{GroupName, GroupsError};
 use tidelog_types::ShardId;
 use tokio::sync::mpsc;
 
@@ -16,13 +16,12 @@ use super::CoordinatorParts;
 use super::ask::{Ask, Asked};
 use super::group::Group;
 use super::machine::Machine;
-use super::memory::Hold;
 use super::rows::Loaded;
 use super::serve::Moment;
 use super::show::ShowAsk;
 use super::sweep::{Found, Sweep, Swept};
 use super::topics::{Patterns, Snapshot, View};
-use super::writes::Writes;
+use crate::driver::{Hold, RowQueue, Sent};
 use crate::sequencer::Sequencer;
 
 /// Requests that wait for one group to be read, at most.
@@ -43,13 +42,7 @@ pub(super) enum Slot {
 #[derive(Debug)]
 pub(super) enum Done {
     Loaded(Read),
-    /// Rows, up to a write of a group if they are not the middle of one.
-    Written {
-        up_to: Option<u64>,
-        result: Result<(), CommitError>,
-    },
-    /// The sequencer may have room again.
-    Paused,
+    Sent(Sent),
     Topics(Result<Arc<Snapshot>, GroupsError>),
     Found(Box<Found>),
     Swept(Swept),
@@ -83,7 +76,7 @@ pub(super) struct Actor {
     /// How many groups are being read.
     pub(super) loading: usize,
     pub(super) next_instance: u64,
-    pub(super) writes: Writes,
+    pub(super) writes: RowQueue<GroupName>,
     /// A write was not done: what is read before it is settled may not be what will be.
     pub(super) must_prove: bool,
     /// How many groups were said to be held.
@@ -108,7 +101,7 @@ impl Actor {
             is_reading_topics: false,
             loading: 0,
             next_instance: 0,
-            writes: Writes::default(),
+            writes: RowQueue::default(),
             must_prove: false,
             reported: 0,
             was_out_of_touch: false,
@@ -330,8 +323,7 @@ impl Actor {
     fn done(&mut self, done: Done) {
         match done {
             Done::Loaded(read) => self.loaded(read),
-            Done::Written { up_to, result } => self.written(up_to, result),
-            Done::Paused => self.paused(),
+            Done::Sent(sent) => self.sent(sent),
             Done::Topics(read) => self.topics_read(&read),
             Done::Found(found) => self.found(*found),
             Done::Swept(swept) => self.swept(swept),

@@ -7,7 +7,7 @@ use tidelog_metadata_api::{
 };
 use tokio::sync::oneshot;
 
-use super::memory::Hold;
+use crate::driver::Hold;
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, GroupsError>>;
@@ -85,29 +85,4 @@ impl Ask {
 }
 
 /// An answer that is given once what it says is durable, or an error in its place.
-pub(super) struct Held(Box<dyn FnOnce(Option<GroupsError>) + Send>);
-
-impl Held {
-    pub(super) fn new<T: Send + 'static>(reply: Reply<T>, answer: Result<T, GroupsError>) -> Self {
-        Self(Box::new(move |error| {
-            drop(reply.send(match error {
-                None => answer,
-                Some(error) => Err(error),
-            }));
-        }))
-    }
-
-    pub(super) fn give(self) {
-        (self.0)(None);
-    }
-
-    pub(super) fn fail(self, error: GroupsError) {
-        (self.0)(Some(error));
-    }
-}
-
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Held")
-    }
-}
+pub(super) type Held = crate::driver::Held<GroupsError>;

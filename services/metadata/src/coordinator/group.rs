@@ -11,9 +11,9 @@ use tidelog_types::Timestamp;
 use super::ask::{Asked, Held, Reply};
 use super::errors::of_group;
 use super::machine::Machine;
-use super::memory::Hold;
 use super::rows::{About, Mirror, Place, split};
 use super::transactions::Transactions;
+use crate::driver::Hold;
 use crate::sequencer::{GROUP_ROWS_MESSAGE_BYTES_MAX, GroupRows, group_rows_bytes};
 
 /// Bytes of memory of a group beside its members.

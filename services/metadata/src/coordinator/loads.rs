@@ -11,9 +11,9 @@ use super::ask::Asked;
 use super::errors::of_proof;
 use super::group::Group;
 use super::machine::Machine;
-use super::memory::Hold;
 use super::rows::{About, Loaded, Mirror, Place, load};
 use super::transactions::Transactions;
+use crate::driver::Hold;
 
 impl Actor {
     /// Reads a group, for those who wait for it. Returns whether there is the memory for it.

@@ -20,7 +20,6 @@ mod group;
 mod limits;
 mod loads;
 mod machine;
-mod memory;
 mod metrics;
 mod offsets;
 mod rows;
@@ -48,15 +47,14 @@ use tidelog_store::Store;
 use tidelog_types::ShardId;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use memory::Memory;
 pub(crate) use metrics::CoordinatorMetrics;
 pub use settings::GroupSettings;
 pub(crate) use topics::TopicDirectory;
 
 use self::actor::no_memory;
 use self::ask::{Ask, Asked, Outcomes, Reply};
-use self::memory::Hold;
 use self::show::ShowAsk;
+use crate::driver::{Hold, Memory};
 use crate::keyspace::Keyspace;
 use crate::ownership::Touch;
 use crate::sequencer::Sequencer;

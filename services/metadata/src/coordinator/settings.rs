@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidelog_groups::classic::ClassicSettings;
 use tidelog_groups::consumer::ConsumerSettings;
 
-use super::memory::KEPT_SHARE;
+use crate::driver::KEPT_SHARE;
 
 /// How groups are coordinated.
 #[derive(Clone, Copy, Debug)]

@@ -60,11 +60,13 @@ pub enum KeyKind {
     GroupProducer = 0x43,
     /// An offset of a group that waits for the end of a transaction.
     GroupPending = 0x44,
+    /// A transactional id.
+    Transaction = 0x50,
 }
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -89,6 +91,7 @@ impl KeyKind {
         Self::GroupOffset,
         Self::GroupProducer,
         Self::GroupPending,
+        Self::Transaction,
     ];
 }
 

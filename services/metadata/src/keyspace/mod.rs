@@ -17,6 +17,8 @@ mod segment_rows;
 mod shard_rows;
 mod tail_row;
 mod topic_rows;
+mod transaction_keys;
+mod transaction_row;
 
 pub use aborted_row::AbortedRow;
 pub use codec::RowError;
@@ -38,3 +40,5 @@ pub use shard_rows::{CheckpointRow, LeaseRow};
 pub(crate) use tail_row::BEGUN_BYTES_MAX;
 pub use tail_row::{BegunTransaction, TailCommand, TailRow};
 pub use topic_rows::{ClusterRow, DeletedTopicRow, NumberRow, TopicRow};
+pub use transaction_row::TransactionRow;
+pub(crate) use transaction_row::encode as encode_transaction;

@@ -109,6 +109,7 @@ impl KeyKind {
             Self::GroupOffset => "group offset",
             Self::GroupProducer => "group producer",
             Self::GroupPending => "group pending",
+            Self::Transaction => "transaction",
         }
     }
 }

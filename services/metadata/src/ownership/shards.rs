@@ -9,6 +9,7 @@ use tidelog_types::ShardId;
 use super::plan::Here;
 use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::sequencer::Sequencer;
+use crate::transactor::{Transactor, TransactorParts};
 
 /// What is in the place of a shard.
 #[derive(Clone, Debug, Default)]
@@ -16,15 +17,25 @@ enum Slot {
     #[default]
     Elsewhere,
     Taking,
-    Here(Arc<Sequencer>, Arc<Coordinator>),
+    Here(Owned),
 }
 
-/// All shards of the cluster, and the sequencers and coordinators of those that are here.
+/// What serves a shard.
+#[derive(Clone, Debug)]
+struct Owned {
+    sequencer: Arc<Sequencer>,
+    groups: Arc<Coordinator>,
+    transactions: Arc<Transactor>,
+}
+
+/// All shards of the cluster, and what serves those that are here.
 #[derive(Debug)]
 pub(crate) struct Shards {
     slots: Box<[RwLock<Slot>]>,
     /// What the coordinators of their groups work with.
     coordinators: CoordinatorParts,
+    /// What the coordinators of their transactional ids work with.
+    transactors: TransactorParts,
 }
 
 /// Why there is no sequencer of a shard here.
@@ -38,11 +49,16 @@ pub(crate) enum NotHere {
 
 impl Shards {
     /// As many shards as the cluster has, all elsewhere.
-    pub(crate) fn new(count: u32, coordinators: CoordinatorParts) -> Self {
+    pub(crate) fn new(
+        count: u32,
+        coordinators: CoordinatorParts,
+        transactors: TransactorParts,
+    ) -> Self {
         let slots = (0..count).map(|_| RwLock::default());
         Self {
             slots: slots.collect(),
             coordinators,
+            transactors,
         }
     }
 
@@ -50,24 +66,28 @@ impl Shards {
         self.slots.get(shard.get() as usize)
     }
 
-    /// The sequencer of a shard, if it is here.
-    pub(crate) fn get(&self, shard: ShardId) -> Result<Arc<Sequencer>, NotHere> {
+    fn owned(&self, shard: ShardId) -> Result<Owned, NotHere> {
         let slot = self.slot(shard).ok_or(NotHere::Elsewhere)?;
         match &*slot.read() {
-            Slot::Here(sequencer, _) => Ok(Arc::clone(sequencer)),
+            Slot::Here(owned) => Ok(owned.clone()),
             Slot::Taking => Err(NotHere::Taking),
             Slot::Elsewhere => Err(NotHere::Elsewhere),
         }
     }
 
+    /// The sequencer of a shard, if it is here.
+    pub(crate) fn get(&self, shard: ShardId) -> Result<Arc<Sequencer>, NotHere> {
+        self.owned(shard).map(|owned| owned.sequencer)
+    }
+
     /// The coordinator of a shard's groups, if it is here.
     pub(crate) fn coordinator(&self, shard: ShardId) -> Result<Arc<Coordinator>, NotHere> {
-        let slot = self.slot(shard).ok_or(NotHere::Elsewhere)?;
-        match &*slot.read() {
-            Slot::Here(_, coordinator) => Ok(Arc::clone(coordinator)),
-            Slot::Taking => Err(NotHere::Taking),
-            Slot::Elsewhere => Err(NotHere::Elsewhere),
-        }
+        self.owned(shard).map(|owned| owned.groups)
+    }
+
+    /// The coordinator of a shard's transactional ids, if it is here.
+    pub(crate) fn transactor(&self, shard: ShardId) -> Result<Arc<Transactor>, NotHere> {
+        self.owned(shard).map(|owned| owned.transactions)
     }
 
     /// What is here of a shard.
@@ -84,7 +104,7 @@ impl Shards {
     pub(crate) fn all(&self) -> Vec<(ShardId, Arc<Sequencer>)> {
         let shards = (0..).map(ShardId::new).zip(&self.slots);
         let here = shards.filter_map(|(shard, slot)| match &*slot.read() {
-            Slot::Here(sequencer, _) => Some((shard, Arc::clone(sequencer))),
+            Slot::Here(owned) => Some((shard, Arc::clone(&owned.sequencer))),
             Slot::Elsewhere | Slot::Taking => None,
         });
         here.collect()
@@ -105,8 +125,15 @@ impl Shards {
     pub(crate) fn insert(&self, shard: ShardId, sequencer: Sequencer) {
         let sequencer = Arc::new(sequencer);
         let parts = self.coordinators.clone();
-        let coordinator = Coordinator::start(parts, shard, Arc::clone(&sequencer));
-        self.set(shard, Slot::Here(sequencer, Arc::new(coordinator)));
+        let groups = Coordinator::start(parts, shard, Arc::clone(&sequencer));
+        let parts = self.transactors.clone();
+        let transactions = Transactor::start(parts, shard, Arc::clone(&sequencer));
+        let owned = Owned {
+            sequencer,
+            groups: Arc::new(groups),
+            transactions: Arc::new(transactions),
+        };
+        self.set(shard, Slot::Here(owned));
     }
 
     /// It has gone.

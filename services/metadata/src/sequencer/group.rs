@@ -56,7 +56,7 @@ pub(crate) struct Decided {
     pub(crate) group: GroupNumber,
     pub(crate) commit_time: Timestamp,
     pub(crate) rows: Vec<(Bytes, Bytes)>,
-    /// Rows of consumer groups. They are no part of the log: a group of these alone has no number and is no news.
+    /// Rows of consumer groups and transactional ids. They are no part of the log: a group of these alone has no number and is no news.
     pub(crate) group_rows: GroupRows,
     pub(crate) partitions: HashMap<TopicPartition, PartitionState>,
     pub(crate) producers: HashMap<ProducerKey, ProducerState>,
@@ -354,10 +354,13 @@ impl<'a> Group<'a> {
 }
 
 impl Group<'_> {
-    /// Takes rows of consumer groups in, all or, if one of them is no such row of this shard, none.
+    /// Takes rows of consumer groups and transactional ids in, all or, if one of them is no such row of this shard,
+    /// none.
     pub(crate) fn put_group_rows(&mut self, shard: ShardId, rows: &GroupRows) -> bool {
         let keys = self.state.keys;
-        if !rows.iter().all(|(key, _)| keys.is_of_groups(shard, key)) {
+        let is_known =
+            |key: &[u8]| keys.is_of_groups(shard, key) || keys.is_of_transactions(shard, key);
+        if !rows.iter().all(|(key, _)| is_known(key)) {
             return false;
         }
         for (key, value) in rows {

@@ -208,7 +208,7 @@ impl Sequencer {
         }
     }
 
-    /// Puts rows of consumer groups into the mailbox, now, or refuses them; the future only waits for the answer,
+    /// Puts rows of consumer groups and transactional ids into the mailbox, now, or refuses them; the future only waits for the answer,
     /// which says that they are durable. Rows become durable in the order of the calls: if some do not, none of
     /// those behind them do.
     pub(crate) fn write_rows(

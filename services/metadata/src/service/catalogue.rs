@@ -64,7 +64,7 @@ impl Catalogue for MetadataService {
         let work = self.inner.catalogue.delete(selector);
         let topic = self.inner.touch.change(LOST, work).await;
         // Also after an error: the outcome may be unknown.
-        self.inner.known_shards.invalidate_all();
+        self.inner.partition_shards.forget();
         topic
     }
 

@@ -12,8 +12,8 @@ use tidelog_metadata_api::{
 };
 use tidelog_store::{ReadMode, TransactError, transact};
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, ProducerId,
-    SegmentSequence, TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, SegmentSequence,
+    TopicPartition,
 };
 
 use super::{Inner, MetadataService};
@@ -21,9 +21,6 @@ use crate::catalogue::RETRY;
 use crate::keyspace::{Counter, FloorRow};
 use crate::numbers::transact_error;
 use crate::ownership::OutOfTouch as _;
-
-/// Producer ids that are taken from the store at once.
-const PRODUCER_IDS_TAKEN: u64 = 1_000;
 
 #[async_trait]
 impl Log for MetadataService {
@@ -193,22 +190,9 @@ fn out_of_touch(count: usize) -> Vec<Result<(), LogError>> {
 
 impl Inner {
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
-        let mut free = self.producer_ids.lock().await;
-        // What is left of another generation is nobody else's: a restore skips it. It just may be of no use.
-        if free.is_empty() || self.generation.has_ended() {
-            let first = self
-                .take_numbers(Counter::ProducerId, PRODUCER_IDS_TAKEN)
-                .await?;
-            *free = first..first.saturating_add(PRODUCER_IDS_TAKEN);
-        }
-        let id = free
-            .next()
-            .and_then(|id| i64::try_from(id).ok())
-            .ok_or_else(|| LogError::Corrupt {
-                reason: "producer ids are used up".to_owned(),
-            })?;
+        let id = self.producer_ids.take().await?;
         Ok(ProducerIdentity {
-            id: ProducerId::new(id),
+            id,
             epoch: ProducerEpoch::new(0),
         })
     }

@@ -7,16 +7,17 @@ mod founding;
 mod groups;
 mod log;
 mod markers;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidelog_env::Env;
-use tidelog_metadata_api::{CatalogueError, LogError, Notice, TopicSelector};
+use tidelog_metadata_api::{LogError, Notice};
 use tidelog_store::Store;
 use tidelog_types::{ClusterId, MemberId, ShardId, Tenant, TopicPartition};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use begin::{Begun, SHARD_KNOWN_FOR, nameless};
 use cluster::Members;
@@ -24,20 +25,22 @@ pub use founding::is_founded;
 use founding::{end_writers, found};
 
 use crate::catalogue::Catalogue;
-use crate::coordinator::{CoordinatorParts, GroupSettings, Memory, TopicDirectory};
+use crate::coordinator::{CoordinatorParts, GroupSettings, TopicDirectory};
+use crate::driver::Memory;
 use crate::generation::Generation;
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use crate::metrics::SequencerMetrics;
 use crate::numbers::take_numbers;
 use crate::ownership::{ClusterOptions, Ownership, Shards, Touch};
+use crate::partition_shards::PartitionShards;
+use crate::producer_ids::ProducerIds;
 use crate::sequencer::{History, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
+use crate::transactor::{Reach, Seams, TELLING_MAX, TransactionSettings, TransactorParts};
 use crate::{GenerationEnded, OpenError};
 
 /// News that a slow listener may fall behind before it is told that it missed some.
 const NOTICES_KEPT: usize = 4_096;
-/// Partitions whose shard is remembered.
-const SHARDS_KNOWN: u64 = 100_000;
 
 /// What the service is opened with.
 #[derive(Debug)]
@@ -54,6 +57,11 @@ pub struct OpenOptions {
     pub sequencer: SequencerSettings,
     /// How groups are coordinated.
     pub groups: GroupSettings,
+    /// How transactions are coordinated.
+    pub transactions: TransactionSettings,
+    /// How the ends of transactions get to partitions and groups of the whole cluster. A process that is the whole
+    /// cluster uses [`MetadataService::reaches_itself`].
+    pub reach: Reach,
     /// Where they report.
     pub metrics: SequencerMetrics,
 }
@@ -80,10 +88,9 @@ pub(crate) struct Inner {
     pub(crate) partitions_in_memory: usize,
     producer_expiry: Duration,
     pub(crate) metrics: SequencerMetrics,
-    producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
-    /// Where the shard of a partition is kept once it is known, for as long as only this process changes
-    /// topics, and else for a while.
-    pub(crate) known_shards: moka::sync::Cache<TopicPartition, ShardId>,
+    producer_ids: ProducerIds,
+    pub(crate) partition_shards: PartitionShards,
+    reach: Reach,
     lookups: AtomicU64,
 }
 
@@ -135,7 +142,10 @@ impl MetadataService {
         };
         let touch = Touch::new(options.metrics.store_in_touch.clone());
         let coordinators = coordinators(&options, keys, &catalogue, &touch, is_shared);
-        let shards = Arc::new(Shards::new(cluster.shards, coordinators));
+        let transactors = transactors(&options, &cluster, &catalogue, &generation, is_shared);
+        let partition_shards = transactors.shards.clone();
+        let producer_ids = transactors.producer_ids.clone();
+        let shards = Arc::new(Shards::new(cluster.shards, coordinators, transactors));
         let begun = Begun {
             cluster,
             parts,
@@ -143,12 +153,6 @@ impl MetadataService {
             touch: touch.clone(),
         };
         let members = begun.begin(place).await?;
-        let known_shards = moka::sync::Cache::builder().max_capacity(SHARDS_KNOWN);
-        let known_shards = if is_shared {
-            known_shards.time_to_live(SHARD_KNOWN_FOR).build()
-        } else {
-            known_shards.build()
-        };
         let inner = Inner {
             history: History::new(Arc::clone(&options.store), keys),
             partitions_in_memory: options.sequencer.partitions_in_memory,
@@ -164,8 +168,9 @@ impl MetadataService {
             shards,
             members,
             notices,
-            producer_ids: tokio::sync::Mutex::new(0..0),
-            known_shards,
+            producer_ids,
+            partition_shards,
+            reach: options.reach,
             lookups: AtomicU64::new(0),
         };
         Ok(Self {
@@ -189,6 +194,22 @@ impl MetadataService {
     /// A process that has the store to itself is told otherwise: then the store closes.
     pub fn in_touch(&self) -> watch::Receiver<bool> {
         self.inner.touch.watch()
+    }
+
+    /// From now on the ends of transactions get to partitions and groups by this service itself: it has all shards of
+    /// the cluster.
+    pub fn reaches_itself(&self) {
+        // Its own tasks must not keep it.
+        let inner = Arc::downgrade(&self.inner);
+        self.inner.reach.set_source(move || {
+            let service = Self {
+                inner: inner.upgrade()?,
+            };
+            Some(Seams {
+                log: Arc::new(service.clone()),
+                groups: Arc::new(service),
+            })
+        });
     }
 
     /// How many lookups this process has answered.
@@ -225,6 +246,33 @@ fn coordinators(
     }
 }
 
+/// What the coordinators of transactional ids of this process's shards work with.
+fn transactors(
+    options: &OpenOptions,
+    cluster: &ClusterRow,
+    catalogue: &Catalogue,
+    generation: &Generation,
+    is_shared: bool,
+) -> TransactorParts {
+    let settings = options.transactions;
+    let (store, env) = (&options.store, &options.env);
+    let known_for = is_shared.then_some(SHARD_KNOWN_FOR);
+    let metrics = options.metrics.transactors.clone();
+    TransactorParts {
+        env: env.clone(),
+        store: Arc::clone(store),
+        keys: generation.keys(),
+        settings,
+        memory: Memory::new(settings.memory_bytes, metrics.memory.clone()),
+        shard_count: cluster.shards,
+        shards: PartitionShards::new(catalogue.clone(), known_for),
+        producer_ids: ProducerIds::new(Arc::clone(store), env.clone(), generation.clone()),
+        reach: options.reach.clone(),
+        telling: Arc::new(Semaphore::new(TELLING_MAX)),
+        metrics,
+    }
+}
+
 impl Inner {
     /// The sequencer of a partition, if the partition exists and its shard is here.
     pub(crate) async fn sequencer(
@@ -237,28 +285,7 @@ impl Inner {
 
     /// The shard of a partition, if the partition exists.
     pub(crate) async fn shard(&self, partition: TopicPartition) -> Result<ShardId, LogError> {
-        match self.known_shards.get(&partition) {
-            Some(shard) => Ok(shard),
-            None => self.find_shard(partition).await,
-        }
-    }
-
-    async fn find_shard(&self, partition: TopicPartition) -> Result<ShardId, LogError> {
-        let selector = TopicSelector::Number(partition.topic);
-        let topic = self
-            .catalogue
-            .topic(&selector)
-            .await
-            .map_err(|error| match error {
-                CatalogueError::Unavailable { reason } => LogError::Unavailable { reason },
-                CatalogueError::NotOwner => LogError::NotOwner,
-                _ => LogError::UnknownPartition(partition),
-            })?;
-        let (_, info) = topic
-            .partition(partition.partition)
-            .map_err(|_| LogError::UnknownPartition(partition))?;
-        self.known_shards.insert(partition, info.shard);
-        Ok(info.shard)
+        self.partition_shards.shard(partition).await
     }
 
     async fn take_numbers(&self, counter: Counter, count: u64) -> Result<u64, LogError> {

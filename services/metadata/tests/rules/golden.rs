@@ -9,6 +9,7 @@ use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow, RestoreRow, Resto
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, CommittingMember, Decision, GroupDescription, Groups as _,
     GroupsError, KafkaAddress, Log as _, Member, MemberState, NewTopic, TopicSelector,
+    TransactionState,
 };
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
@@ -159,7 +160,7 @@ async fn history() -> World {
     }
     process.latest(partition(0)).await.expect("the owner");
     transactions(&process).await;
-    groups(&process).await;
+    coordinated(&world, &process).await;
     put_others(&world).await;
     world
 }
@@ -211,6 +212,12 @@ async fn serves_the_transactions(process: &Process) {
     assert_eq!(next, accepted(10));
 }
 
+/// What coordinators store.
+async fn coordinated(world: &World, process: &Process) {
+    groups(process).await;
+    transactional_ids(world, process).await;
+}
+
 /// A group of each protocol with a member and an offset, and one that has only offsets: of a transaction that has
 /// committed, too, and of one that is open.
 async fn groups(process: &Process) {
@@ -239,6 +246,29 @@ async fn groups(process: &Process) {
         if number == 1 {
             let ended = end(groups, "simple", open, Decision::Commit).await;
             assert_eq!(ended, Ok(()));
+        }
+    }
+}
+
+/// An id in each phase.
+async fn transactional_ids(world: &World, process: &Process) {
+    use crate::transactional_ids::{Client, ToldLog, at, group};
+    let service = &process.service;
+    let client = |text| Client::new(service, text);
+    let empty = client("empty").init(None).await;
+    empty.expect("nobody has the id");
+    let told = ToldLog::default();
+    told.is_reached_by(&world.reach);
+    for name in ["ongoing", "ended", "prepared"] {
+        let one = client(name).init(None).await.expect("nobody has the id");
+        let more = [at(0), at(3), group("simple")];
+        let number = client(name).add(one, &more).await;
+        assert_eq!(number, Ok(1));
+        if name != "ongoing" {
+            told.hold(name == "prepared");
+            client(name).commit(one).await.expect("it is decided");
+            // Nothing else in this history may come with time.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
 }
@@ -318,6 +348,7 @@ async fn a_store_with_the_rows_of_the_file_serves_them() {
     serves_the_transactions(&process).await;
     serves_the_groups(&process).await;
     serves_the_transactions_of_groups(&process).await;
+    serves_the_ids(&process).await;
     assert_eq!(process.register_writer().await.expect("ok").get(), 3);
 }
 
@@ -393,6 +424,30 @@ async fn serves_the_transactions_of_groups(process: &Process) {
     let done = end(groups, "simple", transaction(7, 3, 2), Decision::Commit).await;
     assert_eq!(done, Ok(()));
     assert_eq!(stable(groups, "simple", at).await, Ok(Some(9)));
+}
+
+async fn serves_the_ids(process: &Process) {
+    use TransactionState::{CompleteCommit, Empty, Ongoing, PrepareCommit};
+
+    use crate::transactional_ids::{Client, at, group, producer};
+    for (number, name, state) in [
+        (2, "empty", Empty),
+        (3, "ongoing", Ongoing),
+        (4, "ended", CompleteCommit),
+        (5, "prepared", PrepareCommit),
+    ] {
+        let client = Client::new(&process.service, name);
+        assert_eq!(client.state().await, Ok(state), "{name}");
+        let one = producer(number, 0);
+        match state {
+            Empty => assert_eq!(client.add(one, &[at(1)]).await, Ok(1)),
+            Ongoing => {
+                let missing = client.missing(one, &[at(0), at(1), group("simple")]).await;
+                assert_eq!(missing, Ok(vec![at(1)]));
+            }
+            _ => assert_eq!(client.commit(one).await, Ok(producer(number, 1))),
+        }
+    }
 }
 
 async fn serves_the_history(process: &Process) {

@@ -27,4 +27,5 @@ mod many_partitions;
 mod restart;
 mod tail_age;
 mod tidy;
+mod transactional_ids;
 mod transactions;

@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::{BackoffPolicy, Clock, Env, MonoTime, Rng, SeededRng, Supervisor};
 use tidelog_format::location::Location;
 use tidelog_metadata::{
-    ClusterOptions, GroupSettings, MetadataService, OpenError, OpenOptions, SequencerMetrics,
-    SequencerSettings,
+    ClusterOptions, GroupSettings, MetadataService, OpenError, OpenOptions, Reach,
+    SequencerMetrics, SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::{
     Catalogue as _, CommitAnswer, CommitError, Decision, Log as _, LogError, LookupRequest,
@@ -77,6 +77,9 @@ pub(crate) struct World {
     pub(crate) clock: TestClock,
     pub(crate) settings: SequencerSettings,
     pub(crate) groups: GroupSettings,
+    pub(crate) transactions: TransactionSettings,
+    /// Where the ends of transactions are told, by all processes.
+    pub(crate) reach: Reach,
     pub(crate) shards: u32,
     seeds: AtomicU64,
     is_fixed: bool,
@@ -131,6 +134,8 @@ impl World {
             clock: TestClock::new(),
             settings: settings(u32::MAX),
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
+            reach: Reach::default(),
             shards: 1,
             seeds: AtomicU64::new(1),
             is_fixed: false,
@@ -200,6 +205,8 @@ impl World {
             shards: self.shards,
             sequencer: self.settings,
             groups: self.groups,
+            transactions: self.transactions,
+            reach: self.reach.clone(),
             metrics: SequencerMetrics::new(&mut registry),
         };
         let service = match cluster {
@@ -244,9 +251,18 @@ impl Process {
 
     /// The value of one of the sequencers' metrics.
     pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metric_of("tidelog_sequencer", name)
+    }
+
+    /// The value of one of the metrics of transactions.
+    pub(crate) fn transactions(&self, name: &str) -> u64 {
+        self.metric_of("tidelog_transaction", name)
+    }
+
+    fn metric_of(&self, prefix: &str, name: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("it is text");
-        let line = format!("tidelog_sequencer_{name} ");
+        let line = format!("{prefix}_{name} ");
         let value = text.lines().find_map(|text| text.strip_prefix(&line));
         value.expect("a metric").parse().expect("a whole number")
     }

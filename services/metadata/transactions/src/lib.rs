@@ -33,7 +33,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use coordinator::{Coordinator, EndRequest, InitRequest};
+pub use coordinator::Coordinator;
 pub use effects::{Effects, Markers, Outcome};
 pub use limits::{Limits, Now};
 pub use stored::{Cause, Ending, Phase, StoredTransaction};

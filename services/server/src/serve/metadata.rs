@@ -12,9 +12,9 @@ use tidelog_env::Env;
 use tidelog_metadata::backup::Backups;
 use tidelog_metadata::{
     ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenError, OpenOptions,
-    Ownership, SequencerMetrics, SequencerSettings,
+    Ownership, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
 };
-use tidelog_metadata_api::Member;
+use tidelog_metadata_api::{Member, Transactions};
 use tidelog_metadata_rpc::Parts;
 use tidelog_runtime::settings::{MetadataStore, Settings};
 use tidelog_runtime::{Exit, MemoryPlan};
@@ -23,7 +23,7 @@ use tidelog_store_embedded::{EmbeddedReader, Medium};
 use tidelog_types::{ClusterId, Role as MemberRole};
 
 use super::accept;
-use super::part_settings::{group_settings, sequencer_settings};
+use super::part_settings::{group_settings, sequencer_settings, transaction_settings};
 use super::probe::Connecting;
 use super::storage;
 use super::store_kind::StoreKind;
@@ -113,6 +113,8 @@ pub(super) struct MetadataOpener {
     shards: u32,
     sequencer: SequencerSettings,
     groups: GroupSettings,
+    transactions: TransactionSettings,
+    reach: Reach,
     metrics: SequencerMetrics,
     times: ClusterSettings,
     member: Member,
@@ -153,7 +155,11 @@ pub(super) struct OpenedMetadata {
 impl OpenedMetadata {
     /// The service as others call it.
     pub(super) fn parts(&self) -> Parts {
-        Parts::of(Arc::new(self.service.clone()))
+        let service = Arc::new(self.service.clone());
+        Parts {
+            transactions: Arc::clone(&service) as Arc<dyn Transactions>,
+            ..Parts::of(service)
+        }
     }
 
     /// Gives away what others can have, and closes the store.
@@ -213,6 +219,8 @@ impl MetadataOpener {
                 ..sequencer_settings(&settings.metadata, plan, shards)
             },
             groups: group_settings(&settings.groups, plan),
+            transactions: transaction_settings(&settings.transactions, plan),
+            reach: Reach::default(),
             metrics: SequencerMetrics::new(registry),
             times,
             member,
@@ -248,6 +256,11 @@ impl MetadataOpener {
                 Err(OpenFailure::MayPass(error))
             }
         }
+    }
+
+    /// How the ends of transactions get to the whole cluster from every service that this opens.
+    pub(super) const fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Whether other processes use the store at the same time.
@@ -286,6 +299,8 @@ impl MetadataOpener {
             shards: self.shards,
             sequencer: self.sequencer,
             groups: self.groups,
+            transactions: self.transactions,
+            reach: self.reach.clone(),
             metrics: self.metrics.clone(),
         };
         let ownership = if self.is_shared() {
@@ -301,7 +316,7 @@ impl MetadataOpener {
                 clock: Arc::clone(&self.env.clock),
             })),
         };
-        let service = MetadataService::open_in(options, place).await;
+        let service = Box::pin(MetadataService::open_in(options, place)).await;
         let service = service.map_err(|error| open_error(Exit::FailStop, error))?;
         if !self.is_shared() {
             let (backups, env) = (self.backups.clone(), self.env.clone());

@@ -6,10 +6,12 @@ use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
 use tidelog_broker_kafka::KafkaSettings;
 use tidelog_cache::CacheSettings;
-use tidelog_metadata::{GroupSettings, SequencerSettings};
+use tidelog_metadata::{GroupSettings, SequencerSettings, TransactionSettings};
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
-use tidelog_runtime::settings::{GroupsSettings, MetadataSettings, Settings, Span};
+use tidelog_runtime::settings::{
+    GroupsSettings, MetadataSettings, Settings, Span, TransactionsSettings,
+};
 
 /// About what an extent takes in memory, with its place in the cache.
 const EXTENT_BYTES: u64 = 160;
@@ -57,6 +59,8 @@ impl CacheShares {
 
 /// One part in so many of the metadata share is for groups of consumers.
 const GROUPS_SHARE: u64 = 4;
+/// The same for transactional ids.
+const TRANSACTIONS_SHARE: u64 = 8;
 
 /// What all groups of the process may take.
 pub(super) fn group_settings(groups: &GroupsSettings, plan: &MemoryPlan) -> GroupSettings {
@@ -70,6 +74,18 @@ pub(super) fn group_settings(groups: &GroupsSettings, plan: &MemoryPlan) -> Grou
     settings.consumer.heartbeat = groups.consumer_heartbeat.get();
     settings.consumer.members_max = groups.members_max;
     settings
+}
+
+/// What all transactional ids of the process may take.
+pub(super) fn transaction_settings(
+    transactions: &TransactionsSettings,
+    plan: &MemoryPlan,
+) -> TransactionSettings {
+    TransactionSettings {
+        timeout_max: transactions.timeout_max.get(),
+        expiry: transactions.id_expiry.get(),
+        ..TransactionSettings::within(plan.metadata / TRANSACTIONS_SHARE)
+    }
 }
 
 /// What each of so many sequencers may take.
@@ -93,7 +109,7 @@ pub(super) fn sequencer_settings(
 }
 
 const fn sequencers_share(plan: &MemoryPlan) -> u64 {
-    plan.metadata - plan.metadata / GROUPS_SHARE
+    plan.metadata - plan.metadata / GROUPS_SHARE - plan.metadata / TRANSACTIONS_SHARE
 }
 
 /// What the engine may do and take.
@@ -270,7 +286,9 @@ mod tests {
             assert!(u64::from(kafka.fetch_bytes_max) * 2 <= kafka.answer_bytes);
             let sequencer = sequencer_settings(&settings.metadata, &plan, 1);
             let metadata = sequencer.extent_bytes + sequencer.mailbox_bytes;
-            assert!(metadata as u64 <= plan.metadata);
+            let groups = group_settings(&settings.groups, &plan).memory_bytes;
+            let transactions = transaction_settings(&settings.transactions, &plan).memory_bytes;
+            assert!((metadata + groups + transactions) as u64 <= plan.metadata);
         }
     }
 }

@@ -143,6 +143,7 @@ impl Seams {
         match listener {
             None => {
                 let metadata = opener.open().await?;
+                metadata.service.reaches_itself();
                 Ok(Self {
                     parts: Some(metadata.parts()),
                     metadata: Metadata::Here(metadata),
@@ -166,6 +167,7 @@ impl Seams {
         listener: TcpListener,
     ) -> Result<Self> {
         let condition = site.health.condition("metadata");
+        let reach = opener.reach();
         let metadata = opener.open().await?;
         let parts = metadata.parts();
         let standing = watch::Sender::new(Standing::Active(parts.clone()));
@@ -183,6 +185,7 @@ impl Seams {
         drop(supervisor.spawn("touch with the store", following));
         let seeds = site.settings.cluster.metadata.addresses().to_vec();
         let parts = connect(site, tls, seeds, Some(local)).await?;
+        reach.set(Arc::clone(&parts.log), Arc::clone(&parts.groups));
         Ok(Self {
             parts: Some(parts),
             metadata: Metadata::Here(metadata),
@@ -210,6 +213,7 @@ impl Seams {
         let others: Vec<String> = others.filter(|seed| **seed != own).cloned().collect();
         let local = LocalMember::while_active(member.id, own.clone(), standing.subscribe());
         let stop = CancellationToken::new();
+        let reach = opener.reach().clone();
         let election = Election {
             env: site.env.clone(),
             opener,
@@ -230,6 +234,7 @@ impl Seams {
             }),
             parts = connect(site, tls, others, Some(local)) => parts?,
         };
+        reach.set(Arc::clone(&parts.log), Arc::clone(&parts.groups));
         Ok(Self {
             parts: Some(parts),
             metadata: Metadata::Elected { stop, ended },

@@ -61,7 +61,8 @@ mod tests {
     use prometheus_client::registry::Registry;
     use tidelog_env::Env;
     use tidelog_metadata::{
-        GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+        GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+        TransactionSettings,
     };
     use tidelog_runtime::Health;
     use tidelog_store::memory::MemoryStore;
@@ -77,6 +78,8 @@ mod tests {
             shards: 1,
             sequencer: SequencerSettings::default(),
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
+            reach: Reach::default(),
             metrics: SequencerMetrics::new(&mut Registry::default()),
         });
         Parts::of(Arc::new(service.await.unwrap()))

@@ -46,6 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "metadata-api",
             "groups",
+            "transactions",
         ],
     ),
     // The same seam between processes; which store is behind it, it does not know.

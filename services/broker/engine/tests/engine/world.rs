@@ -19,7 +19,8 @@ use tidelog_env::{Clock, Env, Supervisor, SystemClock};
 use tidelog_format::batch::BatchBuf;
 use tidelog_format::location::Location;
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+    TransactionSettings,
 };
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, Decision, Log as _, LookupRequest, NewTopic, NoGroups,
@@ -100,6 +101,8 @@ impl World {
             shards: 1,
             sequencer: SequencerSettings::default(),
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
+            reach: Reach::default(),
             metrics: SequencerMetrics::new(&mut registry),
         })
         .await

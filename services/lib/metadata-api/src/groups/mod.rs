@@ -38,6 +38,7 @@ pub use self::offsets::{
     FetchOffsets, FetchedOffset, FetchedOffsets, GroupOffset, OFFSET_METADATA_BYTES_MAX,
     OpenTransaction,
 };
+pub(crate) use self::place::shard_of_name;
 pub use self::place::{GroupPlace, group_shard};
 pub use self::show::{
     ClassicDescription, ClassicMember, ConsumerDescription, ConsumerMember, GroupDescription,

@@ -10,8 +10,13 @@ use super::{GroupName, GroupsError};
 /// FNV-1a of the name and the finalizer of murmur3, so that names that differ little spread well. The same in every
 /// version: rows are found by it.
 pub fn group_shard(group: &GroupName, shards: u32) -> ShardId {
+    shard_of_name(group.as_str(), shards)
+}
+
+/// The shard of a name, of so many as the cluster has.
+pub(crate) fn shard_of_name(name: &str, shards: u32) -> ShardId {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in group.as_str().as_bytes() {
+    for byte in name.as_bytes() {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

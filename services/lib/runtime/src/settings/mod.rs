@@ -29,6 +29,7 @@ pub use sections::{
     ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings, GrpcSettings,
     KafkaSettings, ListenSettings, LocalSettings, LogSettings, MemorySettings, MetadataSettings,
     OtlpSettings, ProduceSettings, RequestSettings, S3Settings, Settings, StoreSettings,
+    TransactionsSettings,
 };
 use tidelog_types::Role;
 pub use tidelog_types::Secret;

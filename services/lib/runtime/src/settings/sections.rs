@@ -35,6 +35,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub metadata: MetadataSettings,
     pub groups: GroupsSettings,
+    pub transactions: TransactionsSettings,
     pub fdb: FdbSettings,
     pub cluster: ClusterSettings,
     pub drain: DrainSettings,
@@ -192,6 +193,14 @@ pub struct GroupsSettings {
     pub consumer_session: Span,
     pub consumer_heartbeat: Span,
     pub members_max: usize,
+}
+
+/// How transactions are coordinated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransactionsSettings {
+    pub timeout_max: Span,
+    pub id_expiry: Span,
 }
 
 /// What the process is within its cluster.

@@ -6,8 +6,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::Env;
 use tidelog_format::manifest::Outcome;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership,
-    SequencerMetrics, SequencerSettings,
+    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership, Reach,
+    SequencerMetrics, SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{Parts, Standing};
@@ -34,6 +34,8 @@ async fn process(store: &MemoryStore, number: u8) -> (Arc<MetadataService>, Serv
         shards: SHARDS,
         sequencer: SequencerSettings::default(),
         groups: GroupSettings::default(),
+        transactions: TransactionSettings::default(),
+        reach: Reach::default(),
         metrics: SequencerMetrics::new(&mut Registry::default()),
     };
     let place = ClusterOptions {

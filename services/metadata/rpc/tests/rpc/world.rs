@@ -9,7 +9,8 @@ use smallvec::smallvec;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, SequencerMetrics, SequencerSettings,
+    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+    TransactionSettings,
 };
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{
@@ -150,6 +151,8 @@ pub(crate) async fn real(store: &MemoryStore) -> Arc<MetadataService> {
         shards: 1,
         sequencer: SequencerSettings::default(),
         groups: GroupSettings::default(),
+        transactions: TransactionSettings::default(),
+        reach: Reach::default(),
         metrics: SequencerMetrics::new(&mut Registry::default()),
     });
     let service = service.await.expect("a test process answers");

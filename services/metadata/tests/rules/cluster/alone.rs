@@ -9,8 +9,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::{Env, SeededRng, Supervisor};
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership,
-    SequencerMetrics,
+    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership, Reach,
+    SequencerMetrics, TransactionSettings,
 };
 use tidelog_metadata_api::{
     Catalogue as _, Cluster as _, ClusterError, CommitError, Log as _, Member, MemberState,
@@ -159,6 +159,8 @@ async fn nothing_is_reported_of_shards_that_went_with_the_store() {
             shards: 8,
             sequencer: world.settings,
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
+            reach: Reach::default(),
             metrics,
         };
         MetadataService::open_in(options, self::options())

@@ -1,29 +1,24 @@
 //! A producer ends its transaction.
 
-use tidelog_metadata_api::{Decision, ProducerIdentity, TransactionError, TransactionVersion};
+use tidelog_metadata_api::{
+    Decision, EndTransaction, ProducerIdentity, TransactionError, TransactionVersion,
+};
 use tidelog_types::ProducerId;
 
 use super::{Coordinator, Standing};
 use crate::producer::Epochs as _;
 use crate::{Cause, Ending, Now, Outcome, Phase, StoredTransaction};
 
-/// A producer ends its transaction.
-#[derive(Clone, Copy, Debug)]
-pub struct EndRequest {
-    /// The producer.
-    pub producer: ProducerIdentity,
-    /// How.
-    pub decision: Decision,
-    /// The protocol that it speaks.
-    pub version: TransactionVersion,
-    /// A new producer id, if one is at hand. It is used up if the answer names it.
-    pub spare: Option<ProducerId>,
-}
-
 impl Coordinator {
     /// A producer ends its transaction; the answer is who it is for its next one. Asked for the same end again it
-    /// gets the same answer, asked for the other one it does not.
-    pub fn end(&mut self, request: &EndRequest, now: Now) -> Outcome<ProducerIdentity> {
+    /// gets the same answer, asked for the other one it does not. `spare` is a new producer id, if one is at hand; it
+    /// is used up if the answer names it.
+    pub fn end(
+        &mut self,
+        request: &EndTransaction,
+        spare: Option<ProducerId>,
+        now: Now,
+    ) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),
@@ -37,8 +32,12 @@ impl Coordinator {
             (TransactionVersion::One, Standing::Current) => {
                 self.end_keeping_epoch(request.decision, now)
             }
-            (TransactionVersion::Two, Standing::Previous) => self.end_again(request, now),
-            (TransactionVersion::Two, Standing::Current) => self.end_with_epoch(request, now),
+            (TransactionVersion::Two, Standing::Previous) => {
+                self.end_again(request.decision, spare, now)
+            }
+            (TransactionVersion::Two, Standing::Current) => {
+                self.end_with_epoch(request.decision, spare, now)
+            }
         }
     }
 
@@ -67,7 +66,12 @@ impl Coordinator {
     }
 
     /// The second protocol: the markers have the epoch after the transaction's, and so has the producer.
-    fn end_with_epoch(&mut self, request: &EndRequest, now: Now) -> Outcome<ProducerIdentity> {
+    fn end_with_epoch(
+        &mut self,
+        decision: Decision,
+        spare: Option<ProducerId>,
+        now: Now,
+    ) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),
@@ -78,11 +82,10 @@ impl Coordinator {
             Phase::Ongoing { .. } => true,
             Phase::Empty | Phase::Ended { .. } => false,
         };
-        let decision = request.decision;
         if !has_one && decision == Decision::Commit {
             return Outcome::of(Err(TransactionError::InvalidState));
         }
-        let next = match state.next(request.spare) {
+        let next = match state.next(spare) {
             Ok(next) => next,
             Err(error) => return Outcome::of(Err(error)),
         };
@@ -105,16 +108,21 @@ impl Coordinator {
     }
 
     /// The second protocol, by the producer that the transaction had: it did not hear of the end.
-    fn end_again(&mut self, request: &EndRequest, now: Now) -> Outcome<ProducerIdentity> {
+    fn end_again(
+        &mut self,
+        decision: Decision,
+        spare: Option<ProducerId>,
+        now: Now,
+    ) -> Outcome<ProducerIdentity> {
         let state = match self.known() {
             Ok(state) => state,
             Err(error) => return Outcome::of(Err(error)),
         };
-        if let Err(error) = state.had_this_end(request.decision) {
+        if let Err(error) = state.had_this_end(decision) {
             return Outcome::of(Err(error));
         }
         let before = state.producer;
-        match before.given(request.spare) {
+        match before.given(spare) {
             Ok(given) if given == before => Outcome::of(Ok(given)),
             Ok(given) => {
                 state.producer = given;

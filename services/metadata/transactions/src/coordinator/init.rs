@@ -3,35 +3,30 @@
 
 use std::time::Duration;
 
-use tidelog_metadata_api::{ProducerIdentity, TransactionError};
+use tidelog_metadata_api::{InitTransactions, ProducerIdentity, TransactionError};
 use tidelog_types::{ProducerId, Timestamp};
 
 use super::{Coordinator, Standing};
 use crate::producer::Epochs as _;
 use crate::{Cause, Now, Outcome, Phase, StoredTransaction};
 
-/// A producer begins.
-#[derive(Clone, Copy, Debug)]
-pub struct InitRequest {
-    /// How long its transactions may be open.
-    pub timeout: Duration,
-    /// Who it is, if it goes on after an error. Then nobody may have come between.
-    pub expected: Option<ProducerIdentity>,
-    /// A new producer id, if one is at hand. It is used up if the answer names it.
-    pub spare: Option<ProducerId>,
-}
-
 impl Coordinator {
     /// A producer begins; the answer is who it is. Whoever was before is fenced, and a transaction that it has open
-    /// is aborted first: until everybody is told, the answer is to try again.
-    pub fn init(&mut self, request: &InitRequest, now: Now) -> Outcome<ProducerIdentity> {
+    /// is aborted first: until everybody is told, the answer is to try again. `spare` is a new producer id, if one is
+    /// at hand; it is used up if the answer names it.
+    pub fn init(
+        &mut self,
+        request: &InitTransactions,
+        spare: Option<ProducerId>,
+        now: Now,
+    ) -> Outcome<ProducerIdentity> {
         let timeout = request.timeout;
         if timeout.is_zero() || timeout > self.limits.timeout_max {
             return Outcome::of(Err(TransactionError::InvalidTimeout));
         }
         let state = match self.known() {
             Ok(state) => state,
-            Err(TransactionError::UnknownProducer) => return self.init_new(request, now),
+            Err(TransactionError::UnknownProducer) => return self.init_new(request, spare, now),
             Err(error) => return Outcome::of(Err(error)),
         };
         let standing = request.expected.map(|expected| state.standing(expected));
@@ -49,8 +44,8 @@ impl Coordinator {
             Phase::Empty | Phase::Ended { .. } => {
                 let given = match standing {
                     // The answer to an earlier request was lost.
-                    Some(Standing::Previous) => state.producer.given(request.spare),
-                    Some(_) | None => state.next(request.spare),
+                    Some(Standing::Previous) => state.producer.given(spare),
+                    Some(_) | None => state.next(spare),
                 };
                 match given {
                     Ok(producer) => self.begin(producer, standing, timeout, now),
@@ -86,8 +81,13 @@ impl Coordinator {
     }
 
     /// The id was never used, or was forgotten. A producer that believes it has it goes on with another producer id.
-    fn init_new(&mut self, request: &InitRequest, now: Now) -> Outcome<ProducerIdentity> {
-        let Some(id) = request.spare else {
+    fn init_new(
+        &mut self,
+        request: &InitTransactions,
+        spare: Option<ProducerId>,
+        now: Now,
+    ) -> Outcome<ProducerIdentity> {
+        let Some(id) = spare else {
             return Outcome::of(Err(TransactionError::ProducerIdNeeded));
         };
         let producer = ProducerIdentity::first(id);

@@ -10,8 +10,6 @@ use tidelog_env::MonoTime;
 use tidelog_metadata_api::{Decision, ProducerIdentity, TransactionError};
 use tidelog_types::ProducerId;
 
-pub use self::end::EndRequest;
-pub use self::init::InitRequest;
 use crate::producer::Epochs as _;
 use crate::{Cause, Ending, Limits, Markers, Now, Phase, StoredTransaction};
 

@@ -175,12 +175,10 @@ fn a_timeout_of_zero_or_longer_than_allowed_is_refused() {
     let mut world = World::new();
     let max = Limits::default().timeout_max;
     let mut init = |timeout| {
-        let request = InitRequest {
-            timeout,
-            expected: None,
-            spare: Some(ProducerId::new(1)),
-        };
-        world.coordinator.init(&request, world.now)
+        let spare = Some(ProducerId::new(1));
+        world
+            .coordinator
+            .init(&begins(timeout, None), spare, world.now)
     };
     for timeout in [Duration::ZERO, max + Duration::from_millis(1)] {
         let refused = init(timeout);
@@ -193,12 +191,9 @@ fn a_timeout_of_zero_or_longer_than_allowed_is_refused() {
 fn who_begins_says_how_long_its_transactions_may_be_open() {
     let mut world = World::new();
     world.init(None).answer.unwrap();
-    let request = InitRequest {
-        timeout: TIMEOUT * 3,
-        expected: None,
-        spare: None,
-    };
-    let one = world.coordinator.init(&request, world.now).answer.unwrap();
+    let request = begins(TIMEOUT * 3, None);
+    let one = world.coordinator.init(&request, None, world.now);
+    let one = one.answer.unwrap();
     world.add(one, &[partition(0)]).answer.unwrap();
     assert_eq!(world.pass(TIMEOUT * 2), Effects::default());
     assert!(world.pass(TIMEOUT).store);

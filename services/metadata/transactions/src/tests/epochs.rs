@@ -99,14 +99,10 @@ fn who_is_too_slow_in_the_last_epoch_goes_on_with_a_new_id() {
 #[test]
 fn without_an_id_to_spare_nothing_happens() {
     let needed = Outcome::of(Err(TransactionError::ProducerIdNeeded));
-    let mut init = InitRequest {
-        timeout: TIMEOUT,
-        expected: None,
-        spare: None,
-    };
+    let mut init = begins(TIMEOUT, None);
     let mut world = World::new();
     assert!(world.coordinator.may_need_producer_id());
-    assert_eq!(world.coordinator.init(&init, world.now), needed);
+    assert_eq!(world.coordinator.init(&init, None, world.now), needed);
     assert_eq!(world.coordinator.stored(), None);
 
     let (mut world, one) = World::at(LAST);
@@ -114,18 +110,13 @@ fn without_an_id_to_spare_nothing_happens() {
     let before = world.stored();
     for expected in [None, Some(one)] {
         init.expected = expected;
-        assert_eq!(world.coordinator.init(&init, world.now), needed);
+        assert_eq!(world.coordinator.init(&init, None, world.now), needed);
         assert_eq!(world.stored(), before);
     }
     world.add(one, &[partition(0)]).answer.unwrap();
     let before = world.stored();
-    let end = EndRequest {
-        producer: one,
-        decision: Commit,
-        version: Two,
-        spare: None,
-    };
-    assert_eq!(world.coordinator.end(&end, world.now), needed);
+    let end = ends(one, Commit, Two);
+    assert_eq!(world.coordinator.end(&end, None, world.now), needed);
     assert_eq!(world.stored(), before);
 
     let (world, _) = World::at(LAST - 1);

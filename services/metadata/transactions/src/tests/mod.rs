@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use tidelog_env::MonoTime;
 use tidelog_metadata_api::{
-    Decision, GroupName, Participant, ProducerIdentity as Producer, TransactionError,
-    TransactionState, TransactionVersion as Version,
+    Decision, EndTransaction, GroupName, InitTransactions, Participant,
+    ProducerIdentity as Producer, TransactionError, TransactionState,
+    TransactionVersion as Version, TransactionalId,
 };
 use tidelog_types::{
     PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicNumber, TopicPartition,
 };
 
 use crate::{
-    Cause, Coordinator, Effects, EndRequest, Ending, InitRequest, Limits, Markers, Now, Outcome,
-    Phase, StoredTransaction,
+    Cause, Coordinator, Effects, Ending, Limits, Markers, Now, Outcome, Phase, StoredTransaction,
 };
 use Decision::{Abort, Commit};
 use TransactionError::{Concurrent, Fenced, InvalidState, UnknownProducer};
@@ -49,6 +49,27 @@ fn group(name: &str) -> Participant {
 
 fn set(participants: &[Participant]) -> BTreeSet<Participant> {
     participants.iter().cloned().collect()
+}
+
+fn id() -> TransactionalId {
+    TransactionalId::new("id").unwrap()
+}
+
+fn begins(timeout: Duration, expected: Option<Producer>) -> InitTransactions {
+    InitTransactions {
+        id: id(),
+        timeout,
+        expected,
+    }
+}
+
+fn ends(producer: Producer, decision: Decision, version: Version) -> EndTransaction {
+    EndTransaction {
+        id: id(),
+        producer,
+        decision,
+        version,
+    }
 }
 
 struct World {
@@ -100,12 +121,8 @@ impl World {
     }
 
     fn init(&mut self, expected: Option<Producer>) -> Outcome<Producer> {
-        let request = InitRequest {
-            timeout: TIMEOUT,
-            expected,
-            spare: self.spare(),
-        };
-        let outcome = self.coordinator.init(&request, self.now);
+        let request = begins(TIMEOUT, expected);
+        let outcome = self.coordinator.init(&request, self.spare(), self.now);
         self.used(outcome)
     }
 
@@ -130,13 +147,8 @@ impl World {
         decision: Decision,
         version: Version,
     ) -> Outcome<Producer> {
-        let request = EndRequest {
-            producer,
-            decision,
-            version,
-            spare: self.spare(),
-        };
-        let outcome = self.coordinator.end(&request, self.now);
+        let request = ends(producer, decision, version);
+        let outcome = self.coordinator.end(&request, self.spare(), self.now);
         self.used(outcome)
     }
 

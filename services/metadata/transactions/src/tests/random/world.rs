@@ -116,12 +116,8 @@ impl Play {
         let by = request.producer.unwrap_or(producer(-1, -1));
         let (answer, effects) = match request.ask {
             Ask::Begin | Ask::GoOn => {
-                let init = InitRequest {
-                    timeout: TIMEOUT,
-                    expected: request.producer,
-                    spare,
-                };
-                let outcome = self.owner.init(&init, self.now);
+                let init = begins(TIMEOUT, request.producer);
+                let outcome = self.owner.init(&init, spare, self.now);
                 (outcome.answer.map(Some), outcome.effects)
             }
             Ask::Add(index) => {
@@ -141,13 +137,8 @@ impl Play {
                 (answer, Effects::default())
             }
             Ask::End(decision) => {
-                let end = EndRequest {
-                    producer: by,
-                    decision,
-                    version: request.version,
-                    spare,
-                };
-                let outcome = self.owner.end(&end, self.now);
+                let end = ends(by, decision, request.version);
+                let outcome = self.owner.end(&end, spare, self.now);
                 (outcome.answer.map(Some), outcome.effects)
             }
         };

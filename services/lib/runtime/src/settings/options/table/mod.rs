@@ -5,6 +5,7 @@ mod groups;
 mod metadata;
 mod process;
 mod traffic;
+mod transactions;
 
 use super::{Kind, OptionDoc};
 
@@ -36,11 +37,12 @@ const fn unset(key: &'static str, kind: Kind, doc: &'static str) -> OptionDoc {
 /// All options, in the order of the reference.
 pub const OPTIONS: &[OptionDoc] = &joined();
 
-const PARTS: [&[OptionDoc]; 5] = [
+const PARTS: [&[OptionDoc]; 6] = [
     bucket::OPTIONS,
     traffic::OPTIONS,
     metadata::OPTIONS,
     groups::OPTIONS,
+    transactions::OPTIONS,
     process::OPTIONS,
 ];
 

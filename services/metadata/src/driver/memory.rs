@@ -1,14 +1,15 @@
-//! The memory of the groups of a process.
+//! The memory of what coordinators of one kind keep in a process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus_client::metrics::gauge::Gauge;
 
-/// One part in so many is kept for those who are members already, beside what the settings say.
-pub(super) const KEPT_SHARE: usize = 4;
+/// One part in so many is kept for those whose request completes something, such as members that are there already,
+/// beside what the settings say.
+pub(crate) const KEPT_SHARE: usize = 4;
 
-/// What all groups of the process and all that waits for them may take. Clones share it.
+/// What all of them and all that waits for them may take. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory(Arc<Inner>);
 
@@ -39,7 +40,7 @@ impl Memory {
         (self.0.used.load(Ordering::Relaxed) <= self.0.max).then_some(hold)
     }
 
-    /// The same out of what is kept for those who are members already.
+    /// The same out of what is kept for requests that complete something.
     pub(crate) fn try_hold_last(&self, bytes: usize) -> Option<Hold> {
         let hold = self.hold(bytes);
         let max = self.0.max + self.0.max / KEPT_SHARE;
