@@ -269,13 +269,10 @@ impl Group {
         for held in self.turn {
             held.fail(error.clone());
         }
-        // What was on its way may be stored all the same.
-        let unknown = match error {
-            GroupsError::NotCoordinator => GroupsError::NotCoordinator,
-            _ => GroupsError::Unknown,
-        };
+        // What was on its way may be stored all the same: the next owner may have it, and must not be asked for it
+        // twice by somebody who does not know that.
         for (_, held) in self.held {
-            held.fail(unknown.clone());
+            held.fail(GroupsError::Unknown);
         }
         for waiting in self.waiting.into_values() {
             match waiting {

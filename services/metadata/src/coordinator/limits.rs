@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidelog_metadata_api::{
-    ConsumerHeartbeat, GroupClient, GroupsError, JoinGroup, MEMBER_ID_BYTES_MAX,
-    MEMBER_TEXT_BYTES_MAX, SyncGroup,
+    CommitOffsets, ConsumerHeartbeat, DeleteOffsets, GroupClient, GroupName, GroupsError,
+    JoinGroup, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, SyncGroup,
 };
 use tidelog_types::limits::TOPIC_NAME_BYTES_MAX;
 
@@ -21,6 +21,11 @@ const PROTOCOLS_MAX: usize = 64;
 const TOPICS_MAX: usize = 10_000;
 /// Bytes of a pattern at most.
 const PATTERN_BYTES_MAX: usize = 4_096;
+/// Partitions that offsets are committed or deleted of in a request at most.
+const OFFSETS_MAX: usize = 100_000;
+/// Bytes of memory of an offset on its way to the store, beside the name of its group and its text: as it was asked
+/// for, as a row, and its answer.
+const OFFSET_BYTES: usize = 256;
 /// The longest time for joining again that is of use.
 const REBALANCE_MAX: Duration = Duration::from_hours(24);
 
@@ -140,4 +145,23 @@ pub(super) fn beat(request: &ConsumerHeartbeat) -> Result<usize, GroupsError> {
     }
     let owned = request.owned.as_ref().map_or(0, Vec::len);
     Ok(bytes + pattern.len() + owned * 16)
+}
+
+/// Checks a commit of offsets; gives how many bytes it takes until it is stored.
+pub(super) fn commit(request: &CommitOffsets) -> Result<usize, GroupsError> {
+    let texts = request.offsets.iter();
+    let texts: usize = texts.map(|(_, offset)| 2 * offset.metadata.len()).sum();
+    Ok(offsets(&request.group, request.offsets.len())? + texts)
+}
+
+/// Checks a deletion of offsets; gives how many bytes it takes until it is stored.
+pub(super) fn delete_offsets(request: &DeleteOffsets) -> Result<usize, GroupsError> {
+    offsets(&request.group, request.partitions.len())
+}
+
+fn offsets(group: &GroupName, count: usize) -> Result<usize, GroupsError> {
+    if count > OFFSETS_MAX {
+        return Err(invalid(format!("more than `{OFFSETS_MAX}` partitions")));
+    }
+    Ok(count * (group.as_str().len() + OFFSET_BYTES))
 }

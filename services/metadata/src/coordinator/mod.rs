@@ -145,15 +145,15 @@ impl Coordinator {
             self.parts.memory.try_hold(bytes).ok_or_else(no_memory)?;
         }
         let beaten = self.ask(bytes, |reply| Ask::Beat(request, reply)).await?;
-        if beaten.assignment.is_some() {
-            self.prove().await?;
+        if beaten.assignment.is_some() && self.prove().await.is_err() {
+            // It has been heard, here or by nobody.
+            return Err(GroupsError::Unknown);
         }
         Ok(beaten)
     }
 
     pub(crate) async fn commit(&self, request: CommitOffsets) -> Result<Outcomes, GroupsError> {
-        let offsets = request.offsets.iter();
-        let bytes = offsets.map(|(_, offset)| offset.metadata.len() + 128).sum();
+        let bytes = limits::commit(&request)?;
         self.ask(bytes, |reply| Ask::Commit(request, reply)).await
     }
 
@@ -161,7 +161,7 @@ impl Coordinator {
         &self,
         request: DeleteOffsets,
     ) -> Result<Outcomes, GroupsError> {
-        let bytes = request.partitions.len() * 16;
+        let bytes = limits::delete_offsets(&request)?;
         self.ask(bytes, |reply| Ask::DeleteOffsets(request, reply))
             .await
     }

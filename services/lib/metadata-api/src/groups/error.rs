@@ -22,7 +22,8 @@ pub enum GroupsError {
         reason: String,
     },
     /// What was asked for may or may not have happened. Asking again is safe for all requests: they say what shall
-    /// be, not what shall change.
+    /// be, not what shall change. But who asks for a second time may be refused since it was done the first time: so a
+    /// router leaves it to who has asked, where that makes a difference.
     #[error("the outcome is not known; asking again is safe")]
     Unknown,
     /// The request breaks a rule.
@@ -125,13 +126,14 @@ impl GroupsError {
         )
     }
 
-    /// Whether a member that hears it is none any more, so that it must be so.
+    /// Whether a member that hears it is none any more, or does not become one, so that it must be so.
     pub const fn ends_membership(&self) -> bool {
         matches!(
             self,
             Self::UnknownMember
                 | Self::IllegalGeneration
                 | Self::FencedInstance
+                | Self::UnreleasedInstance
                 | Self::FencedEpoch
                 | Self::GroupNotFound
         )

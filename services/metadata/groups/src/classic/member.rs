@@ -7,6 +7,7 @@ use tidelog_env::MonoTime;
 
 use super::Join;
 use crate::Ticket;
+use crate::assign::Partitions;
 
 /// A way to assign partitions that a member knows, and what the one who assigns has to know of the member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) struct Member {
     pub(super) rebalance: Duration,
     pub(super) protocols: Vec<Protocol>,
     pub(super) assignment: Bytes,
+    /// What it had in a group of the consumer protocol and may still read: it has been given nothing since.
+    pub(super) held: Partitions,
     /// It must be heard of before, unless it waits itself.
     pub(super) session_until: MonoTime,
     pub(super) joining: Option<Ticket>,
@@ -44,6 +47,7 @@ impl Member {
             rebalance: join.rebalance,
             protocols: join.protocols.clone(),
             assignment: Bytes::new(),
+            held: Partitions::new(),
             session_until: now + join.session,
             joining: None,
             syncing: None,

@@ -7,6 +7,7 @@ use tidelog_env::MonoTime;
 
 use super::member::Member;
 use super::{ClassicGroup, ClassicSettings};
+use crate::assign::Partitions;
 use crate::consumer::ConsumerGroup;
 use crate::embedded::Subscription;
 use crate::{Effects, GroupError};
@@ -15,6 +16,8 @@ use crate::{Effects, GroupError};
 pub const CONSUMER_TYPE: &str = "consumer";
 /// Bytes of memory of a member beside what it brings along.
 const MEMBER_BYTES: usize = 600;
+/// Bytes of memory of a partition that a member held before.
+const HELD_BYTES: usize = 32;
 
 impl ClassicGroup {
     /// A group without members that goes on from a generation, or from an epoch of the consumer protocol.
@@ -49,6 +52,7 @@ impl ClassicGroup {
                 rebalance: member.rebalance,
                 protocols: part.protocols,
                 assignment: bytes::Bytes::new(),
+                held: &member.assigned | &member.revoking,
                 session_until: now + part.session,
                 joining: None,
                 syncing: None,
@@ -62,6 +66,12 @@ impl ClassicGroup {
         let mut effects = Effects::default();
         group.prepare_rebalance(now, &mut effects);
         group
+    }
+
+    /// What a member had when the group came from the consumer protocol and may still read, until it is given
+    /// something else.
+    pub(crate) fn held(&self, member_id: &str) -> Option<&Partitions> {
+        self.members.get(member_id).map(|member| &member.held)
     }
 
     /// Tells all who wait that the group is moving to the other protocol: they join again.
@@ -110,7 +120,8 @@ impl ClassicGroup {
             let protocols = member.protocols.iter();
             let protocols =
                 protocols.map(|protocol| protocol.name.len() + protocol.metadata.len() + 64);
-            MEMBER_BYTES + protocols.sum::<usize>() + member.assignment.len()
+            let held = member.held.len() * HELD_BYTES;
+            MEMBER_BYTES + protocols.sum::<usize>() + member.assignment.len() + held
         });
         members.sum::<usize>() + self.pending.len() * MEMBER_BYTES
     }

@@ -7,6 +7,7 @@ use tidelog_env::MonoTime;
 
 use super::member::{Member, Protocol};
 use super::{ClassicGroup, ClassicSettings, State};
+use crate::assign::Partitions;
 
 /// What of a group outlives its owner: its last whole generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +95,7 @@ impl ClassicGroup {
                 rebalance: member.rebalance,
                 protocols: member.protocols,
                 assignment: member.assignment,
+                held: Partitions::new(),
                 session_until: now + member.session,
                 joining: None,
                 syncing: None,

@@ -94,6 +94,7 @@ impl ClassicGroup {
     fn assign(&mut self, assignments: Vec<(String, Bytes)>, now: MonoTime, effects: &mut Effects) {
         for member in self.members.values_mut() {
             member.assignment = Bytes::new();
+            member.held.clear();
         }
         for (id, assignment) in assignments {
             if let Some(member) = self.members.get_mut(&id) {

@@ -60,7 +60,9 @@ impl ConsumerGroup {
             let chosen = stored.protocol.as_deref();
             let subscription = subscription_of(&member.protocols, chosen)?;
             let assigned = decode_assignment(member.assignment).unwrap_or_default();
-            let assigned = numbered(&assigned, topics);
+            let mut assigned = numbered(&assigned, topics);
+            // What it had before the group moved the other way it may not have let go of.
+            assigned.extend(classic.held(&member.member_id).into_iter().flatten());
             let taken = group.holders.keys().any(|held| assigned.contains(held));
             if taken {
                 // The leader's assignment makes no sense: let the members settle it among themselves.

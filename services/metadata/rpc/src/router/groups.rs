@@ -80,7 +80,7 @@ impl Router {
             let shard = shard(&view);
             let error = match self.owner(&view, shard) {
                 Some((owner, parts)) => {
-                    let asked = self.unless_moved(owner, shard, ask(parts));
+                    let asked = self.unless_moved(owner, shard, manner, ask(parts));
                     let answer = if manner.waits {
                         Ok(asked.await)
                     } else {
@@ -107,6 +107,7 @@ impl Router {
         &self,
         owner: MemberId,
         shard: ShardId,
+        manner: Manner,
         answer: impl Future<Output = Result<T, GroupsError>> + Send,
     ) -> Result<T, GroupsError> {
         let mut view = self.inner.view.subscribe();
@@ -123,7 +124,12 @@ impl Router {
         tokio::select! {
             biased;
             answer = answer => answer,
-            () = moved => Err(GroupsError::NotCoordinator),
+            () = moved => Err(if manner.twice == Twice::Harmful && !manner.waits {
+                // It may have been done.
+                GroupsError::Unknown
+            } else {
+                GroupsError::NotCoordinator
+            }),
         }
     }
 }
@@ -138,6 +144,16 @@ fn is_elsewhere(error: &GroupsError, twice: Twice) -> bool {
         // Asked again, it could find what it has done itself.
         GroupsError::Unknown => twice == Twice::Harmless,
         _ => false,
+    }
+}
+
+/// Heard again, a member that says what it has is told the same. One that does not may be in its next epoch, and would
+/// be fenced; one that has no id yet would be two members; one who leaves is not there any more.
+const fn manner_of(beat: &ConsumerHeartbeat) -> Manner {
+    if beat.epoch < 0 || beat.owned.is_none() || beat.member_id.is_empty() {
+        CHANGE
+    } else {
+        QUESTION
     }
 }
 
@@ -187,8 +203,7 @@ impl Groups for Router {
         request: ConsumerHeartbeat,
     ) -> Result<ConsumerHeartbeatAnswer, GroupsError> {
         let request = &request;
-        // Heard again, an epoch that is the member's own changes nothing; one who leaves is not there any more.
-        let manner = if request.epoch < 0 { CHANGE } else { QUESTION };
+        let manner = manner_of(request);
         self.at_group(&request.group, manner, |parts| async move {
             parts.groups.consumer_heartbeat(request.clone()).await
         })

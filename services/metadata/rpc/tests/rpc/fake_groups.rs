@@ -54,9 +54,18 @@ impl Groups for Fake {
 
     async fn consumer_heartbeat(
         &self,
-        _: ConsumerHeartbeat,
+        request: ConsumerHeartbeat,
     ) -> Result<ConsumerHeartbeatAnswer, GroupsError> {
-        Err(refuse())
+        self.coordinates(&request.group)?;
+        self.joins.send_modify(|joins| *joins += 1);
+        let mut gate = self.gate.subscribe();
+        let _ = gate.wait_for(|is_open| *is_open).await;
+        Ok(ConsumerHeartbeatAnswer {
+            member_id: request.member_id,
+            epoch: request.epoch + 1,
+            heartbeat: std::time::Duration::from_secs(5),
+            assignment: None,
+        })
     }
 
     async fn commit_offsets(

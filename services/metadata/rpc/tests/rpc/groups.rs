@@ -316,3 +316,61 @@ async fn a_router_asks_the_coordinator_and_the_next_one() {
     let ended = router.end_group_transactions(ends().into()).await;
     assert_eq!(ended, [Ok(()), Ok(())]);
 }
+
+fn beat(group: &str, member_id: &str, owned: Option<Vec<TopicPartition>>) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        group: name(group),
+        member_id: member_id.to_owned(),
+        epoch: 3,
+        instance: None,
+        rack: None,
+        client: newcomer(group).client,
+        rebalance: None,
+        topics: None,
+        pattern: None,
+        assignor: None,
+        owned,
+    }
+}
+
+/// A heartbeat that does not say what the member has may move it to its next epoch: asked again it would be fenced. One
+/// that joins without an id would leave a member behind that nobody is.
+#[tokio::test]
+async fn a_heartbeat_that_may_have_been_taken_is_not_asked_again() {
+    let joining = ConsumerHeartbeat {
+        epoch: 0,
+        ..beat("g", "", Some(Vec::new()))
+    };
+    let whole = beat("g", "m", Some(vec![at(0)]));
+    let heard = [
+        (beat("g", "m", None), Err(GroupsError::Unknown)),
+        (joining, Err(GroupsError::Unknown)),
+        (whole, Ok(4)),
+    ];
+    for (request, expected) in heard {
+        let all = [ShardId::new(0), ShardId::new(1)];
+        let (a, b) = (Fake::owning(&[0, 1]), Fake::owning(&[]));
+        let servers = [active(&a).await, active(&b).await];
+        let owners = |owners: &[u8], epoch| {
+            let seen = view(&[&servers[0].address, &servers[1].address], owners, epoch);
+            a.view.send_replace(Arc::clone(&seen));
+            b.view.send_replace(seen);
+        };
+        owners(&[1, 1], 1);
+        let router = Arc::new(router(&[&servers[0]], None).await);
+        a.gate.send_replace(false);
+        let asking = Arc::clone(&router);
+        let asking = tokio::spawn(async move { asking.consumer_heartbeat(request).await });
+        let mut taken = a.joins.subscribe();
+        let one = taken.wait_for(|taken| *taken == 1);
+        drop(tokio::time::timeout(LONG, one).await.expect("it is taken"));
+        b.said.lock().groups.extend(all.map(|shard| (shard, 1)));
+        a.said.lock().groups.clear();
+        owners(&[2, 2], 2);
+        let told = tokio::time::timeout(LONG, asking).await.expect("soon");
+        let told = told.expect("it ends").map(|answer| answer.epoch);
+        let is_asked_again = expected.is_ok();
+        assert_eq!(told, expected);
+        assert_eq!(*b.joins.borrow(), usize::from(is_asked_again));
+    }
+}

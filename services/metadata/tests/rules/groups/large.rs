@@ -57,7 +57,7 @@ async fn a_group_that_was_not_written_to_its_end_has_no_members() {
     let fenced = CommitFault::Fenced;
     world.store.fail_after(1, KeyKind::GroupMember, fenced);
     let synced = process.sync(sync_of("g", &joined)).await;
-    assert_eq!(synced, Err(GroupsError::NotCoordinator));
+    assert_eq!(synced, Err(GroupsError::Unknown));
     assert_eq!(world.store.rows(KeyKind::Group).len(), 1);
     assert!(!world.store.rows(KeyKind::GroupMember).is_empty());
     let rows = world.store.memory.dump();

@@ -404,3 +404,31 @@ async fn a_commit_between_two_generations_stores_no_members() {
     tokio::time::sleep(std::time::Duration::from_hours(1)).await;
     assert_eq!(fetch(&next.service, "g", at).await, Ok(Some(5)));
 }
+
+/// Members of a group that has just moved back read on until they hear of it: a consumer that comes before is given
+/// nothing of theirs.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_moves_back_and_forth_takes_nothing_from_those_who_still_read() {
+    let (_world, process) = World::opened().await;
+    let mut classic = two(&process).await;
+    let heard = process.consumer_heartbeat(joins("g", "new")).await;
+    let mut heard = heard.expect("the group moves");
+    let mut owned = Vec::new();
+    for _ in 0..10 {
+        for member in &mut classic {
+            member.live(&process).await;
+        }
+        live(&process, &mut heard, &mut owned).await;
+    }
+    assert!(check(&classic, &owned));
+    let leaves = ConsumerHeartbeat {
+        epoch: -1,
+        ..lives("g", &heard, &[])
+    };
+    process.consumer_heartbeat(leaves).await.expect("it may");
+    // The next one comes before the others have heard anything.
+    let heard = process.consumer_heartbeat(joins("g", "next")).await;
+    let heard = heard.expect("the group moves again");
+    let owned = heard.assignment.expect("it is told");
+    check(&classic, &owned);
+}

@@ -126,3 +126,34 @@ async fn a_group_is_deleted_with_its_offsets_once_it_has_no_members() {
     let described = process.describe_groups(&[name("g")]).await;
     assert_eq!(described, [Err(GroupsError::GroupNotFound)]);
 }
+
+/// As rows they take more than as they were asked for.
+#[tokio::test(start_paused = true)]
+async fn requests_take_as_much_memory_as_what_they_store() {
+    let mut world = World::new();
+    world.groups.memory_bytes = 1024 * 1024;
+    let process = world.open().await;
+    let commit_of = |count: u32| CommitOffsets {
+        group: name("g"),
+        member: CommittingMember::nobody(),
+        offsets: (0..count).map(|at| (partition(at), offset(1))).collect(),
+        transaction: None,
+    };
+    let delete_of = |count: u32| DeleteOffsets {
+        group: name("g"),
+        partitions: (0..count).map(partition).collect(),
+    };
+    let is_full = |answer: &Result<Vec<_>, GroupsError>| {
+        matches!(answer, Err(GroupsError::Unavailable { .. }))
+    };
+    let few = process.commit_offsets(commit_of(2_000)).await;
+    assert_eq!(few, Ok(vec![Ok(()); 2_000]));
+    assert!(is_full(&process.commit_offsets(commit_of(8_000)).await));
+    let few = process.delete_offsets(delete_of(2_000)).await;
+    assert_eq!(few, Ok(vec![Ok(()); 2_000]));
+    assert!(is_full(&process.delete_offsets(delete_of(8_000)).await));
+    let many = process.delete_offsets(delete_of(100_001)).await;
+    assert!(matches!(many, Err(GroupsError::InvalidRequest { .. })));
+    let many = process.commit_offsets(commit_of(100_001)).await;
+    assert!(matches!(many, Err(GroupsError::InvalidRequest { .. })));
+}

@@ -215,7 +215,7 @@ async fn offsets_that_wait_outlive_their_owner() {
     let done = commit_in(groups, ("g", NOBODY), open, partition(1), 6).await;
     assert_eq!(done, Ok(()));
     let replaced = end(&old.service, "g", open, Decision::Abort).await;
-    assert_eq!(replaced, Err(GroupsError::NotCoordinator));
+    assert_eq!(replaced, Err(GroupsError::Unknown));
     assert_eq!(end(groups, "g", open, Decision::Commit).await, Ok(()));
     assert_eq!(stable(groups, "g", partition(0)).await, Ok(Some(5)));
     assert_eq!(stable(groups, "g", partition(1)).await, Ok(Some(6)));
@@ -275,7 +275,7 @@ async fn an_end_is_neither_answered_nor_seen_before_it_is_durable() {
     assert!(futures::poll!(&mut again).is_pending());
     let new = world.open_on(&world.store.sibling()).await;
     drop(hold);
-    assert_eq!(ended.await, Err(GroupsError::NotCoordinator));
+    assert_eq!(ended.await, Err(GroupsError::Unknown));
     let unstable = Err(GroupsError::UnstableOffset);
     assert_eq!(stable(&new.service, "g", at).await, unstable);
     let done = end(&new.service, "g", open, Decision::Commit).await;
