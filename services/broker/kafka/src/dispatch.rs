@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use tidelog_kafka_codec::messages::{
+    CreateDelegationTokenRequest, DescribeAclsRequest, DescribeDelegationTokenRequest,
+    ExpireDelegationTokenRequest, ListPartitionReassignmentsRequest, RenewDelegationTokenRequest,
+};
 use tidelog_kafka_codec::{ApiKey, RequestFrame};
 
 use crate::call::{Answered, Call, decode};
@@ -13,6 +17,15 @@ macro_rules! serve {
             Ok(request) => request,
             Err(error) => return Answered::Broken(error.to_string()),
         };
+        let mut response = $response;
+        response.throttle_time_ms = $call.throttle_ms();
+        $call.respond(&response)
+    }};
+    // A request whose answer is always the same.
+    ($call:ident, $frame:ident, any $request:ty => $response:expr) => {{
+        if let Err(error) = decode::<$request>($frame) {
+            return Answered::Broken(error.to_string());
+        }
         let mut response = $response;
         response.throttle_time_ms = $call.throttle_ms();
         $call.respond(&response)
@@ -104,6 +117,73 @@ async fn transact(call: &Call, frame: RequestFrame) -> Answered {
             serve!(call, frame, it => call.describe_transactions(it).await)
         }
         ApiKey::ListTransactions => serve!(call, frame, it => call.list_transactions(it).await),
+        _ => oversee(call, frame).await,
+    }
+}
+
+/// Answers tools about what a cluster of Kafka has.
+async fn oversee(call: &Call, frame: RequestFrame) -> Answered {
+    match call.key {
+        ApiKey::DescribeLogDirs => serve!(call, frame, it => call.describe_log_dirs(it).await),
+        ApiKey::AlterReplicaLogDirs => {
+            serve!(call, frame, it => call.alter_replica_log_dirs(it).await)
+        }
+        ApiKey::ElectLeaders => serve!(call, frame, it => call.elect_leaders(it).await),
+        ApiKey::AlterPartitionReassignments => {
+            serve!(call, frame, it => call.alter_partition_reassignments(it).await)
+        }
+        ApiKey::ListPartitionReassignments => {
+            serve!(
+                call,
+                frame,
+                any ListPartitionReassignmentsRequest => call.list_partition_reassignments()
+            )
+        }
+        ApiKey::UnregisterBroker => serve!(call, frame, it => call.unregister_broker(&it)),
+        ApiKey::UpdateFeatures => serve!(call, frame, it => call.update_features(&it)),
+        ApiKey::ListConfigResources => {
+            serve!(call, frame, it => call.list_config_resources(it).await)
+        }
+        ApiKey::GetTelemetrySubscriptions => {
+            serve!(call, frame, it => call.get_telemetry_subscriptions(&it))
+        }
+        ApiKey::PushTelemetry => serve!(call, frame, it => call.push_telemetry(&it)),
+        ApiKey::DescribeClientQuotas => {
+            serve!(call, frame, it => call.describe_client_quotas(&it))
+        }
+        ApiKey::AlterClientQuotas => serve!(call, frame, it => call.alter_client_quotas(it)),
+        _ => guard(call, frame),
+    }
+}
+
+/// Answers tools about users and what they may do.
+fn guard(call: &Call, frame: RequestFrame) -> Answered {
+    match call.key {
+        ApiKey::DescribeAcls => {
+            serve!(call, frame, any DescribeAclsRequest => call.describe_acls())
+        }
+        ApiKey::CreateAcls => serve!(call, frame, it => call.create_acls(&it)),
+        ApiKey::DeleteAcls => serve!(call, frame, it => call.delete_acls(&it)),
+        ApiKey::DescribeUserScramCredentials => {
+            serve!(call, frame, it => call.describe_user_scram_credentials(it))
+        }
+        ApiKey::AlterUserScramCredentials => {
+            serve!(call, frame, it => call.alter_user_scram_credentials(it))
+        }
+        ApiKey::CreateDelegationToken => {
+            serve!(call, frame, any CreateDelegationTokenRequest => call.create_delegation_token())
+        }
+        ApiKey::RenewDelegationToken => {
+            serve!(call, frame, any RenewDelegationTokenRequest => call.renew_delegation_token())
+        }
+        ApiKey::ExpireDelegationToken => {
+            serve!(call, frame, any ExpireDelegationTokenRequest => call.expire_delegation_token())
+        }
+        ApiKey::DescribeDelegationToken => serve!(
+            call,
+            frame,
+            any DescribeDelegationTokenRequest => call.describe_delegation_token()
+        ),
         key => Answered::Broken(format!("`{}` is not served", key.name())),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! What is served, and where it differs from Apache Kafka, stands in `docs/kafka-compatibility.md`.
 
+mod admin;
 mod apis;
 mod brokers;
 mod call;

@@ -85,6 +85,12 @@ impl Brokers {
         self.share_address || self.own == Some(spread::best(key, &self.ids))
     }
 
+    /// Whether a leader that a client is told of is the broker that it asks. Where several stand behind one address
+    /// each answers for all.
+    pub(crate) fn is_asked(&self, leader: i32) -> bool {
+        self.share_address || self.own == Some(leader)
+    }
+
     /// Builds it of what is known of living brokers, in any order: of each its incarnation, itself, whether it
     /// takes on work, and its zone.
     fn of(own: Incarnation, mut known: Vec<Known>, client_zone: &str) -> Self {

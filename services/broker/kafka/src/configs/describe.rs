@@ -8,7 +8,10 @@ use tidelog_kafka_codec::messages::{DescribeConfigsRequest, DescribeConfigsRespo
 use tidelog_kafka_codec::{ByteString, ErrorCode};
 use tidelog_runtime::access::{Operation, Resource};
 
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC, SOURCE_DEFAULT, SOURCE_TOPIC, entries};
+use super::{
+    RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP, RESOURCE_LOGGER, RESOURCE_TOPIC,
+    SOURCE_DEFAULT, SOURCE_TOPIC, entries,
+};
 use crate::call::Call;
 use crate::errors::Refusal;
 
@@ -120,6 +123,19 @@ impl Call {
                 self.may(Operation::DescribeConfigs, Resource::Cluster)?;
                 self.check_broker(name)?;
                 Ok(self.described_broker(detail))
+            }
+            RESOURCE_LOGGER => {
+                self.may(Operation::DescribeConfigs, Resource::Cluster)?;
+                self.check_broker(name)?;
+                Ok(Vec::new())
+            }
+            RESOURCE_CLIENT_METRICS => {
+                self.may(Operation::DescribeConfigs, Resource::Cluster)?;
+                Ok(Vec::new())
+            }
+            RESOURCE_GROUP => {
+                self.may(Operation::DescribeConfigs, Resource::Group(name))?;
+                Ok(Vec::new())
             }
             other => {
                 let message = format!("resources of the type `{other}` have no configuration here");

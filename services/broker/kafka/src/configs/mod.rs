@@ -1,4 +1,4 @@
-//! Configuration of topics and of this broker.
+//! Configuration of topics and of this broker. Loggers, groups and subscriptions to metrics of clients have none.
 
 mod alter;
 mod broker;
@@ -7,8 +7,11 @@ mod describe;
 use tidelog_metadata_api::{ConfigKey, TopicConfig};
 
 /// Types of resources; the numbers are Kafka's.
-const RESOURCE_TOPIC: i8 = 2;
-const RESOURCE_BROKER: i8 = 4;
+pub(crate) const RESOURCE_TOPIC: i8 = 2;
+pub(crate) const RESOURCE_BROKER: i8 = 4;
+pub(crate) const RESOURCE_LOGGER: i8 = 8;
+pub(crate) const RESOURCE_CLIENT_METRICS: i8 = 16;
+pub(crate) const RESOURCE_GROUP: i8 = 32;
 
 /// Where values come from; the numbers are Kafka's.
 const SOURCE_TOPIC: i8 = 1;

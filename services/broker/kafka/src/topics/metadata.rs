@@ -20,6 +20,9 @@ use crate::settings::TOPICS_PAGE;
 const BY_ID_FROM: i16 = 12;
 /// In the first version no topics stand for all.
 const NONE_IS_ALL_UNTIL: i16 = 0;
+/// Where Kafka keeps offsets of groups and states of transactions. They are kept elsewhere here; clients that look for
+/// these topics by name, to tell them from those of users, find them without partitions.
+const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state"];
 
 impl Call {
     pub(crate) async fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
@@ -65,7 +68,7 @@ impl Call {
     }
 
     /// Every topic that the caller may see.
-    pub(super) async fn visible_topics(&self) -> Result<Vec<Arc<TopicInfo>>, Refusal> {
+    pub(crate) async fn visible_topics(&self) -> Result<Vec<Arc<TopicInfo>>, Refusal> {
         let catalogue = self.front.engine().catalogue();
         let mut after = Vec::new();
         let mut topics = Vec::new();
@@ -108,7 +111,14 @@ impl Call {
             };
             topics.push(match found {
                 Ok(topic) => self.topic_row(&topic, brokers, operations),
-                Err(refusal) => self.missing(name, topic_id, &refusal),
+                Err(refusal) => match name {
+                    Some(name) if is_internal(&name, &refusal) => MetadataResponseTopic {
+                        name: Some(name),
+                        is_internal: true,
+                        ..MetadataResponseTopic::default()
+                    },
+                    name => self.missing(name, topic_id, &refusal),
+                },
             });
         }
         Ok(topics)
@@ -177,4 +187,9 @@ impl Call {
         }
         row
     }
+}
+
+/// Whether a topic that there is not is one that clients know to be internal.
+fn is_internal(name: &str, refusal: &Refusal) -> bool {
+    refusal.code == ErrorCode::UnknownTopicOrPartition && INTERNAL_TOPICS.contains(&name)
 }

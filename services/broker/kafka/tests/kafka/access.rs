@@ -259,6 +259,47 @@ async fn requests_of_operators_about_transactions_ask_and_are_refused() {
 }
 
 #[tokio::test]
+async fn requests_of_tools_ask_and_are_refused() {
+    let code = ErrorCode::ClusterAuthorizationFailed;
+    let describe = (Operation::Describe, "cluster");
+    let alter = (Operation::Alter, "cluster");
+    denied(DescribeAclsRequest::default(), 3, describe, code).await;
+    let acls = CreateAclsRequest {
+        creations: vec![create_acls_request::AclCreation::default()],
+    };
+    denied(acls, 3, alter, code).await;
+    let acls = DeleteAclsRequest {
+        filters: vec![delete_acls_request::DeleteAclsFilter::default()],
+    };
+    denied(acls, 3, alter, code).await;
+    denied(DescribeLogDirsRequest::default(), 5, describe, code).await;
+    denied(ElectLeadersRequest::default(), 2, alter, code).await;
+    let moves = AlterPartitionReassignmentsRequest::default();
+    denied(moves, 1, alter, code).await;
+    let moves = ListPartitionReassignmentsRequest::default();
+    denied(moves, 0, describe, code).await;
+    denied(UpdateFeaturesRequest::default(), 2, alter, code).await;
+    denied(UnregisterBrokerRequest::default(), 0, alter, code).await;
+    let configs = (Operation::DescribeConfigs, "cluster");
+    denied(ListConfigResourcesRequest::default(), 1, configs, code).await;
+    denied(DescribeClientQuotasRequest::default(), 1, configs, code).await;
+    let quotas = AlterClientQuotasRequest {
+        entries: vec![alter_client_quotas_request::EntryData::default()],
+        validate_only: false,
+    };
+    denied(quotas, 1, (Operation::AlterConfigs, "cluster"), code).await;
+    let users = DescribeUserScramCredentialsRequest::default();
+    denied(users, 0, describe, code).await;
+    let users = AlterUserScramCredentialsRequest {
+        deletions: vec![alter_user_scram_credentials_request::ScramCredentialDeletion::default()],
+        upsertions: Vec::new(),
+    };
+    denied(users, 0, alter, code).await;
+    denied(CreateDelegationTokenRequest::default(), 3, describe, code).await;
+    denied(DescribeDelegationTokenRequest::default(), 3, describe, code).await;
+}
+
+#[tokio::test]
 async fn requests_of_members_of_groups_ask_and_are_refused() {
     let code = ErrorCode::GroupAuthorizationFailed;
     let read = (Operation::Read, GROUP);

@@ -39,6 +39,7 @@ async fn all_versions<R: Request>(
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "every API has its line")]
 async fn every_version_that_is_told_of_is_answered() {
     let (_world, mut client) = World::with_topic(1).await;
     let told = told(&mut client).await;
@@ -93,6 +94,27 @@ async fn every_version_that_is_told_of_is_answered() {
         DescribeProducersRequest,
         DescribeTransactionsRequest,
         ListTransactionsRequest,
+        DescribeAclsRequest,
+        CreateAclsRequest,
+        DeleteAclsRequest,
+        AlterReplicaLogDirsRequest,
+        DescribeLogDirsRequest,
+        CreateDelegationTokenRequest,
+        RenewDelegationTokenRequest,
+        ExpireDelegationTokenRequest,
+        DescribeDelegationTokenRequest,
+        ElectLeadersRequest,
+        AlterPartitionReassignmentsRequest,
+        ListPartitionReassignmentsRequest,
+        DescribeClientQuotasRequest,
+        AlterClientQuotasRequest,
+        DescribeUserScramCredentialsRequest,
+        AlterUserScramCredentialsRequest,
+        UpdateFeaturesRequest,
+        UnregisterBrokerRequest,
+        GetTelemetrySubscriptionsRequest,
+        PushTelemetryRequest,
+        ListConfigResourcesRequest,
     );
     assert_eq!(count, told.len(), "another API is served: name it here");
 }

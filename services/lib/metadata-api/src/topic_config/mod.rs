@@ -5,7 +5,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use tidelog_types::limits::BATCH_BYTES_MAX_DEFAULT;
+use tidelog_types::limits::{BATCH_BYTES_MAX_DEFAULT, BATCH_BYTES_MAX_LIMIT};
 
 pub use key::{ConfigError, ConfigKey, KeyClass};
 
@@ -86,11 +86,13 @@ impl TopicConfig {
         self.value(name).parse().ok()
     }
 
-    /// Largest record batch.
+    /// Largest record batch. Topics of Kafka may ask for more than a segment takes, and are made all the same.
     pub fn batch_bytes_max(&self) -> u32 {
         self.integer("max.message.bytes")
             .and_then(|bytes| u32::try_from(bytes).ok())
-            .unwrap_or(BATCH_BYTES_MAX_DEFAULT)
+            .map_or(BATCH_BYTES_MAX_DEFAULT, |bytes| {
+                bytes.min(BATCH_BYTES_MAX_LIMIT)
+            })
     }
 
     /// Who gives records their timestamps.

@@ -1,7 +1,5 @@
 //! The table of all keys.
 
-use tidelog_types::limits::BATCH_BYTES_MAX_LIMIT;
-
 use super::key::KeyClass::{Honoured, Stored};
 use super::key::{ConfigKey, KeyClass, ValueRule};
 
@@ -107,9 +105,9 @@ pub(super) const KEYS: &[ConfigKey] = &[
         Honoured,
         ValueRule::Integer {
             min: 1,
-            max: BATCH_BYTES_MAX_LIMIT as i64,
+            max: i32::MAX as i64,
         },
-        "largest record batch, as it was sent",
+        "largest record batch, as it was sent; more than 8 MiB mean 8 MiB",
     ),
     key(
         "message.timestamp.type",

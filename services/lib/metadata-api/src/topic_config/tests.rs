@@ -29,11 +29,11 @@ fn defaults_fit_their_own_rules_and_keys_are_sorted() {
 
 #[test]
 fn values_outside_the_rule_are_refused_with_the_rule() {
-    let error = TopicConfig::new(set(&[("max.message.bytes", "8388609")])).unwrap_err();
+    let error = TopicConfig::new(set(&[("max.message.bytes", "0")])).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "topic configuration `max.message.bytes` cannot be `8388609`: it takes a whole number \
-         from 1 to 8388608"
+        "topic configuration `max.message.bytes` cannot be `0`: it takes a whole number \
+         from 1 to 2147483647"
     );
     for (key, value) in [
         ("retention.ms", "-2"),
@@ -76,4 +76,13 @@ fn a_change_sets_resets_and_leaves_the_rest() {
         after.as_set(),
         &set(&[("max.message.bytes", "99"), ("retention.bytes", "7")])
     );
+}
+
+#[test]
+fn a_topic_that_wants_larger_batches_than_a_segment_takes_has_the_largest() {
+    for (value, expected) in [("8388608", 8_388_608), ("10485760", 8_388_608), ("9", 9)] {
+        let config = TopicConfig::new(set(&[("max.message.bytes", value)])).unwrap();
+        assert_eq!(config.batch_bytes_max(), expected);
+        assert_eq!(config.as_set()["max.message.bytes"], value);
+    }
 }
