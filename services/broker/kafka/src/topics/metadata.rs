@@ -106,7 +106,10 @@ impl Call {
         let mut topics = Vec::with_capacity(asked.len());
         for MetadataRequestTopic { topic_id, name } in asked {
             let found = match &name {
-                Some(name) => self.topic_or_new(name, creates).await,
+                Some(name) => {
+                    let creates = creates && !INTERNAL_TOPICS.contains(&&**name);
+                    self.topic_or_new(name, creates).await
+                }
                 None => self.topic_by_id(Operation::Describe, topic_id).await,
             };
             topics.push(match found {

@@ -112,5 +112,36 @@ impl Call {
 
 /// The code of an error.
 fn marker_code(error: &LogError) -> ErrorCode {
-    Refusal::from(error).code
+    match error {
+        LogError::CoordinatorFenced(_) => ErrorCode::TransactionCoordinatorFenced,
+        other => Refusal::from(other).code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::{ProducerEpoch, ProducerId};
+
+    use super::*;
+
+    #[test]
+    fn an_operator_hears_what_is_newer_than_the_marker_or_that_nothing_is_open() {
+        for (error, name) in [
+            (
+                LogError::CoordinatorFenced(7),
+                "TRANSACTION_COORDINATOR_FENCED",
+            ),
+            (
+                LogError::ProducerFenced(ProducerEpoch::new(3)),
+                "INVALID_PRODUCER_EPOCH",
+            ),
+            (
+                LogError::NoTransaction(ProducerId::new(3)),
+                "INVALID_TXN_STATE",
+            ),
+            (LogError::NotOwner, "NOT_LEADER_OR_FOLLOWER"),
+        ] {
+            assert_eq!(marker_code(&error).name(), name);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Facts about transactions: what the coordinators are asked, and how their answers are told.
 
 mod admin;
+mod log;
 mod offsets;
 mod producers;
 mod records;
