@@ -48,6 +48,7 @@ rpcs! {
     Watch = "ClusterService/Watch";
     SetDraining = "ClusterService/SetDraining";
     Ask = "GroupService/Ask";
+    Coordinate = "TransactionService/Coordinate";
 }
 
 #[cfg(test)]

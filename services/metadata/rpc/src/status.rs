@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 use prost::{Message as _, Name as _};
 use tidelog_api::internal::v1;
-use tidelog_metadata_api::{CatalogueError, ClusterError, LogError};
+use tidelog_metadata_api::{CatalogueError, ClusterError, LogError, TransactionsError};
 use tidelog_types::ErrorCode;
 use tonic::{Code, ConnectError, Status};
 use tonic_types::pb;
@@ -170,6 +170,17 @@ impl CallError {
             kind => CatalogueError::Unavailable {
                 reason: reason(kind.as_ref(), self.message),
             },
+        }
+    }
+
+    /// What whoever asked a coordinator of transactions hears.
+    pub(crate) fn into_transactions(self) -> TransactionsError {
+        if self.kind.is_none() && self.reach == Reach::MayBeDone {
+            tracing::debug!(error = self.message, "a request may have been carried out");
+            return TransactionsError::Unknown;
+        }
+        TransactionsError::Unavailable {
+            reason: reason(self.kind.as_ref(), self.message),
         }
     }
 

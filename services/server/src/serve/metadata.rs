@@ -14,7 +14,7 @@ use tidelog_metadata::{
     ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenError, OpenOptions,
     Ownership, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
 };
-use tidelog_metadata_api::{Member, Transactions};
+use tidelog_metadata_api::Member;
 use tidelog_metadata_rpc::Parts;
 use tidelog_runtime::settings::{MetadataStore, Settings};
 use tidelog_runtime::{Exit, MemoryPlan};
@@ -155,11 +155,7 @@ pub(super) struct OpenedMetadata {
 impl OpenedMetadata {
     /// The service as others call it.
     pub(super) fn parts(&self) -> Parts {
-        let service = Arc::new(self.service.clone());
-        Parts {
-            transactions: Arc::clone(&service) as Arc<dyn Transactions>,
-            ..Parts::of(service)
-        }
+        Parts::of(Arc::new(self.service.clone()))
     }
 
     /// Gives away what others can have, and closes the store.

@@ -5939,6 +5939,830 @@ pub mod sequencer_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A request to a coordinator.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CoordinateRequest {
+    /// What is asked. Required.
+    #[prost(oneof = "coordinate_request::Request", tags = "1, 2, 3, 4, 5, 6")]
+    pub request: ::core::option::Option<coordinate_request::Request>,
+}
+/// Nested message and enum types in `CoordinateRequest`.
+pub mod coordinate_request {
+    /// What is asked. Required.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Request {
+        /// A producer begins.
+        #[prost(message, tag = "1")]
+        Init(super::InitTransactions),
+        /// Partitions and groups join a transaction.
+        #[prost(message, tag = "2")]
+        Add(super::TransactionWork),
+        /// Whether partitions and groups take part in a transaction.
+        #[prost(message, tag = "3")]
+        Verify(super::TransactionWork),
+        /// A producer ends its transaction.
+        #[prost(message, tag = "4")]
+        End(super::EndTransaction),
+        /// An id is described.
+        #[prost(message, tag = "5")]
+        Describe(super::DescribeTransaction),
+        /// Ids are listed.
+        #[prost(message, tag = "6")]
+        List(super::ListTransactions),
+    }
+}
+impl ::prost::Name for CoordinateRequest {
+    const NAME: &'static str = "CoordinateRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.CoordinateRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.CoordinateRequest".into()
+    }
+}
+/// The answer to a request.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CoordinateResponse {
+    /// Always set. Unset counts as a request of which nothing is known.
+    #[prost(oneof = "coordinate_response::Answer", tags = "1, 2, 3, 4, 5, 6")]
+    pub answer: ::core::option::Option<coordinate_response::Answer>,
+}
+/// Nested message and enum types in `CoordinateResponse`.
+pub mod coordinate_response {
+    /// Always set. Unset counts as a request of which nothing is known.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Answer {
+        /// It was not done.
+        #[prost(message, tag = "1")]
+        Failure(super::TransactionFailure),
+        /// Who the producer is: the answer to one that begins and to one that ends its transaction.
+        #[prost(message, tag = "2")]
+        Producer(super::TransactionProducer),
+        /// They take part.
+        #[prost(message, tag = "3")]
+        Joined(super::JoinedTransaction),
+        /// What takes part.
+        #[prost(message, tag = "4")]
+        Verified(super::VerifiedTransaction),
+        /// An id.
+        #[prost(message, tag = "5")]
+        Description(super::TransactionDescription),
+        /// Some ids.
+        #[prost(message, tag = "6")]
+        Listed(super::ListedTransactions),
+    }
+}
+impl ::prost::Name for CoordinateResponse {
+    const NAME: &'static str = "CoordinateResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.CoordinateResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.CoordinateResponse".into()
+    }
+}
+/// A producer.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactionProducer {
+    /// Its id.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    /// Its epoch. Fits 16 bits.
+    #[prost(sint32, tag = "2")]
+    pub epoch: i32,
+}
+impl ::prost::Name for TransactionProducer {
+    const NAME: &'static str = "TransactionProducer";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionProducer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionProducer".into()
+    }
+}
+/// Partitions and groups that a transaction has to do with.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TransactionParticipants {
+    /// The partitions.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<Partition>,
+    /// The groups, by name.
+    #[prost(string, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for TransactionParticipants {
+    const NAME: &'static str = "TransactionParticipants";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionParticipants".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionParticipants".into()
+    }
+}
+/// A producer begins.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InitTransactions {
+    /// The transactional id. Required.
+    #[prost(string, tag = "1")]
+    pub transactional_id: ::prost::alloc::string::String,
+    /// How long its transactions may be open, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub timeout_ms: u64,
+    /// Who it is, if it goes on after an error. Unset: it begins anew.
+    #[prost(message, optional, tag = "3")]
+    pub expected: ::core::option::Option<TransactionProducer>,
+}
+impl ::prost::Name for InitTransactions {
+    const NAME: &'static str = "InitTransactions";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.InitTransactions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.InitTransactions".into()
+    }
+}
+/// Partitions and groups, and the transaction of a producer.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TransactionWork {
+    /// The transactional id. Required.
+    #[prost(string, tag = "1")]
+    pub transactional_id: ::prost::alloc::string::String,
+    /// The producer. Required.
+    #[prost(message, optional, tag = "2")]
+    pub producer: ::core::option::Option<TransactionProducer>,
+    /// The partitions and groups. Unset: none.
+    #[prost(message, optional, tag = "3")]
+    pub participants: ::core::option::Option<TransactionParticipants>,
+}
+impl ::prost::Name for TransactionWork {
+    const NAME: &'static str = "TransactionWork";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionWork".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionWork".into()
+    }
+}
+/// A producer ends its transaction.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndTransaction {
+    /// The transactional id. Required.
+    #[prost(string, tag = "1")]
+    pub transactional_id: ::prost::alloc::string::String,
+    /// The producer. Required.
+    #[prost(message, optional, tag = "2")]
+    pub producer: ::core::option::Option<TransactionProducer>,
+    /// Whether it commits. Else it aborts.
+    #[prost(bool, tag = "3")]
+    pub commits: bool,
+    /// Whether it has another epoch for each transaction (KIP-890).
+    #[prost(bool, tag = "4")]
+    pub bumps_epoch: bool,
+}
+impl ::prost::Name for EndTransaction {
+    const NAME: &'static str = "EndTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.EndTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.EndTransaction".into()
+    }
+}
+/// Describes an id.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeTransaction {
+    /// The transactional id. Required.
+    #[prost(string, tag = "1")]
+    pub transactional_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DescribeTransaction {
+    const NAME: &'static str = "DescribeTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DescribeTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DescribeTransaction".into()
+    }
+}
+/// Lists ids.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTransactions {
+    /// Only ids whose last transaction is in one of these states. Empty: in any.
+    #[prost(enumeration = "TransactionState", repeated, tag = "1")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// Only ids with one of these producer ids. Empty: with any.
+    #[prost(int64, repeated, tag = "2")]
+    pub producer_ids: ::prost::alloc::vec::Vec<i64>,
+    /// Only ids whose last transaction began longer ago, in milliseconds. Unset: at any time.
+    #[prost(uint64, optional, tag = "3")]
+    pub longer_than_ms: ::core::option::Option<u64>,
+    /// `next` of the page before. Empty: from the beginning.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub after: ::prost::bytes::Bytes,
+    /// About how many, from 1.
+    #[prost(uint32, tag = "5")]
+    pub count: u32,
+}
+impl ::prost::Name for ListTransactions {
+    const NAME: &'static str = "ListTransactions";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListTransactions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListTransactions".into()
+    }
+}
+/// Partitions and groups take part in a transaction.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinedTransaction {
+    /// Its number, which what is sent to them names.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+impl ::prost::Name for JoinedTransaction {
+    const NAME: &'static str = "JoinedTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.JoinedTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.JoinedTransaction".into()
+    }
+}
+/// What takes part in a transaction.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifiedTransaction {
+    /// The number of the producer's last transaction.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// What does not take part. Unset: nothing.
+    #[prost(message, optional, tag = "2")]
+    pub missing: ::core::option::Option<TransactionParticipants>,
+}
+impl ::prost::Name for VerifiedTransaction {
+    const NAME: &'static str = "VerifiedTransaction";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.VerifiedTransaction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.VerifiedTransaction".into()
+    }
+}
+/// An id and its last transaction.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TransactionDescription {
+    /// How far the transaction is.
+    #[prost(enumeration = "TransactionState", tag = "1")]
+    pub state: i32,
+    /// How long a transaction may be open, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub timeout_ms: u64,
+    /// When it began, in milliseconds. Unset: there was none.
+    #[prost(sint64, optional, tag = "3")]
+    pub started_at: ::core::option::Option<i64>,
+    /// The producer. Always set.
+    #[prost(message, optional, tag = "4")]
+    pub producer: ::core::option::Option<TransactionProducer>,
+    /// Who takes part and has not been told of the end. Unset: nobody.
+    #[prost(message, optional, tag = "5")]
+    pub participants: ::core::option::Option<TransactionParticipants>,
+}
+impl ::prost::Name for TransactionDescription {
+    const NAME: &'static str = "TransactionDescription";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionDescription".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionDescription".into()
+    }
+}
+/// Some ids.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListedTransactions {
+    /// The ids.
+    #[prost(message, repeated, tag = "1")]
+    pub transactions: ::prost::alloc::vec::Vec<TransactionListing>,
+    /// Ask with this for more. Empty: these were the last.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub next: ::prost::bytes::Bytes,
+}
+impl ::prost::Name for ListedTransactions {
+    const NAME: &'static str = "ListedTransactions";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ListedTransactions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ListedTransactions".into()
+    }
+}
+/// An id in a list.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactionListing {
+    /// The transactional id.
+    #[prost(string, tag = "1")]
+    pub transactional_id: ::prost::alloc::string::String,
+    /// The producer's id.
+    #[prost(int64, tag = "2")]
+    pub producer_id: i64,
+    /// How far its last transaction is.
+    #[prost(enumeration = "TransactionState", tag = "3")]
+    pub state: i32,
+}
+impl ::prost::Name for TransactionListing {
+    const NAME: &'static str = "TransactionListing";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionListing".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionListing".into()
+    }
+}
+/// Why a request to a coordinator of transactions was not done.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactionFailure {
+    /// Which error. A value that is not known counts as UNKNOWN.
+    #[prost(enumeration = "TransactionFailureReason", tag = "1")]
+    pub reason: i32,
+    /// With UNAVAILABLE, INVALID_REQUEST and CORRUPT: why. At most 1,024 bytes; longer text is cut.
+    #[prost(string, tag = "2")]
+    pub detail: ::prost::alloc::string::String,
+}
+impl ::prost::Name for TransactionFailure {
+    const NAME: &'static str = "TransactionFailure";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TransactionFailure".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TransactionFailure".into()
+    }
+}
+/// How far a transaction is.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TransactionState {
+    /// Not set: never sent.
+    Unspecified = 0,
+    /// There was none since the producer began.
+    Empty = 1,
+    /// It is open.
+    Ongoing = 2,
+    /// It will be committed, and not everybody is told.
+    PrepareCommit = 3,
+    /// It will be aborted, and not everybody is told.
+    PrepareAbort = 4,
+    /// It is committed.
+    CompleteCommit = 5,
+    /// It is aborted.
+    CompleteAbort = 6,
+}
+impl TransactionState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRANSACTION_STATE_UNSPECIFIED",
+            Self::Empty => "TRANSACTION_STATE_EMPTY",
+            Self::Ongoing => "TRANSACTION_STATE_ONGOING",
+            Self::PrepareCommit => "TRANSACTION_STATE_PREPARE_COMMIT",
+            Self::PrepareAbort => "TRANSACTION_STATE_PREPARE_ABORT",
+            Self::CompleteCommit => "TRANSACTION_STATE_COMPLETE_COMMIT",
+            Self::CompleteAbort => "TRANSACTION_STATE_COMPLETE_ABORT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRANSACTION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRANSACTION_STATE_EMPTY" => Some(Self::Empty),
+            "TRANSACTION_STATE_ONGOING" => Some(Self::Ongoing),
+            "TRANSACTION_STATE_PREPARE_COMMIT" => Some(Self::PrepareCommit),
+            "TRANSACTION_STATE_PREPARE_ABORT" => Some(Self::PrepareAbort),
+            "TRANSACTION_STATE_COMPLETE_COMMIT" => Some(Self::CompleteCommit),
+            "TRANSACTION_STATE_COMPLETE_ABORT" => Some(Self::CompleteAbort),
+            _ => None,
+        }
+    }
+}
+/// The errors of coordinators of transactions.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TransactionFailureReason {
+    /// Not set: counts as UNKNOWN.
+    Unspecified = 0,
+    /// The coordinator is being taken over.
+    Loading = 1,
+    /// The process asked does not coordinate the id.
+    NotCoordinator = 2,
+    /// Nothing happened; there is no answer now.
+    Unavailable = 3,
+    /// Nobody knows whether it was done.
+    Unknown = 4,
+    /// The request breaks a rule.
+    InvalidRequest = 5,
+    /// The id is not known.
+    NotFound = 6,
+    /// Stored state cannot be read.
+    Corrupt = 7,
+    /// The last transaction is being ended.
+    Concurrent = 8,
+    /// A newer producer has the id.
+    Fenced = 9,
+    /// The id is with another producer id.
+    UnknownProducer = 10,
+    /// The transaction is not in a state in which this can be done.
+    InvalidState = 11,
+    /// The timeout is not allowed.
+    InvalidTimeout = 12,
+    /// The transaction has as many partitions or groups as it may have.
+    TooLarge = 13,
+}
+impl TransactionFailureReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRANSACTION_FAILURE_REASON_UNSPECIFIED",
+            Self::Loading => "TRANSACTION_FAILURE_REASON_LOADING",
+            Self::NotCoordinator => "TRANSACTION_FAILURE_REASON_NOT_COORDINATOR",
+            Self::Unavailable => "TRANSACTION_FAILURE_REASON_UNAVAILABLE",
+            Self::Unknown => "TRANSACTION_FAILURE_REASON_UNKNOWN",
+            Self::InvalidRequest => "TRANSACTION_FAILURE_REASON_INVALID_REQUEST",
+            Self::NotFound => "TRANSACTION_FAILURE_REASON_NOT_FOUND",
+            Self::Corrupt => "TRANSACTION_FAILURE_REASON_CORRUPT",
+            Self::Concurrent => "TRANSACTION_FAILURE_REASON_CONCURRENT",
+            Self::Fenced => "TRANSACTION_FAILURE_REASON_FENCED",
+            Self::UnknownProducer => "TRANSACTION_FAILURE_REASON_UNKNOWN_PRODUCER",
+            Self::InvalidState => "TRANSACTION_FAILURE_REASON_INVALID_STATE",
+            Self::InvalidTimeout => "TRANSACTION_FAILURE_REASON_INVALID_TIMEOUT",
+            Self::TooLarge => "TRANSACTION_FAILURE_REASON_TOO_LARGE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRANSACTION_FAILURE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRANSACTION_FAILURE_REASON_LOADING" => Some(Self::Loading),
+            "TRANSACTION_FAILURE_REASON_NOT_COORDINATOR" => Some(Self::NotCoordinator),
+            "TRANSACTION_FAILURE_REASON_UNAVAILABLE" => Some(Self::Unavailable),
+            "TRANSACTION_FAILURE_REASON_UNKNOWN" => Some(Self::Unknown),
+            "TRANSACTION_FAILURE_REASON_INVALID_REQUEST" => Some(Self::InvalidRequest),
+            "TRANSACTION_FAILURE_REASON_NOT_FOUND" => Some(Self::NotFound),
+            "TRANSACTION_FAILURE_REASON_CORRUPT" => Some(Self::Corrupt),
+            "TRANSACTION_FAILURE_REASON_CONCURRENT" => Some(Self::Concurrent),
+            "TRANSACTION_FAILURE_REASON_FENCED" => Some(Self::Fenced),
+            "TRANSACTION_FAILURE_REASON_UNKNOWN_PRODUCER" => Some(Self::UnknownProducer),
+            "TRANSACTION_FAILURE_REASON_INVALID_STATE" => Some(Self::InvalidState),
+            "TRANSACTION_FAILURE_REASON_INVALID_TIMEOUT" => Some(Self::InvalidTimeout),
+            "TRANSACTION_FAILURE_REASON_TOO_LARGE" => Some(Self::TooLarge),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod transaction_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Coordinators of transactional ids, at the metadata process that owns an id's shard.
+    #[derive(Debug, Clone)]
+    pub struct TransactionServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl TransactionServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> TransactionServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> TransactionServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            TransactionServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Asks the coordinator of an id. All requests may be made again. A message has at most 16 MiB.
+        pub async fn coordinate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CoordinateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CoordinateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.TransactionService/Coordinate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.TransactionService",
+                        "Coordinate",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod transaction_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with TransactionServiceServer.
+    #[async_trait]
+    pub trait TransactionService: std::marker::Send + std::marker::Sync + 'static {
+        /// Asks the coordinator of an id. All requests may be made again. A message has at most 16 MiB.
+        async fn coordinate(
+            &self,
+            request: tonic::Request<super::CoordinateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CoordinateResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Coordinators of transactional ids, at the metadata process that owns an id's shard.
+    #[derive(Debug)]
+    pub struct TransactionServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> TransactionServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for TransactionServiceServer<T>
+    where
+        T: TransactionService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.TransactionService/Coordinate" => {
+                    #[allow(non_camel_case_types)]
+                    struct CoordinateSvc<T: TransactionService>(pub Arc<T>);
+                    impl<
+                        T: TransactionService,
+                    > tonic::server::UnaryService<super::CoordinateRequest>
+                    for CoordinateSvc<T> {
+                        type Response = super::CoordinateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CoordinateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TransactionService>::coordinate(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CoordinateSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for TransactionServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.TransactionService";
+    impl<T> tonic::server::NamedService for TransactionServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Asks for an incarnation.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -8,6 +8,7 @@ mod membership;
 mod node;
 mod peer;
 mod pipe;
+mod transactions;
 mod watch;
 
 pub use node::RemoteNode;

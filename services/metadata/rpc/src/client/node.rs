@@ -20,8 +20,8 @@ use crate::settings::ClientSettings;
 /// Stands for the one process that is asked: who that is as a member matters to nobody here.
 const THE_PEER: MemberId = MemberId::from_bytes([0; 16]);
 
-/// The metadata service of one other process, as if it were this one's: `Log`, `Catalogue`, `Cluster` and
-/// `Groups`.
+/// The metadata service of one other process, as if it were this one's: `Log`, `Catalogue`, `Cluster`,
+/// `Groups` and `Transactions`.
 /// Clones share the connection. It answers for the shards of that process alone; see [`Router`] for all.
 ///
 /// Questions have `request_timeout`; a connection that broke is made anew with the next call. A commit whose

@@ -11,6 +11,7 @@ use tidelog_api::internal::v1::catalogue_service_client::CatalogueServiceClient;
 use tidelog_api::internal::v1::cluster_service_client::ClusterServiceClient;
 use tidelog_api::internal::v1::group_service_client::GroupServiceClient;
 use tidelog_api::internal::v1::sequencer_service_client::SequencerServiceClient;
+use tidelog_api::internal::v1::transaction_service_client::TransactionServiceClient;
 use tidelog_api::internal::v1::writer_service_client::WriterServiceClient;
 use tidelog_env::Env;
 use tidelog_env::clock::timeout;
@@ -117,6 +118,12 @@ impl Peer {
 
     pub(super) fn groups(&self) -> GroupServiceClient<Channel> {
         GroupServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(super) fn transactions(&self) -> TransactionServiceClient<Channel> {
+        TransactionServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }

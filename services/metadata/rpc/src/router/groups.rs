@@ -2,9 +2,11 @@
 //! none any more.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 
+use super::Router;
+use super::ask::Twice;
+use super::coordinators::{CHANGE, Coordinated, LONG, Manner, QUESTION};
+use crate::server::Parts;
 use async_trait::async_trait;
 use futures::future::join_all;
 use tidelog_metadata_api::{
@@ -13,37 +15,8 @@ use tidelog_metadata_api::{
     GroupHeartbeat, GroupName, GroupPage, GroupPlace, Groups, GroupsError, JoinGroup, JoinedGroup,
     LeaveGroup, SyncGroup, SyncedGroup, group_shard,
 };
-use tidelog_types::{MemberId, ShardId};
-
-use super::ask::{Twice, no_answer};
-use super::{Router, named};
-use crate::server::Parts;
-
-/// How long a coordinator of before may still answer: one that has given its shard away says so at once.
-const LAST_ANSWER: Duration = Duration::from_millis(250);
 
 type Outcomes = Vec<Result<(), GroupsError>>;
-
-/// How a request is to be treated on its way.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    twice: Twice,
-    /// Whether it waits for others, so that nobody can say how long it takes.
-    waits: bool,
-}
-
-const QUESTION: Manner = Manner {
-    twice: Twice::Harmless,
-    waits: false,
-};
-const CHANGE: Manner = Manner {
-    twice: Twice::Harmful,
-    waits: false,
-};
-const LONG: Manner = Manner {
-    twice: Twice::Harmful,
-    waits: true,
-};
 
 impl Router {
     /// Asks the coordinator of a group.
@@ -63,87 +36,32 @@ impl Router {
         };
         self.at_coordinator(shard, manner, ask).await
     }
-
-    async fn at_coordinator<T, F, Fut>(
-        &self,
-        shard: impl Fn(&ClusterView) -> ShardId + Send,
-        manner: Manner,
-        ask: F,
-    ) -> Result<T, GroupsError>
-    where
-        F: Fn(Parts) -> Fut + Send,
-        Fut: Future<Output = Result<T, GroupsError>> + Send,
-    {
-        let mut patience = self.patience();
-        loop {
-            let view = self.view();
-            let shard = shard(&view);
-            let error = match self.owner(&view, shard) {
-                Some((owner, parts)) => {
-                    let asked = self.unless_moved(owner, shard, manner, ask(parts));
-                    let answer = if manner.waits {
-                        Ok(asked.await)
-                    } else {
-                        self.until(patience.deadline(), asked).await
-                    };
-                    match answer {
-                        Ok(Err(error)) if is_elsewhere(&error, manner.twice) => error,
-                        Ok(answer) => return answer,
-                        // There is no time left to ask again.
-                        Err(elapsed) => return Err(unheard(no_answer(elapsed), manner.twice)),
-                    }
-                }
-                None => GroupsError::Loading,
-            };
-            self.inner.metrics.rerouted.inc();
-            if !patience.wait().await {
-                return Err(error);
-            }
-        }
-    }
-
-    /// What a coordinator answers, or that it is none any more when a view says so and it says nothing more.
-    async fn unless_moved<T>(
-        &self,
-        owner: MemberId,
-        shard: ShardId,
-        manner: Manner,
-        answer: impl Future<Output = Result<T, GroupsError>> + Send,
-    ) -> Result<T, GroupsError> {
-        let mut view = self.inner.view.subscribe();
-        let has_moved = |view: &Arc<ClusterView>| {
-            let now = named(view, shard).and_then(|now| now.owner);
-            now.is_some_and(|now| now != owner)
-        };
-        let moved = async {
-            if view.wait_for(has_moved).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            self.inner.env.clock.sleep(LAST_ANSWER).await;
-        };
-        tokio::select! {
-            biased;
-            answer = answer => answer,
-            () = moved => Err(if manner.twice == Twice::Harmful && !manner.waits {
-                // It may have been done.
-                GroupsError::Unknown
-            } else {
-                GroupsError::NotCoordinator
-            }),
-        }
-    }
 }
 
-/// Whether another process, or the same one later, may have an answer.
-fn is_elsewhere(error: &GroupsError, twice: Twice) -> bool {
-    match error {
-        // Who is not available may only have been out of reach, or have too much to do.
-        GroupsError::NotCoordinator | GroupsError::Loading | GroupsError::Unavailable { .. } => {
-            true
+impl Coordinated for GroupsError {
+    fn is_elsewhere(&self, twice: Twice) -> bool {
+        match self {
+            // Who is not available may only have been out of reach, or have too much to do.
+            Self::NotCoordinator | Self::Loading | Self::Unavailable { .. } => true,
+            // Asked again, it could find what it has done itself.
+            Self::Unknown => twice == Twice::Harmless,
+            _ => false,
         }
-        // Asked again, it could find what it has done itself.
-        GroupsError::Unknown => twice == Twice::Harmless,
-        _ => false,
+    }
+
+    fn unheard(reason: String, twice: Twice) -> Self {
+        match twice {
+            Twice::Harmless => Self::Unavailable { reason },
+            Twice::Harmful => Self::Unknown,
+        }
+    }
+
+    fn loading() -> Self {
+        Self::Loading
+    }
+
+    fn not_coordinator() -> Self {
+        Self::NotCoordinator
     }
 }
 
@@ -154,13 +72,6 @@ const fn manner_of(beat: &ConsumerHeartbeat) -> Manner {
         CHANGE
     } else {
         QUESTION
-    }
-}
-
-fn unheard(reason: String, twice: Twice) -> GroupsError {
-    match twice {
-        Twice::Harmless => GroupsError::Unavailable { reason },
-        Twice::Harmful => GroupsError::Unknown,
     }
 }
 

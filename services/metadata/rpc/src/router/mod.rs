@@ -2,6 +2,7 @@
 
 mod ask;
 mod asking;
+mod coordinators;
 mod denials;
 mod given_up;
 mod groups;
@@ -11,6 +12,7 @@ mod locate;
 mod markers;
 mod nodes;
 mod seams;
+mod transactions;
 mod views;
 
 use std::sync::Arc;
@@ -75,7 +77,8 @@ fn told(seeds: &[(String, String)]) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// The metadata service of the whole cluster: `Log`, `Catalogue`, `Cluster` and `Groups`. Clones share everything.
+/// The metadata service of the whole cluster: `Log`, `Catalogue`, `Cluster`, `Groups` and
+/// `Transactions`. Clones share everything.
 ///
 /// - A commit goes to the owner of its shard, all shards of one owner in one message, once: what becomes of
 ///   it the caller hears and asks again.

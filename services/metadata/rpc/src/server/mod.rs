@@ -9,6 +9,7 @@ mod commit;
 mod groups;
 mod sequencer;
 mod subscribe;
+mod transactions;
 mod writer;
 
 use std::pin::pin;
@@ -19,9 +20,10 @@ use tidelog_api::internal::v1::catalogue_service_server::CatalogueServiceServer;
 use tidelog_api::internal::v1::cluster_service_server::ClusterServiceServer;
 use tidelog_api::internal::v1::group_service_server::GroupServiceServer;
 use tidelog_api::internal::v1::sequencer_service_server::SequencerServiceServer;
+use tidelog_api::internal::v1::transaction_service_server::TransactionServiceServer;
 use tidelog_api::internal::v1::writer_service_server::WriterServiceServer;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Catalogue, Cluster, Groups, Log, NoTransactions, Transactions};
+use tidelog_metadata_api::{Catalogue, Cluster, Groups, Log, Transactions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -59,13 +61,13 @@ pub struct Parts {
 
 impl Parts {
     /// One service that is all of them.
-    pub fn of<S: Log + Catalogue + Cluster + Groups>(service: Arc<S>) -> Self {
+    pub fn of<S: Log + Catalogue + Cluster + Groups + Transactions>(service: Arc<S>) -> Self {
         Self {
             log: Arc::clone(&service) as Arc<dyn Log>,
             catalogue: Arc::clone(&service) as Arc<dyn Catalogue>,
             cluster: Arc::clone(&service) as Arc<dyn Cluster>,
-            groups: service,
-            transactions: Arc::new(NoTransactions),
+            groups: Arc::clone(&service) as Arc<dyn Groups>,
+            transactions: service,
         }
     }
 }
@@ -155,6 +157,11 @@ pub async fn serve(
         )
         .add_service(
             GroupServiceServer::new(front.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            TransactionServiceServer::new(front.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )

@@ -10,6 +10,7 @@ mod producers;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod transactions;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -36,6 +37,7 @@ pub(crate) use topic::{
     new_topic_from, new_topic_to, page_from, page_to, selector_from, selector_to, topic_from,
     topic_to,
 };
+pub(crate) use transactions::*;
 
 /// Why a message of a peer makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -3,6 +3,7 @@
 mod commits;
 mod fake;
 mod fake_groups;
+mod fake_transactions;
 mod follow;
 mod groups;
 mod hostile;
@@ -14,4 +15,5 @@ mod proxy;
 mod routing;
 mod shared;
 mod standby;
+mod transactions;
 mod world;

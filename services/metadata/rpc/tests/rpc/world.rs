@@ -70,7 +70,9 @@ pub(crate) async fn served(standing: Standing) -> Served {
     served_with(standing, ServerSettings::default(), Arc::new(AllowPeers)).await
 }
 
-pub(crate) async fn active<S: Log + Catalogue + Cluster + Groups>(service: &Arc<S>) -> Served {
+pub(crate) async fn active<S: Log + Catalogue + Cluster + Groups + Transactions>(
+    service: &Arc<S>,
+) -> Served {
     served(Standing::Active(Parts::of(Arc::clone(service)))).await
 }
 
