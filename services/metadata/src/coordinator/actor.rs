@@ -88,6 +88,7 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(parts: CoordinatorParts, shard: ShardId, sequencer: Arc<Sequencer>) -> Self {
         let drained = parts.env.supervisor.token();
+        let patterns = Patterns::new(parts.memory.clone());
         Self {
             parts,
             shard,
@@ -96,7 +97,7 @@ impl Actor {
             sweep: Sweep::default(),
             jobs: FuturesUnordered::new(),
             wakes: BTreeSet::new(),
-            patterns: Patterns::default(),
+            patterns,
             for_topics: Vec::new(),
             is_reading_topics: false,
             loading: 0,

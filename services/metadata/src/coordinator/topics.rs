@@ -13,11 +13,16 @@ use tidelog_types::TopicNumber;
 
 use super::errors::of_catalogue;
 use crate::catalogue::Catalogue;
+use crate::driver::{Hold, Memory};
 
 /// Topics that are read at once.
 const PAGE: usize = 1_000;
 /// Patterns whose topics are remembered.
 const PATTERNS_KEPT: usize = 1_000;
+/// Bytes of memory of the names that patterns match, of a shard at most.
+const PATTERNS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of memory of a name beside its text.
+const NAME_BYTES: usize = 32;
 /// Bytes of a compiled pattern at most.
 const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// Reading all topics takes at most one part in so many of the time.
@@ -164,9 +169,70 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, GroupsError> {
     })
 }
 
-/// What patterns match, so that it is not looked for with each heartbeat.
+/// What patterns match, so that it is not looked for with each heartbeat. As much is kept as there is memory for.
+#[derive(Debug)]
+pub(super) struct Patterns {
+    memory: Memory,
+    kept: Mutex<Kept>,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Patterns(Mutex<HashMap<String, (u64, Vec<String>)>>);
+struct Kept {
+    matches: HashMap<String, Matches>,
+    bytes: usize,
+}
+
+/// What a pattern matches of one version of the topics.
+#[derive(Debug)]
+struct Matches {
+    version: u64,
+    names: Vec<String>,
+    bytes: usize,
+    /// Their part of the memory for groups.
+    _hold: Hold,
+}
+
+impl Patterns {
+    pub(super) fn new(memory: Memory) -> Self {
+        Self {
+            memory,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn keep(&self, kept: &mut Kept, pattern: &str, version: u64, names: &[String]) {
+        let texts = names.iter().map(|name| name.len() + NAME_BYTES);
+        let bytes = pattern.len() + NAME_BYTES + texts.sum::<usize>();
+        kept.remove(pattern);
+        if bytes > PATTERNS_BYTES_MAX {
+            return;
+        }
+        while kept.matches.len() >= PATTERNS_KEPT || kept.bytes + bytes > PATTERNS_BYTES_MAX {
+            // Any one but not all, which would all be looked for again.
+            let Some(any) = kept.matches.keys().next().cloned() else {
+                break;
+            };
+            kept.remove(&any);
+        }
+        if let Some(hold) = self.memory.try_hold(bytes) {
+            kept.bytes += bytes;
+            let matches = Matches {
+                version,
+                names: names.to_vec(),
+                bytes,
+                _hold: hold,
+            };
+            kept.matches.insert(pattern.to_owned(), matches);
+        }
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, pattern: &str) {
+        let removed = self.matches.remove(pattern);
+        self.bytes -= removed.map_or(0, |matches| matches.bytes);
+    }
+}
 
 /// Topics at a time, for a group.
 pub(super) struct View<'a> {
@@ -184,11 +250,11 @@ impl Topics for View<'_> {
     }
 
     fn matching(&self, pattern: &str) -> Vec<String> {
-        let mut known = self.patterns.0.lock();
-        if let Some((version, names)) = known.get(pattern)
-            && *version == self.snapshot.version
-        {
-            return names.clone();
+        let version = self.snapshot.version;
+        let mut kept = self.patterns.kept.lock();
+        let known = kept.matches.get(pattern);
+        if let Some(known) = known.filter(|known| known.version == version) {
+            return known.names.clone();
         }
         // One that cannot be compiled was refused when it came.
         let Ok(regex) = compile(pattern) else {
@@ -196,16 +262,15 @@ impl Topics for View<'_> {
         };
         let names = self.snapshot.by_name.keys();
         let names: Vec<String> = names.filter(|name| regex.is_match(name)).cloned().collect();
-        if known.len() >= PATTERNS_KEPT {
-            known.clear();
-        }
-        known.insert(pattern.to_owned(), (self.snapshot.version, names.clone()));
+        self.patterns.keep(&mut kept, pattern, version, &names);
         names
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+
     use super::*;
 
     #[test]
@@ -223,7 +288,7 @@ mod tests {
             read_at: MonoTime::START,
             took: Duration::ZERO,
         };
-        let patterns = Patterns::default();
+        let patterns = Patterns::new(Memory::new(1_000, Gauge::default()));
         let view = View {
             snapshot: &snapshot,
             patterns: &patterns,
@@ -233,5 +298,43 @@ mod tests {
         assert!(view.matching("(").is_empty());
         assert!(compile("(").is_err());
         assert!(compile(&"(a{100}){100}{100}".repeat(10)).is_err());
+    }
+
+    #[test]
+    fn what_patterns_match_is_kept_as_far_as_there_is_memory() {
+        let shape = TopicShape {
+            number: TopicNumber::new(1),
+            partitions: 1,
+        };
+        let names = (0..2_000).map(|number| (format!("{number:0>200}"), shape));
+        let snapshot = Snapshot {
+            version: 1,
+            by_name: names.collect(),
+            names: HashMap::new(),
+            changes: 0,
+            read_at: MonoTime::START,
+            took: Duration::ZERO,
+        };
+        for (memory, most) in [(1_000_000, 1_000_000), (usize::MAX / 2, PATTERNS_BYTES_MAX)] {
+            let shown = Gauge::default();
+            let patterns = Patterns::new(Memory::new(memory, shown.clone()));
+            let view = View {
+                snapshot: &snapshot,
+                patterns: &patterns,
+            };
+            for number in 0..30 {
+                let pattern = format!(".*|{number}");
+                assert_eq!(view.matching(&pattern).len(), 2_000);
+                // Also what is not kept is found again.
+                assert_eq!(view.matching(&pattern).len(), 2_000);
+            }
+            let kept = patterns.kept.lock();
+            assert_eq!(shown.get(), i64::try_from(kept.bytes).unwrap());
+            assert!(
+                kept.bytes <= most && kept.bytes > most / 3,
+                "{}",
+                kept.bytes
+            );
+        }
     }
 }
