@@ -8,6 +8,7 @@
 //! | `same_bytes.rs` | both front ends hand out the same bytes |
 //! | `python.rs` | kafka-python, confluent-kafka and aiokafka administer, produce, seek and consume, alone and in groups of both protocols |
 //! | `go.rs`, `javascript.rs` | franz-go, sarama and kafkajs produce and share a topic in a group |
+//! | `go_suite.rs` | the tests that franz-go is shipped with |
 //! | `kcat_groups.rs` | librdkafka reads in a group and goes on where it was |
 //! | `java.rs`, `java_groups.rs` | Kafka's own command line tools administer, produce, consume, and look after groups |
 //! | `cli_groups.rs` | `tidelog group` lists, describes, resets and deletes groups of Kafka clients |
@@ -15,6 +16,7 @@
 //! | `streams.rs` | the word count of Kafka Streams counts on after it was killed |
 //! | `connect.rs` | Kafka Connect's workers take a file into a topic and a topic into a file, killed in the middle |
 //! | `mirror.rs` | `MirrorMaker` 2 copies from Apache Kafka to Tidelog and back, with the offsets of groups |
+//! | `exactly_once.rs` | sums, joins, windows and counts of Kafka Streams are exact though the application is killed |
 //! | `moves.rs` | members of groups go on when the process dies that coordinates them |
 //! | `brokers.rs` | clients find all brokers, stay in their zone, and a group outlives a broker |
-//! | `idle.rs` | 10,000 connections that do nothing are held in little memory |
+//! | `idle.rs` | 20,000 connections that do nothing are held in little memory |
