@@ -1,5 +1,6 @@
 """A Tidelog client made from the proto files alone. It produces, reads back and compares."""
 
+import queue
 import sys
 import time
 from collections import defaultdict
@@ -8,7 +9,8 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from tidelog.v1 import error_pb2, log_service_pb2, log_service_pb2_grpc, record_pb2
+from tidelog.v1 import error_pb2, group_service_pb2_grpc, log_service_pb2, log_service_pb2_grpc, record_pb2
+from tidelog.v1 import subscribe_pb2
 from tidelog.v1 import topic_service_pb2, topic_service_pb2_grpc
 
 PARTITIONS = 4
@@ -19,6 +21,7 @@ def main(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
         topics = topic_service_pb2_grpc.TopicServiceStub(channel)
         log = log_service_pb2_grpc.LogServiceStub(channel)
+        groups = group_service_pb2_grpc.GroupServiceStub(channel)
         topic = f"example-python-{time.time_ns()}"
 
         create_topic(topics, topic)
@@ -33,6 +36,7 @@ def main(address: str) -> None:
         fetch(log, topic, expected)
         tail(log, topic, expected)
         list_offsets_by_time(log, topic, started_ms)
+        subscribe(groups, topic, expected)
     print(f"ok: {sum(map(len, expected.values()))} records in {topic}")
 
 
@@ -174,6 +178,59 @@ def list_offsets_by_time(log, topic, started_ms):
     then, future = log.ListOffsets(request, timeout=DEADLINE_SECONDS).results
     check("offset at the start", (then.HasField("offset"), then.offset), (True, 0))
     check("an offset in the future", future.HasField("offset"), False)
+
+
+def subscribe(groups, topic, expected):
+    """Read as a member of a group: one stops in the middle, the next one goes on where the first has committed."""
+    half = sum(map(len, expected.values())) // 2
+    found = defaultdict(dict)
+    read_as_member(groups, topic, found, half)
+    read_as_member(groups, topic, found, sum(map(len, expected.values())))
+    for partition in range(PARTITIONS):
+        values = [found[partition][offset] for offset in sorted(found[partition])]
+        check(f"partition {partition} as read by a group", values, expected[partition])
+
+
+def read_as_member(groups, topic, found, count):
+    say = queue.SimpleQueue()
+
+    def tell(**kind):
+        say.put(subscribe_pb2.SubscribeRequest(**kind))
+
+    tell(
+        join=subscribe_pb2.SubscribeJoin(
+            group=topic,
+            topics=[topic],
+            offset_reset=subscribe_pb2.OFFSET_RESET_EARLIEST,
+            # No more than so many records are sent before more are asked for.
+            credit=subscribe_pb2.SubscribeCredit(records=20),
+        )
+    )
+    # The stream of requests ends with None.
+    for response in groups.Subscribe(iter(say.get, None), timeout=DEADLINE_SECONDS):
+        event = response.WhichOneof("event")
+        if event == "assigned":
+            for partition in response.assigned.partitions:
+                check("error", partition.error.code, error_pb2.ERROR_CODE_UNSPECIFIED)
+        elif event == "revoked":
+            # Everything that was received is committed already.
+            tell(release=subscribe_pb2.SubscribeRelease(revocation_id=response.revoked.revocation_id))
+        elif event == "committed":
+            check("offsets not committed", len(response.committed.failed), 0)
+            if sum(map(len, found.values())) >= count:
+                say.put(None)
+        offsets = []
+        for data in response.partitions:
+            check("error", data.error.code, error_pb2.ERROR_CODE_UNSPECIFIED)
+            for r in data.records.records:
+                check("the offset was read before", r.offset in found[data.partition], False)
+                found[data.partition][r.offset] = (r.key, r.value)
+            offset = subscribe_pb2.SubscribeOffset(topic=topic, partition=data.partition, offset=data.next_offset)
+            offsets.append(offset)
+        if offsets:
+            tell(commit=subscribe_pb2.SubscribeCommit(offsets=offsets))
+            if sum(map(len, found.values())) < count:
+                tell(credit=response.used_credit)
 
 
 def record(key, value):

@@ -18,4 +18,5 @@ mod moves;
 mod python;
 mod same_bytes;
 mod streams;
+mod subscribe;
 mod support;

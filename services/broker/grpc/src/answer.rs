@@ -1,6 +1,6 @@
 //! Answers that carry data, encoded without a copy of the batches.
 //!
-//! `FetchResponse` and `TailResponse` have the same fields. The batches of a partition lie in pieces, parts
+//! `FetchResponse`, `TailResponse` and `SubscribeResponse` have the same first fields. The batches of a partition lie in pieces, parts
 //! of cached pages; the encoder of protobuf would copy them into one buffer, and the transport out of it.
 //! Here only what stands around them is encoded, and the pieces go to the transport as they are.
 
@@ -15,9 +15,9 @@ use tonic::Status;
 
 /// Bytes before each message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
-/// `FetchResponse.partitions` and `TailResponse.partitions`.
+/// `partitions` of `FetchResponse`, `TailResponse` and `SubscribeResponse`.
 const PARTITIONS: u32 = 1;
-/// `FetchResponse.token` and `TailResponse.token`.
+/// `token` of the same.
 const TOKEN: u32 = 2;
 /// `PartitionData.batches`.
 const BATCHES: u32 = 4;
@@ -42,12 +42,14 @@ impl From<v1::PartitionData> for PartitionAnswer {
     }
 }
 
-/// A `FetchResponse` or a `TailResponse`. What it holds of memory (invariant I7) it holds until it is encoded:
+/// A `FetchResponse`, a `TailResponse` or a `SubscribeResponse`. What it holds of memory (invariant I7) it holds until it is encoded:
 /// from then on its bytes are counted as those of an answer that is on its way out.
 #[derive(Debug, Default)]
 pub(crate) struct DataAnswer {
     pub(crate) partitions: Vec<PartitionAnswer>,
     pub(crate) token: Bytes,
+    /// Further fields of the message, encoded.
+    pub(crate) more: Bytes,
     /// Memory of copies that the batches are parts of.
     pub(crate) hold: Option<MemoryHold>,
     /// Memory for what it is on its way out, if that was waited for before it was put together.
@@ -64,6 +66,11 @@ pub(crate) struct Encoded {
 }
 
 impl PartitionAnswer {
+    /// Bytes of its batches or records, as they are sent.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.encoded_len() as u64
+    }
+
     fn encoded_len(&self) -> usize {
         let batches = match self.batches.len() {
             0 => 0,
@@ -87,7 +94,7 @@ impl DataAnswer {
     /// Bytes of the message, about.
     pub(crate) fn encoded_len(&self) -> usize {
         let partitions = self.partitions.iter().map(PartitionAnswer::encoded_len);
-        partitions.sum::<usize>() + self.token.len()
+        partitions.sum::<usize>() + self.token.len() + self.more.len()
     }
 
     /// The message with its prefix.
@@ -95,6 +102,7 @@ impl DataAnswer {
         let Self {
             partitions,
             token,
+            more,
             hold,
             turn,
         } = self;
@@ -107,7 +115,7 @@ impl DataAnswer {
             length => field_len(TOKEN, length),
         };
         let fields = lengths.iter().map(|length| field_len(PARTITIONS, *length));
-        let length = fields.sum::<usize>() + token_len;
+        let length = fields.sum::<usize>() + token_len + more.len();
         let Ok(announced) = u32::try_from(length) else {
             return Err(Status::internal("an answer is larger than gRPC allows"));
         };
@@ -136,6 +144,7 @@ impl DataAnswer {
             begin_field(TOKEN, token.len(), &mut open);
             open.extend_from_slice(&token);
         }
+        open.extend_from_slice(&more);
         if !open.is_empty() {
             pieces.push_back(open.freeze());
         }
@@ -195,6 +204,35 @@ mod tests {
                 (expected.partitions, expected.token)
             );
         }
+    }
+
+    #[test]
+    fn further_fields_stand_behind_the_data() {
+        use v1::subscribe_response::Event;
+        let joined = v1::SubscribeJoined {
+            member_id: "m".to_owned(),
+        };
+        let more = v1::SubscribeResponse {
+            event: Some(Event::Joined(joined)),
+            ..v1::SubscribeResponse::default()
+        };
+        let answer = DataAnswer {
+            partitions: vec![data(4).into()],
+            token: Bytes::from_static(b"token"),
+            more: more.encode_to_vec().into(),
+            ..DataAnswer::default()
+        };
+        let expected = v1::SubscribeResponse {
+            partitions: vec![data(4)],
+            token: Bytes::from_static(b"token"),
+            ..more
+        };
+        let pieces = answer.encode().unwrap().pieces;
+        let bytes: Vec<u8> = pieces.iter().flatten().copied().collect();
+        let announced = u32::from_be_bytes(bytes[1..PREFIX_BYTES].try_into().unwrap());
+        assert_eq!(announced as usize, bytes.len() - PREFIX_BYTES);
+        let message = v1::SubscribeResponse::decode(&bytes[PREFIX_BYTES..]).unwrap();
+        assert_eq!(message, expected);
     }
 
     #[test]

@@ -58,6 +58,24 @@ pub(crate) fn group_error(error: &GroupsError) -> ApiError {
     })
 }
 
+/// What a member hears of its group.
+pub(crate) fn member_error(error: &GroupsError) -> ApiError {
+    let (code, message) = match error {
+        // Who comes back would throw the other out, and so on for ever.
+        GroupsError::FencedInstance => (ErrorCode::InvalidArgument, error_chain(error)),
+        GroupsError::GroupNotFound => (
+            ErrorCode::InvalidArgument,
+            "the group has members whose protocol does not go together with this one".to_owned(),
+        ),
+        _ => (error.code(), error_chain(error)),
+    };
+    let api = ApiError::new(code, message);
+    retriable(match error {
+        GroupsError::Unknown => api.with_unknown_outcome(),
+        _ => api,
+    })
+}
+
 pub(crate) fn fetch_error(error: &FetchError) -> ApiError {
     match error {
         FetchError::Log(error) => log_error(error),

@@ -21,6 +21,7 @@ mod rpc;
 mod server;
 mod services;
 mod settings;
+mod subscribe;
 mod tail;
 mod token;
 mod topics;

@@ -67,6 +67,7 @@ rpcs! {
     AddPartitions = "TopicService/AddPartitions", true;
     DeleteTopic = "TopicService/DeleteTopic", true;
     UndeleteTopic = "TopicService/UndeleteTopic", true;
+    Subscribe = "GroupService/Subscribe", true;
     ListGroups = "GroupService/ListGroups", false;
     DescribeGroups = "GroupService/DescribeGroups", false;
     ListGroupOffsets = "GroupService/ListGroupOffsets", false;
@@ -110,7 +111,7 @@ impl Call {
         let received = received.unwrap_or_else(|| Received::of_none(&front.decode));
         let outlet = request.extensions().get::<Outlet>().cloned();
         let outlet = outlet.unwrap_or_else(|| front.outlet_of_none());
-        if !matches!(rpc, Rpc::Produce | Rpc::ProduceStream) {
+        if !matches!(rpc, Rpc::Produce | Rpc::ProduceStream | Rpc::Subscribe) {
             // However long the call takes, its request is small now that it was read.
             received.taken();
         }

@@ -113,7 +113,18 @@ service! {
         alter_group_offsets = AlterGroupOffsets(AlterGroupOffsetsRequest) -> AlterGroupOffsetsResponse;
         delete_groups = DeleteGroups(DeleteGroupsRequest) -> DeleteGroupsResponse;
     }
-    {}
+    {
+        type SubscribeStream = futures::stream::Empty<Result<v1::SubscribeResponse, Status>>;
+
+        async fn subscribe(
+            &self,
+            request: Request<Streaming<v1::SubscribeRequest>>,
+        ) -> Result<Response<Self::SubscribeStream>, Status> {
+            let call = Call::begin(self, Rpc::Subscribe, &request);
+            let answers = Self::subscribe(call, request.into_inner());
+            Ok(carrying(futures::stream::empty(), answers))
+        }
+    }
 }
 
 service! {

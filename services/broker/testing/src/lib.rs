@@ -17,8 +17,7 @@ use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-    TransactionSettings,
+    MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::{Groups, Transactions};
 use tidelog_runtime::access::{
@@ -28,6 +27,7 @@ use tidelog_store::memory::MemoryStore;
 use tidelog_types::ClusterId;
 
 pub use groups::FakeGroups;
+pub use tidelog_metadata::GroupSettings;
 pub use transactions::FakeTransactions;
 
 /// Longest time of what should end soon.
@@ -114,6 +114,18 @@ pub async fn engine_with(
     append: AppendSettings,
     coordinators: impl FnOnce(&MetadataService) -> Coordinators,
 ) -> anyhow::Result<(Engine, MetadataService)> {
+    let groups = GroupSettings::default();
+    engine_of(env, registry, append, groups, coordinators).await
+}
+
+/// As [`engine_with`], with groups set so, where the metadata service coordinates them.
+pub async fn engine_of(
+    env: &Env,
+    registry: &mut Registry,
+    append: AppendSettings,
+    groups: GroupSettings,
+    coordinators: impl FnOnce(&MetadataService) -> Coordinators,
+) -> anyhow::Result<(Engine, MetadataService)> {
     let cluster = ClusterId::from_random_bytes([9; 16]);
     let metadata = MetadataService::open(OpenOptions {
         env: env.clone(),
@@ -121,7 +133,7 @@ pub async fn engine_with(
         cluster,
         shards: 2,
         sequencer: SequencerSettings::default(),
-        groups: GroupSettings::default(),
+        groups,
         transactions: TransactionSettings::default(),
         reach: Reach::default(),
         metrics: SequencerMetrics::new(registry),

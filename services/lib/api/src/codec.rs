@@ -128,10 +128,18 @@ fn check(name: &str, message: &[u8]) -> Result<u64, Status> {
     let mut items = 0;
     let mut counts = RecordCounts::default();
     let writes = matches!(name, "ProduceRequest" | "ProduceStreamRequest");
+    let subscribes = name == "SubscribeRequest";
     for field in Fields(message) {
         items += 1;
         if items > ITEMS_MAX {
             return Err(too_many(ITEMS_MAX, "items"));
+        }
+        // All fields of it are messages: offsets of a commit, topics.
+        if let (true, (_, Some(said))) = (subscribes, field) {
+            items += Fields(said).take(ITEMS_MAX + 1).count();
+            if items > ITEMS_MAX {
+                return Err(too_many(ITEMS_MAX, "items"));
+            }
         }
         // Field 1 of both are the entries.
         if let (true, (1, Some(entry))) = (writes, field) {
@@ -300,6 +308,23 @@ mod tests {
         assert!(check(v1::FetchRequest::NAME, &request.encode_to_vec()).is_ok());
         request.partitions.push(v1::FetchPartition::default());
         assert!(check(v1::FetchRequest::NAME, &request.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn offsets_of_a_commit_are_counted() {
+        let checked = |count| {
+            let commit = v1::SubscribeCommit {
+                offsets: vec![v1::SubscribeOffset::default(); count],
+                ..v1::SubscribeCommit::default()
+            };
+            let request = v1::SubscribeRequest {
+                kind: Some(v1::subscribe_request::Kind::Commit(commit)),
+            };
+            check(v1::SubscribeRequest::NAME, &request.encode_to_vec())
+                .map_err(|status| status.code())
+        };
+        assert_eq!(checked(9), Ok(10 * ITEM_BYTES));
+        assert_eq!(checked(ITEMS_MAX), Err(Code::OutOfRange));
     }
 
     #[test]

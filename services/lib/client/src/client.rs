@@ -18,7 +18,10 @@ use crate::call::{Retry, call};
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::producer::{Producer, ProducerOptions};
 use crate::trouble::Trouble;
-use crate::{Admin, ClientError, ClientOptions, ClusterClient, GroupAdmin, LogClient};
+use crate::{
+    Admin, ClientError, ClientOptions, ClusterClient, GroupAdmin, GroupConsumer, LogClient,
+    SubscribeOptions,
+};
 
 /// Metadata that says which application sends a request.
 const CLIENT_ID: &str = "x-tidelog-client-id";
@@ -214,6 +217,17 @@ impl Client {
     /// Reads records of one topic as a stream. Connects with the first call of [`Consumer::next`].
     pub fn consumer(&self, topic: &str, options: ConsumerOptions) -> Consumer {
         Consumer::new(self.clone(), topic, options)
+    }
+
+    /// Reads topics as a member of a group. Connects with the first call of [`GroupConsumer::next`].
+    pub fn subscribe<T: AsRef<str>>(
+        &self,
+        group: &str,
+        topics: &[T],
+        options: SubscribeOptions,
+    ) -> GroupConsumer {
+        let topics = topics.iter().map(|topic| topic.as_ref().to_owned());
+        GroupConsumer::new(self.clone(), group, topics.collect(), options)
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {

@@ -2,7 +2,7 @@
 //!
 //! [`Client`] is the connection. From it come [`Producer`], which batches, pipelines and retries the
 //! writes to one topic without loss or duplicates; [`Consumer`], which reads a topic as a stream and goes
-//! on after a break; [`Admin`] for topics; and [`LogClient`] for plain requests, such as conditional
+//! on after a break; [`GroupConsumer`], which reads as a member of a group; [`Admin`] for topics; and [`LogClient`] for plain requests, such as conditional
 //! appends. Keys go to the same partitions as with Kafka's clients.
 
 mod admin;
@@ -11,6 +11,7 @@ mod client;
 mod cluster;
 pub mod consumer;
 mod error;
+pub mod group_consumer;
 mod groups;
 mod log;
 mod options;
@@ -22,6 +23,9 @@ pub use client::Client;
 pub use cluster::ClusterClient;
 pub use consumer::{Chunk, Consumer, ConsumerOptions, Start};
 pub use error::ClientError;
+pub use group_consumer::{
+    GroupConsumer, GroupEvent, GroupPartition, OffsetReset, SubscribeError, SubscribeOptions,
+};
 pub use groups::GroupAdmin;
 pub use log::LogClient;
 pub use options::ClientOptions;

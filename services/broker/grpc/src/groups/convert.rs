@@ -125,11 +125,11 @@ async fn consumer_member(
 
 /// Topics by number, looked up once each.
 #[derive(Debug, Default)]
-pub(super) struct Topics(BTreeMap<TopicNumber, Option<std::sync::Arc<TopicInfo>>>);
+pub(crate) struct Topics(BTreeMap<TopicNumber, Option<std::sync::Arc<TopicInfo>>>);
 
 impl Topics {
     /// The topic with this number; none if it was deleted.
-    pub(super) async fn live(
+    pub(crate) async fn live(
         &mut self,
         front: &Front,
         number: TopicNumber,

@@ -11,6 +11,7 @@ use crate::errors::group_error;
 use crate::front::{Front, ONE_REQUEST};
 use crate::settings::REQUEST_GROUPS_MAX;
 use crate::topics::{hex, page_token};
+pub(crate) use convert::Topics;
 use convert::{kind, state, to_summary};
 
 /// Groups in a page that does not say how many.
@@ -19,7 +20,7 @@ const PAGE_SIZE_DEFAULT: u32 = 100;
 const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// The name of a group as it came over the wire.
-fn group_name(name: &str) -> Result<GroupName, ApiError> {
+pub(crate) fn group_name(name: &str) -> Result<GroupName, ApiError> {
     GroupName::new(name).map_err(|error| ApiError::invalid(error.to_string()))
 }
 

@@ -154,9 +154,9 @@ impl Front {
 }
 
 /// What the client is sent, as it asks for it.
-struct Answers {
-    receiver: mpsc::Receiver<Result<DataAnswer, Status>>,
-    wanted: Arc<Notify>,
+pub(crate) struct Answers {
+    pub(crate) receiver: mpsc::Receiver<Result<DataAnswer, Status>>,
+    pub(crate) wanted: Arc<Notify>,
 }
 
 impl Stream for Answers {
@@ -173,10 +173,10 @@ impl Stream for Answers {
 }
 
 /// The client, as the stream sees it.
-struct Reader {
-    answers: mpsc::Sender<Result<DataAnswer, Status>>,
+pub(crate) struct Reader {
+    pub(crate) answers: mpsc::Sender<Result<DataAnswer, Status>>,
     /// Told each time the client wants more: nothing is read ahead for one who takes nothing.
-    wanted: Arc<Notify>,
+    pub(crate) wanted: Arc<Notify>,
 }
 
 /// How a stream ends without an error.

@@ -216,6 +216,20 @@ async fn call(world: &World, rpc: &str) -> Result<(), ErrorCode> {
             let results = whole(groups.alter_group_offsets(request).await)?.results;
             item(results[0].error.as_ref())
         }
+        "GroupService/Subscribe" => {
+            let join = v1::SubscribeJoin {
+                group: "g".to_owned(),
+                topics: vec![t()],
+                ..Default::default()
+            };
+            let request = v1::SubscribeRequest {
+                kind: Some(v1::subscribe_request::Kind::Join(join)),
+            };
+            let requests = tokio_stream::iter([request]).chain(tokio_stream::pending());
+            let mut answers = whole(groups.subscribe(requests).await)?;
+            let first = answers.next().await.unwrap();
+            whole(first.map(Response::new)).map(drop)
+        }
         "GroupService/DeleteGroups" => {
             let request = v1::DeleteGroupsRequest {
                 names: vec!["g".to_owned()],

@@ -5,10 +5,13 @@
 mod access;
 mod client;
 mod drain;
+mod group_consumer;
 mod groups;
 mod limits;
 mod produce;
 mod read;
+mod subscribe;
+mod subscriber;
 mod topics;
 mod transactions;
 mod transport;

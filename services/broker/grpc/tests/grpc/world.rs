@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tidelog_api::v1;
 use tidelog_api::v1::log_service_client::LogServiceClient;
 use tidelog_broker_engine::Engine;
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, GrpcSettings, ServeError, serve};
-use tidelog_broker_testing::{Coordinators, engine_with, quick_append};
+use tidelog_broker_testing::{Coordinators, GroupSettings, engine_of, quick_append};
 pub(crate) use tidelog_broker_testing::{FakeGroups, Gate, soon};
 use tidelog_client::{Client, ClientOptions};
 use tidelog_env::{CancellationToken, Env};
@@ -41,15 +42,36 @@ impl World {
     }
 
     pub(crate) async fn with(settings: GrpcSettings) -> Self {
+        Self::build(settings, None).await
+    }
+
+    /// A world with groups that are real, and whose members are asked often whether they live.
+    pub(crate) async fn with_groups() -> Self {
+        let mut groups = GroupSettings::default();
+        groups.consumer.heartbeat = Duration::from_millis(50);
+        groups.topics_interval = Duration::from_millis(50);
+        Self::build(GrpcSettings::default(), Some(groups)).await
+    }
+
+    async fn build(settings: GrpcSettings, real: Option<GroupSettings>) -> Self {
         let env = Env::seeded(7);
         let mut registry = Registry::default();
         let groups = Arc::new(FakeGroups::default());
         let fake = Arc::<FakeGroups>::clone(&groups);
-        let coordinators = |metadata: &_| Coordinators {
-            groups: fake,
-            ..Coordinators::of(metadata)
+        let is_real = real.is_some();
+        let coordinators = |metadata: &_| {
+            let all = Coordinators::of(metadata);
+            if is_real {
+                return all;
+            }
+            Coordinators {
+                groups: fake,
+                ..all
+            }
         };
-        let built = engine_with(&env, &mut registry, quick_append(), coordinators).await;
+        let append = quick_append();
+        let real = real.unwrap_or_default();
+        let built = engine_of(&env, &mut registry, append, real, coordinators).await;
         let (engine, metadata) = built.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

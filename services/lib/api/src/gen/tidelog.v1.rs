@@ -1469,6 +1469,792 @@ impl GroupState {
         }
     }
 }
+/// A record of a partition.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Record {
+    /// The position in the partition. Set by the server in reads; ignored in writes.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// The key, by which records are assigned to partitions and compacted. Unset: no key. Empty is a key.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub key: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The value. Unset: no value, which deletes the key in a compacted topic. Empty is a value.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub value: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Headers in the order given; keys may repeat. Default: none.
+    #[prost(message, repeated, tag = "4")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// Milliseconds since the Unix epoch, 0 or more. In writes unset means the time at which the server received the request.
+    /// In reads unset means that the record carries no time.
+    #[prost(int64, optional, tag = "5")]
+    pub timestamp_ms: ::core::option::Option<i64>,
+}
+impl ::prost::Name for Record {
+    const NAME: &'static str = "Record";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Record".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Record".into()
+    }
+}
+/// A header of a record.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Header {
+    /// The name. May be empty; may repeat within a record.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The value. Unset: no value. Empty is a value.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub value: ::core::option::Option<::prost::bytes::Bytes>,
+}
+impl ::prost::Name for Header {
+    const NAME: &'static str = "Header";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Header".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Header".into()
+    }
+}
+/// Records in the order of their offsets.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Records {
+    /// The records. In a write at most 100,000 in all entries of a message, and as many headers.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<Record>,
+}
+impl ::prost::Name for Records {
+    const NAME: &'static str = "Records";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.Records".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.Records".into()
+    }
+}
+/// What a read brings from one partition: data, or an error, or neither when there is nothing (yet).
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PartitionData {
+    /// The topic's name. Empty in `Tail`, where the request names the one topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Where the next read of this partition goes on: the offset after the last one in `data`, or further on, where what was
+    /// read behind it is not handed out: markers of transactions, and records of aborted ones. Without anything read the offset
+    /// that was asked for or resolved. 0 beside an error that came before an offset was known.
+    #[prost(uint64, tag = "5")]
+    pub next_offset: u64,
+    /// The offset that the next record of the partition will get, as far as this read saw. 0 beside an error.
+    #[prost(uint64, tag = "6")]
+    pub high_watermark: u64,
+    /// The first offset that can still be read. 0 beside an error.
+    #[prost(uint64, tag = "7")]
+    pub log_start_offset: u64,
+    /// Why the partition could not be read. Unset: it could. Other partitions of the same read are not concerned.
+    #[prost(message, optional, tag = "8")]
+    pub error: ::core::option::Option<Error>,
+    /// The last stable offset: before it no transaction is open. ISOLATION_COMMITTED reads up to here. Unset beside an error.
+    #[prost(uint64, optional, tag = "9")]
+    pub last_stable_offset: ::core::option::Option<u64>,
+    /// The data. Not set: none.
+    #[prost(oneof = "partition_data::Data", tags = "3, 4")]
+    pub data: ::core::option::Option<partition_data::Data>,
+}
+/// Nested message and enum types in `PartitionData`.
+pub mod partition_data {
+    /// The data. Not set: none.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Data {
+        /// Decoded records, for RECORD_FORMAT_RECORDS.
+        #[prost(message, tag = "3")]
+        Records(super::Records),
+        /// Whole record batches in Kafka's v2 format, one after the other, for RECORD_FORMAT_BATCHES.
+        #[prost(bytes, tag = "4")]
+        Batches(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for PartitionData {
+    const NAME: &'static str = "PartitionData";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.PartitionData".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.PartitionData".into()
+    }
+}
+/// How a read hands out records.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RecordFormat {
+    /// Not set: as RECORD_FORMAT_RECORDS.
+    Unspecified = 0,
+    /// Decoded by the server: exactly the records from the offset asked for.
+    Records = 1,
+    /// Whole record batches in Kafka's v2 format, one after the other, as they are stored. The cheapest way. The first batch
+    /// may begin before the offset asked for: the client skips what it did not ask for.
+    Batches = 2,
+}
+impl RecordFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECORD_FORMAT_UNSPECIFIED",
+            Self::Records => "RECORD_FORMAT_RECORDS",
+            Self::Batches => "RECORD_FORMAT_BATCHES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECORD_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECORD_FORMAT_RECORDS" => Some(Self::Records),
+            "RECORD_FORMAT_BATCHES" => Some(Self::Batches),
+            _ => None,
+        }
+    }
+}
+/// Which records a read hands out of the transactions that producers of Kafka's protocol write. Markers of transactions are
+/// never handed out: they take an offset each, and reading goes on behind them.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Isolation {
+    /// Not set: as ISOLATION_COMMITTED.
+    Unspecified = 0,
+    /// Records outside of transactions, and those of committed ones. Reading ends at the last stable offset: behind it lies a
+    /// transaction that is still open.
+    Committed = 1,
+    /// All records, also those of transactions that are open or aborted. Reading ends at the high watermark.
+    Uncommitted = 2,
+}
+impl Isolation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ISOLATION_UNSPECIFIED",
+            Self::Committed => "ISOLATION_COMMITTED",
+            Self::Uncommitted => "ISOLATION_UNCOMMITTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ISOLATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "ISOLATION_COMMITTED" => Some(Self::Committed),
+            "ISOLATION_UNCOMMITTED" => Some(Self::Uncommitted),
+            _ => None,
+        }
+    }
+}
+/// How the records of a batch are compressed.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Compression {
+    /// Not set: as COMPRESSION_NONE.
+    Unspecified = 0,
+    /// Not compressed.
+    None = 1,
+    /// gzip.
+    Gzip = 2,
+    /// Snappy, framed as Kafka's clients do.
+    Snappy = 3,
+    /// LZ4 frames.
+    Lz4 = 4,
+    /// Zstandard.
+    Zstd = 5,
+}
+impl Compression {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COMPRESSION_UNSPECIFIED",
+            Self::None => "COMPRESSION_NONE",
+            Self::Gzip => "COMPRESSION_GZIP",
+            Self::Snappy => "COMPRESSION_SNAPPY",
+            Self::Lz4 => "COMPRESSION_LZ4",
+            Self::Zstd => "COMPRESSION_ZSTD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COMPRESSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "COMPRESSION_NONE" => Some(Self::None),
+            "COMPRESSION_GZIP" => Some(Self::Gzip),
+            "COMPRESSION_SNAPPY" => Some(Self::Snappy),
+            "COMPRESSION_LZ4" => Some(Self::Lz4),
+            "COMPRESSION_ZSTD" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+/// A place in a partition that is found without knowing an offset.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OffsetPosition {
+    /// Not set: not allowed where a position is required.
+    Unspecified = 0,
+    /// The first offset that can still be read.
+    Earliest = 1,
+    /// The offset that the next record will get. Linearizable: not before any record acknowledged before the request. Where
+    /// `Tail` begins with ISOLATION_COMMITTED, the last stable offset, so that what open transactions commit is read.
+    Latest = 2,
+    /// The first record with the greatest timestamp. Only in `ListOffsets`.
+    MaxTimestamp = 3,
+    /// The last stable offset: before it no transaction is open. Linearizable, as OFFSET_POSITION_LATEST.
+    LastStable = 4,
+}
+impl OffsetPosition {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OFFSET_POSITION_UNSPECIFIED",
+            Self::Earliest => "OFFSET_POSITION_EARLIEST",
+            Self::Latest => "OFFSET_POSITION_LATEST",
+            Self::MaxTimestamp => "OFFSET_POSITION_MAX_TIMESTAMP",
+            Self::LastStable => "OFFSET_POSITION_LAST_STABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OFFSET_POSITION_UNSPECIFIED" => Some(Self::Unspecified),
+            "OFFSET_POSITION_EARLIEST" => Some(Self::Earliest),
+            "OFFSET_POSITION_LATEST" => Some(Self::Latest),
+            "OFFSET_POSITION_MAX_TIMESTAMP" => Some(Self::MaxTimestamp),
+            "OFFSET_POSITION_LAST_STABLE" => Some(Self::LastStable),
+            _ => None,
+        }
+    }
+}
+/// A message from the client in `Subscribe`. The first one joins, none of the others does.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeRequest {
+    /// What the client says. Required.
+    #[prost(oneof = "subscribe_request::Kind", tags = "1, 2, 3, 4, 5")]
+    pub kind: ::core::option::Option<subscribe_request::Kind>,
+}
+/// Nested message and enum types in `SubscribeRequest`.
+pub mod subscribe_request {
+    /// What the client says. Required.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// Joins the group.
+        #[prost(message, tag = "1")]
+        Join(super::SubscribeJoin),
+        /// Lets more be sent.
+        #[prost(message, tag = "2")]
+        Credit(super::SubscribeCredit),
+        /// Commits offsets.
+        #[prost(message, tag = "3")]
+        Commit(super::SubscribeCommit),
+        /// Lets go of partitions that were taken away.
+        #[prost(message, tag = "4")]
+        Release(super::SubscribeRelease),
+        /// Goes on reading a partition somewhere else.
+        #[prost(message, tag = "5")]
+        Seek(super::SubscribeSeek),
+    }
+}
+impl ::prost::Name for SubscribeRequest {
+    const NAME: &'static str = "SubscribeRequest";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeRequest".into()
+    }
+}
+/// Who subscribes, and to what.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeJoin {
+    /// The group; it is created if it does not exist. Required.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The topics by name, at most 1,000. One that does not exist (yet) is read from when it does. Required, unless
+    /// `topic_pattern` is set.
+    #[prost(string, repeated, tag = "2")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The topics by a pattern, which must match the whole name, in the regular language of RE2. Default: none.
+    #[prost(string, tag = "3")]
+    pub topic_pattern: ::prost::alloc::string::String,
+    /// The member that this subscriber was on an earlier stream, from `SubscribeJoined`: it takes its place again, and the
+    /// earlier stream, if it is still there, is out. Empty: a new member.
+    #[prost(string, tag = "4")]
+    pub member_id: ::prost::alloc::string::String,
+    /// The user's name for the member, used by one subscriber at a time. It makes it a static member: when it comes back
+    /// within the session timeout it has the partitions that it had, and nobody else gets them meanwhile. At most 255
+    /// bytes. Empty: none.
+    #[prost(string, tag = "5")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// How partitions are to be assigned: `uniform` or `range`. The group takes what most members ask for. Empty: no wish.
+    #[prost(string, tag = "6")]
+    pub assignor: ::prost::alloc::string::String,
+    /// How long the member may take to let go of partitions, at most a day. After that they are taken away. Unset: 60 s.
+    #[prost(message, optional, tag = "7")]
+    pub rebalance_timeout: ::core::option::Option<::prost_types::Duration>,
+    /// Where to begin in a partition without a committed offset, or whose committed offset is not there any more.
+    #[prost(enumeration = "OffsetReset", tag = "8")]
+    pub offset_reset: i32,
+    /// How to hand out records. Default: decoded.
+    #[prost(enumeration = "RecordFormat", tag = "9")]
+    pub record_format: i32,
+    /// About how many bytes of stored batches to put into one message. 0: 1 MiB. At most 8 MiB, more is taken as that.
+    #[prost(uint32, tag = "10")]
+    pub max_bytes: u32,
+    /// How much may be sent before more is allowed. A kind of credit that is unset here is not counted. Unset: the stream is
+    /// held back by HTTP/2's flow control alone.
+    #[prost(message, optional, tag = "11")]
+    pub credit: ::core::option::Option<SubscribeCredit>,
+    /// Read-your-writes token. Empty: none.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub token: ::prost::bytes::Bytes,
+    /// Which records of transactions to hand out. Default: those that are committed.
+    #[prost(enumeration = "Isolation", tag = "13")]
+    pub isolation: i32,
+}
+impl ::prost::Name for SubscribeJoin {
+    const NAME: &'static str = "SubscribeJoin";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeJoin".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeJoin".into()
+    }
+}
+/// So much more may be sent, or was. From the server it says what a message took. It goes into the next credit when the
+/// client is done with the message.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeCredit {
+    /// Records. Counted only where records are decoded.
+    #[prost(uint64, optional, tag = "1")]
+    pub records: ::core::option::Option<u64>,
+    /// Bytes: of whole batches, or of decoded records as they are on the wire.
+    #[prost(uint64, optional, tag = "2")]
+    pub bytes: ::core::option::Option<u64>,
+}
+impl ::prost::Name for SubscribeCredit {
+    const NAME: &'static str = "SubscribeCredit";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeCredit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeCredit".into()
+    }
+}
+/// Commits offsets of partitions that the member has, also of those that are being taken away. Those of one message are
+/// committed together with those of others that wait.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeCommit {
+    /// Chosen by the client, comes back in `SubscribeCommitted`. Default: 0.
+    #[prost(uint64, tag = "1")]
+    pub correlation_id: u64,
+    /// The offsets. At most 10,000; a partition stands there once.
+    #[prost(message, repeated, tag = "2")]
+    pub offsets: ::prost::alloc::vec::Vec<SubscribeOffset>,
+}
+impl ::prost::Name for SubscribeCommit {
+    const NAME: &'static str = "SubscribeCommit";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeCommit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeCommit".into()
+    }
+}
+/// An offset to commit.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeOffset {
+    /// The topic. Required.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The offset of the next record to read: that of the last one done with, plus one.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// Whatever shall stand beside it, at most 4,096 bytes. Default: nothing.
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+}
+impl ::prost::Name for SubscribeOffset {
+    const NAME: &'static str = "SubscribeOffset";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeOffset".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeOffset".into()
+    }
+}
+/// Lets go of partitions that were taken away. Commits that were sent before are done first.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeRelease {
+    /// As in `SubscribeRevoked`.
+    #[prost(uint64, tag = "1")]
+    pub revocation_id: u64,
+}
+impl ::prost::Name for SubscribeRelease {
+    const NAME: &'static str = "SubscribeRelease";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeRelease".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeRelease".into()
+    }
+}
+/// Goes on reading a partition that the member has at another offset. It commits nothing.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeSeek {
+    /// The topic. Required.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The offset of the next record to read.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+}
+impl ::prost::Name for SubscribeSeek {
+    const NAME: &'static str = "SubscribeSeek";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeSeek".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeSeek".into()
+    }
+}
+/// A message from the server in `Subscribe`: records, or an event.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeResponse {
+    /// What was read, in order for each partition. A partition with an error is not read any further until `SubscribeSeek`.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<PartitionData>,
+    /// Read-your-writes token.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token: ::prost::bytes::Bytes,
+    /// What the records in this message took of the credit, in the kinds that are counted. Unset: nothing.
+    #[prost(message, optional, tag = "10")]
+    pub used_credit: ::core::option::Option<SubscribeCredit>,
+    /// What happened, if the message does not carry records.
+    #[prost(oneof = "subscribe_response::Event", tags = "3, 4, 5, 6, 7, 8, 9")]
+    pub event: ::core::option::Option<subscribe_response::Event>,
+}
+/// Nested message and enum types in `SubscribeResponse`.
+pub mod subscribe_response {
+    /// What happened, if the message does not carry records.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        /// The client is a member. Comes first.
+        #[prost(message, tag = "3")]
+        Joined(super::SubscribeJoined),
+        /// The member has more partitions.
+        #[prost(message, tag = "4")]
+        Assigned(super::SubscribeAssigned),
+        /// Partitions are taken away.
+        #[prost(message, tag = "5")]
+        Revoked(super::SubscribeRevoked),
+        /// What became of a commit.
+        #[prost(message, tag = "6")]
+        Committed(super::SubscribeCommitted),
+        /// There is more, for which there is too little credit.
+        #[prost(message, tag = "7")]
+        Stalled(super::SubscribeStalled),
+        /// What became of a seek.
+        #[prost(message, tag = "8")]
+        Sought(super::SubscribeSought),
+        /// This broker is going away.
+        #[prost(message, tag = "9")]
+        Draining(super::SubscribeDraining),
+    }
+}
+impl ::prost::Name for SubscribeResponse {
+    const NAME: &'static str = "SubscribeResponse";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeResponse".into()
+    }
+}
+/// The client is a member.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeJoined {
+    /// Its id, to come back with after a break.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for SubscribeJoined {
+    const NAME: &'static str = "SubscribeJoined";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeJoined".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeJoined".into()
+    }
+}
+/// The member has more partitions, and is sent their records from now on.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeAssigned {
+    /// The partitions.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<SubscribedPartition>,
+}
+impl ::prost::Name for SubscribeAssigned {
+    const NAME: &'static str = "SubscribeAssigned";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeAssigned".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeAssigned".into()
+    }
+}
+/// A partition that a member has got.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribedPartition {
+    /// The topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The offset at which reading begins. 0 beside an error.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// Why it cannot be read. Unset: it can. It is read after `SubscribeSeek`.
+    #[prost(message, optional, tag = "4")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for SubscribedPartition {
+    const NAME: &'static str = "SubscribedPartition";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribedPartition".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribedPartition".into()
+    }
+}
+/// Partitions are taken away: no more of their records come. The client commits what it is done with and sends
+/// `SubscribeRelease`; only then do other members get them.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeRevoked {
+    /// For `SubscribeRelease`.
+    #[prost(uint64, tag = "1")]
+    pub revocation_id: u64,
+    /// The partitions.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<GroupAssignment>,
+    /// How long the client may take. After that they are gone, and commits for them are refused.
+    #[prost(message, optional, tag = "3")]
+    pub time_left: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for SubscribeRevoked {
+    const NAME: &'static str = "SubscribeRevoked";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeRevoked".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeRevoked".into()
+    }
+}
+/// What became of a commit.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeCommitted {
+    /// As in the commit.
+    #[prost(uint64, tag = "1")]
+    pub correlation_id: u64,
+    /// The offsets that were not committed. All others are, and are durable.
+    #[prost(message, repeated, tag = "2")]
+    pub failed: ::prost::alloc::vec::Vec<SubscribeNotCommitted>,
+}
+impl ::prost::Name for SubscribeCommitted {
+    const NAME: &'static str = "SubscribeCommitted";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeCommitted".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeCommitted".into()
+    }
+}
+/// An offset that was not committed.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeNotCommitted {
+    /// The topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Why. FENCED: the member does not have the partition any more.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for SubscribeNotCommitted {
+    const NAME: &'static str = "SubscribeNotCommitted";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeNotCommitted".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeNotCommitted".into()
+    }
+}
+/// What comes next is larger than the credit that is left. Nothing is sent until there is as much.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeStalled {
+    /// How much credit it takes, of what is counted.
+    #[prost(message, optional, tag = "1")]
+    pub needed: ::core::option::Option<SubscribeCredit>,
+}
+impl ::prost::Name for SubscribeStalled {
+    const NAME: &'static str = "SubscribeStalled";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeStalled".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeStalled".into()
+    }
+}
+/// What became of a seek. What comes of the partition after this message begins at the new offset.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeSought {
+    /// The topic.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The offset.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// Why nothing has changed. Unset: it has.
+    #[prost(message, optional, tag = "4")]
+    pub error: ::core::option::Option<Error>,
+}
+impl ::prost::Name for SubscribeSought {
+    const NAME: &'static str = "SubscribeSought";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeSought".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeSought".into()
+    }
+}
+/// This broker is going away: no more records come, but commits are taken for a moment. The client commits what it is done
+/// with, ends its side, and subscribes again with its member id.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeDraining {}
+impl ::prost::Name for SubscribeDraining {
+    const NAME: &'static str = "SubscribeDraining";
+    const PACKAGE: &'static str = "tidelog.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.v1.SubscribeDraining".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.v1.SubscribeDraining".into()
+    }
+}
+/// Where to begin where there is no committed offset.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OffsetReset {
+    /// Not set: as OFFSET_RESET_LATEST.
+    Unspecified = 0,
+    /// At the first record that is there.
+    Earliest = 1,
+    /// At the next record that is written. The offset is committed at once, so that a member that gets the partition later
+    /// begins there too.
+    Latest = 2,
+    /// Nowhere: the partition is assigned with the error OFFSET_OUT_OF_RANGE, and read after `SubscribeSeek`.
+    None = 3,
+}
+impl OffsetReset {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OFFSET_RESET_UNSPECIFIED",
+            Self::Earliest => "OFFSET_RESET_EARLIEST",
+            Self::Latest => "OFFSET_RESET_LATEST",
+            Self::None => "OFFSET_RESET_NONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OFFSET_RESET_UNSPECIFIED" => Some(Self::Unspecified),
+            "OFFSET_RESET_EARLIEST" => Some(Self::Earliest),
+            "OFFSET_RESET_LATEST" => Some(Self::Latest),
+            "OFFSET_RESET_NONE" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
 /// Request of `ListGroups`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1810,9 +2596,9 @@ pub mod group_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Looks after consumer groups: lists and describes them, shows and sets how far they have come, deletes them.
+    /// Consumer groups: reads as a member of one, lists and describes them, shows and sets how far they have come, deletes them.
     ///
-    /// `token` fields: see `LogService`.
+    /// `token` fields and metadata: see `LogService`.
     #[derive(Debug, Clone)]
     pub struct GroupServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1892,6 +2678,41 @@ pub mod group_service_client {
         pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
+        }
+        /// Reads topics as a member of a group. The group's coordinator spreads the partitions over its members, among which may be
+        /// consumers that speak Kafka's protocol.
+        ///
+        /// The client sends `SubscribeJoin` and is told of the partitions that it has, `SubscribeAssigned`, and sent their records,
+        /// from the committed offset on, as far as its credit allows. It commits what it is done with. A partition that goes to
+        /// another member is taken away by `SubscribeRevoked`, and the client lets go of it by `SubscribeRelease`. That the member
+        /// lives is seen by the stream: there are no heartbeats for the client to send.
+        ///
+        /// When the client ends its side, what it has committed is made durable, the member leaves, and the stream ends. When the
+        /// stream breaks, the member leaves too; a static one (`instance_id`) may come back and have what it had. After an error that
+        /// is retriable the client subscribes again with its member id. Records since the last commit come again then.
+        pub async fn subscribe(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::SubscribeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SubscribeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.v1.GroupService/Subscribe",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.v1.GroupService", "Subscribe"));
+            self.inner.streaming(req, path, codec).await
         }
         /// Lists groups page by page, in an order that means nothing.
         pub async fn list_groups(
@@ -2033,6 +2854,27 @@ pub mod group_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with GroupServiceServer.
     #[async_trait]
     pub trait GroupService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Subscribe method.
+        type SubscribeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SubscribeResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Reads topics as a member of a group. The group's coordinator spreads the partitions over its members, among which may be
+        /// consumers that speak Kafka's protocol.
+        ///
+        /// The client sends `SubscribeJoin` and is told of the partitions that it has, `SubscribeAssigned`, and sent their records,
+        /// from the committed offset on, as far as its credit allows. It commits what it is done with. A partition that goes to
+        /// another member is taken away by `SubscribeRevoked`, and the client lets go of it by `SubscribeRelease`. That the member
+        /// lives is seen by the stream: there are no heartbeats for the client to send.
+        ///
+        /// When the client ends its side, what it has committed is made durable, the member leaves, and the stream ends. When the
+        /// stream breaks, the member leaves too; a static one (`instance_id`) may come back and have what it had. After an error that
+        /// is retriable the client subscribes again with its member id. Records since the last commit come again then.
+        async fn subscribe(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::SubscribeRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::SubscribeStream>, tonic::Status>;
         /// Lists groups page by page, in an order that means nothing.
         async fn list_groups(
             &self,
@@ -2074,9 +2916,9 @@ pub mod group_service_server {
             tonic::Status,
         >;
     }
-    /// Looks after consumer groups: lists and describes them, shows and sets how far they have come, deletes them.
+    /// Consumer groups: reads as a member of one, lists and describes them, shows and sets how far they have come, deletes them.
     ///
-    /// `token` fields: see `LogService`.
+    /// `token` fields and metadata: see `LogService`.
     #[derive(Debug)]
     pub struct GroupServiceServer<T> {
         inner: Arc<T>,
@@ -2153,6 +2995,54 @@ pub mod group_service_server {
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
+                "/tidelog.v1.GroupService/Subscribe" => {
+                    #[allow(non_camel_case_types)]
+                    struct SubscribeSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::StreamingService<super::SubscribeRequest>
+                    for SubscribeSvc<T> {
+                        type Response = super::SubscribeResponse;
+                        type ResponseStream = T::SubscribeStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::SubscribeRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::subscribe(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SubscribeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/tidelog.v1.GroupService/ListGroups" => {
                     #[allow(non_camel_case_types)]
                     struct ListGroupsSvc<T: GroupService>(pub Arc<T>);
@@ -2418,291 +3308,6 @@ pub mod group_service_server {
     pub const SERVICE_NAME: &str = "tidelog.v1.GroupService";
     impl<T> tonic::server::NamedService for GroupServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
-    }
-}
-/// A record of a partition.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Record {
-    /// The position in the partition. Set by the server in reads; ignored in writes.
-    #[prost(uint64, tag = "1")]
-    pub offset: u64,
-    /// The key, by which records are assigned to partitions and compacted. Unset: no key. Empty is a key.
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub key: ::core::option::Option<::prost::bytes::Bytes>,
-    /// The value. Unset: no value, which deletes the key in a compacted topic. Empty is a value.
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    pub value: ::core::option::Option<::prost::bytes::Bytes>,
-    /// Headers in the order given; keys may repeat. Default: none.
-    #[prost(message, repeated, tag = "4")]
-    pub headers: ::prost::alloc::vec::Vec<Header>,
-    /// Milliseconds since the Unix epoch, 0 or more. In writes unset means the time at which the server received the request.
-    /// In reads unset means that the record carries no time.
-    #[prost(int64, optional, tag = "5")]
-    pub timestamp_ms: ::core::option::Option<i64>,
-}
-impl ::prost::Name for Record {
-    const NAME: &'static str = "Record";
-    const PACKAGE: &'static str = "tidelog.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.v1.Record".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.v1.Record".into()
-    }
-}
-/// A header of a record.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Header {
-    /// The name. May be empty; may repeat within a record.
-    #[prost(string, tag = "1")]
-    pub key: ::prost::alloc::string::String,
-    /// The value. Unset: no value. Empty is a value.
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub value: ::core::option::Option<::prost::bytes::Bytes>,
-}
-impl ::prost::Name for Header {
-    const NAME: &'static str = "Header";
-    const PACKAGE: &'static str = "tidelog.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.v1.Header".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.v1.Header".into()
-    }
-}
-/// Records in the order of their offsets.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Records {
-    /// The records. In a write at most 100,000 in all entries of a message, and as many headers.
-    #[prost(message, repeated, tag = "1")]
-    pub records: ::prost::alloc::vec::Vec<Record>,
-}
-impl ::prost::Name for Records {
-    const NAME: &'static str = "Records";
-    const PACKAGE: &'static str = "tidelog.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.v1.Records".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.v1.Records".into()
-    }
-}
-/// What a read brings from one partition: data, or an error, or neither when there is nothing (yet).
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PartitionData {
-    /// The topic's name. Empty in `Tail`, where the request names the one topic.
-    #[prost(string, tag = "1")]
-    pub topic: ::prost::alloc::string::String,
-    /// The partition.
-    #[prost(uint32, tag = "2")]
-    pub partition: u32,
-    /// Where the next read of this partition goes on: the offset after the last one in `data`, or further on, where what was
-    /// read behind it is not handed out: markers of transactions, and records of aborted ones. Without anything read the offset
-    /// that was asked for or resolved. 0 beside an error that came before an offset was known.
-    #[prost(uint64, tag = "5")]
-    pub next_offset: u64,
-    /// The offset that the next record of the partition will get, as far as this read saw. 0 beside an error.
-    #[prost(uint64, tag = "6")]
-    pub high_watermark: u64,
-    /// The first offset that can still be read. 0 beside an error.
-    #[prost(uint64, tag = "7")]
-    pub log_start_offset: u64,
-    /// Why the partition could not be read. Unset: it could. Other partitions of the same read are not concerned.
-    #[prost(message, optional, tag = "8")]
-    pub error: ::core::option::Option<Error>,
-    /// The last stable offset: before it no transaction is open. ISOLATION_COMMITTED reads up to here. Unset beside an error.
-    #[prost(uint64, optional, tag = "9")]
-    pub last_stable_offset: ::core::option::Option<u64>,
-    /// The data. Not set: none.
-    #[prost(oneof = "partition_data::Data", tags = "3, 4")]
-    pub data: ::core::option::Option<partition_data::Data>,
-}
-/// Nested message and enum types in `PartitionData`.
-pub mod partition_data {
-    /// The data. Not set: none.
-    #[allow(clippy::all)]
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Data {
-        /// Decoded records, for RECORD_FORMAT_RECORDS.
-        #[prost(message, tag = "3")]
-        Records(super::Records),
-        /// Whole record batches in Kafka's v2 format, one after the other, for RECORD_FORMAT_BATCHES.
-        #[prost(bytes, tag = "4")]
-        Batches(::prost::bytes::Bytes),
-    }
-}
-impl ::prost::Name for PartitionData {
-    const NAME: &'static str = "PartitionData";
-    const PACKAGE: &'static str = "tidelog.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.v1.PartitionData".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.v1.PartitionData".into()
-    }
-}
-/// How a read hands out records.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum RecordFormat {
-    /// Not set: as RECORD_FORMAT_RECORDS.
-    Unspecified = 0,
-    /// Decoded by the server: exactly the records from the offset asked for.
-    Records = 1,
-    /// Whole record batches in Kafka's v2 format, one after the other, as they are stored. The cheapest way. The first batch
-    /// may begin before the offset asked for: the client skips what it did not ask for.
-    Batches = 2,
-}
-impl RecordFormat {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "RECORD_FORMAT_UNSPECIFIED",
-            Self::Records => "RECORD_FORMAT_RECORDS",
-            Self::Batches => "RECORD_FORMAT_BATCHES",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "RECORD_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
-            "RECORD_FORMAT_RECORDS" => Some(Self::Records),
-            "RECORD_FORMAT_BATCHES" => Some(Self::Batches),
-            _ => None,
-        }
-    }
-}
-/// Which records a read hands out of the transactions that producers of Kafka's protocol write. Markers of transactions are
-/// never handed out: they take an offset each, and reading goes on behind them.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Isolation {
-    /// Not set: as ISOLATION_COMMITTED.
-    Unspecified = 0,
-    /// Records outside of transactions, and those of committed ones. Reading ends at the last stable offset: behind it lies a
-    /// transaction that is still open.
-    Committed = 1,
-    /// All records, also those of transactions that are open or aborted. Reading ends at the high watermark.
-    Uncommitted = 2,
-}
-impl Isolation {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "ISOLATION_UNSPECIFIED",
-            Self::Committed => "ISOLATION_COMMITTED",
-            Self::Uncommitted => "ISOLATION_UNCOMMITTED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "ISOLATION_UNSPECIFIED" => Some(Self::Unspecified),
-            "ISOLATION_COMMITTED" => Some(Self::Committed),
-            "ISOLATION_UNCOMMITTED" => Some(Self::Uncommitted),
-            _ => None,
-        }
-    }
-}
-/// How the records of a batch are compressed.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Compression {
-    /// Not set: as COMPRESSION_NONE.
-    Unspecified = 0,
-    /// Not compressed.
-    None = 1,
-    /// gzip.
-    Gzip = 2,
-    /// Snappy, framed as Kafka's clients do.
-    Snappy = 3,
-    /// LZ4 frames.
-    Lz4 = 4,
-    /// Zstandard.
-    Zstd = 5,
-}
-impl Compression {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "COMPRESSION_UNSPECIFIED",
-            Self::None => "COMPRESSION_NONE",
-            Self::Gzip => "COMPRESSION_GZIP",
-            Self::Snappy => "COMPRESSION_SNAPPY",
-            Self::Lz4 => "COMPRESSION_LZ4",
-            Self::Zstd => "COMPRESSION_ZSTD",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "COMPRESSION_UNSPECIFIED" => Some(Self::Unspecified),
-            "COMPRESSION_NONE" => Some(Self::None),
-            "COMPRESSION_GZIP" => Some(Self::Gzip),
-            "COMPRESSION_SNAPPY" => Some(Self::Snappy),
-            "COMPRESSION_LZ4" => Some(Self::Lz4),
-            "COMPRESSION_ZSTD" => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-}
-/// A place in a partition that is found without knowing an offset.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum OffsetPosition {
-    /// Not set: not allowed where a position is required.
-    Unspecified = 0,
-    /// The first offset that can still be read.
-    Earliest = 1,
-    /// The offset that the next record will get. Linearizable: not before any record acknowledged before the request. Where
-    /// `Tail` begins with ISOLATION_COMMITTED, the last stable offset, so that what open transactions commit is read.
-    Latest = 2,
-    /// The first record with the greatest timestamp. Only in `ListOffsets`.
-    MaxTimestamp = 3,
-    /// The last stable offset: before it no transaction is open. Linearizable, as OFFSET_POSITION_LATEST.
-    LastStable = 4,
-}
-impl OffsetPosition {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "OFFSET_POSITION_UNSPECIFIED",
-            Self::Earliest => "OFFSET_POSITION_EARLIEST",
-            Self::Latest => "OFFSET_POSITION_LATEST",
-            Self::MaxTimestamp => "OFFSET_POSITION_MAX_TIMESTAMP",
-            Self::LastStable => "OFFSET_POSITION_LAST_STABLE",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "OFFSET_POSITION_UNSPECIFIED" => Some(Self::Unspecified),
-            "OFFSET_POSITION_EARLIEST" => Some(Self::Earliest),
-            "OFFSET_POSITION_LATEST" => Some(Self::Latest),
-            "OFFSET_POSITION_MAX_TIMESTAMP" => Some(Self::MaxTimestamp),
-            "OFFSET_POSITION_LAST_STABLE" => Some(Self::LastStable),
-            _ => None,
-        }
     }
 }
 /// What to append to one partition, or to the partitions of one topic that the server picks.

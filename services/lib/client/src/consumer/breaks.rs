@@ -9,18 +9,18 @@ const SERIES_GAP: Duration = Duration::from_mins(1);
 
 /// A series of breaks with nothing read in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Breaks {
+pub(crate) struct Breaks {
     /// When it is given up.
-    pub(super) deadline: MonoTime,
+    pub(crate) deadline: MonoTime,
     /// The last one.
     last: MonoTime,
     /// The partition that broke; `None` if the stream as a whole did.
-    pub(super) partition: Option<u32>,
+    pub(crate) partition: Option<u32>,
 }
 
 impl Breaks {
     /// The series with a break at `now`, of what was tried since `began`.
-    pub(super) fn after(
+    pub(crate) fn after(
         before: Option<Self>,
         began: MonoTime,
         now: MonoTime,

@@ -20,8 +20,8 @@ pub struct Chunk {
     pub offsets: OffsetRange,
     /// The offset that the next record of the partition will get, as far as the service knew.
     pub high_watermark: Offset,
-    pub(super) batches: Bytes,
-    pub(super) limit: DecodeLimit,
+    pub(crate) batches: Bytes,
+    pub(crate) limit: DecodeLimit,
 }
 
 /// Why a chunk cannot be decoded. The bytes were damaged on the way, or written by a broken client.

@@ -22,7 +22,7 @@ pub use chunk::{Chunk, ChunkError, ChunkRecords};
 pub use options::{ConsumerOptions, Isolation, Start};
 
 use crate::{Client, ClientError};
-use breaks::Breaks;
+pub(crate) use breaks::Breaks;
 use positions::Positions;
 
 /// No attempt is begun that would have less time.

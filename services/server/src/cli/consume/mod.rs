@@ -2,15 +2,17 @@
 
 mod closed;
 mod format;
+mod member;
 pub(in crate::cli) mod start;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 
 use clap::{Args, ValueEnum};
 use tidelog_client::consumer::{ConsumeError, Isolation};
 use tidelog_client::{ApiError, Chunk, ClientError, Consumer, ConsumerOptions};
 use tidelog_env::Env;
 use tidelog_runtime::Exit;
+use tidelog_types::Offset;
 
 use super::output::{counted, say};
 use super::{CliError, Global, Output, Result, connect};
@@ -22,10 +24,20 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArgs {
-    /// The topic's name.
-    topic: String,
+    /// The topic's name; several with `--group`.
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Read as a member of this group, which goes on where it was: its members share the partitions, and
+    /// what is written is committed. It ends, and leaves the group, when it is interrupted.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["until_end", "partition"])]
+    group: Option<String>,
+    /// A name for this member of the group, used by one at a time: when it comes back soon it has the
+    /// partitions that it had.
+    #[arg(long, value_name = "NAME", requires = "group")]
+    instance: Option<String>,
     /// Where to begin: earliest, latest, an offset, or a time (2026-01-31, 2026-01-31T12:00:00Z, -1h,
-    /// @MILLIS). A partition that has no such offset is reported and left out; the others are read.
+    /// @MILLIS). A partition that has no such offset is reported and left out; the others are read. With
+    /// `--group`: where to begin in partitions of which the group has read nothing, earliest or latest.
     #[arg(short, long, default_value = "latest", allow_hyphen_values = true)]
     from: String,
     /// End when everything has been read that was there at the start.
@@ -45,6 +57,16 @@ pub(crate) struct ConsumeArgs {
     format: RecordFormat,
 }
 
+impl ConsumeArgs {
+    const fn isolation(&self) -> Isolation {
+        if self.uncommitted {
+            Isolation::Uncommitted
+        } else {
+            Isolation::Committed
+        }
+    }
+}
+
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RecordFormat {
@@ -58,9 +80,15 @@ pub(crate) enum RecordFormat {
 
 pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<Exit> {
     let start = start::parse(&args.from, env.clock.wall())?;
+    if let Some(group) = &args.group {
+        return member::run(&args, group, start, global, env).await;
+    }
+    let [name] = args.topics.as_slice() else {
+        return Err(CliError::usage("several topics are read with --group only"));
+    };
     let client = connect::client(global, env)?;
     // The consumer itself would wait for a topic that is not there yet.
-    let topic = client.admin().topic(&args.topic).await?;
+    let topic = client.admin().topic(name).await?;
     let partitions = match args.partition.len() {
         0 => topic.partition_count as usize,
         named => named,
@@ -69,36 +97,22 @@ pub(crate) async fn run(args: ConsumeArgs, global: &Global, env: Env) -> Result<
         partitions: args.partition.clone(),
         start,
         until_end: args.until_end,
-        isolation: if args.uncommitted {
-            Isolation::Uncommitted
-        } else {
-            Isolation::Committed
-        },
+        isolation: args.isolation(),
         ..ConsumerOptions::default()
     };
-    let format = if global.output == Output::Json {
-        RecordFormat::Json
-    } else {
-        args.format
-    };
     let mut source = Partitions {
-        consumer: client.consumer(&args.topic, options),
+        consumer: client.consumer(name, options),
         closed: OutputClosed::watch()?,
         output: global.output,
         asked: partitions,
         failed: 0,
     };
-    let mut out = Records {
-        out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
-        topic: &args.topic,
-        format,
-        left: args.count.unwrap_or(u64::MAX),
-    };
+    let mut out = Records::new(&args, global);
     while out.left > 0 {
         let Some(chunk) = source.next().await? else {
             return source.end();
         };
-        out.write(&chunk)?;
+        out.write(name, &chunk)?;
     }
     Ok(Exit::Ok)
 }
@@ -159,37 +173,48 @@ fn failed(error: ConsumeError) -> CliError {
 }
 
 /// Writes records to standard output until there are enough.
-struct Records<'a, W: Write> {
+struct Records<W: Write> {
     out: W,
-    topic: &'a str,
     format: RecordFormat,
     left: u64,
 }
 
-impl<W: Write> Records<'_, W> {
-    /// Writes a chunk and everything before it: whoever follows a topic wants to see it at once.
-    fn write(&mut self, chunk: &Chunk) -> Result<()> {
+impl Records<BufWriter<Stdout>> {
+    fn new(args: &ConsumeArgs, global: &Global) -> Self {
+        let format = if global.output == Output::Json {
+            RecordFormat::Json
+        } else {
+            args.format
+        };
+        Self {
+            out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout()),
+            format,
+            left: args.count.unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl<W: Write> Records<W> {
+    /// Writes a chunk and everything before it: whoever follows a topic wants to see it at once. Answers the offset
+    /// after what was written.
+    fn write(&mut self, topic: &str, chunk: &Chunk) -> Result<Offset> {
         for record in chunk.records() {
-            if self.left == 0 {
-                break;
-            }
             let record = record.map_err(|error| {
                 let message = format!(
-                    "partition {} of `{}` cannot be decoded",
-                    chunk.partition, self.topic
+                    "partition {} of `{topic}` cannot be decoded",
+                    chunk.partition
                 );
                 CliError::because(Exit::Error, message, error)
             })?;
-            write_record(
-                &mut self.out,
-                self.format,
-                self.topic,
-                chunk.partition,
-                &record,
-            )
-            .map_err(CliError::output)?;
+            if self.left == 0 {
+                self.out.flush().map_err(CliError::output)?;
+                return Ok(record.offset);
+            }
+            write_record(&mut self.out, self.format, topic, chunk.partition, &record)
+                .map_err(CliError::output)?;
             self.left -= 1;
         }
-        self.out.flush().map_err(CliError::output)
+        self.out.flush().map_err(CliError::output)?;
+        Ok(chunk.offsets.next)
     }
 }
