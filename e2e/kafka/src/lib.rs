@@ -17,6 +17,6 @@
 //! | `connect.rs` | Kafka Connect's workers take a file into a topic and a topic into a file, killed in the middle |
 //! | `mirror.rs` | `MirrorMaker` 2 copies from Apache Kafka to Tidelog and back, with the offsets of groups |
 //! | `exactly_once.rs` | sums, joins, windows and counts of Kafka Streams are exact though the application is killed |
-//! | `moves.rs` | members of groups go on when the process dies that coordinates them |
+//! | `moves.rs` | members of groups, and transactions, go on when the process dies that coordinates them, or a broker |
 //! | `brokers.rs` | clients find all brokers, stay in their zone, and a group outlives a broker |
 //! | `idle.rs` | 20,000 connections that do nothing are held in little memory |
