@@ -28,6 +28,7 @@ mod settings;
 mod show;
 mod sweep;
 mod telling;
+mod turns;
 
 use std::sync::Arc;
 

@@ -140,6 +140,28 @@ async fn an_owner_that_was_replaced_stores_nothing_and_its_answers_are_not_belie
     assert_eq!(there.state().await, Ok(TransactionState::Ongoing));
 }
 
+/// A producer would take it for the last word.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_replaced_and_does_not_know_it_refuses_nobody() {
+    for question in 0..3 {
+        let (world, old, _) = opened().await;
+        let one = open(&old.service, "t").await;
+        let here = Client::new(&old.service, "t");
+        assert_eq!(here.commit(one).await, Ok(producer(1, 1)));
+        soon().await;
+        let new = world.open_on(&world.store.sibling()).await;
+        let there = Client::new(&new.service, "t");
+        assert_eq!(there.init(None).await, Ok(producer(1, 2)));
+        assert_eq!(there.add(producer(1, 2), &[at(0)]).await, Ok(2));
+        let told = match question {
+            0 => here.add(producer(1, 2), &[at(0)]).await.map(drop),
+            1 => here.missing(producer(1, 1), &[at(0)]).await.map(drop),
+            _ => here.state().await.map(drop),
+        };
+        assert_eq!(told, Err(NOT_HERE), "question {question}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_of_which_nobody_knows_is_settled_before_anything_is_said() {
     for landing in [
