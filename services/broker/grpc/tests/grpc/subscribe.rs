@@ -5,6 +5,7 @@ use tidelog_api::v1::subscribe_response::Event;
 use tidelog_api::{ApiError, v1};
 use tidelog_client::{ErrorCode, prost_types};
 use tidelog_metadata_api::{GroupDescription, GroupName};
+use tidelog_runtime::access::Operation;
 use tonic::Status;
 
 use crate::subscriber::{Subscriber, commit, credit, join};
@@ -40,11 +41,15 @@ fn codes(failed: &[v1::SubscribeNotCommitted]) -> Vec<(u32, ErrorCode)> {
     failed.collect()
 }
 
-/// How many members the group has, and where it stands.
-async fn members(world: &World) -> usize {
+async fn described(world: &World) -> v1::Group {
     let names = ["g".to_owned()];
     let described = world.client.groups().describe(&names).await.unwrap();
-    described[0].group.as_ref().unwrap().members.len()
+    described[0].group.clone().unwrap()
+}
+
+/// How many members the group has.
+async fn members(world: &World) -> usize {
+    described(world).await.members.len()
 }
 
 #[tokio::test]
@@ -78,9 +83,10 @@ async fn a_commit_before_the_end_of_the_stream_is_done() {
 #[tokio::test]
 async fn a_partition_goes_to_the_next_member_only_when_the_first_has_let_go() {
     let world = world(2, 2).await;
+    produce(&world, 1, 0..2).await;
     let mut first = Subscriber::new(&world, join()).await;
     assert_eq!(first.places(2).await, [(0, 0), (1, 0)]);
-    first.values(2).await;
+    first.values(4).await;
     let mut second = Subscriber::new(&world, join()).await;
     let revoked = first.revoked().await;
     assert_eq!(revoked.partitions[0].topic, "t");
@@ -89,13 +95,18 @@ async fn a_partition_goes_to_the_next_member_only_when_the_first_has_let_go() {
     let taken = taken[0];
     // What is taken away is still to be committed, and is sent no more.
     assert_eq!(first.commit(&[(taken, 1)]).await, []);
-    assert_eq!(members(&world).await, 2);
+    // However often the member says that it lives: that is so every 50 ms.
+    for _ in 0..100 {
+        let group = described(&world).await;
+        assert_eq!(group.state(), v1::GroupState::Reconciling);
+        assert_eq!(group.members.len(), 2);
+    }
     let before = second.seek(taken, 0).await.unwrap();
     assert_eq!(ApiError::from_proto(before).code, ErrorCode::Fenced);
     first.release(&revoked);
     assert_eq!(second.places(1).await, [(taken, 1)]);
     produce(&world, taken, 11..12).await;
-    assert_eq!(second.values(1).await.last().unwrap(), "11");
+    assert_eq!(second.values(2).await, ["1", "11"]);
     let failed = first.commit(&[(taken, 2), (1 - taken, 0)]).await;
     assert_eq!(codes(&failed), [(taken, ErrorCode::Fenced)]);
 }
@@ -336,6 +347,43 @@ async fn a_client_that_does_not_end_its_side_does_not_hold_up_the_end() {
     let mut reader = Subscriber::new(&world, join()).await;
     world.stop.cancel();
     assert_eq!(code(&reader.broken().await), ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn who_subscribes_is_asked_for_the_group_and_for_each_topic() {
+    let world = world(1, 1).await;
+    world.gate.asked.lock().clear();
+    let mut by_name = Subscriber::new(&world, join()).await;
+    let asked = std::mem::take(&mut *world.gate.asked.lock());
+    for on in ["group `g`", "topic `t`"] {
+        assert!(
+            asked.contains(&(Operation::Read, on.to_owned())),
+            "{asked:?}"
+        );
+    }
+    by_name.places(1).await;
+    by_name.leave().await;
+    let by_pattern = v1::SubscribeJoin {
+        topics: Vec::new(),
+        topic_pattern: "t.*".to_owned(),
+        group: "patterns".to_owned(),
+        ..join()
+    };
+    let mut by_pattern = Subscriber::new(&world, by_pattern).await;
+    *world.gate.denies.lock() = true;
+    // It may have been assigned before that.
+    let assigned = by_pattern.assigned().await;
+    let asked = std::mem::take(&mut *world.gate.asked.lock());
+    assert!(
+        asked.contains(&(Operation::Read, "topic `t`".to_owned())),
+        "{asked:?}"
+    );
+    if let Some(error) = assigned[0].error.clone() {
+        assert_eq!(
+            ApiError::from_proto(error).code,
+            ErrorCode::PermissionDenied
+        );
+    }
 }
 
 #[tokio::test]
