@@ -13,13 +13,14 @@ use crate::report::{Aim, Report, float};
 
 const MB: f64 = 1e6;
 const GB: f64 = 1e9;
-/// As of our own producer.
-const PRODUCER: [&str; 5] = [
+/// As of our own producer. Five requests of at most a mebibyte, which is the default, would be all that is on its way.
+const PRODUCER: [&str; 6] = [
     "acks=all",
     "enable.idempotence=true",
     "batch.size=524288",
+    "max.request.size=8388608",
     "linger.ms=5",
-    "buffer.memory=67108864",
+    "buffer.memory=134217728",
 ];
 /// About how many bytes a second are written, so that a phase takes as long as it should.
 const GUESS: u64 = 150_000_000;
