@@ -26,6 +26,14 @@ pub(super) async fn ask(peer: &mut Peer) -> Result<()> {
     let entered = peer.answer(&join("g", "", 9), 9).await?;
     let member = entered.member_id.to_string();
     peer.call_it(&member, "MEMBER");
+    // Kafka names the member before the group is stored.
+    peer.shows("the group `g`", &describe("g"), 5, |answer| {
+        answer
+            .groups
+            .iter()
+            .all(|group| group.group_state != "Dead")
+    })
+    .await?;
     peer.ask("a member is awaited", describe("g"), 5).await?;
     let joined = peer.ask("a member joins", join("g", &member, 9), 9).await?;
     let generation = joined.generation_id;
@@ -177,6 +185,13 @@ pub(super) async fn ask_static(peer: &mut Peer) -> Result<()> {
     let told = format!("{generation} {} {}", again.error_code, again.members.len());
     peer.notes
         .push(("a static member comes again v5".to_owned(), told));
+    peer.shows("the group `static`", &describe("static"), 5, |answer| {
+        answer
+            .groups
+            .iter()
+            .all(|group| group.group_state != "Dead")
+    })
+    .await?;
     let beat = HeartbeatRequest {
         group_instance_id: Some("i".into()),
         ..beat("static", &old, generation)

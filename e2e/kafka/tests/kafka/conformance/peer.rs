@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::BytesMut;
 use tidelog_e2e_harness::{Process, Tools, free_port, until};
 use tidelog_kafka_codec::messages::create_topics_request::CreatableTopic;
 use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
-use tidelog_kafka_codec::messages::{CreateTopicsRequest, FindCoordinatorRequest, MetadataRequest};
+use tidelog_kafka_codec::messages::{
+    CreateTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, MetadataRequest,
+};
 use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, Uuid, read_response, request_frame, response_length,
 };
@@ -25,7 +28,7 @@ pub(crate) struct Apache {
 }
 
 impl Apache {
-    /// Starts it in an empty folder, and waits until it has a coordinator of groups.
+    /// Starts it in an empty folder, and waits until it coordinates groups.
     pub(crate) async fn start(folder: &Path) -> Result<Self> {
         Tools::program("java")?;
         let run = Tools::repository()?.join("e2e/kafka/apache/run");
@@ -44,7 +47,17 @@ impl Apache {
                 ..Default::default()
             };
             let found = peer.answer(&request, 4).await.ok()?;
-            (found.coordinators.first()?.error_code == 0).then_some(())
+            if found.coordinators.first()?.error_code != 0 {
+                return None;
+            }
+            // One of each half of all groups, since each half is loaded for itself.
+            let request = DescribeGroupsRequest {
+                groups: vec!["a".into(), "b".into()],
+                ..Default::default()
+            };
+            let described = peer.answer(&request, 5).await.ok()?;
+            let is_loaded = described.groups.iter().all(|it| it.error_code == 0);
+            is_loaded.then_some(())
         })
         .await?;
         Ok(Self {
@@ -53,6 +66,13 @@ impl Apache {
         })
     }
 }
+
+/// The longest that a broker may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// The longest that it may take until reads show what was answered for.
+const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
+/// The time between looks at what is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A connection that takes notes.
 pub(crate) struct Peer {
@@ -102,15 +122,34 @@ impl Peer {
             }]),
             ..Default::default()
         };
-        for _ in 0..100 {
-            let answer = self.answer(&request, 12).await?;
+        self.shows("the topic `t`", &request, 12, |answer| {
             let leaders = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            if leaders.filter(|it| it.leader_id >= 0).count() == 2 {
+            leaders.filter(|it| it.leader_id >= 0).count() == 2
+        })
+        .await
+    }
+
+    /// Asks without a note until an answer shows what was done before. A broker of Apache Kafka reads from what it
+    /// has stored, and does some things before they are.
+    pub(super) async fn shows<R: Request>(
+        &mut self,
+        what: &str,
+        request: &R,
+        version: i16,
+        is_there: impl Fn(&R::Response) -> bool,
+    ) -> Result<()> {
+        let begun = std::time::Instant::now();
+        loop {
+            let answer = self.answer(request, version).await?;
+            if is_there(&answer) {
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            ensure!(
+                begun.elapsed() < VISIBLE_LIMIT,
+                "{what} cannot be seen: {answer:?}"
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        anyhow::bail!("the topic is not there")
     }
 
     /// From now on a name stands for what is different at each broker.
@@ -149,7 +188,9 @@ impl Peer {
         let frame = Rope::into_bytes(request_frame(request, version, caller)?);
         self.stream.write_all(&frame).await?;
         let mut prefix = [0; 4];
-        self.stream.read_exact(&mut prefix).await?;
+        let reading = self.stream.read_exact(&mut prefix);
+        let read = tokio::time::timeout(ANSWER_LIMIT, reading).await;
+        read.with_context(|| format!("no answer to {request:?} v{version}"))??;
         let mut frame = BytesMut::zeroed(response_length(prefix, 1 << 24)?);
         self.stream.read_exact(&mut frame).await?;
         let budget = &mut Budget::bytes(1 << 24);
