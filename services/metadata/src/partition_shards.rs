@@ -1,8 +1,9 @@
 //! The shards of partitions, as topics say and as far as they are remembered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_metadata_api::{CatalogueError, LogError, TopicSelector};
+use tidelog_metadata_api::{CatalogueError, LogError, TopicInfo, TopicSelector};
 use tidelog_types::{ShardId, TopicPartition};
 
 use crate::catalogue::Catalogue;
@@ -42,26 +43,38 @@ impl PartitionShards {
         }
     }
 
+    /// The shard of a partition, also of a topic that is deleted and may be brought back.
+    pub(crate) async fn kept_shard(&self, partition: TopicPartition) -> Result<ShardId, LogError> {
+        if let Some(shard) = self.known(&partition) {
+            return Ok(shard);
+        }
+        let topic = self.topic(partition).await?;
+        let kept = topic.kept_partition(partition.partition);
+        let kept = kept.ok_or(LogError::UnknownPartition(partition))?;
+        Ok(kept.shard)
+    }
+
     /// Forgets everything: a topic has changed.
     pub(crate) fn forget(&self) {
         self.known.invalidate_all();
     }
 
     async fn find(&self, partition: TopicPartition) -> Result<ShardId, LogError> {
-        let selector = TopicSelector::Number(partition.topic);
-        let topic = self
-            .catalogue
-            .topic(&selector)
-            .await
-            .map_err(|error| match error {
-                CatalogueError::Unavailable { reason } => LogError::Unavailable { reason },
-                CatalogueError::NotOwner => LogError::NotOwner,
-                _ => LogError::UnknownPartition(partition),
-            })?;
+        let topic = self.topic(partition).await?;
         let (_, info) = topic
             .partition(partition.partition)
             .map_err(|_| LogError::UnknownPartition(partition))?;
         self.known.insert(partition, info.shard);
         Ok(info.shard)
+    }
+
+    async fn topic(&self, partition: TopicPartition) -> Result<Arc<TopicInfo>, LogError> {
+        let selector = TopicSelector::Number(partition.topic);
+        let topic = self.catalogue.topic(&selector).await;
+        topic.map_err(|error| match error {
+            CatalogueError::Unavailable { reason } => LogError::Unavailable { reason },
+            CatalogueError::NotOwner => LogError::NotOwner,
+            _ => LogError::UnknownPartition(partition),
+        })
     }
 }

@@ -73,6 +73,12 @@ impl TopicInfo {
             .ok_or(ErrorCode::UnknownPartition)
     }
 
+    /// Where a partition is kept, also of a topic that is deleted and may be brought back.
+    pub fn kept_partition(&self, index: PartitionIndex) -> Option<PartitionInfo> {
+        let at = usize::try_from(index.get()).ok()?;
+        self.partitions.get(at).copied()
+    }
+
     /// How many partitions the topic has.
     pub fn partition_count(&self) -> u32 {
         u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)

@@ -36,7 +36,8 @@ impl Inner {
         };
         let mut outcomes: Vec<_> = markers.iter().map(|_| lost()).collect();
         let shards = markers.iter().map(|marker| marker.partition);
-        let shards: Vec<_> = shards.map(|at| self.shard(at).boxed()).collect();
+        let shards = shards.map(|at| self.partition_shards.kept_shard(at).boxed());
+        let shards: Vec<_> = shards.collect();
         let shards = futures::stream::iter(shards).buffered(LOOKUPS_AT_ONCE);
         let shards: Vec<_> = shards.collect().await;
         let mut parts: BTreeMap<ShardId, Part> = BTreeMap::new();

@@ -108,7 +108,8 @@ async fn tell(parts: &TransactorParts, id: &TransactionalId, markers: &Markers) 
     tokio::join!(to_groups, to_partitions);
 }
 
-/// The partitions by their shards; those that there are not any more are in none.
+/// The partitions by their shards; those that there are not any more are in none. A topic that can be brought back is
+/// told too: else its transactions would be open for ever once it is back.
 async fn place(
     parts: &TransactorParts,
     id: &TransactionalId,
@@ -118,7 +119,7 @@ async fn place(
     let mut again = Again::new(parts, id);
     for partition in partitions {
         loop {
-            match parts.shards.shard(partition).await {
+            match parts.shards.kept_shard(partition).await {
                 Ok(shard) => by_shard.entry(shard).or_default().push(partition),
                 Err(LogError::UnknownPartition(_)) => {}
                 Err(error) => {

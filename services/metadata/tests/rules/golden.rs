@@ -22,6 +22,7 @@ use crate::manifests::{
     WRITER, accepted, at_epoch, duplicate, expect_next, expect_token, one, only, plain, segment,
     sent, token,
 };
+use crate::transactions;
 use crate::world::{Process, Run, World, partition, settings};
 
 /// What this version of the program writes.
@@ -159,7 +160,7 @@ async fn history() -> World {
             .await;
     }
     process.latest(partition(0)).await.expect("the owner");
-    transactions(&process).await;
+    transactions::kept(&process).await;
     coordinated(&world, &process).await;
     put_others(&world).await;
     world
@@ -169,47 +170,6 @@ async fn history() -> World {
 async fn put_others(world: &World) {
     put_member(world).await;
     put_restore(world).await;
-}
-
-/// Transactions of two producers in the last partition, some ended and one open in each row.
-async fn transactions(process: &Process) {
-    use crate::transactions::{Sender, abort, commit, inside, with_epoch};
-    let mut sender = Sender::new(310);
-    for (batch, number) in [
-        (inside(8, 2, 0, 2), 7),
-        (inside(9, 0, 0, 1), 1),
-        (inside(8, 2, 2, 1), 7),
-    ] {
-        sender.send(process, 3, batch, Some(number)).await;
-    }
-    let markers = vec![
-        with_epoch(abort(partition(3), 8, 7), 3),
-        commit(partition(2), 9, 1),
-    ];
-    for outcome in process.end_transactions(markers).await {
-        outcome.expect("the owner");
-    }
-    let next = inside(8, 3, 0, 1);
-    sender.send(process, 3, next, Some(8)).await;
-    // A checkpoint, and one that stays in the tail.
-    for sequence in 1..4 {
-        let batch = inside(9, 0, sequence, 1);
-        sender.send(process, 3, batch, Some(1)).await;
-    }
-    process.latest(partition(0)).await.expect("the owner");
-    assert_eq!(process.end(commit(partition(3), 9, 1)).await, Ok(()));
-}
-
-async fn serves_the_transactions(process: &Process) {
-    use crate::transactions::{INVALID, Sender, inside};
-    assert_eq!(process.all_bounds(3).await, (0, 5, 10, 5));
-    assert_eq!(process.aborted_in(3, 0, 5).await, [(8, 0, 4)]);
-    assert_eq!(process.all_bounds(2).await, (0, 5, 5, 0));
-    let mut sender = Sender::new(500);
-    let late = sender.send(process, 3, inside(9, 0, 4, 1), Some(1)).await;
-    assert_eq!(late, INVALID);
-    let next = sender.send(process, 3, inside(8, 3, 1, 1), Some(8)).await;
-    assert_eq!(next, accepted(10));
 }
 
 /// What coordinators store.
@@ -345,7 +305,7 @@ async fn a_store_with_the_rows_of_the_file_serves_them() {
     let process = World::on(store).open().await;
     assert_eq!(process.log_of(partition(2)).await.len(), 3);
     serves_the_history(&process).await;
-    serves_the_transactions(&process).await;
+    transactions::serves_what_was_kept(&process).await;
     serves_the_groups(&process).await;
     serves_the_transactions_of_groups(&process).await;
     serves_the_ids(&process).await;
@@ -363,10 +323,10 @@ async fn a_store_without_transactions_is_served_and_takes_them() {
     assert_eq!(process.all_bounds(3).await, (0, 0, 0, 0));
     serves_the_history(&process).await;
     serves_the_groups(&process).await;
-    transactions(&process).await;
+    transactions::kept(&process).await;
     tokio::time::advance(std::time::Duration::from_secs(11)).await;
     process.latest(partition(0)).await.expect("the owner");
-    serves_the_transactions(&world.open().await).await;
+    transactions::serves_what_was_kept(&world.open().await).await;
 }
 
 /// Also after the first checkpoint has written pages for all of it, and another process goes on.

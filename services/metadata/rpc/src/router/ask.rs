@@ -1,6 +1,5 @@
 //! Questions that find their way: to anybody, or to the owner of a partition.
 
-use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,10 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tidelog_env::clock::{Elapsed, timeout};
 use tidelog_env::{Backoff, BackoffPolicy, MonoTime};
-use tidelog_metadata_api::{
-    CatalogueError, ClusterError, ClusterView, LogError, ShardOwner, TopicInfo, TopicSelector,
-};
+use tidelog_metadata_api::{CatalogueError, ClusterError, ClusterView, LogError, ShardOwner};
 use tidelog_types::{MemberId, ShardId, TopicNumber, TopicPartition};
 
+use super::shards::Topics;
 use super::{Router, named};
 use crate::server::Parts;
 
@@ -26,9 +24,6 @@ const RETRY: BackoffPolicy = BackoffPolicy::new(
 
 /// Who has not answered a question for so long is not waited for alone any more.
 const BESIDE_AFTER: Duration = Duration::from_millis(300);
-
-/// Topics of one question that are asked for at once.
-const TOPICS_AT_ONCE: usize = 64;
 
 /// What becomes of it when something is asked for twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +133,7 @@ impl Router {
         self.patience_until(self.inner.env.clock.now() + within)
     }
 
-    fn patience_until(&self, deadline: MonoTime) -> Patience<'_> {
+    pub(super) fn patience_until(&self, deadline: MonoTime) -> Patience<'_> {
         Patience {
             router: self,
             begun: self.inner.env.clock.now(),
@@ -168,7 +163,7 @@ impl Router {
         self.anywhere_in(self.patience(), twice, ask).await
     }
 
-    async fn anywhere_in<T, E, F, Fut>(
+    pub(super) async fn anywhere_in<T, E, F, Fut>(
         &self,
         mut patience: Patience<'_>,
         twice: Twice,
@@ -285,9 +280,24 @@ impl Router {
         F: Fn(Parts) -> Fut + Send,
         Fut: Future<Output = Result<T, LogError>> + Send,
     {
+        self.at_owner_of(partition, Topics::Live, twice, ask).await
+    }
+
+    /// The same, of these topics.
+    pub(super) async fn at_owner_of<T, F, Fut>(
+        &self,
+        partition: TopicPartition,
+        topics: Topics,
+        twice: Twice,
+        ask: F,
+    ) -> Result<T, LogError>
+    where
+        F: Fn(Parts) -> Fut + Send,
+        Fut: Future<Output = Result<T, LogError>> + Send,
+    {
         let mut patience = self.patience();
         loop {
-            let shard = self.shard_of(partition, patience.deadline).await?;
+            let shard = self.shard_of(partition, topics, patience.deadline).await?;
             let view = self.view();
             let error = match self.owner(&view, shard) {
                 Some((owner, parts)) => match self
@@ -339,98 +349,6 @@ impl Router {
             self.inner.following.topics().doubt(topic, now);
         }
     }
-
-    /// The shard of a partition, if the partition exists.
-    async fn shard_of(
-        &self,
-        partition: TopicPartition,
-        deadline: MonoTime,
-    ) -> Result<ShardId, LogError> {
-        let topics = self.inner.following.topics();
-        if let Some(shard) = topics.get(partition) {
-            return Ok(shard);
-        }
-        let topic = self.topic_of(partition.topic, deadline).await;
-        shard_in(&topic, partition)
-    }
-
-    /// The shards of many partitions. Topics that are not known are asked for together, within half of the
-    /// time until the deadline: those that are known shall have theirs.
-    pub(super) async fn shards_of(
-        &self,
-        partitions: &[TopicPartition],
-        deadline: MonoTime,
-    ) -> Vec<Result<ShardId, LogError>> {
-        let topics = self.inner.following.topics();
-        let known: Vec<_> = partitions.iter().map(|at| topics.get(*at)).collect();
-        let unknown = partitions.iter().zip(&known);
-        let unknown = unknown.filter(|(_, shard)| shard.is_none());
-        let unknown: BTreeSet<TopicNumber> = unknown.map(|(at, _)| at.topic).collect();
-        let mut found = HashMap::new();
-        if !unknown.is_empty() {
-            let now = self.inner.env.clock.now();
-            let deadline = now + (deadline - now) / 2;
-            let asked = futures::stream::iter(unknown)
-                .map(|topic| async move { (topic, self.topic_of(topic, deadline).await) });
-            let mut asked = asked.buffer_unordered(TOPICS_AT_ONCE);
-            let finding = async {
-                while let Some((topic, info)) = asked.next().await {
-                    found.insert(topic, info);
-                }
-            };
-            // Those that are not found by then are missing below.
-            let _ = self.until(deadline, finding).await;
-        }
-        let shards = partitions.iter().zip(known).map(|(at, known)| match known {
-            Some(shard) => Ok(shard),
-            None => found.get(&at.topic).map_or_else(
-                || {
-                    let reason = "its topic was not found in time".to_owned();
-                    Err(LogError::Unavailable { reason })
-                },
-                |topic| shard_in(topic, *at),
-            ),
-        });
-        shards.collect()
-    }
-
-    async fn topic_of(
-        &self,
-        number: TopicNumber,
-        deadline: MonoTime,
-    ) -> Result<Arc<TopicInfo>, CatalogueError> {
-        let topics = self.inner.following.topics();
-        let version = topics.version();
-        let selector = TopicSelector::Number(number);
-        let selector = &selector;
-        let ask = |parts: Parts| async move { parts.catalogue.topic(selector).await };
-        let patience = self.patience_until(deadline);
-        let topic = self.anywhere_in(patience, Twice::Harmless, ask).await?;
-        topics.keep(&topic, version, self.inner.env.clock.now());
-        Ok(topic)
-    }
-}
-
-/// The shard of a partition, as what was found of its topic says.
-fn shard_in(
-    topic: &Result<Arc<TopicInfo>, CatalogueError>,
-    partition: TopicPartition,
-) -> Result<ShardId, LogError> {
-    let unknown = || LogError::UnknownPartition(partition);
-    let topic = topic.as_ref().map_err(|error| match error {
-        CatalogueError::Unavailable { reason } => LogError::Unavailable {
-            reason: reason.clone(),
-        },
-        CatalogueError::Corrupt { reason } => LogError::Corrupt {
-            reason: reason.clone(),
-        },
-        CatalogueError::NotOwner => LogError::NotOwner,
-        _ => unknown(),
-    })?;
-    let (_, info) = topic
-        .partition(partition.partition)
-        .map_err(|_| unknown())?;
-    Ok(info.shard)
 }
 
 /// The shard is between two owners.

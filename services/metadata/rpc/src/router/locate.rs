@@ -11,6 +11,7 @@ use tidelog_metadata_api::{
 use tidelog_types::{MemberId, Offset, ShardId, TopicPartition};
 
 use super::ask::{Elsewhere as _, no_answer, no_owner, unavailable};
+use super::shards::Topics;
 use super::{Router, named};
 use crate::following::{Known, Trust, highest};
 use crate::server::Parts;
@@ -92,7 +93,7 @@ impl Router {
         let asked = asked.filter_map(|at| Some((at, requests.get(at)?)));
         let asked: Vec<(usize, &LookupRequest)> = asked.collect();
         let partitions: Vec<_> = asked.iter().map(|(_, asked)| asked.partition).collect();
-        let shards = self.shards_of(&partitions, deadline).await;
+        let shards = self.shards_of(&partitions, Topics::Live, deadline).await;
         for ((at, request), shard) in asked.into_iter().zip(shards) {
             let shard = match shard {
                 Ok(shard) => shard,

@@ -9,6 +9,7 @@ use tidelog_types::ShardId;
 
 use super::Router;
 use super::ask::{Elsewhere as _, Twice};
+use super::shards::Topics;
 use crate::server::Parts;
 
 type Outcomes = Vec<Result<(), LogError>>;
@@ -19,7 +20,7 @@ impl Router {
     pub(super) async fn end_everywhere(&self, markers: Vec<TransactionMarker>) -> Outcomes {
         let partitions: Vec<_> = markers.iter().map(|marker| marker.partition).collect();
         let shards = self
-            .shards_of(&partitions, self.patience().deadline())
+            .shards_of(&partitions, Topics::Kept, self.patience().deadline())
             .await;
         let mut outcomes: Outcomes = Vec::with_capacity(markers.len());
         let mut parts: BTreeMap<ShardId, Vec<(usize, TransactionMarker)>> = BTreeMap::new();
@@ -53,8 +54,9 @@ impl Router {
         };
         let markers: Vec<_> = part.iter().map(|(_, marker)| *marker).collect();
         let markers = &markers;
-        let asked = self.at_owner(
+        let asked = self.at_owner_of(
             first.partition,
+            Topics::Kept,
             Twice::Harmless,
             |owner: Parts| async move {
                 let outcomes = owner.log.end_transactions(markers.clone()).await;

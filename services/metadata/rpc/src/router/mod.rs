@@ -12,6 +12,7 @@ mod locate;
 mod markers;
 mod nodes;
 mod seams;
+mod shards;
 mod transactions;
 mod views;
 

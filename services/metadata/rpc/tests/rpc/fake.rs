@@ -28,6 +28,8 @@ pub(crate) struct Said {
     pub(crate) lookups: usize,
     /// How often a topic was asked for.
     pub(crate) topics: usize,
+    /// The topic is deleted, and may be brought back.
+    pub(crate) is_deleted: bool,
     /// It has lost its shards and does not know it; asked for a proof, it finds out.
     pub(crate) is_stale: bool,
     /// How long each answer takes.
@@ -299,7 +301,13 @@ impl Catalogue for Fake {
             partitions: partitions.collect(),
             counts: Vec::new(),
             config: TopicConfig::default(),
-            state: TopicState::Live,
+            state: if self.said.lock().is_deleted {
+                let at = Timestamp::default();
+                let purge_after = at;
+                TopicState::Deleted { at, purge_after }
+            } else {
+                TopicState::Live
+            },
             created_at: Timestamp::default(),
         }))
     }

@@ -87,6 +87,18 @@ async fn a_shard_without_an_owner_does_not_keep_the_markers_of_others_from_being
     assert_eq!(outcomes[1], Ok(()));
 }
 
+/// Else its transactions would be open for ever once it is back.
+#[tokio::test]
+async fn a_topic_that_can_be_brought_back_is_told_its_markers() {
+    let (a, _b, servers) = two().await;
+    let router = router(&[&servers[0]], None).await;
+    a.said.lock().is_deleted = true;
+    let outcomes = router.end_transactions(vec![marker(0, 1)]).await;
+    assert_eq!(outcomes, [Ok(())]);
+    let latest = router.offset(partition(0), OffsetQuery::Latest).await;
+    assert_eq!(latest, Err(LogError::UnknownPartition(partition(0))));
+}
+
 /// A batch of transaction 1 of producer 7, alone in a segment.
 fn inside(sequence: u64, topic: &TopicInfo) -> ShardCommit {
     let mut commit = commit(7, sequence, topic.partitions[0].shard.get(), 0);

@@ -8,6 +8,7 @@ mod history;
 mod judge;
 mod pins;
 mod restores;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,17 +5,17 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use std::time::Duration;
 use tidelog_env::{Rng as _, SeededRng};
-use tidelog_format::manifest::BatchEntry;
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata_api::{
-    BatchCondition, Catalogue as _, CommitError, Log as _, ShardCommit, TopicSelector,
+    Catalogue as _, CommitError, Log as _, LogError, ShardCommit, TopicSelector, TransactionMarker,
 };
 use tidelog_store::memory::{CommitFault, Landing};
 use tidelog_types::{Offset, SegmentSequence, ShardId, TopicPartition};
 
 use super::judge::Judge;
-use crate::manifests::{Draft, WRITER, at_epoch, plain, segment, token};
+use crate::manifests::{WRITER, plain, segment, token};
 use crate::store::TestStore;
+use crate::transactions::{abort, with_epoch};
 use crate::world::{PARTITIONS, Process, World, partition, settings};
 
 const FAULTS: [CommitFault; 8] = [
@@ -36,14 +36,15 @@ const FAULTY: [KeyKind; 6] = [
     KeyKind::Checkpoint,
     KeyKind::Page,
 ];
-const TOKENS: [&str; 3] = ["", "red", "blue"];
+pub(super) const TOKENS: [&str; 3] = ["", "red", "blue"];
 
 /// What a burst asks for.
 #[derive(Clone, Debug)]
-enum Ask {
+pub(super) enum Ask {
     Commit(ShardCommit),
     SetToken(TopicPartition, &'static str),
     DeleteRecords(TopicPartition, u64),
+    End(Vec<TransactionMarker>),
 }
 
 /// What became of it; `None` if it is to be asked again.
@@ -55,18 +56,20 @@ enum Reply {
 }
 
 pub(crate) struct Driver {
-    seed: u64,
-    rng: SeededRng,
-    world: World,
-    store: TestStore,
-    process: Process,
-    shards: Vec<ShardId>,
-    judge: Judge,
-    sent: Vec<ShardCommit>,
-    sequence: u64,
-    burst: u64,
+    pub(super) seed: u64,
+    pub(super) rng: SeededRng,
+    pub(super) world: World,
+    pub(super) store: TestStore,
+    pub(super) process: Process,
+    pub(super) shards: Vec<ShardId>,
+    pub(super) judge: Judge,
+    /// The highest last stable offset of each partition that was seen.
+    pub(super) stable: [u64; PARTITIONS as usize],
+    pub(super) sent: Vec<ShardCommit>,
+    pub(super) sequence: u64,
+    pub(super) burst: u64,
     /// What was sent before the burst under way has its answer.
-    done_below: u64,
+    pub(super) done_below: u64,
 }
 
 impl Driver {
@@ -92,6 +95,7 @@ impl Driver {
             process,
             shards,
             judge: Judge::default(),
+            stable: [0; PARTITIONS as usize],
             sent: Vec::new(),
             sequence: 0,
             burst: 0,
@@ -103,11 +107,11 @@ impl Driver {
         self.store.memory.dump()
     }
 
-    fn below(&self, bound: usize) -> usize {
+    pub(super) fn below(&self, bound: usize) -> usize {
         pick(&self.rng, bound)
     }
 
-    fn chance(&self, percent: usize) -> bool {
+    pub(super) fn chance(&self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -139,6 +143,27 @@ impl Driver {
             self.settle(vec![Ask::Commit(commit)]).await;
         }
         self.check().await;
+        self.settle(vec![Ask::End(self.all_ends())]).await;
+        self.check().await;
+        for index in 0..PARTITIONS {
+            let bounds = self.process.bounds_of(partition(index)).await;
+            let seed = self.seed;
+            assert_eq!(
+                bounds.last_stable, bounds.high_watermark,
+                "seed {seed}: hangs"
+            );
+        }
+    }
+
+    /// What its coordinator says of each transaction that is open.
+    fn all_ends(&self) -> Vec<TransactionMarker> {
+        let partitions = self.judge.partitions.iter();
+        let open = partitions.flat_map(|(at, known)| {
+            let producers = known.producers.iter();
+            producers.filter_map(|(id, known)| Some((*at, *id, known.epoch, known.open?.1)))
+        });
+        let ends = open.map(|(at, id, epoch, number)| with_epoch(abort(at, id, number), epoch));
+        ends.collect()
     }
 
     // ----- steps ----------------------------------------------------------------------------------
@@ -157,7 +182,7 @@ impl Driver {
         }
         // A command has no receipt: asked again, it must still come last to mean the same.
         let last = asks.pop();
-        asks.retain(|ask| matches!(ask, Ask::Commit(_)));
+        asks.retain(|ask| matches!(ask, Ask::Commit(_) | Ask::End(_)));
         asks.extend(last);
         let hold = self.store.hold(FAULTY[self.below(FAULTY.len())]);
         let new = self.store.sibling();
@@ -215,6 +240,11 @@ impl Driver {
             }
             (Ask::DeleteRecords(partition, before), Reply::Done) => {
                 self.judge.delete_records(*partition, *before);
+            }
+            (Ask::End(markers), Reply::Done) => {
+                for marker in markers {
+                    self.judge.end(marker);
+                }
             }
             _ => panic!("seed {seed}: {reply:?} to {ask:?}"),
         }
@@ -284,111 +314,33 @@ impl Driver {
             assert_eq!(log, runs, "seed {seed}");
             let latest = self.process.latest(partition(index)).await;
             assert_eq!(latest, Ok(expected.next), "seed {seed}");
+            self.check_stable(index).await;
         }
     }
 
-    // ----- requests -------------------------------------------------------------------------------
-
-    fn some_partition(&self) -> TopicPartition {
-        partition(u32::try_from(self.below(PARTITIONS as usize)).expect("few"))
-    }
-
-    fn ask(&mut self) -> Ask {
-        match self.below(12) {
-            0 => Ask::SetToken(self.some_partition(), TOKENS[self.below(TOKENS.len())]),
-            1 => {
-                let partition = self.some_partition();
-                let next = self.judge.partitions.entry(partition).or_default().next;
-                let before = self.below(usize::try_from(next).expect("small") + 2);
-                Ask::DeleteRecords(partition, before as u64)
-            }
-            _ => Ask::Commit(self.commit()),
-        }
-    }
-
-    /// A manifest of one to three slices of one shard; sometimes under a name below the floor.
-    fn commit(&mut self) -> ShardCommit {
-        self.sequence += 1;
-        let is_late = self.chance(4) && self.judge.floor > 0;
-        let sequence = if is_late {
-            self.judge.floor - 1
-        } else {
-            self.sequence
-        };
-        if self.judge.receipts.contains_key(&sequence) || self.is_sent(sequence) {
-            return self.commit();
-        }
-        let first = self.some_partition();
-        let shard = self.shards[first.partition.get() as usize];
-        let mut draft = segment(sequence);
-        for slice in 0..=self.below(3) {
-            let mut partition = self.some_partition();
-            if self.shards[partition.partition.get() as usize] != shard {
-                partition = first;
-            }
-            let batches: Vec<_> = (0..=self.below(3)).map(|_| self.batch(partition)).collect();
-            let slice = u32::try_from(slice).expect("few");
-            draft = self.asides(draft.slice(partition, &batches), slice, batches.len());
-        }
-        let done_below = self.done_below.min(sequence);
-        self.sharded(draft.done_below(done_below)).done()
-    }
-
-    fn is_sent(&self, sequence: u64) -> bool {
-        let names = |commit: &ShardCommit| commit.manifest.segment.sequence.get();
-        self.sent.iter().any(|commit| names(commit) == sequence)
-    }
-
-    fn sharded(&self, draft: Draft) -> Draft {
-        let commit = draft.clone().done();
-        let index = commit.manifest.slices[0].partition.partition.get();
-        draft.shard(self.shards[index as usize])
-    }
-
-    fn asides(&self, mut draft: Draft, slice: u32, batches: usize) -> Draft {
-        for batch in 0..u32::try_from(batches).expect("few") {
-            let at = draft.last_partition();
-            let known = self.judge.partitions.get(&at);
-            if self.chance(15) {
-                let next = known.map_or(0, |partition| partition.next);
-                let condition = BatchCondition {
-                    transaction: None,
-                    expected_next: self.chance(50).then(|| Offset::new(next)),
-                    fencing_token: self.chance(50).then(|| token(TOKENS[self.below(3)])),
-                    set_fencing_token: self.chance(50).then(|| token(TOKENS[self.below(3)])),
-                };
-                draft = draft.condition(slice, batch, condition);
-            }
-            if self.chance(40) {
-                // Two callers of this burst; another burst has others, as callers hear of failures.
-                draft = draft.order(slice, batch, self.burst * 2 + self.below(2) as u64);
-            }
-            if self.chance(3) {
-                draft = draft.dropped(slice, batch);
-            }
-        }
-        draft
-    }
-
-    fn batch(&self, partition: TopicPartition) -> BatchEntry {
-        let records = u32::try_from(1 + self.below(4)).expect("few");
-        if self.chance(25) {
-            return plain(records);
-        }
-        let id = i64::try_from(1 + self.below(3)).expect("few");
-        let known = self.judge.partitions.get(&partition);
-        let Some(known) = known.and_then(|known| known.producers.get(&id)) else {
-            return at_epoch(id, 0, i32::from(self.chance(10)), records);
-        };
-        match self.below(10) {
-            0 => at_epoch(id, known.epoch + 1, 0, records),
-            1 => at_epoch(id, known.epoch, known.next() + 1, records),
-            2 if known.epoch > 0 => at_epoch(id, known.epoch - 1, known.next(), records),
-            3 | 4 => {
-                let kept = known.kept[self.below(known.kept.len())];
-                at_epoch(id, known.epoch, kept.sequence, kept.count)
-            }
-            _ => at_epoch(id, known.epoch, known.next(), records),
+    /// What readers are told of transactions is the truth, and what was stable stays so.
+    async fn check_stable(&mut self, index: u32) {
+        let seed = self.seed;
+        let expected = self.judge.partitions.entry(partition(index)).or_default();
+        let (log_start, stable, _, aborted_below) = self.process.all_bounds(index).await;
+        assert_eq!(stable, expected.last_stable(), "seed {seed}");
+        assert_eq!(aborted_below, expected.aborted_below(), "seed {seed}");
+        let before = &mut self.stable[index as usize];
+        assert!(
+            stable >= *before,
+            "seed {seed}: `{before}` was stable, now `{stable}`"
+        );
+        *before = stable;
+        for (base, next) in [
+            (log_start, stable),
+            (log_start, stable - (stable - log_start) / 2),
+            (stable - (stable - log_start) / 2, stable),
+        ] {
+            let has =
+                |(_, first, last): &&(i64, u64, u64)| base < next && *first < next && *last >= base;
+            let truth: Vec<_> = expected.aborted.iter().filter(has).copied().collect();
+            let aborted = self.process.aborted_in(index, base, next).await;
+            assert_eq!(aborted, truth, "seed {seed}: {base}..{next}");
         }
     }
 }
@@ -405,6 +357,17 @@ fn put<'a>(process: &'a Process, ask: &'a Ask) -> BoxFuture<'a, Option<Reply>> {
                     None
                 }
             },
+            Ask::End(markers) => {
+                let outcomes = process.end_transactions(markers.clone()).await;
+                for outcome in outcomes {
+                    match outcome {
+                        Ok(()) => {}
+                        Err(LogError::NotOwner | LogError::Unavailable { .. }) => return None,
+                        Err(error) => panic!("{error:?} to {ask:?}"),
+                    }
+                }
+                Some(Reply::Done)
+            }
             Ask::SetToken(partition, text) => {
                 let set = process.set_fencing_token(*partition, None, token(text));
                 set.await.ok().map(|_| Reply::Done)

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tidelog_format::manifest::{BatchEntry, Outcome, RefusalDetail};
-use tidelog_metadata_api::{BatchCondition, BatchPosition, FencingToken, OrderKey, ShardCommit};
+use tidelog_metadata_api::{
+    BatchCondition, BatchPosition, Decision, FencingToken, OrderKey, ShardCommit, TransactionMarker,
+};
 use tidelog_types::{ErrorCode, Offset, TopicPartition};
 
 use crate::manifests::{accepted, duplicate, out_of_order, refused, wrong_offset};
+use crate::transactions::INVALID;
 use crate::world::Run;
 
 /// A batch that an idempotent producer had accepted.
@@ -21,6 +24,10 @@ pub(crate) struct Kept {
 pub(crate) struct Producer {
     pub(crate) epoch: i16,
     pub(crate) kept: Vec<Kept>,
+    /// The highest transaction that has ended.
+    pub(crate) ended: u64,
+    /// Where the open one begins, and which one it is.
+    pub(crate) open: Option<(u64, u64)>,
 }
 
 impl Producer {
@@ -37,6 +44,8 @@ pub(crate) struct Partition {
     pub(crate) token: FencingToken,
     pub(crate) runs: Vec<Run>,
     pub(crate) producers: BTreeMap<i64, Producer>,
+    /// Every transaction that was ever aborted: whose, its first offset, that of its marker.
+    pub(crate) aborted: Vec<(i64, u64, u64)>,
 }
 
 /// All state.
@@ -125,6 +134,35 @@ impl Judge {
         outcome
     }
 
+    pub(crate) fn end(&mut self, marker: &TransactionMarker) {
+        let partition = self.partitions.entry(marker.partition).or_default();
+        let (id, epoch) = (marker.producer.id.get(), marker.producer.epoch.get());
+        let number = marker.number.expect("every marker here has one").0;
+        let known = partition.producers.get(&id);
+        let open = known.and_then(|known| known.open);
+        let is_done = known.is_some_and(|known| number <= known.ended);
+        if is_done || open.is_some_and(|(_, open)| number < open) {
+            return;
+        }
+        let offset = partition.next;
+        partition.next += 1;
+        let run = Run::marker(offset, id, marker.decision);
+        partition.runs.push(run);
+        if let (Some((first, _)), Decision::Abort) = (open, marker.decision) {
+            partition.aborted.push((id, first, offset));
+        }
+        let producer = partition.producers.entry(id).or_insert(Producer {
+            epoch,
+            ..Producer::default()
+        });
+        if epoch > producer.epoch {
+            producer.epoch = epoch;
+            producer.kept.clear();
+        }
+        producer.open = None;
+        producer.ended = number;
+    }
+
     pub(crate) fn delete_records(&mut self, partition: TopicPartition, before: u64) {
         let partition = self.partitions.entry(partition).or_default();
         partition.log_start = partition.log_start.max(before.min(partition.next));
@@ -136,11 +174,51 @@ impl Judge {
 }
 
 impl Partition {
+    /// Where the oldest open transaction begins, or the end.
+    pub(crate) fn last_stable(&self) -> u64 {
+        let open = self.producers.values().filter_map(|known| known.open);
+        let first = open.map(|(first, _)| first).min();
+        first.unwrap_or(self.next).max(self.log_start)
+    }
+
+    pub(crate) fn aborted_below(&self) -> u64 {
+        self.aborted.last().map_or(0, |(.., marker)| marker + 1)
+    }
+
+    /// Whether a batch of this producer may be taken with this number, and begins a transaction then.
+    fn part(&self, batch: &BatchEntry, number: Option<u64>) -> Option<bool> {
+        let known = self.producers.get(&batch.producer_id.get());
+        let open = known.and_then(|known| known.open);
+        match (batch.transactional, number, open) {
+            (false, None, None) => Some(false),
+            (true, Some(number), Some((_, open))) => {
+                let epoch = known.map(|known| known.epoch);
+                let is_same = open == number && epoch == Some(batch.producer_epoch.get());
+                is_same.then_some(false)
+            }
+            (true, Some(number), None) => {
+                let ended = known.map_or(0, |known| known.ended);
+                (number > ended && batch.producer_id.get() >= 0).then_some(true)
+            }
+            _ => None,
+        }
+    }
+
     fn append(&mut self, batch: &BatchEntry, condition: Option<&BatchCondition>) -> Outcome {
         let id = batch.producer_id.get();
-        if id >= 0
-            && let Some(verdict) = self.verdict(batch)
-        {
+        let verdict = (id >= 0).then(|| self.verdict(batch)).flatten();
+        let is_first = |it: &Outcome| match it {
+            Outcome::Refused { code, .. } => *code == ErrorCode::ProducerFenced,
+            other => matches!(other, Outcome::Duplicate { .. }),
+        };
+        if let Some(verdict) = verdict.clone().filter(is_first) {
+            return verdict;
+        }
+        let number = condition.and_then(|asked| asked.transaction).map(|it| it.0);
+        let Some(begins) = self.part(batch, number) else {
+            return INVALID;
+        };
+        if let Some(verdict) = verdict {
             return verdict;
         }
         if let Some(asked) = condition {
@@ -168,10 +246,11 @@ impl Partition {
             let epoch = batch.producer_epoch.get();
             let producer = self.producers.entry(id).or_default();
             if producer.epoch != epoch {
-                *producer = Producer {
-                    epoch,
-                    ..Producer::default()
-                };
+                producer.epoch = epoch;
+                producer.kept.clear();
+            }
+            if begins {
+                producer.open = number.map(|number| (offset, number));
             }
             producer.kept.push(Kept {
                 sequence: batch.base_sequence,

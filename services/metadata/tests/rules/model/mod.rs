@@ -1,10 +1,12 @@
 //! Random histories against a sequential judge: commits of several producers with conditions, retries,
-//! duplicates and drops, commands, floors, checkpoints, restarts, takeovers and store faults.
+//! duplicates and drops, transactions and their markers, commands, floors, checkpoints, restarts, takeovers and store
+//! faults.
 //!
 //! A seed names a history; a failure prints it.
 
 mod drive;
 mod judge;
+mod requests;
 
 use drive::Driver;
 

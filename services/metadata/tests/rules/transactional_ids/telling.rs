@@ -107,7 +107,7 @@ async fn what_is_gone_needs_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_was_deleted_while_a_transaction_was_open_ends_no_transaction_late() {
+async fn a_topic_that_was_deleted_and_can_be_brought_back_is_told_too() {
     let (_, process, told) = opened().await;
     let one = open(&process.service, "t").await;
     let client = Client::new(&process.service, "t");
@@ -118,7 +118,7 @@ async fn a_topic_that_was_deleted_while_a_transaction_was_open_ends_no_transacti
     client.commit(one).await.expect("it is decided");
     soon().await;
     assert_eq!(client.state().await, Ok(TransactionState::CompleteCommit));
-    assert_eq!(told.markers(), []);
+    assert_eq!(partitions_of(&told), [partition(0)]);
     assert_eq!(told.ends().len(), 1);
 }
 

@@ -1,7 +1,10 @@
 //! What markers end: once, whatever is sent how often, and all of one call at once.
 
 use tidelog_metadata::keyspace::KeyKind;
-use tidelog_metadata_api::{Decision, Log as _, LogError, MARKERS_MAX, Notice, TransactionMarker};
+use tidelog_metadata_api::{
+    Catalogue as _, Decision, Log as _, LogError, MARKERS_MAX, Notice, TopicSelector,
+    TransactionMarker,
+};
 use tidelog_store::memory::{CommitFault, Landing};
 use tidelog_types::{PartitionIndex, ProducerEpoch, ProducerId, TopicNumber, TopicPartition};
 
@@ -144,6 +147,19 @@ async fn a_partition_that_there_is_not_is_an_error_of_its_own_marker_only() {
     assert_eq!(outcomes, [Ok(()), no(unknown), Ok(()), no(beyond)]);
     assert_eq!(process.all_bounds(0).await.2, 1);
     assert!(process.end_transactions(Vec::new()).await.is_empty());
+}
+
+/// Else its transactions would be open for ever once it is back.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_can_be_brought_back_takes_markers() {
+    let (_, process) = World::opened().await;
+    let mut sender = Sender::default();
+    sender.send(&process, 0, inside(1, 0, 0, 1), Some(1)).await;
+    let topic = TopicSelector::Number(partition(0).topic);
+    process.delete_topic(&topic).await.expect("it is live");
+    assert_eq!(process.end(commit(partition(0), 1, 1)).await, Ok(()));
+    process.undelete_topic(&topic).await.expect("it is deleted");
+    assert_eq!(process.all_bounds(0).await, (0, 2, 2, 0));
 }
 
 /// One group has them all, so that nobody sees one partition with the end of a transaction and another without it.

@@ -4,9 +4,11 @@
 mod batches;
 mod bounds;
 mod durable;
+mod kept;
 mod markers;
 mod rows;
 
+pub(crate) use kept::{kept, serves_what_was_kept};
 use tidelog_format::manifest::{BatchEntry, Outcome, RefusalDetail};
 use tidelog_metadata_api::{
     AbortedTransaction, BatchCondition, Decision, Log as _, LogError, ProducerIdentity,
