@@ -1,13 +1,13 @@
 //! End-to-end scenarios with unmodified Kafka clients: the real binary, the clients as their makers ship them.
 //!
-//! The scenarios are in `tests/kafka/`, one a file:
+//! Servers stand on `MinIO`; with the feature `fdb` their metadata is on `FoundationDB`. The scenarios are in
+//! `tests/kafka/`, one a file:
 //!
 //! | file | what it shows |
 //! | --- | --- |
 //! | `kcat.rs` | librdkafka and gRPC read each other's records, with every compression |
 //! | `same_bytes.rs` | both front ends hand out the same bytes |
-//! | `python.rs` | kafka-python, confluent-kafka and aiokafka administer, produce, seek and consume, alone and in groups of both protocols |
-//! | `go.rs`, `javascript.rs` | franz-go, sarama and kafkajs produce and share a topic in a group |
+//! | `python.rs`, `go.rs`, `javascript.rs`, `rust.rs` | kafka-python, confluent-kafka, aiokafka, sarama, kafkajs and rdkafka do all they can: administer, every compression, seek, times, transactions; these and franz-go share a topic in groups |
 //! | `go_suite.rs` | the tests that franz-go is shipped with |
 //! | `kcat_groups.rs` | librdkafka reads in a group and goes on where it was |
 //! | `java.rs`, `java_groups.rs` | Kafka's own command line tools administer, produce, consume, and look after groups |

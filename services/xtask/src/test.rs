@@ -140,13 +140,20 @@ fn lint(workspace: &Workspace) -> Result<()> {
     let everything = ["--workspace"];
     let fdb = ["-p", "tidelog-store-fdb", "--features", "client"];
     let server = ["-p", "tidelog-server", "--features", SERVER_FEATURES];
-    let suite = ["-p", "tidelog-e2e-cluster", "--features", "fdb"];
+    let suites = [
+        "-p",
+        "tidelog-e2e-cluster",
+        "-p",
+        "tidelog-e2e-kafka",
+        "--features",
+        "tidelog-e2e-cluster/fdb,tidelog-e2e-kafka/fdb",
+    ];
     let bench = ["-p", "tidelog-e2e-bench", "--features", BENCH_FEATURES];
     for packages in [
         &everything[..],
         &fdb[..],
         &server[..],
-        &suite[..],
+        &suites[..],
         &bench[..],
     ] {
         process::run(

@@ -1,27 +1,29 @@
 //! Several brokers: clients find all of them, stay in their zone, and a group outlives one.
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
-use tidelog_e2e_harness::{Cli, Cluster, ClusterOptions, Place, Server, Tools, until};
+use tidelog_e2e_harness::{Cli, Cluster, ClusterOptions, Server, Tools, until};
 
-use crate::support::{LIMIT, lines};
+use crate::support::{Ground, LIMIT, lines};
 
 const RECORDS: usize = 1_000;
 
-/// Metadata processes and two brokers on a folder, with the topic `t` of four partitions.
-pub(crate) async fn cluster_of(metadata: usize) -> Result<(TempDir, Cluster)> {
-    let folder = tempfile::tempdir()?;
-    let place = Place::folder(folder.path().join("data"));
+/// Metadata processes and two brokers, with the topic `t` of four partitions.
+pub(crate) async fn cluster_of(metadata: usize) -> Result<(Ground, Cluster)> {
+    let ground = Ground::new().await?;
     let options = ClusterOptions {
         metadata,
         brokers: 2,
-        ..ClusterOptions::at(&place)
+        ..ClusterOptions::at(&ground.place)
+    };
+    let options = match &ground.fdb {
+        Some(fdb) => options.on(fdb)?,
+        None => options,
     };
     let cluster = Cluster::start(&options).await?;
     let no_config: [(&str, &str); 0] = [];
     let admin = cluster.client()?.admin();
     admin.create_topic("t", 4, no_config).await?;
-    Ok((folder, cluster))
+    Ok((ground, cluster))
 }
 
 /// Runs kcat with a broker to begin with; it must succeed.
@@ -36,7 +38,7 @@ pub(crate) async fn kcat(broker: &Server, arguments: &[&str], input: &[u8]) -> R
 
 #[tokio::test]
 async fn every_broker_names_all_and_partitions_are_spread_over_them() -> Result<()> {
-    let (_folder, cluster) = cluster_of(1).await?;
+    let (_ground, cluster) = cluster_of(1).await?;
     let [first, second] = cluster.brokers.as_slice() else {
         anyhow::bail!("two brokers");
     };
@@ -69,7 +71,7 @@ async fn every_broker_names_all_and_partitions_are_spread_over_them() -> Result<
 
 #[tokio::test]
 async fn a_group_goes_on_at_another_broker() -> Result<()> {
-    let (_folder, mut cluster) = cluster_of(1).await?;
+    let (_ground, mut cluster) = cluster_of(1).await?;
     let all = lines(RECORDS);
     let read = [
         "-X",

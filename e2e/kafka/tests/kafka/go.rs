@@ -20,3 +20,8 @@ async fn members_in_franz_go_share_a_topic() -> Result<()> {
 async fn members_in_sarama_share_a_topic() -> Result<()> {
     serves("sarama").await
 }
+
+#[tokio::test]
+async fn sarama_does_all_it_can() -> Result<()> {
+    serves("sarama_whole").await
+}

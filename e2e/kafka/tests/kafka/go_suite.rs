@@ -53,7 +53,7 @@ fn read(printed: &str) -> BTreeMap<String, (String, String)> {
 #[tokio::test]
 async fn all_that_passes_against_apache_kafka_passes() -> Result<()> {
     Tools::program("go")?;
-    let world = World::new(1).await?;
+    let world = World::on_folder(1).await?;
     let suite = Tools::repository()?.join("e2e/kafka/go/suite");
     let finished = Cli::script(&suite, &[&world.address(), RECORDS], LIMIT).await?;
     let outcomes = read(&finished.text());

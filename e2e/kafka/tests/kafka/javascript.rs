@@ -5,9 +5,18 @@ use tidelog_e2e_harness::Tools;
 
 use crate::support::World;
 
-#[tokio::test]
-async fn members_in_kafkajs_share_a_topic() -> Result<()> {
+async fn serves(scenario: &str) -> Result<()> {
     Tools::program("npm")?;
     let world = World::new(1).await?;
-    world.plays("javascript", &[], &[]).await
+    world.plays("javascript", &[scenario], &[]).await
+}
+
+#[tokio::test]
+async fn members_in_kafkajs_share_a_topic() -> Result<()> {
+    serves("group").await
+}
+
+#[tokio::test]
+async fn kafkajs_does_all_it_can() -> Result<()> {
+    serves("whole").await
 }

@@ -16,6 +16,7 @@ mod kcat_groups;
 mod mirror;
 mod moves;
 mod python;
+mod rust;
 mod same_bytes;
 mod streams;
 mod subscribe;

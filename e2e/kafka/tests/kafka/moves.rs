@@ -73,7 +73,7 @@ async fn disturb(cluster: &mut Cluster, victim: Victim) -> Result<()> {
 
 async fn go_on_without(victim: Victim) -> Result<()> {
     Tools::program("python3")?;
-    let (_folder, mut cluster) = cluster_of(2).await?;
+    let (_ground, mut cluster) = cluster_of(2).await?;
     let brokers = cluster.brokers.iter();
     let addresses: Vec<String> = brokers.map(|broker| broker.kafka().to_string()).collect();
     let addresses = addresses.join(",");
@@ -129,7 +129,7 @@ async fn disturb_transactions(cluster: &mut Cluster, victim: Victim) -> Result<(
 
 async fn transactions_go_on_without(victim: Victim) -> Result<()> {
     Tools::program("python3")?;
-    let (_folder, mut cluster) = cluster_of(2).await?;
+    let (_ground, mut cluster) = cluster_of(2).await?;
     let no_config: [(&str, &str); 0] = [];
     let admin = cluster.client()?.admin();
     admin.create_topic("made", 1, no_config).await?;

@@ -7,30 +7,91 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tidelog_client::v1;
 use tidelog_client::v1::partition_data::Data;
-use tidelog_e2e_harness::{Cli, Finished, Place, Server, ServerOptions, Tools};
+use tidelog_e2e_harness::{Cli, FdbServer, Finished, Minio, Place, Server, ServerOptions, Tools};
 
 /// Time for a client that is there already.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 /// Time for a client whose first run on a machine fetches libraries.
 pub(crate) const FETCH_LIMIT: Duration = Duration::from_mins(8);
 
-/// A server on a folder, with the topic `t`.
+/// What servers stand on: a bucket, and a `FoundationDB` where the suite is built for it.
+pub(crate) struct Ground {
+    pub(crate) place: Place,
+    pub(crate) fdb: Option<FdbServer>,
+    // Both are dropped with this.
+    _minio: Option<Minio>,
+    _folder: Option<TempDir>,
+}
+
+impl Ground {
+    /// A bucket of an S3 server.
+    pub(crate) async fn new() -> Result<Self> {
+        let minio = Minio::start().await?;
+        Ok(Self {
+            place: minio.create_bucket("logs").await?,
+            fdb: fdb().await?,
+            _minio: Some(minio),
+            _folder: None,
+        })
+    }
+
+    /// A folder as the bucket.
+    async fn folder() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        Ok(Self {
+            place: Place::folder(folder.path().join("data")),
+            fdb: fdb().await?,
+            _minio: None,
+            _folder: Some(folder),
+        })
+    }
+
+    /// A server in one process.
+    fn server(&self) -> Result<ServerOptions> {
+        let options = ServerOptions::at(&self.place);
+        let Some(fdb) = &self.fdb else {
+            return Ok(options);
+        };
+        let store = format!("fdb:{}", fdb.cluster_file().display());
+        Ok(ServerOptions {
+            binary: Some(Tools::tidelog_with_fdb()?),
+            ..options.with("metadata.store", &store)
+        })
+    }
+}
+
+async fn fdb() -> Result<Option<FdbServer>> {
+    Ok(if cfg!(feature = "fdb") {
+        Some(FdbServer::start().await?)
+    } else {
+        None
+    })
+}
+
+/// A server with the topic `t`.
 pub(crate) struct World {
     pub(crate) server: Server,
-    _folder: TempDir,
+    _ground: Ground,
 }
 
 impl World {
     pub(crate) async fn new(partitions: u32) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let place = Place::folder(folder.path().join("data"));
-        let server = Server::start(ServerOptions::at(&place)).await?;
+        Self::on(Ground::new().await?, partitions).await
+    }
+
+    /// On a folder, for what sends thousands of records that wait for each other: each would be a PUT.
+    pub(crate) async fn on_folder(partitions: u32) -> Result<Self> {
+        Self::on(Ground::folder().await?, partitions).await
+    }
+
+    async fn on(ground: Ground, partitions: u32) -> Result<Self> {
+        let server = Server::start(ground.server()?).await?;
         let no_config: [(&str, &str); 0] = [];
         let admin = server.client()?.admin();
         admin.create_topic("t", partitions, no_config).await?;
         Ok(Self {
             server,
-            _folder: folder,
+            _ground: ground,
         })
     }
 
