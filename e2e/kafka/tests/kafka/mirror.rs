@@ -64,7 +64,10 @@ async fn topics_and_the_offsets_of_groups_go_from_apache_kafka_and_back() -> Res
     Tools::program("kcat")?;
     let folder = tempfile::tempdir()?;
     let apache = Apache::start(folder.path()).await?;
-    Peer::connect(apache.address).await?.create_topic().await?;
+    Peer::connect(apache.address)
+        .await?
+        .create_topic("t", 2)
+        .await?;
     let world = World::new(2).await?;
     let no_config: [(&str, &str); 0] = [];
     let admin = world.server.client()?.admin();

@@ -1,56 +1,79 @@
-//! The same requests of groups to Apache Kafka and to Tidelog: the answers are the same, or differ as the table
-//! here says.
+//! The same requests to Apache Kafka and to Tidelog: the answers are the same, or differ as a table here says.
 
-mod absent;
-mod classic;
-mod consumer;
-mod offsets;
+mod differences;
+mod groups;
 pub(crate) mod peer;
-mod requests;
+mod text;
+mod tools;
+mod transactions;
+
+use std::time::SystemTime;
 
 use anyhow::{Result, ensure};
 use tidelog_e2e_harness::{Place, Server, ServerOptions};
 
-use peer::{Apache, Peer};
+use differences::Different;
+use peer::{Apache, Notes, Peer};
 
-/// What is answered in another way, and why.
-const DIFFERENT: &[(&str, &str)] = &[
-    ("an old commit of a consumer v8", "any version may commit"),
-    (
-        "offsets are deleted v0",
-        "partitions are told in the order in which they were asked for",
-    ),
-];
-
-/// Asks for everything there is to ask for of groups.
-async fn asked(mut peer: Peer) -> Result<Vec<(String, String)>> {
-    peer.create_topic().await?;
-    absent::ask(&mut peer).await?;
-    offsets::ask(&mut peer).await?;
-    classic::ask(&mut peer).await?;
-    classic::ask_static(&mut peer).await?;
-    consumer::ask(&mut peer).await?;
-    consumer::ask_static(&mut peer).await?;
-    Ok(peer.notes)
-}
-
-#[tokio::test]
-async fn groups_are_answered_for_as_by_apache_kafka() -> Result<()> {
+/// Asks both, and compares.
+async fn compared(
+    asked: impl AsyncFn(&mut Peer) -> Result<()>,
+    different: &[Different],
+) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let apache = Apache::start(folder.path()).await?;
     let place = Place::folder(folder.path().join("tidelog"));
     let server = Server::start(ServerOptions::at(&place)).await?;
-    let expected = asked(Peer::connect(apache.address).await?).await?;
-    let got = asked(Peer::connect(server.kafka()).await?).await?;
-    ensure!(expected.len() == got.len(), "not as many answers");
+    // The same to both: what is written says when.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let now = i64::try_from(now.as_millis())?;
+    let mut notes = Vec::new();
+    for address in [apache.address, server.kafka()] {
+        let mut peer = Peer::connect(address).await?;
+        peer.now = now;
+        peer.create_topic("t", 2).await?;
+        asked(&mut peer).await?;
+        notes.push(peer.notes);
+    }
+    let wrong = differing(&notes[0], &notes[1], different)?;
+    println!("{} answers compared", notes[0].len());
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// What is not as it should be: answers that differ, and answers that should and do not.
+fn differing(expected: &Notes, got: &Notes, different: &[Different]) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
-    for ((what, expected), (_, got)) in expected.iter().zip(&got) {
-        let may_differ = DIFFERENT.iter().any(|(known, _)| known == what);
-        if may_differ == (expected == got) {
+    for (known, _) in different {
+        if !expected.iter().any(|(what, _)| what == known) {
+            wrong.push(format!("{known}\n  was not asked"));
+        }
+    }
+    for ((what, expected), (same, got)) in expected.iter().zip(got) {
+        ensure!(
+            what == same,
+            "`{what}` was asked of one and `{same}` of the other"
+        );
+        let may_differ = different.iter().any(|(known, _)| known == what);
+        if may_differ == text::is_same(expected, got) {
             wrong.push(format!("{what}\n  Kafka   {expected}\n  Tidelog {got}"));
         }
     }
-    println!("{} answers compared", expected.len());
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
+    ensure!(expected.len() == got.len(), "not as many answers");
+    Ok(wrong)
+}
+
+#[tokio::test]
+async fn groups_are_answered_for_as_by_apache_kafka() -> Result<()> {
+    compared(groups::ask, differences::GROUPS).await
+}
+
+#[tokio::test]
+async fn transactions_are_answered_for_as_by_apache_kafka() -> Result<()> {
+    compared(transactions::ask, differences::TRANSACTIONS).await
+}
+
+#[tokio::test]
+async fn tools_are_answered_as_by_apache_kafka() -> Result<()> {
+    compared(tools::ask, differences::TOOLS).await
 }

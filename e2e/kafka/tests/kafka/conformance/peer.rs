@@ -12,6 +12,7 @@ use tidelog_kafka_codec::messages::create_topics_request::CreatableTopic;
 use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
 use tidelog_kafka_codec::messages::{
     CreateTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, MetadataRequest,
+    ProduceResponse,
 };
 use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, Uuid, read_response, request_frame, response_length,
@@ -19,6 +20,7 @@ use tidelog_kafka_codec::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::text::plain;
 use crate::support::FETCH_LIMIT;
 
 /// A broker of Apache Kafka.
@@ -74,16 +76,20 @@ const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
 /// The time between looks at what is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// What was asked, and the answer.
+pub(super) type Notes = Vec<(String, String)>;
+
 /// A connection that takes notes.
 pub(crate) struct Peer {
     stream: TcpStream,
     sent: i32,
     /// The id of the topic `t`.
     pub(super) topic: Uuid,
+    /// The time of what is written, in milliseconds since 1970.
+    pub(super) now: i64,
     /// What differs by its nature, and what stands for it.
     names: Vec<(String, &'static str)>,
-    /// What was asked, and the answer.
-    pub(super) notes: Vec<(String, String)>,
+    pub(super) notes: Notes,
 }
 
 impl Peer {
@@ -92,17 +98,22 @@ impl Peer {
             stream: TcpStream::connect(address).await?,
             sent: 0,
             topic: Uuid::nil(),
+            now: 0,
             names: Vec::new(),
             notes: Vec::new(),
         })
     }
 
-    /// Creates the topic `t` with two partitions.
-    pub(crate) async fn create_topic(&mut self) -> Result<()> {
+    /// Creates a topic, which is the one that others are asked about from now on.
+    pub(crate) async fn create_topic(
+        &mut self,
+        name: &'static str,
+        num_partitions: i32,
+    ) -> Result<()> {
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
-                name: "t".into(),
-                num_partitions: 2,
+                name: name.into(),
+                num_partitions,
                 replication_factor: 1,
                 ..Default::default()
             }],
@@ -114,17 +125,22 @@ impl Peer {
         ensure!(topic.error_code == 0, "{created:?}");
         self.topic = topic.topic_id;
         self.call_it(&topic.topic_id.to_string(), "TOPIC");
-        // A broker of Apache Kafka hears of it some time later.
+        self.has_partitions(name, num_partitions).await
+    }
+
+    /// Waits until a topic has so many partitions: a broker of Apache Kafka hears of it some time later.
+    pub(super) async fn has_partitions(&mut self, name: &'static str, count: i32) -> Result<()> {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic {
-                name: Some("t".into()),
+                name: Some(name.into()),
                 ..Default::default()
             }]),
             ..Default::default()
         };
-        self.shows("the topic `t`", &request, 12, |answer| {
+        self.shows(name, &request, 12, |answer| {
             let leaders = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            leaders.filter(|it| it.leader_id >= 0).count() == 2
+            let led = leaders.filter(|it| it.leader_id >= 0).count();
+            i32::try_from(led) == Ok(count)
         })
         .await
     }
@@ -166,12 +182,31 @@ impl Peer {
     ) -> Result<R::Response> {
         let answer = self.answer(&request, version).await;
         let answer = answer.with_context(|| format!("{what}: {request:?}"))?;
-        let mut text = plain(&format!("{answer:?}"));
+        let mut text = format!("{answer:?}");
         for (own, name) in &self.names {
             text = text.replace(own, name);
         }
-        self.notes.push((format!("{what} v{version}"), text));
+        self.notes
+            .push((format!("{what} v{version}"), plain(&text)));
         Ok(answer)
+    }
+
+    /// Takes a note of something.
+    pub(super) fn note(&mut self, what: &str, text: String) {
+        self.notes.push((what.to_owned(), text));
+    }
+
+    /// Takes a note of what became of batches: the errors and offsets, and nothing that only one of both tells.
+    pub(super) fn note_codes(&mut self, what: &str, answer: &ProduceResponse) {
+        let partitions = answer
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partition_responses);
+        let told = partitions.map(|it| {
+            let code = ErrorCode::from_code(it.error_code).map_or("?", ErrorCode::name);
+            format!("{} {code} {}", it.index, it.base_offset)
+        });
+        self.note(what, told.collect::<Vec<_>>().join(", "));
     }
 
     /// Asks without a note.
@@ -198,42 +233,4 @@ impl Peer {
         ensure!(number == self.sent, "the answer to another request");
         Ok(answer)
     }
-}
-
-/// An answer as text: errors by their names, and that there is a word about them, but not which.
-fn plain(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    loop {
-        let code = rest
-            .find("error_code: ")
-            .map(|at| at + "error_code: ".len());
-        let word = rest
-            .find("error_message: Some(")
-            .map(|at| at + "error_message: Some(".len());
-        let at = code.into_iter().chain(word).min();
-        let Some(at) = at else {
-            out.push_str(rest);
-            return out;
-        };
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if Some(at) == code {
-            let end = rest.find([',', ' ', '}']).unwrap_or(rest.len());
-            let code = rest[..end].parse().ok().and_then(ErrorCode::from_code);
-            out.push_str(code.map_or("?", ErrorCode::name));
-            rest = &rest[end..];
-        } else {
-            let end = rest.find("\")").map_or(rest.len(), |end| end + 1);
-            rest = &rest[end..];
-        }
-    }
-}
-
-#[test]
-fn errors_are_compared_by_name_and_not_by_what_is_said_of_them() {
-    let text = r#"A { error_code: 16, error_message: Some("why"), b: [B { error_code: 0 }] }"#;
-    let expected =
-        "A { error_code: NOT_COORDINATOR, error_message: Some(), b: [B { error_code: NONE }] }";
-    assert_eq!(plain(text), expected);
 }

@@ -10,7 +10,7 @@ use crate::apis::FEATURES;
 use crate::call::Call;
 use crate::errors::Refusal;
 
-/// The first version with one outcome for all features.
+/// The first version that tells of all features at once.
 const ONE_OUTCOME_FROM: i16 = 2;
 
 /// Whether a feature is as the client wants it.
@@ -32,30 +32,21 @@ impl Call {
         &self,
         request: &UpdateFeaturesRequest,
     ) -> UpdateFeaturesResponse {
+        // Either all features are as they are wanted, or nothing is said of any.
+        let mut wanted = request.feature_updates.iter();
         let allowed = self.may(Operation::Alter, Resource::Cluster);
-        let updates = request.feature_updates.iter();
-        let outcomes = updates.map(|wanted| allowed.clone().and_then(|()| check(wanted)));
-        let outcomes: Vec<Result<(), Refusal>> = outcomes.collect();
-        let of_all = match &allowed {
-            Err(refusal) => Some(refusal),
-            Ok(()) if self.version < ONE_OUTCOME_FROM => None,
-            Ok(()) => outcomes.iter().find_map(|outcome| outcome.as_ref().err()),
-        };
-        let (error_code, error_message) = self.refused(of_all);
+        let refusal = allowed.and_then(|()| wanted.try_for_each(check)).err();
+        let (error_code, error_message) = self.refused(refusal.as_ref());
         let mut response = UpdateFeaturesResponse {
             error_code,
             error_message,
             ..UpdateFeaturesResponse::default()
         };
-        if self.version < ONE_OUTCOME_FROM {
-            let results = request.feature_updates.iter().zip(&outcomes);
-            let results = results.map(|(wanted, outcome)| {
-                let (error_code, error_message) = self.refused(outcome.as_ref().err());
-                UpdatableFeatureResult {
-                    feature: wanted.feature.clone(),
-                    error_code,
-                    error_message,
-                }
+        if self.version < ONE_OUTCOME_FROM && refusal.is_none() {
+            let results = request.feature_updates.iter();
+            let results = results.map(|wanted| UpdatableFeatureResult {
+                feature: wanted.feature.clone(),
+                ..UpdatableFeatureResult::default()
             });
             response.results = results.collect();
         }

@@ -48,26 +48,29 @@ async fn features_are_as_they_are() {
         max_version_level: level,
         ..FeatureUpdateKey::default()
     };
-    let levels = [
-        update("transaction.version", 2),
-        update("transaction.version", 1),
-        update("share.version", 1),
-    ];
-    let request = UpdateFeaturesRequest {
-        feature_updates: levels.to_vec(),
-        ..UpdateFeaturesRequest::default()
-    };
-    let answer = client.call(&request, 1).await;
-    let codes = answer.results.iter().map(|it| name(it.error_code));
     let refused = "INVALID_UPDATE_VERSION";
-    assert_eq!(codes.collect::<Vec<_>>(), ["NONE", refused, refused]);
-    assert_eq!(answer.error_code, 0);
-    assert_eq!(name(client.call(&request, 2).await.error_code), refused);
-    let request = UpdateFeaturesRequest {
-        feature_updates: levels[..1].to_vec(),
-        ..UpdateFeaturesRequest::default()
-    };
-    assert_eq!(client.call(&request, 2).await.error_code, 0);
+    for (updates, expected) in [
+        (vec![update("transaction.version", 2)], "NONE"),
+        (vec![update("transaction.version", 1)], refused),
+        (vec![update("share.version", 1)], refused),
+        // All of them, or none.
+        (
+            vec![update("transaction.version", 2), update("odd", 1)],
+            refused,
+        ),
+    ] {
+        let request = UpdateFeaturesRequest {
+            feature_updates: updates,
+            ..UpdateFeaturesRequest::default()
+        };
+        for version in 1..=2 {
+            let answer = client.call(&request, version).await;
+            assert_eq!(name(answer.error_code), expected);
+            // The older version also names what is as it is wanted.
+            let named = usize::from(version == 1 && expected == "NONE");
+            assert_eq!(answer.results.len(), named);
+        }
+    }
 }
 
 #[tokio::test]
@@ -120,21 +123,34 @@ async fn the_bucket_stands_for_a_folder_that_has_everything() {
 #[tokio::test]
 async fn clients_have_no_quotas() {
     let (_world, mut client) = World::with_topic(1).await;
-    let component = |match_type| ComponentData {
-        entity_type: "user".into(),
+    let by = |kind: &'static str, match_type, name: Option<&'static str>| ComponentData {
+        entity_type: kind.into(),
         match_type,
-        ..ComponentData::default()
+        match_: name.map(Into::into),
     };
-    let asks = |match_type| DescribeClientQuotasRequest {
-        components: vec![component(match_type)],
-        strict: false,
-    };
-    let answer = client.call(&asks(2), 1).await;
-    let entries = answer.entries.map(|entries| entries.len());
-    assert_eq!((name(answer.error_code), entries), ("NONE", Some(0)));
-    let answer = client.call(&asks(3), 1).await;
-    let told = (name(answer.error_code), answer.entries.is_none());
-    assert_eq!(told, ("INVALID_REQUEST", true));
+    let any_user = by("user", 2, None);
+    for (components, expected) in [
+        (vec![any_user.clone()], "NONE"),
+        (vec![any_user.clone(), by("client-id", 1, None)], "NONE"),
+        (vec![by("ip", 0, Some("127.0.0.1"))], "NONE"),
+        (Vec::new(), "NONE"),
+        (vec![by("user", 3, None)], "INVALID_REQUEST"),
+        (vec![by("user", 2, Some("u"))], "INVALID_REQUEST"),
+        (vec![by("user", 0, None)], "INVALID_REQUEST"),
+        (vec![by("", 2, None)], "INVALID_REQUEST"),
+        (vec![by("zone", 2, None)], "UNSUPPORTED_VERSION"),
+        (vec![any_user.clone(), any_user.clone()], "INVALID_REQUEST"),
+        (vec![any_user, by("ip", 2, None)], "INVALID_REQUEST"),
+    ] {
+        let request = DescribeClientQuotasRequest {
+            components,
+            strict: false,
+        };
+        let answer = client.call(&request, 1).await;
+        assert_eq!(name(answer.error_code), expected, "{request:?}");
+        let entries = answer.entries.map(|entries| entries.len());
+        assert_eq!(entries, (expected == "NONE").then_some(0));
+    }
     let alter = AlterClientQuotasRequest {
         entries: vec![EntryData::default()],
         validate_only: true,

@@ -4,6 +4,7 @@ mod admin;
 mod log;
 mod offsets;
 mod producers;
+mod real;
 mod records;
 
 use std::sync::Arc;

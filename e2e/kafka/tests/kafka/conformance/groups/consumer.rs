@@ -4,11 +4,11 @@ use anyhow::Result;
 use tidelog_kafka_codec::messages::consumer_group_heartbeat_request::TopicPartitions;
 use tidelog_kafka_codec::messages::{ConsumerGroupHeartbeatRequest, ListGroupsRequest};
 
-use super::peer::Peer;
 use super::requests::{
     beat, commit, consumer, consumer_joins, delete, delete_offsets, describe, describe_consumer,
     fetch, leave, sync,
 };
+use crate::conformance::peer::Peer;
 
 /// Notes an answer without its epochs.
 async fn note(peer: &mut Peer, what: &str, request: ConsumerGroupHeartbeatRequest) -> Result<i32> {

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use tidelog_kafka_codec::messages::{DescribeGroupsRequest, JoinGroupRequest, SyncGroupRequest};
 
-use super::peer::Peer;
 use super::requests::{
     beat, commit, delete, delete_offsets, describe, describe_consumer, fetch, join, leave, sync,
 };
+use crate::conformance::peer::Peer;
 
 const NOBODY: (&str, &str, i32) = ("none", "x", 1);
 

@@ -9,10 +9,10 @@ use tidelog_kafka_codec::messages::{
     SyncGroupRequest,
 };
 
-use super::peer::Peer;
 use super::requests::{
     beat, commit, delete, delete_offsets, describe, describe_consumer, fetch, join, leave, sync,
 };
+use crate::conformance::peer::Peer;
 
 fn assignment(member: &str) -> SyncGroupRequestAssignment {
     let assigned = b"\x00\x01\x00\x00\x00\x01\x00\x01t\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff";

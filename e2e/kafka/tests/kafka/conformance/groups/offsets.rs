@@ -4,8 +4,8 @@ use anyhow::Result;
 use tidelog_kafka_codec::Uuid;
 use tidelog_kafka_codec::messages::{DescribeGroupsRequest, ListGroupsRequest};
 
-use super::peer::Peer;
 use super::requests::{beat, commit, delete, delete_offsets, describe, describe_consumer, fetch};
+use crate::conformance::peer::Peer;
 
 const SIMPLE: (&str, &str, i32) = ("simple", "", -1);
 
