@@ -38,6 +38,8 @@ const SOON: Duration = Duration::from_secs(20);
 pub struct Gate {
     /// Whether nobody may do anything.
     pub denies: Mutex<bool>,
+    /// What in particular nobody may do: the operation, and on what.
+    pub denied: Mutex<Vec<(Operation, String)>>,
     /// What the quota says; `None` grants.
     pub allowance: Mutex<Option<Allowance>>,
     /// What the authorizer was asked: the operation, and on what.
@@ -53,8 +55,10 @@ impl Authorizer for Gate {
         operation: Operation,
         resource: Resource<'_>,
     ) -> Result<(), Denied> {
-        self.asked.lock().push((operation, resource.to_string()));
-        if *self.denies.lock() {
+        let asked = (operation, resource.to_string());
+        let is_denied = *self.denies.lock() || self.denied.lock().contains(&asked);
+        self.asked.lock().push(asked);
+        if is_denied {
             return Err(Denied::new(caller, operation, resource));
         }
         Ok(())

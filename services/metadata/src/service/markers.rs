@@ -133,3 +133,39 @@ fn keep_some(producers: &mut Vec<ActiveProducer>) {
         producers.truncate(PRODUCERS_SHOWN_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidelog_metadata_api::ProducerIdentity;
+    use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+
+    use super::*;
+
+    fn used_at(millis: i64, open_from: Option<u64>) -> ActiveProducer {
+        ActiveProducer {
+            producer: ProducerIdentity::new(ProducerId::new(millis), ProducerEpoch::new(0)),
+            last_sequence: None,
+            last_used: Timestamp::from_millis(millis),
+            coordinator_epoch: None,
+            open_from: open_from.map(Offset::new),
+        }
+    }
+
+    #[test]
+    fn of_too_many_producers_those_with_open_transactions_and_then_the_latest_are_kept() {
+        let count = i64::try_from(PRODUCERS_SHOWN_MAX).unwrap();
+        let mut producers: Vec<_> = (1..count).map(|millis| used_at(millis, None)).collect();
+        producers.push(used_at(0, Some(7)));
+        let all = producers.clone();
+        keep_some(&mut producers);
+        assert_eq!(producers, all, "there is room for all");
+        producers.extend([used_at(count, None), used_at(count + 1, None)]);
+        keep_some(&mut producers);
+        let mut kept: Vec<_> = producers
+            .iter()
+            .map(|it| it.last_used.as_millis())
+            .collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [vec![0], (3..=count + 1).collect()].concat());
+    }
+}

@@ -149,6 +149,36 @@ async fn an_answer_names_the_aborted_transactions_in_it_and_what_is_visible_is_w
     assert_eq!(values_in(&found.visible()), all, "markers are no records");
 }
 
+/// A reader that never sees the marker of an aborted transaction would leave out what its producer commits later.
+#[tokio::test(start_paused = true)]
+async fn an_answer_names_no_aborted_transaction_before_it_or_behind_it() {
+    let world = World::new().await;
+    let (one, other) = (world.producer().await, world.producer().await);
+    for (producer, value, sequence, number, decision) in [
+        (one, "a", 0, 1, Abort),
+        (one, "b", 1, 2, Commit),
+        (other, "c", 0, 1, Abort),
+        (one, "d", 2, 3, Abort),
+    ] {
+        let sent = transactional(&[value], producer, sequence);
+        world.send_in(0, sent, number).await;
+        world.end(0, producer, number, decision).await;
+    }
+    let [first, second, third] = [aborted(one, 0, 1), aborted(other, 4, 5), aborted(one, 6, 7)];
+    let found = read(&world, 0, Committed).await;
+    assert_eq!(*found.aborted, [first, second, third]);
+    assert_eq!(values_in(&found.visible()), ["b@2"]);
+    let found = read(&world, 2, Committed).await;
+    assert_eq!(*found.aborted, [second, third], "the first one is past");
+    assert_eq!(values_in(&found.visible()), ["b@2"]);
+    let mut few = request(&world, 0, Committed);
+    few.partitions = vec![world.want(0, 0, 1)];
+    let fetched = soon(&world.env, world.engine.fetch(&few)).await;
+    let found = fetched.partitions[0].as_ref().expect("it is read");
+    assert_eq!(values_in(found), ["a@0"]);
+    assert_eq!(*found.aborted, [first], "the others come later");
+}
+
 /// A transaction that is aborted later is none of those that an earlier answer names.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_asked_for_aborted_transactions_where_there_are_none() {
@@ -197,8 +227,10 @@ async fn who_waits_for_what_is_committed_is_woken_by_the_marker_and_not_by_recor
     let start = world.env.clock.now();
     let later = async {
         world.pass(WAIT / 4).await;
+        let asked = world.log.asked_for_bounds();
         world.send(0, "b").offset().await;
         world.pass(WAIT / 4).await;
+        assert_eq!(world.log.asked_for_bounds(), asked, "nobody looks again");
         world.end(0, producer, 1, Commit).await;
     };
     let (fetched, ()) = tokio::join!(soon(&world.env, world.engine.fetch(&waiting)), later);

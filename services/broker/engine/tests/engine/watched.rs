@@ -1,4 +1,4 @@
-//! The metadata service, and how often it is asked for aborted transactions.
+//! The metadata service, and how often it is asked for bounds and for aborted transactions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +19,7 @@ use tidelog_types::{
 pub(crate) struct Watched {
     inner: MetadataService,
     aborted: AtomicUsize,
+    bounds: AtomicUsize,
 }
 
 impl Watched {
@@ -26,12 +27,18 @@ impl Watched {
         Self {
             inner,
             aborted: AtomicUsize::new(0),
+            bounds: AtomicUsize::new(0),
         }
     }
 
     /// How often aborted transactions were asked for.
     pub(crate) fn asked_for_aborted(&self) -> usize {
         self.aborted.load(Ordering::Relaxed)
+    }
+
+    /// How often bounds were asked for.
+    pub(crate) fn asked_for_bounds(&self) -> usize {
+        self.bounds.load(Ordering::Relaxed)
     }
 }
 
@@ -67,6 +74,7 @@ impl Log for Watched {
     }
 
     async fn bounds(&self, partition: TopicPartition) -> Result<PartitionBounds, LogError> {
+        self.bounds.fetch_add(1, Ordering::Relaxed);
         self.inner.bounds(partition).await
     }
 

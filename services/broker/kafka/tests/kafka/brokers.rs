@@ -13,7 +13,7 @@ use tidelog_types::{Incarnation, MemberId, Role, RoleSet, Timestamp};
 use crate::world::{Client, World, batch};
 
 /// A broker of another process, that nobody reaches.
-fn broker(number: u8, zone: &str) -> Member {
+pub(crate) fn broker(number: u8, zone: &str) -> Member {
     Member {
         id: MemberId::from_bytes([number; 16]),
         name: format!("b{number}"),

@@ -220,6 +220,27 @@ async fn a_producer_with_an_open_transaction_is_never_forgotten() {
     }
 }
 
+/// Also of rows that nobody has deleted yet.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_has_expired_is_not_shown_unless_it_has_a_transaction_open() {
+    let world = World::with(settings(1));
+    let process = world.open().await;
+    let mut sender = Sender::default();
+    sender.send(&process, 0, sent(1, 0, 1), None).await;
+    sender.send(&process, 0, inside(2, 0, 0, 1), Some(1)).await;
+    sender.send(&process, 1, plain(1), None).await;
+    process.latest(partition(0)).await.expect("the owner");
+    let process = world.open().await;
+    let ids = async || {
+        let shown = process.producers(partition(0)).await.expect("the owner");
+        let ids = shown.iter().map(|it| it.producer.id.get());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(ids().await, [1, 2]);
+    world.clock.jump_wall(DAY_MILLIS);
+    assert_eq!(ids().await, [2]);
+}
+
 /// A partition has so many open transactions at most; what comes on top of them may be tried again.
 #[tokio::test(start_paused = true)]
 async fn a_partition_takes_so_many_open_transactions_and_more_when_some_have_ended() {

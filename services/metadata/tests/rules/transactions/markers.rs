@@ -268,3 +268,28 @@ async fn an_owner_that_was_replaced_ends_nothing() {
     assert_eq!(process.end(order(abort(partition(0), 1, 0))).await, lost);
     assert_eq!(new.end(order(abort(partition(0), 1, 0))).await, Ok(()));
 }
+
+/// C9: what it says was so after the question came. It writes to be sure of that, and another one takes over meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_replaced_while_it_makes_sure_says_nothing() {
+    for asks_for_producers in [false, true] {
+        let (world, old) = World::opened().await;
+        let hold = world.store.hold(KeyKind::Lease);
+        let asked = async {
+            if asks_for_producers {
+                old.producers(partition(0)).await.map(drop)
+            } else {
+                old.end(order(abort(partition(0), 1, 0))).await
+            }
+        };
+        let takeover = async {
+            hold.reached().await;
+            let new = world.open_on(&world.store.sibling()).await;
+            let mut sender = Sender::default();
+            sender.send(&new, 0, inside(1, 0, 0, 1), Some(1)).await;
+            drop(hold);
+        };
+        let (answer, ()) = tokio::join!(asked, takeover);
+        assert_eq!(answer, Err(LogError::NotOwner), "{asks_for_producers}");
+    }
+}

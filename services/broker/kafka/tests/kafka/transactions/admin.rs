@@ -8,10 +8,13 @@ use tidelog_kafka_codec::messages::{
     DescribeProducersRequest, DescribeTransactionsRequest, ListTransactionsRequest,
     WriteTxnMarkersRequest,
 };
-use tidelog_metadata_api::{GroupName, Participant, TopicSelector, TransactionsError};
+use tidelog_metadata_api::{
+    Cluster as _, GroupName, Participant, TopicSelector, TransactionsError,
+};
 use tidelog_types::{PartitionIndex, TopicPartition};
 
 use super::world;
+use crate::brokers::broker;
 use crate::world::name;
 
 #[tokio::test]
@@ -94,6 +97,19 @@ async fn all_pages_are_listed_and_states_that_there_are_not_are_told_of() {
     let all = ListTransactionsRequest::default();
     let code = client.call(&all, 1).await.error_code;
     assert_eq!(name(code), "COORDINATOR_LOAD_IN_PROGRESS");
+}
+
+/// Clients ask all brokers and put the answers together.
+#[tokio::test]
+async fn a_broker_lists_its_own_part() {
+    let (fakes, mut client) = world().await;
+    let mut listed = Vec::new();
+    for number in 100..108 {
+        let joined = fakes.world.metadata.join(broker(number, "z1")).await;
+        listed.push(joined.unwrap());
+    }
+    let answer = client.call(&ListTransactionsRequest::default(), 1).await;
+    assert!(answer.transaction_states.len() < 3, "nobody else has any");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tidelog_kafka_codec::messages::{
     DescribeProducersRequest, FetchRequest, ListOffsetsRequest, ProduceRequest,
     WriteTxnMarkersRequest,
 };
+use tidelog_metadata_api::MARKERS_MAX;
 use tidelog_types::{ProducerEpoch, ProducerId};
 
 use super::world;
@@ -164,4 +165,38 @@ async fn an_operator_ends_only_what_is_open_and_no_newer_producers() {
     assert_eq!(code, "INVALID_PRODUCER_EPOCH");
     assert_eq!(end(&mut client, (3, 7), false).await, "NONE");
     assert_eq!(end(&mut client, (3, 7), false).await, "INVALID_TXN_STATE");
+}
+
+/// Also of more partitions than are told at once.
+#[tokio::test]
+async fn an_operator_hears_of_each_partition_what_became_of_it() {
+    let (fakes, mut client) = world().await;
+    assert_eq!(produce(&mut client, 0).await, ("NONE", 0));
+    let many = i32::try_from(MARKERS_MAX).unwrap();
+    fakes.world.topic("many", many.unsigned_abs(), &[]).await;
+    let on = |name: &'static str, partition_indexes| WritableTxnMarkerTopic {
+        name: name.into(),
+        partition_indexes,
+    };
+    let request = WriteTxnMarkersRequest {
+        markers: vec![WritableTxnMarker {
+            producer_id: 70,
+            producer_epoch: 3,
+            coordinator_epoch: 1,
+            topics: vec![on("t", vec![1, 0]), on("many", (0..many).collect())],
+            ..WritableTxnMarker::default()
+        }],
+    };
+    let markers = client.call(&request, 1).await.markers;
+    let told = markers[0].topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter();
+        let told = partitions.map(|it| (it.partition_index, name(it.error_code)));
+        told.collect::<Vec<_>>()
+    });
+    let nothing = "INVALID_TXN_STATE";
+    let expected = [
+        vec![(1, nothing), (0, "NONE")],
+        (0..many).map(|index| (index, nothing)).collect(),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }

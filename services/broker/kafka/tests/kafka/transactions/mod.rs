@@ -1,5 +1,6 @@
 //! Facts about transactions: what the coordinators are asked, and how their answers are told.
 
+mod access;
 mod admin;
 mod log;
 mod offsets;

@@ -9,10 +9,14 @@ use tidelog_metadata_api::{
     GroupName, GroupsError, Participant, TransactionError, TransactionsError,
 };
 
+use super::producers::noted;
 use super::world;
 use crate::world::{Client, name};
 
-fn commit(topics: &[(&'static str, Uuid, &[i32])], version: i16) -> TxnOffsetCommitRequest {
+pub(super) fn commit(
+    topics: &[(&'static str, Uuid, &[i32])],
+    version: i16,
+) -> TxnOffsetCommitRequest {
     let topics = topics.iter().map(|(name, topic_id, indexes)| {
         let partitions = indexes.iter().map(|index| TxnOffsetCommitRequestPartition {
             partition_index: *index,
@@ -37,12 +41,12 @@ fn commit(topics: &[(&'static str, Uuid, &[i32])], version: i16) -> TxnOffsetCom
         producer_epoch: 3,
         generation_id_or_member_epoch: if version < 3 { -1 } else { 2 },
         member_id: if version < 3 { "" } else { "m" }.into(),
+        group_instance_id: (version >= 3).then(|| "i".into()),
         topics: topics.collect(),
-        ..TxnOffsetCommitRequest::default()
     }
 }
 
-async fn codes(
+pub(super) async fn codes(
     client: &mut Client,
     request: &TxnOffsetCommitRequest,
     version: i16,
@@ -66,10 +70,16 @@ async fn the_group_joins_the_transaction_and_its_offsets_name_it() {
             asked.starts_with(how) && asked.contains("Group("),
             "{asked}"
         );
+        assert!(asked.contains(&noted()), "{asked}");
         let asked = fakes.groups.last();
+        assert!(asked.contains(&noted()), "{asked}");
         assert!(asked.contains("number: TransactionNumber(4)"), "{asked}");
-        let epoch = if version < 3 { "epoch: -1" } else { "epoch: 2" };
-        assert!(asked.contains(epoch), "{asked}");
+        let member = if version < 3 {
+            r#"member_id: "", instance: None, epoch: -1"#
+        } else {
+            r#"member_id: "m", instance: Some("i"), epoch: 2"#
+        };
+        assert!(asked.contains(member), "{asked}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Facts about producers that begin, add to and end their transactions.
 
+use tidelog_broker_testing::FakeTransactions;
 use tidelog_kafka_codec::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -13,6 +14,11 @@ use tidelog_types::{PartitionIndex, TopicPartition};
 
 use super::world;
 use crate::world::name;
+
+/// Who the requests here say that the producer is, as coordinators note it.
+pub(super) fn noted() -> String {
+    format!("{:?}", FakeTransactions::PRODUCER)
+}
 
 fn init() -> InitProducerIdRequest {
     InitProducerIdRequest {
@@ -31,7 +37,7 @@ fn end() -> EndTxnRequest {
     }
 }
 
-fn add(topics: &[(&'static str, &[i32])], version: i16) -> AddPartitionsToTxnRequest {
+pub(super) fn add(topics: &[(&'static str, &[i32])], version: i16) -> AddPartitionsToTxnRequest {
     let topics = topics
         .iter()
         .map(|(name, partitions)| AddPartitionsToTxnTopic {
@@ -59,7 +65,7 @@ fn add(topics: &[(&'static str, &[i32])], version: i16) -> AddPartitionsToTxnReq
     }
 }
 
-fn told(topics: &[AddPartitionsToTxnTopicResult]) -> Vec<(&str, i32, &'static str)> {
+pub(super) fn told(topics: &[AddPartitionsToTxnTopicResult]) -> Vec<(&str, i32, &'static str)> {
     let told = topics.iter().flat_map(|topic| {
         let partitions = topic.results_by_partition.iter();
         partitions.map(|it| {
@@ -131,13 +137,17 @@ async fn a_producer_begins_as_nobody_or_as_who_it_was() {
     assert!(asked.contains("ProducerEpoch(2)"), "{asked}");
     let half = InitProducerIdRequest {
         producer_epoch: -1,
-        ..known
+        ..known.clone()
+    };
+    let half_of_one_without_transactions = InitProducerIdRequest {
+        transactional_id: None,
+        ..half.clone()
     };
     let empty = InitProducerIdRequest {
         transactional_id: Some("".into()),
         ..init()
     };
-    for wrong in [half, empty] {
+    for wrong in [half, half_of_one_without_transactions, empty] {
         let answer = client.call(&wrong, 5).await;
         assert_eq!(name(answer.error_code), "INVALID_REQUEST");
         assert_eq!((answer.producer_id, answer.producer_epoch), (-1, -1));
@@ -165,7 +175,11 @@ async fn partitions_are_added_all_or_none() {
             None => &answer.results_by_topic_v3_and_below,
         };
         assert_eq!(told(topics), [("t", 0, "NONE"), ("t", 1, "NONE")]);
-        assert!(fakes.transactions.last().starts_with("add "));
+        let asked = fakes.transactions.last();
+        assert!(
+            asked.starts_with("add ") && asked.contains(&noted()),
+            "{asked}"
+        );
     }
     fakes.transactions.asked.lock().clear();
     let some = add(&[("t", &[0, 7]), ("nowhere", &[0])], 3);
@@ -217,6 +231,12 @@ async fn a_group_is_added() {
             asked.starts_with("add ") && asked.contains(r#"Group(GroupName("g"))"#),
             "{asked}"
         );
+        assert!(asked.contains(&noted()), "{asked}");
+    }
+    fakes.transactions.fail(TransactionError::Fenced);
+    for (version, code) in [(1, "INVALID_PRODUCER_EPOCH"), (2, "PRODUCER_FENCED")] {
+        let told = client.call(&request, version).await.error_code;
+        assert_eq!(name(told), code);
     }
     fakes.transactions.fail(TransactionsError::Loading);
     let code = client.call(&request, 4).await.error_code;
@@ -234,7 +254,11 @@ async fn a_transaction_ends_in_the_protocol_of_its_producer() {
         assert_eq!((answer.error_code, told), (0, producer));
         let protocol = if version < 5 { "One" } else { "Two" };
         let expected = format!("decision: Commit, version: {protocol}");
-        assert!(fakes.transactions.last().contains(&expected));
+        let asked = fakes.transactions.last();
+        assert!(
+            asked.contains(&expected) && asked.contains(&noted()),
+            "{asked}"
+        );
     }
     let abort = EndTxnRequest {
         committed: false,
@@ -242,16 +266,19 @@ async fn a_transaction_ends_in_the_protocol_of_its_producer() {
     };
     client.call(&abort, 5).await;
     assert!(fakes.transactions.last().contains("decision: Abort"));
-    for (error, code) in [
-        (TransactionError::InvalidState, "INVALID_TXN_STATE"),
+    for (error, version, code) in [
+        (TransactionError::InvalidState, 5, "INVALID_TXN_STATE"),
         (
             TransactionError::UnknownProducer,
+            5,
             "INVALID_PRODUCER_ID_MAPPING",
         ),
-        (TransactionError::Concurrent, "CONCURRENT_TRANSACTIONS"),
+        (TransactionError::Concurrent, 5, "CONCURRENT_TRANSACTIONS"),
+        (TransactionError::Fenced, 1, "INVALID_PRODUCER_EPOCH"),
+        (TransactionError::Fenced, 2, "PRODUCER_FENCED"),
     ] {
         fakes.transactions.fail(error);
-        let answer = client.call(&end(), 5).await;
+        let answer = client.call(&end(), version).await;
         assert_eq!((name(answer.error_code), answer.producer_id), (code, -1));
     }
 }

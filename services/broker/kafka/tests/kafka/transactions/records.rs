@@ -1,5 +1,6 @@
 //! Facts about batches of transactions.
 
+use tidelog_broker_testing::FakeTransactions;
 use tidelog_format::batch::ProducerStamp;
 use tidelog_kafka_codec::messages::ProduceRequest;
 use tidelog_metadata_api::{Participant, TransactionError, TransactionsError};
@@ -18,7 +19,7 @@ fn stamp(id: i64, transactional: bool) -> ProducerStamp {
 }
 
 /// A batch of a transaction for a partition of `t`.
-fn to(index: i32, id: i64) -> ProduceRequest {
+pub(super) fn to(index: i32, id: i64) -> ProduceRequest {
     ProduceRequest {
         transactional_id: Some("x".into()),
         ..to_t(index, batch(&["a"], Some(stamp(id, true))))
@@ -40,7 +41,11 @@ fn to_both(first: ProducerStamp, second: ProducerStamp) -> ProduceRequest {
     request
 }
 
-async fn codes(client: &mut Client, request: &ProduceRequest, version: i16) -> Vec<&'static str> {
+pub(super) async fn codes(
+    client: &mut Client,
+    request: &ProduceRequest,
+    version: i16,
+) -> Vec<&'static str> {
     let response = client.call(request, version).await;
     let partitions = response.responses[0].partition_responses.iter();
     partitions.map(|it| name(it.error_code)).collect()
@@ -58,6 +63,8 @@ async fn all_partitions_of_a_request_are_asked_about_at_once_and_join_by_themsel
     let request = to_both(stamp(70, true), stamp(70, true));
     client.call(&request, 11).await;
     assert_eq!((count(&fakes, "verify"), count(&fakes, "add")), (1, 0));
+    let producer = format!("{:?}", FakeTransactions::PRODUCER);
+    assert!(fakes.transactions.last().contains(&producer));
     client.call(&request, 12).await;
     assert_eq!((count(&fakes, "verify"), count(&fakes, "add")), (1, 1));
     assert_eq!(fakes.transactions.last().matches("Partition(").count(), 2);
@@ -103,6 +110,13 @@ async fn batches_of_a_transaction_have_its_id_and_one_producer() {
     let told = codes(&mut client, &nameless, 12).await;
     assert_eq!(told, ["TRANSACTIONAL_ID_AUTHORIZATION_FAILED"; 2]);
     let two = to_both(stamp(70, true), stamp(71, true));
+    let told = codes(&mut client, &two, 12).await;
+    assert_eq!(told, ["INVALID_PRODUCER_ID_MAPPING"; 2]);
+    let newer = ProducerStamp {
+        epoch: ProducerEpoch::new(4),
+        ..stamp(70, true)
+    };
+    let two = to_both(stamp(70, true), newer);
     let told = codes(&mut client, &two, 12).await;
     assert_eq!(told, ["INVALID_PRODUCER_ID_MAPPING"; 2]);
     assert!(fakes.transactions.asked.lock().is_empty());
@@ -152,4 +166,9 @@ async fn a_transaction_that_is_being_ended_is_waited_for_a_moment() {
     fakes.transactions.fail(ending);
     let told = codes(&mut client, &to(0, 70), 12).await;
     assert_eq!(told, ["CONCURRENT_TRANSACTIONS"]);
+    // After other errors nobody is asked again.
+    fakes.transactions.asked.lock().clear();
+    fakes.transactions.fail(TransactionError::Fenced);
+    client.call(&to(0, 70), 12).await;
+    assert_eq!(count(&fakes, "add"), 1);
 }
