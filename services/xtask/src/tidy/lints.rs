@@ -10,6 +10,7 @@ const DENY_UNSAFE: &[&str] = &[
 ];
 /// Crates that are a workspace of their own.
 const APART: &[&str] = &[
+    "e2e/kafka/rust/Cargo.toml",
     "services/lib/format/fuzz/Cargo.toml",
     "services/lib/kafka-codec/fuzz/Cargo.toml",
 ];
