@@ -18,6 +18,7 @@ mod groups;
 mod log;
 mod notice;
 mod orders;
+mod place;
 mod producer;
 mod token;
 mod topic;
@@ -40,15 +41,19 @@ pub use groups::{
     EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE, EndGroupTransaction, FetchOffsets,
     FetchedOffset, FetchedOffsets, GROUP_NAME_BYTES_MAX, GroupClient, GroupDescription,
     GroupFilter, GroupHeartbeat, GroupKind, GroupListing, GroupName, GroupNameError, GroupOffset,
-    GroupPage, GroupPlace, GroupProtocol, GroupState, Groups, GroupsError, JoinGroup, JoinedGroup,
+    GroupPage, GroupProtocol, GroupState, Groups, GroupsError, JoinGroup, JoinedGroup,
     JoinedMember, LeaveGroup, LeavingMember, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups,
-    OFFSET_METADATA_BYTES_MAX, OpenTransaction, SyncGroup, SyncedGroup, group_shard,
+    OFFSET_METADATA_BYTES_MAX, OpenTransaction, SyncGroup, SyncedGroup,
 };
 pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
 };
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
 pub use orders::{BrokenKey, BrokenOrders, BrokenReason};
+pub use place::{
+    GroupPlace, ShardName, ShardPlace, TransactionPlace, UnknownPlace, group_shard,
+    transaction_shard,
+};
 pub use producer::{
     AbortedTransaction, ActiveProducer, Decision, MARKERS_MAX, PRODUCERS_SHOWN_MAX,
     ProducerIdentity, TransactionMarker, TransactionNumber,
@@ -60,7 +65,7 @@ pub use topic_config::{
 };
 pub use transactions::{
     EndTransaction, InitTransactions, NoTransactions, Participant, TransactionDescription,
-    TransactionError, TransactionFilter, TransactionListing, TransactionPage, TransactionPlace,
-    TransactionState, TransactionVersion, TransactionWork, TransactionalId, TransactionalIdError,
-    Transactions, TransactionsError, Verified, transaction_shard,
+    TransactionError, TransactionFilter, TransactionListing, TransactionPage, TransactionState,
+    TransactionVersion, TransactionWork, TransactionalId, TransactionalIdError, Transactions,
+    TransactionsError, Verified,
 };

@@ -19,9 +19,9 @@ use super::machine::Machine;
 use super::rows::Loaded;
 use super::serve::Moment;
 use super::show::ShowAsk;
-use super::sweep::{Found, Sweep, Swept};
+use super::sweep::{Found, Swept};
 use super::topics::{Patterns, Snapshot, View};
-use crate::driver::{Hold, RowQueue, Sent};
+use crate::driver::{Hold, RowQueue, Sent, Sweep};
 use crate::sequencer::Sequencer;
 
 /// Requests that wait for one group to be read, at most.
@@ -66,7 +66,7 @@ pub(super) struct Actor {
     pub(super) shard: ShardId,
     pub(super) sequencer: Arc<Sequencer>,
     pub(super) groups: HashMap<GroupName, Slot>,
-    pub(super) sweep: Sweep,
+    pub(super) sweep: Sweep<GroupName>,
     pub(super) jobs: FuturesUnordered<Job>,
     pub(super) wakes: BTreeSet<(MonoTime, GroupName)>,
     patterns: Patterns,

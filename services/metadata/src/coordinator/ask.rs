@@ -83,6 +83,3 @@ impl Ask {
         }
     }
 }
-
-/// An answer that is given once what it says is durable, or an error in its place.
-pub(super) type Held = crate::driver::Held<GroupsError>;

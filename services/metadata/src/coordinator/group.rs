@@ -1,6 +1,6 @@
 //! A group in memory: the state machine, who waits for it, and what of it is on its way to the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::mem;
 
 use tidelog_env::MonoTime;
@@ -8,12 +8,12 @@ use tidelog_groups::{Answer, Effects, GroupError, Ticket};
 use tidelog_metadata_api::{GroupsError, JoinedGroup, JoinedMember, SyncedGroup};
 use tidelog_types::Timestamp;
 
-use super::ask::{Asked, Held, Reply};
+use super::ask::{Asked, Reply};
 use super::errors::of_group;
 use super::machine::Machine;
 use super::rows::{About, Mirror, Place, split};
 use super::transactions::Transactions;
-use crate::driver::Hold;
+use crate::driver::{Answers, Hold};
 use crate::sequencer::{GROUP_ROWS_MESSAGE_BYTES_MAX, GroupRows, group_rows_bytes};
 
 /// Bytes of memory of a group beside its members.
@@ -61,23 +61,11 @@ pub(super) struct Group {
     had_members: bool,
     /// Other rows that are to be stored.
     rows: GroupRows,
-    /// Answers that follow from what happens now.
-    turn: Vec<Held>,
-    /// Writes on their way, oldest first.
-    in_flight: VecDeque<u64>,
-    /// Answers, and the write that must be durable before they are given.
-    held: VecDeque<(u64, Held)>,
+    /// Answers, and the writes that they hang on.
+    answers: Answers<GroupsError>,
     /// Requests that are served once nothing is on its way.
     deferred: Vec<Asked>,
     memory: Hold,
-}
-
-/// What a turn of a group has come to.
-#[derive(Debug)]
-pub(super) struct Turn {
-    /// What is to be written, in this order; nothing if there is nothing.
-    pub(super) messages: Vec<GroupRows>,
-    answers: Vec<Held>,
 }
 
 impl Group {
@@ -107,9 +95,7 @@ impl Group {
             machine_bytes: 0,
             had_members,
             rows: GroupRows::new(),
-            turn: Vec::new(),
-            in_flight: VecDeque::new(),
-            held: VecDeque::new(),
+            answers: Answers::default(),
             deferred: Vec::new(),
             memory,
         }
@@ -123,15 +109,12 @@ impl Group {
 
     /// Whether it can be forgotten and read again without a loss.
     pub(super) fn is_idle(&self) -> bool {
-        self.machine.is_idle()
-            && self.waiting.is_empty()
-            && self.in_flight.is_empty()
-            && self.held.is_empty()
+        self.machine.is_idle() && self.waiting.is_empty() && !self.is_writing()
     }
 
     /// Whether something of it is on its way to the store.
     pub(super) fn is_writing(&self) -> bool {
-        !self.in_flight.is_empty()
+        self.answers.is_writing()
     }
 
     /// Puts a request off until nothing is on its way.
@@ -163,7 +146,7 @@ impl Group {
         reply: Reply<T>,
         answer: Result<T, GroupsError>,
     ) {
-        self.turn.push(Held::new(reply, answer));
+        self.answers.answer(reply, answer);
     }
 
     /// The state is to be stored before any answer of this turn is given.
@@ -192,11 +175,11 @@ impl Group {
             match (self.waiting.remove(&ticket), answer) {
                 (Some(Waiting::Join(reply)), Answer::Join(answer)) => {
                     let answer = answer.map(joined).map_err(of_group);
-                    self.turn.push(Held::new(reply, answer));
+                    self.answers.answer(reply, answer);
                 }
                 (Some(Waiting::Sync(reply)), Answer::Sync(answer)) => {
                     let answer = answer.map(synced_group);
-                    self.turn.push(Held::new(reply, answer.map_err(of_group)));
+                    self.answers.answer(reply, answer.map_err(of_group));
                 }
                 // Tickets are given out here, each for one kind of answer.
                 (Some(Waiting::Join(reply)), Answer::Sync(_)) => {
@@ -210,8 +193,8 @@ impl Group {
         }
     }
 
-    /// Ends the turn: what is to be written now, and who is answered then.
-    pub(super) fn end_turn(&mut self, wall: Timestamp) -> Turn {
+    /// Ends the turn: what is to be written now, in this order; nothing if there is nothing.
+    pub(super) fn end_turn(&mut self, wall: Timestamp) -> Vec<GroupRows> {
         let has_members = self.machine.has_members();
         if mem::replace(&mut self.had_members, has_members) && !has_members {
             self.about.empty_since = wall;
@@ -230,35 +213,18 @@ impl Group {
         }
         let bytes = GROUP_BYTES + self.machine_bytes + self.transactions.memory_bytes();
         self.memory.resize(bytes);
-        Turn {
-            messages,
-            answers: mem::take(&mut self.turn),
-        }
+        messages
     }
 
     /// What the turn says is on its way under this number, if it had to be written: answers wait for it, and for
     /// all that was on its way before.
-    pub(super) fn begin_write(&mut self, turn: Turn, write: Option<u64>) {
-        self.in_flight.extend(write);
-        match self.in_flight.back().copied() {
-            None => turn.answers.into_iter().for_each(Held::give),
-            Some(last) => {
-                let answers = turn.answers.into_iter();
-                self.held.extend(answers.map(|held| (last, held)));
-            }
-        }
+    pub(super) fn begin_write(&mut self, write: Option<u64>) {
+        self.answers.end_turn(write);
     }
 
     /// A write is durable, and so are all before it.
     pub(super) fn end_write(&mut self, write: u64) {
-        while self.in_flight.front().is_some_and(|first| *first <= write) {
-            self.in_flight.pop_front();
-        }
-        while self.held.front().is_some_and(|(after, _)| *after <= write) {
-            if let Some((_, held)) = self.held.pop_front() {
-                held.give();
-            }
-        }
+        self.answers.written(write);
     }
 
     /// What the group says may not be so: nobody hears it, and the group is to be read again.
@@ -266,14 +232,9 @@ impl Group {
         for asked in self.deferred {
             asked.ask.fail(error.clone());
         }
-        for held in self.turn {
-            held.fail(error.clone());
-        }
         // What was on its way may be stored all the same: the next owner may have it, and must not be asked for it
         // twice by somebody who does not know that.
-        for (_, held) in self.held {
-            held.fail(GroupsError::Unknown);
-        }
+        self.answers.fail(error, &GroupsError::Unknown);
         for waiting in self.waiting.into_values() {
             match waiting {
                 Waiting::Join(reply) => drop(reply.send(Err(error.clone()))),

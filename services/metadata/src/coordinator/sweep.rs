@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use tidelog_env::MonoTime;
 use tidelog_metadata_api::{GroupName, GroupsError};
 use tidelog_store::{ScanOptions, Store};
 use tidelog_types::Timestamp;
@@ -18,34 +17,11 @@ use super::group::Group;
 use super::machine::Machine;
 use super::rows::{About, Place};
 use super::transactions::ENDED_KEPT;
+use crate::driver::{SWEEP_PAGE, SWEEP_RETRY};
 use crate::keyspace::{GroupOffsetRow, GroupRow, Keyspace, RowError};
 
-/// Groups that are looked at together.
-const PAGE: usize = 100;
-/// Groups that are read at a time; the sweep waits for them.
-const LOADING_MAX: usize = 100;
 /// Offsets that are looked at together.
 const OFFSETS_MAX: usize = 50_000;
-/// After a failure the sweep is tried again.
-const RETRY: Duration = Duration::from_secs(30);
-
-/// How far a sweep over the groups of a shard is, and when the next one begins.
-#[derive(Debug, Default)]
-pub(super) struct Sweep {
-    next: Option<MonoTime>,
-    /// When the first group that was seen may be looked at again.
-    due: Option<Duration>,
-    /// Where to go on, if it is not at its end.
-    rest: Option<From>,
-    is_reading: bool,
-}
-
-/// Where to go on.
-#[derive(Debug)]
-enum From {
-    Beginning,
-    After(GroupName),
-}
 
 /// A page of groups.
 pub(super) type Page = (Vec<(GroupName, GroupRow)>, bool);
@@ -73,60 +49,29 @@ pub(super) struct Found {
 /// Keys of offsets and when each was committed, and whether these are all.
 type Offsets = (Vec<(Bytes, Timestamp)>, bool);
 
-impl Sweep {
-    pub(super) const fn next(&self) -> Option<MonoTime> {
-        self.next
-    }
-
-    /// A group may be looked at so long from now.
-    fn note(&mut self, now: MonoTime, due: Duration, interval: Duration) {
-        if self.is_under_way() {
-            self.due = Some(self.due.map_or(due, |known| known.min(due)));
-            return;
-        }
-        let at = now + due.max(interval);
-        self.next = Some(self.next.map_or(at, |next| next.min(at)));
-    }
-
-    const fn is_under_way(&self) -> bool {
-        self.is_reading || self.rest.is_some()
-    }
-}
-
 impl Actor {
     /// Looks at all groups of the shard, some at a time.
     pub(super) fn begin_sweep(&mut self) {
-        self.sweep.next = None;
-        if !self.sweep.is_under_way() {
-            self.sweep.rest = Some(From::Beginning);
-            self.go_on_sweeping();
-        }
+        self.sweep.begin();
+        self.go_on_sweeping();
     }
 
     /// Reads the next groups, unless enough are being read.
     pub(super) fn go_on_sweeping(&mut self) {
-        if self.sweep.is_reading || self.loading >= LOADING_MAX {
-            return;
-        }
-        let Some(after) = self.sweep.rest.take() else {
+        let Some(rest) = self.sweep.read_on(self.loading) else {
             return;
         };
-        self.sweep.is_reading = true;
         let store = Arc::clone(&self.parts.store);
         let (keys, shard) = (self.parts.keys, self.shard);
         let reading = async move {
-            let after = match &after {
-                From::Beginning => None,
-                From::After(name) => Some(name),
-            };
-            let range = keys.groups_after(shard, after);
-            Done::Swept(Swept(read_heads(store.as_ref(), range, PAGE).await))
+            let range = keys.groups_after(shard, rest.after());
+            let page = read_heads(store.as_ref(), range, SWEEP_PAGE);
+            Done::Swept(Swept(page.await))
         };
         self.jobs.push(reading.boxed());
     }
 
     pub(super) fn swept(&mut self, swept: Swept) {
-        self.sweep.is_reading = false;
         let now = self.parts.env.clock.now();
         let (heads, more) = match swept.0 {
             Ok(page) => page,
@@ -136,25 +81,17 @@ impl Actor {
                     error = &error as &dyn std::error::Error,
                     "groups could not be looked through"
                 );
-                self.sweep.due = None;
-                self.sweep.next = Some(now + RETRY);
+                self.sweep.has_failed(now);
                 return;
             }
         };
-        if more {
-            let last = heads.last().map(|(name, _)| name.clone());
-            self.sweep.rest = last.map(From::After);
-        }
+        let last = heads.last().filter(|_| more);
+        self.sweep.has_read(last.map(|(name, _)| name.clone()));
         for (name, row) in heads {
             self.look_at(name, &row);
         }
         self.go_on_sweeping();
-        if !self.sweep.is_under_way()
-            && let Some(due) = self.sweep.due.take()
-        {
-            let interval = self.parts.settings.sweep_interval;
-            self.sweep.note(now, due, interval);
-        }
+        self.sweep.end(now, self.parts.settings.sweep_interval);
     }
 
     /// Decides what a group needs by its row.
@@ -203,7 +140,7 @@ impl Actor {
 
     /// Something was not to be had: there may be memory for it later, or a store that answers.
     pub(super) fn note_retry(&mut self) {
-        self.note_due(RETRY);
+        self.note_due(SWEEP_RETRY);
     }
 
     fn note_due(&mut self, due: Duration) {

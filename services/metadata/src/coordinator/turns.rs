@@ -13,10 +13,9 @@ impl Actor {
         if group.machine.settle(&self.parts.settings, now) {
             group.store();
         }
-        let mut turn = group.end_turn(wall);
-        let messages = std::mem::take(&mut turn.messages);
+        let messages = group.end_turn(wall);
         let write = self.write(&group, messages);
-        group.begin_write(turn, write);
+        group.begin_write(write);
         self.note_expiry(&group, wall);
         self.put_back(group);
     }

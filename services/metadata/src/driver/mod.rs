@@ -12,8 +12,10 @@ mod answers;
 mod held;
 mod memory;
 mod row_queue;
+mod sweep;
 
 pub(crate) use answers::Answers;
 pub(crate) use held::Held;
 pub(crate) use memory::{Hold, KEPT_SHARE, Memory};
 pub(crate) use row_queue::{Owner, RowQueue, Sent};
+pub(crate) use sweep::{SWEEP_PAGE, SWEEP_RETRY, Sweep};

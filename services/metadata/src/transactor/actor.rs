@@ -20,9 +20,9 @@ use super::ask::{Ask, Asked, Given, Mail, Reply};
 use super::errors::of_write;
 use super::keeper::Keeper;
 use super::loads::Read;
-use super::sweep::{Sweep, Swept};
+use super::sweep::Swept;
 use super::telling::Told;
-use crate::driver::{Owner, RowQueue, Sent};
+use crate::driver::{Owner, RowQueue, Sent, Sweep};
 use crate::sequencer::Sequencer;
 
 /// Requests that wait for one id to be read, at most.
@@ -56,7 +56,7 @@ pub(super) struct Actor {
     pub(super) shard: ShardId,
     pub(super) sequencer: Arc<Sequencer>,
     pub(super) ids: HashMap<TransactionalId, Slot>,
-    pub(super) sweep: Sweep,
+    pub(super) sweep: Sweep<TransactionalId>,
     pub(super) jobs: FuturesUnordered<Job>,
     pub(super) wakes: BTreeSet<(MonoTime, TransactionalId)>,
     /// How many ids are being read.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tidelog_env::MonoTime;
 use tidelog_metadata_api::{TransactionalId, TransactionsError};
 use tidelog_store::{KeyRange, ScanOptions, Store};
 use tidelog_transactions::{Phase, StoredTransaction};
@@ -13,32 +12,8 @@ use tidelog_types::Timestamp;
 use super::actor::{Actor, Done};
 use super::errors::{of_row, of_store};
 use super::keeper::Keeper;
+use crate::driver::SWEEP_PAGE;
 use crate::keyspace::{Keyspace, RowError, TransactionRow};
-
-/// Ids that are looked at together.
-const PAGE: usize = 100;
-/// Ids that are read at a time; the sweep waits for them.
-const LOADING_MAX: usize = 100;
-/// After a failure the sweep is tried again.
-const RETRY: Duration = Duration::from_secs(30);
-
-/// How far a sweep over the ids of a shard is, and when the next one begins.
-#[derive(Debug, Default)]
-pub(super) struct Sweep {
-    next: Option<MonoTime>,
-    /// When the first id that was seen may be looked at again.
-    due: Option<Duration>,
-    /// Where to go on, if it is not at its end.
-    rest: Option<From>,
-    is_reading: bool,
-}
-
-/// Where to go on.
-#[derive(Debug)]
-enum From {
-    Beginning,
-    After(TransactionalId),
-}
 
 /// A page of ids.
 #[derive(Debug)]
@@ -51,60 +26,30 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) struct Swept(Result<Page, TransactionsError>);
 
-impl Sweep {
-    pub(super) const fn next(&self) -> Option<MonoTime> {
-        self.next
-    }
-
-    /// An id may be looked at so long from now.
-    fn note(&mut self, now: MonoTime, due: Duration, interval: Duration) {
-        if self.is_under_way() {
-            self.due = Some(self.due.map_or(due, |known| known.min(due)));
-            return;
-        }
-        let at = now + due.max(interval);
-        self.next = Some(self.next.map_or(at, |next| next.min(at)));
-    }
-
-    const fn is_under_way(&self) -> bool {
-        self.is_reading || self.rest.is_some()
-    }
-}
-
 impl Actor {
     /// Looks at all ids of the shard, some at a time.
     pub(super) fn begin_sweep(&mut self) {
-        self.sweep.next = None;
-        if !self.sweep.is_under_way() {
-            self.sweep.rest = Some(From::Beginning);
-            self.go_on_sweeping();
-        }
+        self.sweep.begin();
+        self.go_on_sweeping();
     }
 
     /// Reads the next rows, unless enough ids are being read.
     pub(super) fn go_on_sweeping(&mut self) {
-        if self.sweep.is_reading || self.loading >= LOADING_MAX {
-            return;
-        }
-        let Some(after) = self.sweep.rest.take() else {
+        let Some(rest) = self.sweep.read_on(self.loading) else {
             return;
         };
-        self.sweep.is_reading = true;
         let store = Arc::clone(&self.parts.store);
         let (keys, shard) = (self.parts.keys, self.shard);
         let reading = async move {
-            let after = match &after {
-                From::Beginning => None,
-                From::After(id) => Some(id),
-            };
-            let range = keys.transactions_after(shard, after);
-            Done::Swept(Swept(read_page(store.as_ref(), range, PAGE).await))
+            let range = keys.transactions_after(shard, rest.after());
+            let page = read_page(store.as_ref(), range, SWEEP_PAGE);
+            Done::Swept(Swept(page.await))
         };
         self.jobs.push(reading.boxed());
     }
 
     pub(super) fn swept(&mut self, swept: Swept) {
-        self.sweep.is_reading = false;
+        let now = self.parts.env.clock.now();
         let page = match swept.0 {
             Ok(page) => page,
             Err(error) => {
@@ -113,14 +58,12 @@ impl Actor {
                     error = &error as &dyn std::error::Error,
                     "transactional ids could not be looked through"
                 );
-                self.sweep.due = None;
-                self.sweep.next = Some(self.parts.env.clock.now() + RETRY);
+                self.sweep.has_failed(now);
                 return;
             }
         };
-        if page.has_more {
-            self.sweep.rest = page.ids.last().map(|(id, _)| From::After(id.clone()));
-        }
+        let last = page.ids.last().filter(|_| page.has_more);
+        self.sweep.has_read(last.map(|(id, _)| id.clone()));
         for (id, stored) in page.ids {
             match stored {
                 Ok(stored) => self.look_at(id, &stored),
@@ -133,11 +76,7 @@ impl Actor {
             }
         }
         self.go_on_sweeping();
-        if !self.sweep.is_under_way()
-            && let Some(due) = self.sweep.due.take()
-        {
-            self.note_due(due);
-        }
+        self.sweep.end(now, self.parts.settings.sweep_interval);
     }
 
     /// Decides what an id needs by its row.
@@ -163,13 +102,9 @@ impl Actor {
 
     /// Something was not to be had: there may be memory for it later, or a store that answers.
     pub(super) fn note_retry(&mut self) {
-        if self.sweep.is_under_way() {
-            self.note_due(RETRY);
-        } else {
-            let at = self.parts.env.clock.now() + RETRY;
-            let next = self.sweep.next;
-            self.sweep.next = Some(next.map_or(at, |next| next.min(at)));
-        }
+        let now = self.parts.env.clock.now();
+        let interval = self.parts.settings.sweep_interval;
+        self.sweep.note_retry(now, interval);
     }
 
     fn note_due(&mut self, due: Duration) {

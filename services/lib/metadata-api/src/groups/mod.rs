@@ -16,7 +16,6 @@ mod error;
 mod name;
 mod nobody;
 mod offsets;
-mod place;
 mod show;
 
 use std::fmt;
@@ -38,8 +37,6 @@ pub use self::offsets::{
     FetchOffsets, FetchedOffset, FetchedOffsets, GroupOffset, OFFSET_METADATA_BYTES_MAX,
     OpenTransaction,
 };
-pub(crate) use self::place::shard_of_name;
-pub use self::place::{GroupPlace, group_shard};
 pub use self::show::{
     ClassicDescription, ClassicMember, ConsumerDescription, ConsumerMember, GroupDescription,
     GroupFilter, GroupKind, GroupListing, GroupPage, GroupState,

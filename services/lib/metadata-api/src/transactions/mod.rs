@@ -3,7 +3,6 @@
 mod error;
 mod id;
 mod nobody;
-mod place;
 mod request;
 mod show;
 
@@ -14,7 +13,6 @@ use async_trait::async_trait;
 pub use error::{TransactionError, TransactionsError};
 pub use id::{TransactionalId, TransactionalIdError};
 pub use nobody::NoTransactions;
-pub use place::{TransactionPlace, transaction_shard};
 pub use request::{
     EndTransaction, InitTransactions, Participant, TransactionVersion, TransactionWork, Verified,
 };
