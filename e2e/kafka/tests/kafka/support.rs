@@ -7,7 +7,9 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tidelog_client::v1;
 use tidelog_client::v1::partition_data::Data;
-use tidelog_e2e_harness::{Cli, FdbServer, Finished, Minio, Place, Server, ServerOptions, Tools};
+use tidelog_e2e_harness::{
+    Cli, FdbServer, Finished, Minio, Place, Server, ServerOptions, Tools, free_port,
+};
 
 /// Time for a client that is there already.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
@@ -53,9 +55,13 @@ impl Ground {
             return Ok(options);
         };
         let store = format!("fdb:{}", fdb.cluster_file().display());
+        // Others may join a process whose store serves several, so it listens for them.
+        let internal = free_port()?.to_string();
         Ok(ServerOptions {
             binary: Some(Tools::tidelog_with_fdb()?),
-            ..options.with("metadata.store", &store)
+            ..options
+                .with("metadata.store", &store)
+                .with("listen.internal", &internal)
         })
     }
 }
