@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidelog_api::internal::v1::ask_request::Request as Ask;
 use tidelog_metadata_api::MARKERS_MAX;
 use tonic::transport::ClientTlsConfig;
 
@@ -33,6 +34,18 @@ pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 const _: () = assert!(COMMIT_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX <= MESSAGE_BYTES_MAX);
 
+/// A part of what requests to coordinators may take, one in so many, is kept for those that do not wait for others.
+const KEPT_FROM_WAITING: usize = 4;
+
+/// How much of `max` a request may find taken. Members that wait to join may be many, and wait for minutes: the
+/// heartbeats and commits of all other groups go on beside them.
+pub(crate) const fn ask_limit(max: usize, request: Option<&Ask>) -> usize {
+    match request {
+        Some(Ask::Join(_) | Ask::Sync(_)) => max - max / KEPT_FROM_WAITING,
+        _ => max,
+    }
+}
+
 /// Limits of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerSettings {
@@ -44,7 +57,8 @@ pub struct ServerSettings {
     pub commits_open_max: usize,
     /// Bytes of them.
     pub commit_bytes_open_max: usize,
-    /// Requests to coordinators of one stream that await their answers before further ones are refused.
+    /// Requests to coordinators of one stream that await their answers before further ones are refused. Those that
+    /// wait for other members may take three quarters of this and of the bytes.
     pub asks_open_max: usize,
     /// Bytes of them.
     pub ask_bytes_open_max: usize,

@@ -21,7 +21,7 @@ use tonic::Streaming;
 
 use super::peer::Peer;
 use crate::rpc::Rpc;
-use crate::settings::MESSAGE_BYTES_MAX;
+use crate::settings::{MESSAGE_BYTES_MAX, ask_limit};
 use crate::wire::group_failure_from;
 
 /// Messages that wait for the transport to take them.
@@ -103,7 +103,7 @@ impl Asks {
             return Err(GroupsError::TooLarge { reason });
         }
         let address = self.peer.address();
-        let room = self.room(bytes);
+        let room = self.room(&request, bytes);
         let room = room
             .ok_or_else(|| unavailable(format!("`{address}` has too many requests to answer")))?;
         let (reply, answer) = oneshot::channel();
@@ -118,15 +118,17 @@ impl Asks {
         answer.await.unwrap_or(Err(GroupsError::Unknown))
     }
 
-    fn room(&self, bytes: usize) -> Option<Room> {
+    fn room(&self, request: &v1::AskRequest, bytes: usize) -> Option<Room> {
         let settings = &self.peer.settings;
+        let ask = request.request.as_ref();
         let requests = self.in_use.requests.fetch_add(1, Ordering::Relaxed);
         let before = self.in_use.bytes.fetch_add(bytes, Ordering::Relaxed);
         let room = Room {
             of: Arc::clone(&self.in_use),
             bytes,
         };
-        let fits = requests < settings.asks_open_max && before < settings.ask_bytes_open_max;
+        let fits = requests < ask_limit(settings.asks_open_max, ask)
+            && before < ask_limit(settings.ask_bytes_open_max, ask);
         fits.then_some(room)
     }
 }

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Call, Front};
 use crate::rpc::Rpc;
-use crate::settings::{MESSAGE_BYTES_MAX, ServerSettings};
+use crate::settings::{MESSAGE_BYTES_MAX, ServerSettings, ask_limit};
 use crate::wire::{
     WireError, beat_from, beaten_to, commit_offsets_from, delete_offsets_from, description_to,
     end_transaction_from, fetch_from, fetched_to, filter_from, group_failure_to, group_page_to,
@@ -80,8 +80,9 @@ fn answers(
                 }
                 Step::Request(request) => {
                     let bytes = request.encoded_len();
-                    let has_room = open.len() < settings.asks_open_max
-                        && open_bytes + bytes <= settings.ask_bytes_open_max;
+                    let ask = request.request.as_ref();
+                    let has_room = open.len() < ask_limit(settings.asks_open_max, ask)
+                        && open_bytes + bytes <= ask_limit(settings.ask_bytes_open_max, ask);
                     if has_room {
                         open_bytes += bytes;
                         let answer = take(Arc::clone(&groups), request);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use tidelog_metadata_api::*;
-use tidelog_metadata_rpc::{ServerSettings, Standing};
+use tidelog_metadata_rpc::{ClientSettings, ServerSettings, Standing};
 use tidelog_store::memory::MemoryStore;
 use tidelog_types::*;
 
@@ -214,40 +214,51 @@ async fn thousands_who_wait_to_join_keep_nobody_else_waiting() {
     }
 }
 
-#[tokio::test]
-async fn requests_beyond_the_limit_are_refused_and_others_go_on() {
+/// Of four requests three may be such that wait for other members, wherever the limit is.
+async fn the_fourth_join_is_refused(server: ServerSettings, client: ClientSettings) {
     let fake = Fake::owning(&[0, 1]);
     fake.gate.send_replace(false);
-    let settings = ServerSettings {
-        asks_open_max: 2,
-        ..ServerSettings::default()
-    };
     let standing = Standing::Active(tidelog_metadata_rpc::Parts::of(Arc::clone(&fake)));
-    let server = served_with(
-        standing,
-        settings,
-        Arc::new(tidelog_metadata_rpc::AllowPeers),
-    )
-    .await;
+    let access = Arc::new(tidelog_metadata_rpc::AllowPeers);
+    let server = served_with(standing, server, access).await;
     fake.view.send_replace(view(&[&server.address], &[1, 1], 1));
-    let node = Arc::new(remote(&server.address).await);
+    let node = Arc::new(remote_with(&server.address, client).await);
     let join = || {
         let node = Arc::clone(&node);
         tokio::spawn(async move { Groups::join(node.as_ref(), newcomer("g")).await })
     };
-    let waiting = [join(), join()];
+    let waiting = [join(), join(), join()];
     let mut joined = fake.joins.subscribe();
-    let both = joined.wait_for(|joins| *joins == 2);
-    drop(tokio::time::timeout(LONG, both).await.expect("both wait"));
+    let all = joined.wait_for(|joins| *joins == 3);
+    drop(tokio::time::timeout(LONG, all).await.expect("all wait"));
     let refused = Groups::join(node.as_ref(), newcomer("g")).await;
     assert!(
         matches!(refused, Err(GroupsError::Unavailable { .. })),
         "{refused:?}"
     );
+    assert_eq!(node.heartbeat(heartbeat("g", "m")).await, Ok(()));
     fake.gate.send_replace(true);
     for join in waiting {
         join.await.expect("it ends").expect("it joins");
     }
+}
+
+#[tokio::test]
+async fn joins_beyond_their_part_are_refused_at_the_coordinator_and_others_go_on() {
+    let server = ServerSettings {
+        asks_open_max: 4,
+        ..ServerSettings::default()
+    };
+    the_fourth_join_is_refused(server, ClientSettings::default()).await;
+}
+
+#[tokio::test]
+async fn joins_beyond_their_part_are_refused_before_they_are_sent_and_others_go_on() {
+    let client = ClientSettings {
+        asks_open_max: 4,
+        ..ClientSettings::default()
+    };
+    the_fourth_join_is_refused(ServerSettings::default(), client).await;
 }
 
 #[tokio::test]

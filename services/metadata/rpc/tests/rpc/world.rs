@@ -115,7 +115,10 @@ pub(crate) fn metrics() -> RpcMetrics {
 }
 
 pub(crate) async fn remote(address: &str) -> RemoteNode {
-    let settings = ClientSettings::default();
+    remote_with(address, ClientSettings::default()).await
+}
+
+pub(crate) async fn remote_with(address: &str, settings: ClientSettings) -> RemoteNode {
     let stop = CancellationToken::new();
     RemoteNode::connect(&Env::seeded(2), address, &settings, &metrics(), stop)
         .await
