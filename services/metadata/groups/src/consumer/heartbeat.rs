@@ -170,14 +170,14 @@ impl ConsumerGroup {
             // What the one before was to have is the new one's; what it held is free.
             Place::Of(before) => {
                 let mut member = new_member(beat, now + self.settings.session);
-                if let Some(before) = self.members.remove(&before) {
-                    member.topics = before.topics;
-                    member.pattern = before.pattern;
-                    member.assignor = before.assignor;
-                    member.rebalance = before.rebalance;
-                    member.rack = before.rack;
+                if let Some(known) = self.members.remove(&before) {
+                    self.release(&before, &known);
+                    member.topics = known.topics;
+                    member.pattern = known.pattern;
+                    member.assignor = known.assignor;
+                    member.rebalance = known.rebalance;
+                    member.rack = known.rack;
                 }
-                self.holders.retain(|_, holder| *holder != before);
                 if let Some(target) = self.target.remove(&before) {
                     self.target.insert(id.clone(), target);
                 }

@@ -232,7 +232,7 @@ impl ConsumerGroup {
         if let Some(instance) = &member.instance {
             self.instances.remove(instance);
         }
-        self.holders.retain(|_, holder| holder != member_id);
+        self.release(member_id, &member);
         self.target.remove(member_id);
         self.next_epoch();
         self.topics_version = None;

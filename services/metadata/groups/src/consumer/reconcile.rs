@@ -45,9 +45,10 @@ impl ConsumerGroup {
                 changed: !member.stands_as(&before),
                 reassigned: member.assigned != before.assigned,
             };
-        }
-        if progress.changed {
-            self.hold(member_id, &member);
+            if progress.changed {
+                self.release(member_id, &before);
+                self.hold(member_id, &member);
+            }
         }
         match member.state {
             MemberState::Unrevoked => {
@@ -98,11 +99,19 @@ impl ConsumerGroup {
         move_to(member, self.target_epoch);
     }
 
-    /// Takes note of who has which partitions now.
+    /// Takes note of what a member has now.
     pub(super) fn hold(&mut self, id: &str, member: &Member) {
-        self.holders.retain(|_, holder| holder != id);
         for one in member.assigned.iter().chain(&member.revoking) {
             self.holders.insert(*one, id.to_owned());
+        }
+    }
+
+    /// What a member had is nobody's.
+    pub(super) fn release(&mut self, id: &str, member: &Member) {
+        for one in member.assigned.iter().chain(&member.revoking) {
+            if self.holders.get(one).is_some_and(|holder| holder == id) {
+                self.holders.remove(one);
+            }
         }
     }
 }
