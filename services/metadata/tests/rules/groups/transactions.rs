@@ -200,6 +200,34 @@ async fn offsets_that_come_after_the_end_or_from_a_fenced_producer_are_refused()
     assert_eq!(other, Ok(()));
 }
 
+/// The group may have forgotten that it has heard the first one.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_comes_late_does_not_end_the_next_transaction() {
+    let (_world, process) = World::opened().await;
+    let groups = &process.service;
+    let at = partition(0);
+    let (first, second) = (transaction(7, 0, 1), transaction(7, 0, 2));
+    let done = commit_in(groups, ("g", NOBODY), second, at, 5).await;
+    assert_eq!(done, Ok(()));
+    assert_eq!(end(groups, "g", first, Decision::Abort).await, Ok(()));
+    let unstable = Err(GroupsError::UnstableOffset);
+    assert_eq!(stable(groups, "g", at).await, unstable);
+    assert_eq!(end(groups, "g", second, Decision::Commit).await, Ok(()));
+    assert_eq!(stable(groups, "g", at).await, Ok(Some(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_fenced_stays_so_whatever_ends_later() {
+    let (_world, process) = World::opened().await;
+    let groups = &process.service;
+    for ended in [transaction(7, 4, 1), transaction(7, 3, 2)] {
+        assert_eq!(end(groups, "g", ended, Decision::Abort).await, Ok(()));
+    }
+    let late = transaction(7, 3, 3);
+    let late = commit_in(groups, ("g", NOBODY), late, partition(0), 5).await;
+    assert_eq!(late, Err(GroupsError::FencedProducer));
+}
+
 #[tokio::test(start_paused = true)]
 async fn offsets_that_wait_outlive_their_owner() {
     let (world, old) = World::opened().await;

@@ -8,7 +8,9 @@ fn the_decision_is_stored_before_the_answer_and_the_markers() {
         for decision in [Commit, Abort] {
             let (mut world, one) = open();
             world.add(one, &[group("g")]).answer.unwrap();
+            assert_eq!(world.pass(MOMENT), Effects::default());
             let ended = world.end(one, decision, version);
+            assert_eq!(world.stored().changed_at, world.now.wall);
             assert_eq!(ended.answer, Ok(producer(100, marked)));
             assert!(ended.effects.store);
             let markers = Markers {
@@ -91,6 +93,18 @@ fn an_empty_transaction_can_be_aborted_in_the_second_protocol_only() {
     );
     let two = aborted.answer.unwrap();
     assert_eq!(world.end(two, Abort, Two).answer, Ok(producer(100, 2)));
+}
+
+#[test]
+fn an_id_whose_empty_transaction_is_aborted_is_in_use() {
+    let expiry = Limits::default().expiry;
+    let mut world = World::new();
+    let one = world.init(None).answer.unwrap();
+    assert_eq!(world.pass_almost(expiry), Effects::default());
+    assert!(world.end(one, Abort, Two).effects.store);
+    assert_eq!(world.stored().started_at, world.now.wall);
+    assert_eq!(world.pass_almost(expiry), Effects::default());
+    assert!(world.pass(MOMENT).forget);
 }
 
 #[test]

@@ -42,6 +42,8 @@ fn an_open_transaction_shows_when_it_began_and_what_takes_part() {
     world.tell_all();
     assert!(world.stored().participants().is_empty());
     assert_eq!(world.stored().started_at, began);
+    world.init(None).answer.unwrap();
+    assert_eq!(world.stored().started_at, Timestamp::NONE);
 }
 
 const MINUTE: Duration = Duration::from_mins(1);

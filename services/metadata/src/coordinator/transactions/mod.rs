@@ -4,6 +4,9 @@
 //! An offset that waits goes as soon as it can change nothing any more, since a later one is the group's; so those that
 //! are left are in the order in which they came, and whichever transaction commits last does not undo what came later.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
