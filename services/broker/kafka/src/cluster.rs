@@ -36,6 +36,8 @@ const CLUSTER_OPERATIONS: &[(Operation, u32)] = &[
     (Operation::Create, 5),
     (Operation::Alter, 7),
     (Operation::Describe, 8),
+    // What brokers of Kafka ask of each other.
+    (Operation::Alter, 9),
     (Operation::DescribeConfigs, 10),
     (Operation::AlterConfigs, 11),
     (Operation::IdempotentWrite, 12),

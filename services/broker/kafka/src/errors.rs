@@ -109,16 +109,15 @@ impl From<&TopicNameError> for Refusal {
 impl From<&BatchError> for Refusal {
     fn from(error: &BatchError) -> Self {
         let code = match error {
-            BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Crc { .. } => {
-                ErrorCode::CorruptMessage
-            }
+            BatchError::Length(_) | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
             BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
             BatchError::Codec(_) => ErrorCode::UnsupportedCompressionType,
             BatchError::LogAppendTime | BatchError::Timestamps { .. } => {
                 ErrorCode::InvalidTimestamp
             }
-            // Also the formats before version 2, which Kafka 4 refuses with the same code.
-            BatchError::Magic(_)
+            // Also half a batch, and the formats before version 2, which Kafka 4 refuses with the same code.
+            BatchError::Truncated { .. }
+            | BatchError::Magic(_)
             | BatchError::RecordCount(_)
             | BatchError::LastOffsetDelta { .. }
             | BatchError::Control
@@ -174,6 +173,11 @@ mod tests {
         assert_eq!(Refusal::from(&crc).code, ErrorCode::CorruptMessage);
         let magic = Refusal::from(&BatchError::Magic(1));
         assert_eq!(magic.code, ErrorCode::InvalidRecord);
+        let half = BatchError::Truncated {
+            needed: 61,
+            remaining: 7,
+        };
+        assert_eq!(Refusal::from(&half).code, ErrorCode::InvalidRecord);
         assert!(!magic.code.is_retriable());
     }
 

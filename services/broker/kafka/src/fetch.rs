@@ -83,9 +83,9 @@ impl Call {
         current: &Current,
         holds: &mut Vec<Hold>,
     ) -> FetchResponse {
-        let session = current.lock().take();
         let by_id = self.version >= BY_ID_FROM;
-        let step = match Step::of(&self.front, session, &mut request, by_id) {
+        let step = Step::of(&self.front, &mut current.lock(), &mut request, by_id);
+        let step = match step {
             Ok(step) => step,
             Err(code) => {
                 return FetchResponse {

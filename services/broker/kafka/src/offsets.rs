@@ -1,8 +1,7 @@
 //! `ListOffsets` and `OffsetForLeaderEpoch`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::list_offsets_request::ListOffsetsPartition;
 use tidelog_kafka_codec::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -15,6 +14,7 @@ use tidelog_kafka_codec::messages::{
     ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse,
 };
+use tidelog_kafka_codec::{ByteString, ErrorCode};
 use tidelog_metadata_api::{OffsetQuery, TopicInfo};
 use tidelog_runtime::access::Operation;
 use tidelog_types::Timestamp;
@@ -64,15 +64,25 @@ fn asked(timestamp: i64, version: i16) -> Result<Asked, Refusal> {
 impl Call {
     pub(crate) async fn list_offsets(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
         let is_committed = request.isolation_level == READ_COMMITTED;
-        let mut seen = HashSet::new();
+        let mut times: HashMap<(ByteString, i32), u32> = HashMap::new();
+        for topic in &request.topics {
+            for wanted in &topic.partitions {
+                let key = (topic.name.clone(), wanted.partition_index);
+                *times.entry(key).or_default() += 1;
+            }
+        }
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let found = self.topic(Operation::Describe, &topic.name).await;
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for wanted in topic.partitions {
-                let is_new = seen.insert((topic.name.clone(), wanted.partition_index));
+                // What stands there several times is answered for once.
+                let key = (topic.name.clone(), wanted.partition_index);
+                let Some(times) = times.remove(&key) else {
+                    continue;
+                };
                 let result = match &found {
-                    _ if !is_new => Err(Refusal::new(
+                    _ if times > 1 => Err(Refusal::new(
                         ErrorCode::InvalidRequest,
                         "a partition stands there twice",
                     )),

@@ -63,34 +63,39 @@ pub(crate) enum Stage {
 }
 
 impl Step {
-    /// What a request does with the session of its connection. Of a request that goes on with one, the topics
-    /// become all that the session has.
+    /// What a request does with the session of its connection, which is taken while it does. Of a request that goes on
+    /// with one, the topics become all that the session has. One that is refused leaves the session as it was.
     pub(crate) fn of(
         front: &Front,
-        current: Option<Box<Session>>,
+        current: &mut Option<Box<Session>>,
         request: &mut FetchRequest,
         by_id: bool,
     ) -> Result<Self, ErrorCode> {
         match request.session_epoch {
-            FINAL => Ok(Self::Alone),
+            FINAL => {
+                *current = None;
+                Ok(Self::Alone)
+            }
             INITIAL => {
                 // The new one takes the place of the old one.
-                drop(current);
+                *current = None;
                 let begun = Session::begin(front, request, by_id);
                 Ok(begun.map_or(Self::Alone, |session| {
                     Self::Within(Box::new(session), Stage::First)
                 }))
             }
             epoch => {
-                let mut session = current
-                    .filter(|session| session.id == request.session_id)
-                    .ok_or(ErrorCode::FetchSessionIdNotFound)?;
-                if epoch != session.next {
+                let named = current.as_ref();
+                let named = named.filter(|session| session.id == request.session_id);
+                let named = named.ok_or(ErrorCode::FetchSessionIdNotFound)?;
+                if epoch != named.next {
                     return Err(ErrorCode::InvalidFetchSessionEpoch);
                 }
-                if session.by_id != by_id {
+                if named.by_id != by_id {
                     return Err(ErrorCode::FetchSessionTopicIdError);
                 }
+                let session = current.take();
+                let mut session = session.ok_or(ErrorCode::FetchSessionIdNotFound)?;
                 if !session.change(front, request) {
                     // No memory: the client begins anew, and will be served without a session.
                     return Err(ErrorCode::FetchSessionIdNotFound);

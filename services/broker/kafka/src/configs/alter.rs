@@ -29,13 +29,26 @@ const LISTS: &[&str] = &["cleanup.policy"];
 /// A value for each key, or none where the default shall hold.
 type Changes = BTreeMap<String, Option<String>>;
 
-/// The resources of a request, each of which may stand there once.
+/// The resources of a request: those that stand there more than once are not touched.
 #[derive(Default)]
-struct Once(HashSet<(i8, ByteString)>);
+struct Once {
+    seen: HashSet<(i8, ByteString)>,
+    twice: HashSet<(i8, ByteString)>,
+}
 
 impl Once {
-    fn check(&mut self, resource_type: i8, name: &ByteString) -> Result<(), Refusal> {
-        if self.0.insert((resource_type, name.clone())) {
+    fn of(resources: impl Iterator<Item = (i8, ByteString)>) -> Self {
+        let mut once = Self::default();
+        for resource in resources {
+            if !once.seen.insert(resource.clone()) {
+                once.twice.insert(resource);
+            }
+        }
+        once
+    }
+
+    fn check(&self, resource_type: i8, name: &ByteString) -> Result<(), Refusal> {
+        if !self.twice.contains(&(resource_type, name.clone())) {
             return Ok(());
         }
         let message = format!("`{name}` stands there twice");
@@ -48,7 +61,8 @@ impl Call {
         &self,
         request: IncrementalAlterConfigsRequest,
     ) -> IncrementalAlterConfigsResponse {
-        let mut once = Once::default();
+        let resources = request.resources.iter();
+        let once = Once::of(resources.map(|it| (it.resource_type, it.resource_name.clone())));
         let mut responses = Vec::with_capacity(request.resources.len());
         for resource in request.resources {
             let (kind, name) = (resource.resource_type, resource.resource_name);
@@ -72,7 +86,8 @@ impl Call {
     }
 
     pub(crate) async fn alter_configs(&self, request: AlterConfigsRequest) -> AlterConfigsResponse {
-        let mut once = Once::default();
+        let resources = request.resources.iter();
+        let once = Once::of(resources.map(|it| (it.resource_type, it.resource_name.clone())));
         let mut responses = Vec::with_capacity(request.resources.len());
         for resource in request.resources {
             let (kind, name) = (resource.resource_type, resource.resource_name);
@@ -81,8 +96,8 @@ impl Call {
                 let set = topic.config.as_set().keys();
                 let mut changes: Changes = set.map(|key| (key.clone(), None)).collect();
                 for config in &resource.configs {
-                    let value = config.value.as_ref().map(ToString::to_string);
-                    changes.insert(config.name.to_string(), value);
+                    let value = given(&config.name, config.value.as_deref())?;
+                    changes.insert(config.name.to_string(), Some(value.to_owned()));
                 }
                 Ok(changes)
             };
@@ -145,23 +160,27 @@ impl Call {
     }
 }
 
+/// The value that a key shall have.
+fn given<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, Refusal> {
+    value.ok_or_else(|| {
+        let message = format!("`{name}` has no value");
+        Refusal::new(ErrorCode::InvalidRequest, message)
+    })
+}
+
 /// What operations on keys come to.
 fn changes(config: &TopicConfig, operations: &[AlterableConfig]) -> Result<Changes, Refusal> {
     let mut changes = Changes::new();
     for operation in operations {
         let name = operation.name.to_string();
-        let given = || {
-            let value = operation.value.as_deref();
-            value.ok_or_else(|| {
-                let message = format!("`{name}` has no value");
-                Refusal::new(ErrorCode::InvalidConfig, message)
-            })
-        };
+        let value = operation.value.as_deref();
         let value = match operation.config_operation {
-            SET => Some(given()?.to_owned()),
+            SET => Some(given(&name, value)?.to_owned()),
+            // What cannot be set is not set.
+            DELETE if ConfigKey::find(&name).is_err() => continue,
             DELETE => None,
-            APPEND => Some(list(config, &name, given()?, true)?),
-            SUBTRACT => Some(list(config, &name, given()?, false)?),
+            APPEND => Some(list(config, &name, given(&name, value)?, true)?),
+            SUBTRACT => Some(list(config, &name, given(&name, value)?, false)?),
             other => {
                 let message = format!("there is no operation `{other}` on keys");
                 return Err(Refusal::new(ErrorCode::InvalidRequest, message));
@@ -228,7 +247,10 @@ mod tests {
         let wrong = one(operation("retention.ms", APPEND, Some("1")));
         assert_eq!(wrong, Err(ErrorCode::InvalidConfig));
         let wrong = one(operation("retention.ms", SET, None));
-        assert_eq!(wrong, Err(ErrorCode::InvalidConfig));
+        assert_eq!(wrong, Err(ErrorCode::InvalidRequest));
+        assert_eq!(one(operation("odd", DELETE, None)), Ok(Changes::new()));
+        let set = one(operation("odd", SET, Some("1")));
+        assert_eq!(set, key("odd", Some("1")), "the catalogue knows it is odd");
         let wrong = one(operation("retention.ms", 9, None));
         assert_eq!(wrong, Err(ErrorCode::InvalidRequest));
     }

@@ -1,5 +1,7 @@
 //! `DeleteTopics` and `CreatePartitions`.
 
+use std::collections::HashMap;
+
 use tidelog_kafka_codec::messages::create_partitions_request::CreatePartitionsTopic;
 use tidelog_kafka_codec::messages::create_partitions_response::CreatePartitionsTopicResult;
 use tidelog_kafka_codec::messages::delete_topics_request::DeleteTopicState;
@@ -29,11 +31,25 @@ impl Call {
             };
             request.topic_names.into_iter().map(named).collect()
         };
+        let mut times: HashMap<(Option<ByteString>, Uuid), u32> = HashMap::new();
+        for topic in &topics {
+            let key = (topic.name.clone(), topic.topic_id);
+            *times.entry(key).or_default() += 1;
+        }
         let mut responses = Vec::with_capacity(topics.len());
         for topic in topics {
             let id = topic.topic_id;
             let named = topic.name.clone();
-            let response = match self.delete(topic).await {
+            // What stands there several times is answered for once.
+            let Some(times) = times.remove(&(named.clone(), id)) else {
+                continue;
+            };
+            let deleted = if times > 1 {
+                Err(twice())
+            } else {
+                self.delete(topic).await
+            };
+            let response = match deleted {
                 Ok((name, topic_id)) => DeletableTopicResult {
                     name: Some(name),
                     topic_id,
@@ -60,7 +76,11 @@ impl Call {
                 let message = "a topic is named by its name or by its id";
                 return Err(Refusal::new(ErrorCode::InvalidRequest, message));
             }
-            Some(name) => self.topic(Operation::Delete, name).await?,
+            Some(name) => self.topic(Operation::Delete, name).await.map_err(absent)?,
+            None if topic.topic_id.is_nil() => {
+                let message = "a topic is named by its name or by its id";
+                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+            }
             None => self.topic_by_id(Operation::Delete, topic.topic_id).await?,
         };
         // Not another one that was made under its name meanwhile.
@@ -74,9 +94,20 @@ impl Call {
         &self,
         request: CreatePartitionsRequest,
     ) -> CreatePartitionsResponse {
+        let mut times: HashMap<ByteString, u32> = HashMap::new();
+        for topic in &request.topics {
+            *times.entry(topic.name.clone()).or_default() += 1;
+        }
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
-            let widened = self.widen(&topic, request.validate_only).await;
+            let Some(times) = times.remove(&topic.name) else {
+                continue;
+            };
+            let widened = if times > 1 {
+                Err(twice())
+            } else {
+                self.widen(&topic, request.validate_only).await
+            };
             let refusal = widened.err();
             let code = refusal.as_ref().map_or(ErrorCode::None, |it| it.code);
             results.push(CreatePartitionsTopicResult {
@@ -123,5 +154,20 @@ impl Call {
         let catalogue = self.front.engine().catalogue();
         let widened = catalogue.add_partitions(&selector, count).await;
         widened.map(drop).map_err(|error| Refusal::from(&error))
+    }
+}
+
+fn twice() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "the topic stands there twice")
+}
+
+/// No topic has a name that cannot be.
+fn absent(refusal: Refusal) -> Refusal {
+    match refusal.code {
+        ErrorCode::InvalidTopicException => Refusal {
+            code: ErrorCode::UnknownTopicOrPartition,
+            ..refusal
+        },
+        _ => refusal,
     }
 }

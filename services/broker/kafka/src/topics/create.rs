@@ -33,7 +33,11 @@ impl Call {
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let name = topic.name.clone();
-            let result = if times.get(&name).is_some_and(|times| *times > 1) {
+            // What stands there several times is answered for once.
+            let Some(times) = times.remove(&name) else {
+                continue;
+            };
+            let result = if times > 1 {
                 let message = "the topic stands there twice";
                 Err(Refusal::new(ErrorCode::InvalidRequest, message))
             } else {

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidelog_kafka_codec::ErrorCode;
+use tidelog_kafka_codec::messages::describe_topic_partitions_request::{
+    Cursor as RequestCursor, TopicRequest,
+};
 use tidelog_kafka_codec::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition as Partition,
     DescribeTopicPartitionsResponseTopic as Topic,
@@ -25,9 +29,14 @@ impl Call {
         &self,
         request: DescribeTopicPartitionsRequest,
     ) -> DescribeTopicPartitionsResponse {
+        if let Some(cursor) = &request.cursor
+            && !is_within(cursor, &request.topics)
+        {
+            return self.nothing_from_there(request.topics);
+        }
         let from = request
             .cursor
-            .map(|cursor| (cursor.topic_name.to_string(), cursor.partition_index.max(0)));
+            .map(|cursor| (cursor.topic_name.to_string(), cursor.partition_index));
         let first = from.as_ref().map_or("", |(name, _)| name.as_str());
         // Answers are in the order of names.
         let mut wanted: BTreeMap<String, Result<Arc<TopicInfo>, Refusal>> = BTreeMap::new();
@@ -59,6 +68,10 @@ impl Call {
                     response.topics.push(Topic {
                         error_code: self.code(refusal.code),
                         name: Some(name.as_str().into()),
+                        topic_authorized_operations: match refusal.code {
+                            ErrorCode::UnknownTopicOrPartition => self.topic_operations(name),
+                            _ => Topic::default().topic_authorized_operations,
+                        },
                         ..Topic::default()
                     });
                     continue;
@@ -76,6 +89,19 @@ impl Call {
             }
         }
         response
+    }
+
+    /// The answer to who wants to go on from where there is nothing.
+    fn nothing_from_there(&self, topics: Vec<TopicRequest>) -> DescribeTopicPartitionsResponse {
+        let topics = topics.into_iter().map(|topic| Topic {
+            error_code: self.code(ErrorCode::InvalidRequest),
+            name: Some(topic.name),
+            ..Topic::default()
+        });
+        DescribeTopicPartitionsResponse {
+            topics: topics.collect(),
+            ..DescribeTopicPartitionsResponse::default()
+        }
     }
 
     fn described(
@@ -106,6 +132,12 @@ impl Call {
             ..Topic::default()
         }
     }
+}
+
+/// Whether a cursor names a partition that there may be, of one of the topics that are asked for, or of any.
+fn is_within(cursor: &RequestCursor, topics: &[TopicRequest]) -> bool {
+    let is_named = topics.is_empty() || topics.iter().any(|it| it.name == cursor.topic_name);
+    is_named && cursor.partition_index >= 0
 }
 
 fn cursor(name: &str, partition_index: i32) -> Cursor {

@@ -120,7 +120,14 @@ impl Call {
                         is_internal: true,
                         ..MetadataResponseTopic::default()
                     },
-                    name => self.missing(name, topic_id, &refusal),
+                    name => {
+                        let mut row = self.missing(name, topic_id, &refusal);
+                        if operations && refusal.code == ErrorCode::UnknownTopicOrPartition {
+                            let name = row.name.as_deref().unwrap_or_default();
+                            row.topic_authorized_operations = self.topic_operations(name);
+                        }
+                        row
+                    }
                 },
             });
         }

@@ -85,6 +85,10 @@ async fn keys_of_topics_are_set_taken_back_and_replaced() {
     assert_eq!(alter(c, TOPIC, "t", &wrong).await, "INVALID_CONFIG");
     let wrong = [("retention.hours", 0, Some("1"))];
     assert_eq!(alter(c, TOPIC, "t", &wrong).await, "INVALID_CONFIG");
+    let unset = [("retention.hours", 1, None)];
+    assert_eq!(alter(c, TOPIC, "t", &unset).await, "NONE");
+    let empty = [("retention.ms", 0, None)];
+    assert_eq!(alter(c, TOPIC, "t", &empty).await, "INVALID_REQUEST");
     let replace = AlterConfigsRequest {
         resources: vec![Replaced {
             resource_type: TOPIC,
@@ -98,8 +102,34 @@ async fn keys_of_topics_are_set_taken_back_and_replaced() {
     };
     let response = c.call(&replace, 2).await;
     assert_eq!(name(response.responses[0].error_code), "NONE");
+    let mut wrong = replace.clone();
+    wrong.resources[0].configs[0].value = None;
+    let response = c.call(&wrong, 2).await;
+    assert_eq!(name(response.responses[0].error_code), "INVALID_REQUEST");
     let expected = ["segment.bytes=5"];
     assert_eq!(described(c, TOPIC, "t").await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_resource_that_stands_in_a_request_twice_is_not_touched() {
+    let (_world, mut client) = World::with_topic(1).await;
+    let resource = AlterConfigsResource {
+        resource_type: TOPIC,
+        resource_name: "t".into(),
+        configs: vec![AlterableConfig {
+            name: "retention.ms".into(),
+            config_operation: 0,
+            value: Some("5".into()),
+        }],
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![resource.clone(), resource],
+        validate_only: false,
+    };
+    let response = client.call(&request, 1).await;
+    let codes = response.responses.iter().map(|it| name(it.error_code));
+    assert_eq!(codes.collect::<Vec<_>>(), ["INVALID_REQUEST"; 2]);
+    assert_eq!(described(&mut client, TOPIC, "t").await, Ok(Vec::new()));
 }
 
 #[tokio::test]

@@ -169,11 +169,13 @@ async fn within_a_session_what_has_changed_is_told_both_ways() {
     producer.call(&to_t(1, batch(&["b"], None)), 9).await;
     producer.call(&to_t(0, batch(&["c"], None)), 9).await;
     let records = ("NONE", vec![(0, 1, true)]);
-    assert_eq!(told(c, &forget).await, records);
+    assert_eq!(told(c, &forget).await, records.clone());
     let wrong = told(c, &goes_on(id, 5)).await;
     assert_eq!(wrong, ("INVALID_FETCH_SESSION_EPOCH", Vec::new()));
-    let gone = told(c, &goes_on(id, 6)).await;
-    assert_eq!(gone, ("FETCH_SESSION_ID_NOT_FOUND", Vec::new()));
+    let other = told(c, &goes_on(id + 1, 6)).await;
+    assert_eq!(other, ("FETCH_SESSION_ID_NOT_FOUND", Vec::new()));
+    // It is as it was.
+    assert_eq!(told(c, &goes_on(id, 6)).await, records);
 }
 
 #[tokio::test]

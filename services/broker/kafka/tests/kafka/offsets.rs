@@ -60,6 +60,29 @@ async fn offsets_are_found_at_both_ends_and_by_time() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_asked_about_twice_is_answered_for_once() {
+    let (_world, mut client) = World::with_topic(2).await;
+    let wanted = |partition_index| ListOffsetsPartition {
+        partition_index,
+        timestamp: -1,
+        ..ListOffsetsPartition::default()
+    };
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: "t".into(),
+            partitions: vec![wanted(0), wanted(1), wanted(0)],
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    let response = client.call(&request, 7).await;
+    let told = response.topics[0].partitions.iter();
+    let told = told.map(|it| (it.partition_index, name(it.error_code)));
+    let expected = [(0, "INVALID_REQUEST"), (1, "NONE")];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn the_only_leader_epoch_ends_where_the_log_does() {
     let (_world, mut client) = World::with_topic(1).await;
     client.produce(batch(&["a", "b"], None)).await;

@@ -151,7 +151,7 @@ async fn a_topic_is_described_by_its_id_with_what_the_caller_may_do() {
     };
     let response = client.call(&cluster, 1).await;
     assert_eq!((response.error_code, response.brokers.len()), (0, 1));
-    assert_eq!(response.cluster_authorized_operations, 0b1_1101_1010_0000);
+    assert_eq!(response.cluster_authorized_operations, 0b1_1111_1010_0000);
     let controllers = DescribeClusterRequest {
         endpoint_type: 2,
         ..DescribeClusterRequest::default()
@@ -205,7 +205,6 @@ async fn topics_are_created_each_with_its_own_answer() {
         "INVALID_TOPIC_EXCEPTION",
         "INVALID_PARTITIONS",
         "INVALID_REQUEST",
-        "INVALID_REQUEST",
     ];
     for validate_only in [true, false] {
         let request = CreateTopicsRequest {
@@ -250,6 +249,52 @@ async fn topics_are_deleted_by_name_and_by_id() {
     let codes = response.responses.iter().map(|it| name(it.error_code));
     assert_eq!(codes.collect::<Vec<_>>(), ["NONE", "UNKNOWN_TOPIC_ID"]);
     assert!(all_names(&mut client).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_stands_in_a_request_twice_is_answered_for_once_and_not_touched() {
+    let (world, mut client) = World::with_topic(1).await;
+    world.topic("u", 1, &[]).await;
+    let twice = DeleteTopicsRequest {
+        topic_names: vec!["t".into(), "u".into(), "t".into()],
+        ..DeleteTopicsRequest::default()
+    };
+    let response = client.call(&twice, 5).await;
+    let codes = response.responses.iter().map(|it| name(it.error_code));
+    assert_eq!(codes.collect::<Vec<_>>(), ["INVALID_REQUEST", "NONE"]);
+    assert_eq!(all_names(&mut client).await, ["t"]);
+    let to = |count| CreatePartitionsTopic {
+        name: "t".into(),
+        count,
+        assignments: None,
+    };
+    let twice = CreatePartitionsRequest {
+        topics: vec![to(2), to(3)],
+        ..CreatePartitionsRequest::default()
+    };
+    let response = client.call(&twice, 3).await;
+    let codes = response.results.iter().map(|it| name(it.error_code));
+    assert_eq!(codes.collect::<Vec<_>>(), ["INVALID_REQUEST"]);
+}
+
+#[tokio::test]
+async fn a_topic_without_a_name_and_an_id_is_a_request_that_cannot_be() {
+    let (_world, mut client) = World::with_topic(1).await;
+    for (topic, expected) in [
+        (None, "INVALID_REQUEST"),
+        (Some(""), "UNKNOWN_TOPIC_OR_PARTITION"),
+        (Some("a b"), "UNKNOWN_TOPIC_OR_PARTITION"),
+    ] {
+        let request = DeleteTopicsRequest {
+            topics: vec![DeleteTopicState {
+                name: topic.map(Into::into),
+                topic_id: Uuid::nil(),
+            }],
+            ..DeleteTopicsRequest::default()
+        };
+        let response = client.call(&request, 6).await;
+        assert_eq!(name(response.responses[0].error_code), expected);
+    }
 }
 
 #[tokio::test]
@@ -322,4 +367,46 @@ async fn partitions_are_described_page_by_page() {
     ];
     let seen: Vec<_> = seen.iter().map(|(name, at)| (&**name, *at)).collect();
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn partitions_are_not_described_from_where_there_is_nothing() {
+    let (_world, mut client) = World::with_topic(1).await;
+    for (topics, from, expected) in [
+        (vec!["t"], ("t", 0), "NONE"),
+        (vec![], ("s", 0), "NONE"),
+        (vec!["t"], ("s", 0), "INVALID_REQUEST"),
+        (vec!["t"], ("t", -1), "INVALID_REQUEST"),
+    ] {
+        let topics = topics
+            .into_iter()
+            .map(|name| TopicRequest { name: name.into() });
+        let request = DescribeTopicPartitionsRequest {
+            topics: topics.collect(),
+            response_partition_limit: 3,
+            cursor: Some(Cursor {
+                topic_name: from.0.into(),
+                partition_index: from.1,
+            }),
+        };
+        let response = client.call(&request, 0).await;
+        assert_eq!(response.topics[0].name.as_deref(), Some("t"));
+        assert_eq!(name(response.topics[0].error_code), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_done_with_a_topic_is_told_before_there_is_one() {
+    let (_world, mut client) = World::with_topic(1).await;
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some("nowhere".into()),
+            ..MetadataRequestTopic::default()
+        }]),
+        include_topic_authorized_operations: true,
+        ..MetadataRequest::default()
+    };
+    let topic = client.call(&request, 12).await.topics.remove(0);
+    assert_eq!(name(topic.error_code), "UNKNOWN_TOPIC_OR_PARTITION");
+    assert_eq!(topic.topic_authorized_operations, 0b1101_1111_1000);
 }
