@@ -4,6 +4,7 @@
 //! down here. What the engine needs of the world it is handed in: the bucket, the metadata, time.
 
 mod append;
+mod claims;
 mod crash;
 mod decoding;
 mod engine;
@@ -14,6 +15,7 @@ mod metrics;
 mod settings;
 
 pub use append::{Append, AppendAnswer, AppendError, Appended};
+pub use claims::{Claim, ClaimShare, Gathered};
 pub use crash::{CrashPlan, CrashPoint, UnknownCrashPoint};
 pub use decoding::{Decoding, RecordsEstimate};
 pub use engine::{Engine, EngineParts, IncarnationEnded, StartError};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidelog_broker_engine::{Engine, FairShare, HolderId, MemoryShare};
+use tidelog_broker_engine::{ClaimShare, Engine, FairShare, HolderId, MemoryShare};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::{Cluster, KafkaAddress, OrderKey};
 use tidelog_runtime::access::{Authorizer, Quota};
@@ -41,7 +41,7 @@ pub(crate) struct Front {
     /// Cancelled when nothing new is taken any more.
     pub(crate) stop: CancellationToken,
     /// Bytes of requests that are being received, and of those that wait for memory for their batches.
-    pub(crate) intake: FairShare,
+    pub(crate) intake: ClaimShare,
     /// Bytes of answers that are not taken yet.
     pub(crate) answers: FairShare,
     /// Memory for what clients want in their sessions.
@@ -56,7 +56,7 @@ impl Front {
         let orders = AtomicU64::new(parts.env.rng.next_u64());
         Self {
             sessions: MemoryShare::new(parts.settings.session_bytes),
-            intake: FairShare::new(parts.settings.intake_bytes),
+            intake: ClaimShare::new(parts.settings.intake_bytes),
             answers: FairShare::new(parts.settings.answer_bytes),
             parts,
             stop,

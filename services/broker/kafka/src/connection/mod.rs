@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
-use tidelog_broker_engine::{FairHold, HolderId, MemoryHold};
+use tidelog_broker_engine::{Claim, FairHold, HolderId, MemoryHold};
 use tidelog_kafka_codec::{ApiKey, Incoming, RequestFrame, Rope, response_frame};
 use tidelog_metadata_api::OrderKey;
 use tidelog_runtime::access::Caller;
@@ -81,7 +81,7 @@ pub(crate) struct Connection {
     reader: Option<FrameReader>,
     reading: Option<Reading>,
     /// A request that is read and not begun.
-    next: Option<(RequestFrame, Option<FairHold>)>,
+    next: Option<(RequestFrame, Option<Arc<Claim>>)>,
     /// A request to produce whose batches are being handed over.
     taking: Option<BoxFuture<'static, InFlight>>,
     in_flight: FuturesOrdered<InFlight>,
@@ -112,7 +112,7 @@ impl Connection {
             holder,
             order: Arc::new(Mutex::new(front.new_order())),
             session: Current::default(),
-            reader: Some(FrameReader::new(front, half, holder)),
+            reader: Some(FrameReader::new(front, half)),
             front: Arc::clone(front),
             peer,
             reading: None,
@@ -360,7 +360,7 @@ impl Connection {
 async fn alone(
     call: Call,
     frame: RequestFrame,
-    hold: Option<FairHold>,
+    hold: Option<Arc<Claim>>,
     session: Current,
 ) -> Outcome {
     let front = Arc::clone(&call.front);

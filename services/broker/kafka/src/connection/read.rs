@@ -1,4 +1,8 @@
 //! From bytes to frames. Nothing is allocated for what a client only claims.
+//!
+//! A large request holds memory for all of it before more than its beginning is read. Where there is not so
+//! much, it is gathered in memory that it holds as it comes (see `claims` in the engine): what a client has
+//! promised and not sent keeps nobody out.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use thiserror::Error;
-use tidelog_broker_engine::{FairHold, HolderId, Need};
+use tidelog_broker_engine::{Claim, Gathered};
 use tidelog_env::clock::timeout;
 use tidelog_kafka_codec::{FrameError, request_length};
 use tokio::io::AsyncReadExt as _;
@@ -22,7 +26,8 @@ const PREFIX_BYTES: usize = 4;
 const FIRST_BYTES: usize = 512;
 /// When so much of a request has come for which there is memory, room is made for the rest.
 const WHOLE_FROM_BYTES: usize = 64 * 1024;
-/// While others wait for its memory, a request comes on by so much in so long.
+/// While others wait for its memory, a request comes on by so much in so long; one that is gathered, and holds
+/// no more than has come, by so much as is read of it at a time.
 const PACE_BYTES: usize = 64 * 1024;
 const PACE_TIME: Duration = Duration::from_secs(1);
 
@@ -31,7 +36,7 @@ const PACE_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Frame {
     pub(super) bytes: Bytes,
     /// Memory for them, if they are many.
-    pub(super) hold: Option<FairHold>,
+    pub(super) hold: Option<Arc<Claim>>,
 }
 
 /// Why there is no frame.
@@ -70,16 +75,14 @@ impl ReadError {
 pub(super) struct FrameReader {
     front: Arc<Front>,
     half: OwnedReadHalf,
-    holder: HolderId,
     buffer: BytesMut,
 }
 
 impl FrameReader {
-    pub(super) fn new(front: &Arc<Front>, half: OwnedReadHalf, holder: HolderId) -> Self {
+    pub(super) fn new(front: &Arc<Front>, half: OwnedReadHalf) -> Self {
         Self {
             front: Arc::clone(front),
             half,
-            holder,
             buffer: BytesMut::new(),
         }
     }
@@ -101,8 +104,11 @@ impl FrameReader {
         let mut left = in_time.saturating_sub(clock.now() - started);
         let mut hold = None;
         if length > HELD_BYTES_MIN {
-            let need = Need::Exactly(length as u64);
-            hold = Some(front.intake.hold(self.holder, need).await);
+            let claim = front.intake.claim(length as u64);
+            if !claim.try_whole() {
+                return Box::pin(self.gather(length, Gathered::new(claim))).await;
+            }
+            hold = Some(Arc::new(claim));
             left = in_time;
         }
         let body = self.keep_pace(PREFIX_BYTES + length, hold.is_some());
@@ -112,6 +118,52 @@ impl FrameReader {
         self.buffer.advance(PREFIX_BYTES);
         let bytes = self.buffer.split_to(length).freeze();
         Ok(Frame { bytes, hold })
+    }
+
+    /// Reads a large request for which there is not all the memory: a piece no larger than a small request
+    /// first, then memory for it, then the next piece. The time that it waits for memory is not counted.
+    async fn gather(&mut self, length: usize, mut gathered: Gathered) -> Result<Frame, ReadError> {
+        let front = Arc::clone(&self.front);
+        let clock = front.parts.env.clock.as_ref();
+        let mut left = front.parts.settings.request_timeout;
+        self.buffer.advance(PREFIX_BYTES);
+        while gathered.len() < length {
+            let piece = HELD_BYTES_MIN.min(length - gathered.len());
+            let started = clock.now();
+            let filled = self.piece(piece, !gathered.is_empty());
+            timeout(clock, left, filled)
+                .await
+                .map_err(|_| ReadError::Slow)??;
+            left = left.saturating_sub(clock.now() - started);
+            gathered.room(piece).await;
+            gathered.put(&self.buffer[..piece]);
+            self.buffer.advance(piece);
+        }
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        let (chunks, claim) = gathered.into_parts();
+        let mut bytes = BytesMut::with_capacity(length);
+        for chunk in chunks {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Frame {
+            bytes: bytes.freeze(),
+            hold: Some(claim),
+        })
+    }
+
+    /// Reads a piece, which comes in time if others wait for what is held.
+    async fn piece(&mut self, piece: usize, holds: bool) -> Result<(), ReadError> {
+        let front = Arc::clone(&self.front);
+        let clock = front.parts.env.clock.as_ref();
+        loop {
+            match timeout(clock, PACE_TIME, self.fill(piece)).await {
+                Ok(filled) => return filled,
+                Err(_) if !holds || front.intake.waiting() == 0 => {}
+                Err(_) => return Err(ReadError::Slow),
+            }
+        }
     }
 
     /// Waits for the first bytes without memory for them.

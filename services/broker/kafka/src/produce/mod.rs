@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tidelog_broker_engine::{Append, AppendAnswer, FairHold, MemoryHold};
+use tidelog_broker_engine::{Append, AppendAnswer, Claim, MemoryHold};
 use tidelog_format::batch::BatchBuf;
 use tidelog_kafka_codec::messages::ProduceRequest;
 use tidelog_kafka_codec::{ErrorCode, RequestFrame};
@@ -34,7 +34,7 @@ const ACKS_ALL: i16 = -1;
 pub(crate) async fn take(
     mut call: Call,
     frame: RequestFrame,
-    intake: Option<FairHold>,
+    intake: Option<Arc<Claim>>,
     current: Arc<Mutex<OrderKey>>,
 ) -> BoxFuture<'static, Outcome> {
     let began = call.front.parts.env.clock.now();

@@ -6,7 +6,7 @@ use tidelog_broker_kafka::KafkaSettings;
 use tidelog_kafka_codec::messages::MetadataRequest;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::world::{World, batch, from_t, soon};
+use crate::world::{World, batch, from_t, soon, to_t};
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_and_one_that_ends_leaves_its_place() {
@@ -81,4 +81,43 @@ async fn a_reader_that_takes_nothing_is_closed_and_its_memory_is_the_next_ones()
     assert!(read.records.unwrap().len() >= 900_000);
     world.stop.cancel();
     soon(world.serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn half_requests_keep_nobody_out() {
+    let settings = KafkaSettings {
+        intake_bytes: 2 << 20,
+        ..KafkaSettings::default()
+    };
+    let world = World::with(settings).await;
+    world.topic("t", 1, &[]).await;
+    let mut honest = world.client().await;
+    let long = "x".repeat(900_000);
+    let whole = honest.frame(&to_t(0, batch(&[&long], None)), 9).0;
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        let mut client = world.client().await;
+        client.stream.write_all(&whole[..15_000]).await.unwrap();
+        stalled.push(client);
+    }
+    // If they were given up one after another, two at a time, this would take most of a minute.
+    let answer = soon(honest.produce(batch(&[&long], None))).await;
+    assert_eq!((answer.error_code, answer.base_offset), (0, 0));
+    // Those who go on are served as well, all at once.
+    let mut late = Vec::new();
+    for _ in 0..20 {
+        let mut client = world.client().await;
+        client.stream.write_all(&whole[..15_000]).await.unwrap();
+        late.push(client);
+    }
+    let rest = whole.slice(15_000..);
+    let served = late.into_iter().map(|mut client| {
+        let rest = rest.clone();
+        async move {
+            client.stream.write_all(&rest).await.unwrap();
+            client.receive_frame().await
+        }
+    });
+    let served = soon(futures::future::join_all(served)).await;
+    assert!(served.iter().all(Option::is_some), "{served:?}");
 }

@@ -4,7 +4,7 @@
 pub(super) const PREFIX_BYTES: usize = 5;
 
 /// Where in the sequence of messages a body is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Framing {
     prefix: [u8; PREFIX_BYTES],
     pub(super) prefix_len: usize,
@@ -25,11 +25,14 @@ pub(super) struct Brings {
     pub(super) longest: u64,
     /// Messages that end in it.
     pub(super) ended: usize,
+    /// Where what is whole in it ends.
+    pub(super) whole: usize,
 }
 
 impl Framing {
     /// Passes over bytes.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Brings {
+        let all = bytes.len();
         let mut brings = Brings::default();
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -38,7 +41,10 @@ impl Framing {
                     .min(bytes.len());
                 self.left -= taken as u64;
                 bytes = &bytes[taken..];
-                brings.ended += usize::from(self.left == 0);
+                if self.left == 0 {
+                    brings.ended += 1;
+                    brings.whole = all - bytes.len();
+                }
                 continue;
             }
             let missing = (PREFIX_BYTES - self.prefix_len).min(bytes.len());
@@ -54,7 +60,10 @@ impl Framing {
                 brings.begun += 1;
                 brings.bytes += self.length + PREFIX_BYTES as u64;
                 brings.longest = brings.longest.max(self.length);
-                brings.ended += usize::from(self.length == 0);
+                if self.length == 0 {
+                    brings.ended += 1;
+                    brings.whole = all - bytes.len();
+                }
             }
         }
         brings

@@ -65,6 +65,16 @@ impl Lane {
 }
 
 impl Place {
+    /// The message waits no longer, for now.
+    pub(super) fn goes_on(&self) {
+        self.lane.shared.waiting.lock().remove(&self.ticket);
+    }
+
+    /// It waits again, for memory for more of it, in the place that it had.
+    pub(super) fn waits_again(&self) {
+        self.lane.shared.waiting.lock().insert(self.ticket);
+    }
+
     /// Ends when no other message of the connection waits for memory or comes in.
     pub(super) async fn alone(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
@@ -96,6 +106,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.lane.shared.waiting.lock().remove(&self.ticket);
+        self.goes_on();
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! The transport gathers a message before it hands it over, and any number of callers may send large ones at
 //! once. So a message waits, with its first frame, until its whole length fits the share, and its memory is
-//! held until its handler has it accounted for elsewhere. It asks for everything at once and while it has
-//! nothing, so that no two wait for each other. Messages that come in one frame have a part of the share
-//! for themselves: they never wait for those that come slowly. Who sends slowly is refused: after a time
-//! limit, and much sooner while others wait.
+//! held until its handler has it accounted for elsewhere. Where its length does not fit, it is gathered here,
+//! in memory that it claims as it comes (see `claims` in the engine): what a client has promised and not sent
+//! keeps nobody out. Messages that come in one frame have a part of the share for themselves: they never wait
+//! for those that come slowly. Who sends slowly is refused: after a time limit, and much sooner while others
+//! wait, each by the time of its own last bytes, so that all who stand still go together.
 
 mod body;
 mod framing;
@@ -14,6 +15,7 @@ mod received;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,7 +24,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tidelog_api::ApiError;
-use tidelog_broker_engine::{MemoryHold, MemoryShare};
+use tidelog_broker_engine::{Claim, ClaimShare, Gathered, MemoryHold, MemoryShare};
 use tidelog_env::Clock;
 use tidelog_types::ErrorCode;
 use tokio::sync::OwnedSemaphorePermit;
@@ -30,6 +32,7 @@ use tonic::Status;
 
 use self::body::MeteredBody;
 use self::framing::Framing;
+use self::lane::Place;
 use super::connections::OpenCall;
 use crate::decode::Decode;
 use crate::front::GrpcParts;
@@ -49,7 +52,7 @@ pub(crate) struct Intake {
     /// For messages that come in one frame.
     whole: MemoryShare,
     /// For those that come piece by piece.
-    pieces: MemoryShare,
+    pieces: ClaimShare,
     /// For what messages grow by when they are decoded.
     decode: Decode,
     /// How many wait for either.
@@ -83,7 +86,7 @@ impl Intake {
         let whole = settings.intake_bytes / WHOLE_PART;
         Self {
             whole: MemoryShare::new(whole),
-            pieces: MemoryShare::new(settings.intake_bytes - whole),
+            pieces: ClaimShare::new(settings.intake_bytes - whole),
             decode: decode.clone(),
             waiting: Arc::default(),
             clock: Arc::clone(&parts.env.clock),
@@ -104,17 +107,18 @@ impl Intake {
             received: received.clone(),
             framing: Framing::default(),
             behind: Bytes::new(),
+            ready: VecDeque::new(),
             waiting: None,
             piecemeal: None,
         };
         (body, received)
     }
 
-    /// Waits for memory for a message that comes piece by piece. A connection has one such message at a
-    /// time, so that no one takes the share for itself; of several that wait while nothing comes any more
-    /// the newest is refused.
-    fn turn(&self, call: &OpenCall, length: u64) -> BoxFuture<'static, Granted> {
-        let place = call.peer.lane.enter();
+    /// Waits for memory for a message that comes piece by piece, of which so many bytes are there: for all of it
+    /// where nobody waits, otherwise for what is there. A connection has one such message at a time, so that no
+    /// one takes the share for itself; of several that wait while nothing comes any more the newest is refused.
+    fn turn(&self, call: &OpenCall, length: u64, there: usize) -> BoxFuture<'static, Granted> {
+        let place = Arc::new(call.peer.lane.enter());
         let share = self.pieces.clone();
         let waiting = Waiting::new(&self.waiting);
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
@@ -123,8 +127,15 @@ impl Intake {
         async move {
             let granted = async {
                 let one = place.alone().await;
-                let hold = share.hold(length).await;
-                Turn { hold, one }
+                let claim = share.claim(length);
+                if claim.try_whole() {
+                    return Turn::All(Arc::new(claim), one);
+                }
+                let gathered = Gathered::new(claim);
+                gathered.room(there).await;
+                place.goes_on();
+                let place = Arc::clone(&place);
+                Turn::Part(Gathering { gathered, place }, one)
             };
             let turn = tokio::select! {
                 biased;
@@ -143,9 +154,19 @@ impl Intake {
     /// Waits for memory for messages that are there.
     fn whole(&self, length: u64) -> BoxFuture<'static, Granted> {
         let share = self.whole.clone();
+        async move { Ok(Turn::Whole(share.hold(length).await)) }.boxed()
+    }
+
+    /// Waits for memory for more of a message. What is there of it fills the window of its connection.
+    fn room(&self, gathering: &Gathering, more: usize) -> BoxFuture<'static, ()> {
+        let waiting = Waiting::new(&self.waiting);
+        let room = gathering.gathered.room(more);
+        let place = Arc::clone(&gathering.place);
+        place.waits_again();
         async move {
-            let hold = share.hold(length).await;
-            Ok(Turn { hold, one: None })
+            room.await;
+            place.goes_on();
+            drop(waiting);
         }
         .boxed()
     }
@@ -159,10 +180,22 @@ fn in_the_way() -> Status {
         .to_status()
 }
 
-/// Memory for what begins in a frame.
-struct Turn {
-    hold: MemoryHold,
-    one: Option<OwnedSemaphorePermit>,
+/// Memory for what begins in a frame. With that for a message in pieces comes the leave to be the only such one
+/// of its connection.
+enum Turn {
+    /// For messages that are there.
+    Whole(MemoryHold),
+    /// For all of a message that comes piece by piece.
+    All(Arc<Claim>, Option<OwnedSemaphorePermit>),
+    /// For what is there of one.
+    Part(Gathering, Option<OwnedSemaphorePermit>),
+}
+
+/// What has come of a message for which there is not all the memory, and its place among those of its connection
+/// that wait.
+struct Gathering {
+    gathered: Gathered,
+    place: Arc<Place>,
 }
 
 /// Memory, or why there is none.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidelog_api::ApiError;
 use tidelog_api::codec::DecodeBudget;
-use tidelog_broker_engine::{MemoryHold, MemoryShare};
+use tidelog_broker_engine::{Claim, MemoryHold, MemoryShare};
 use tidelog_types::ErrorCode;
 
 use super::RETRY_AFTER;
@@ -23,7 +23,16 @@ pub(crate) struct Received {
 #[derive(Debug)]
 struct Group {
     messages: usize,
-    holds: Vec<MemoryHold>,
+    holds: Vec<Held>,
+}
+
+/// Memory that goes back by being dropped.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// Of a share that gives all at once.
+    Share(#[expect(dead_code, reason = "held, not read")] MemoryHold),
+    /// Of the share for messages in pieces.
+    Claim(#[expect(dead_code, reason = "held, not read")] Arc<Claim>),
 }
 
 impl Received {
@@ -35,7 +44,7 @@ impl Received {
         }
     }
 
-    pub(super) fn push(&self, messages: usize, hold: MemoryHold) {
+    pub(super) fn push(&self, messages: usize, hold: Held) {
         let holds = vec![hold];
         self.groups.lock().push_back(Group { messages, holds });
     }
@@ -60,7 +69,7 @@ impl DecodeBudget for Received {
                 .with_retry_after(RETRY_AFTER)
         })?;
         if let Some(oldest) = self.groups.lock().front_mut() {
-            oldest.holds.push(hold);
+            oldest.holds.push(Held::Share(hold));
         }
         Ok(())
     }

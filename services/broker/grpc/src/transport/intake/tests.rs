@@ -13,7 +13,7 @@ use super::super::connections::{Connections, Limits, Seat};
 use super::framing::{Brings, PREFIX_BYTES};
 use super::*;
 
-/// Frames of a test, then nothing more for ever.
+/// Frames of a test, then nothing more for ever. An empty one is the end.
 struct Frames(VecDeque<Bytes>);
 
 impl http_body::Body for Frames {
@@ -24,9 +24,11 @@ impl http_body::Body for Frames {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.pop_front().map_or(Poll::Pending, |data| {
-            Poll::Ready(Some(Ok(Frame::data(data))))
-        })
+        match self.0.pop_front() {
+            None => Poll::Pending,
+            Some(data) if data.is_empty() => Poll::Ready(None),
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+        }
     }
 }
 
@@ -44,7 +46,7 @@ impl World {
         let metrics = GrpcMetrics::new(&mut Registry::default());
         let intake = Intake {
             whole: MemoryShare::new(bytes),
-            pieces: MemoryShare::new(bytes),
+            pieces: ClaimShare::new(bytes),
             decode: Decode::for_tests(bytes),
             waiting: Arc::default(),
             clock: Arc::new(clock.clone()),
@@ -98,6 +100,16 @@ fn poll(body: &mut MeteredBody<Frames>) -> Option<Result<usize, ErrorCode>> {
     }
 }
 
+/// All that comes until it waits.
+fn drain(body: &mut MeteredBody<Frames>) -> Vec<u8> {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut bytes = Vec::new();
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut *body).poll_frame(&mut context) {
+        bytes.extend_from_slice(&frame.unwrap().into_data().unwrap());
+    }
+    bytes
+}
+
 #[test]
 fn a_large_message_waits_until_the_one_before_is_taken() {
     let mut world = World::new(64 * 1024);
@@ -110,7 +122,7 @@ fn a_large_message_waits_until_the_one_before_is_taken() {
     assert_eq!(poll(&mut first), Some(Ok(tail.len())));
     assert_eq!(poll(&mut second), None, "the first is in, and not taken");
     received.taken();
-    assert_eq!(poll(&mut second), Some(Ok(1000)));
+    assert_eq!(drain(&mut second), large);
     assert_eq!(poll(&mut first), Some(Ok(6)), "whole messages need no turn");
 }
 
@@ -166,13 +178,98 @@ fn who_sends_slowly_is_refused_in_the_end_and_soon_when_others_wait() {
     assert_eq!(poll(&mut slow), Some(Err(ErrorCode::DeadlineExceeded)));
     drop((slow, received));
 
-    let (mut slow, _) = world.body(&[begun]);
-    let (mut other, _) = world.body(&[begun]);
+    let whole = message(60_000);
+    let (mut slow, received) = world.body(&[begun]);
+    let (mut other, _) = world.body(&[begun, &whole[10..]]);
     assert_eq!(poll(&mut slow), Some(Ok(10)));
     assert_eq!(poll(&mut other), None);
     assert_eq!(poll(&mut slow), None);
     world.clock.advance(Duration::from_secs(3));
     assert_eq!(poll(&mut slow), Some(Err(ErrorCode::ResourceExhausted)));
+    drop((slow, received));
+    assert_eq!(drain(&mut other), whole);
+}
+
+#[test]
+fn halves_of_messages_leave_room_for_whole_ones_and_go_all_at_once() {
+    let mut world = World::new(64 * 1024);
+    let half = &message(60_000)[..1000];
+    let mut stalled: Vec<_> = (0..50).map(|_| world.body(&[half])).collect();
+    for (body, _) in &mut stalled {
+        let _ = poll(body);
+    }
+    // The first has memory for all of it, and leaves too little for anybody who begins.
+    assert_eq!(world.intake.pieces.free_bytes(), 64 * 1024 - 60_005);
+    let whole = message(30_000);
+    let (mut honest, received) = world.body(&[&whole[..1000], &whole[1000..]]);
+    assert_eq!(drain(&mut honest), [0; 0]);
+    world.clock.advance(Duration::from_secs(3));
+    // Those that have waited since have sent nothing more when it is their turn.
+    for round in 0..2 {
+        let is_over = |body: &mut MeteredBody<Frames>| matches!(poll(body), Some(Err(_)));
+        stalled.retain_mut(|(body, _)| !is_over(body));
+        let came = drain(&mut honest);
+        if !came.is_empty() {
+            assert_eq!(came, whole, "after {round} rounds");
+            break;
+        }
+        world.clock.advance(Duration::from_secs(2));
+    }
+    received.taken();
+    world.clock.advance(Duration::from_secs(2));
+    let before = stalled.len();
+    assert!(
+        before > 10,
+        "`{before}` are left, and cost what has come of them"
+    );
+    let (mut honest, _) = world.body(&[&whole[..1000], &whole[1000..]]);
+    assert_eq!(
+        drain(&mut honest),
+        whole,
+        "at once, while `{before}` stand still"
+    );
+}
+
+#[test]
+fn a_message_that_is_gathered_is_held_until_it_is_taken_and_comes_in_its_order() {
+    let mut world = World::new(64 * 1024);
+    let first = world.intake.pieces.claim(40_000);
+    assert!(first.try_whole());
+    let sent: Vec<u8> = [message(0), message(3), message(25_000), message(7)].concat();
+    let mut frames: Vec<&[u8]> = sent.chunks(700).collect();
+    frames.push(&[]);
+    let (mut body, received) = world.body(&frames);
+    assert_eq!(drain(&mut body), sent);
+    assert_eq!(
+        world.intake.pieces.free_bytes(),
+        64 * 1024 - 40_000 - 25_005
+    );
+    for _ in 0..4 {
+        received.taken();
+    }
+    assert_eq!(world.intake.pieces.free_bytes(), 64 * 1024 - 40_000);
+}
+
+#[test]
+fn whole_messages_do_not_wait_for_one_that_begins_behind_them() {
+    let mut world = World::new(64 * 1024);
+    let all = world.intake.pieces.claim(64 * 1024);
+    assert!(all.try_whole());
+    let frame = [message(10), message(20), message(30_000)[..500].to_vec()].concat();
+    let (mut body, _) = world.body(&[&frame]);
+    assert_eq!(poll(&mut body), Some(Ok(40)));
+    assert_eq!(poll(&mut body), None);
+}
+
+#[test]
+fn a_call_that_ends_in_the_middle_of_a_gathered_message_fails() {
+    let mut world = World::new(64 * 1024);
+    let first = world.intake.pieces.claim(40_000);
+    assert!(first.try_whole());
+    let (mut body, _) = world.body(&[&message(30_000)[..1000], &[]]);
+    assert_eq!(poll(&mut body), Some(Err(ErrorCode::InvalidArgument)));
+    drop(body);
+    assert_eq!(world.intake.pieces.free_bytes(), 64 * 1024 - 40_000);
 }
 
 #[test]
@@ -201,7 +298,8 @@ fn of_messages_that_fill_the_window_of_their_connection_the_newest_gives_way() {
     };
     let (mut second, mut third) = (beside(), beside());
     // A message in one frame has memory of its own, so the pieces are taken here.
-    let pieces = world.intake.pieces.try_hold(60_000).unwrap();
+    let pieces = world.intake.pieces.claim(64 * 1024);
+    assert!(pieces.try_whole());
     assert_eq!(poll(&mut holder), Some(Ok(60_005)));
     for body in [&mut first, &mut second, &mut third] {
         assert_eq!(poll(body), None);
@@ -218,7 +316,8 @@ fn of_messages_that_fill_the_window_of_their_connection_the_newest_gives_way() {
     world.clock.advance(Duration::from_mins(1));
     assert_eq!(poll(&mut first), None, "alone it leaves half of the window");
     drop((pieces, held));
-    assert_eq!(poll(&mut first), Some(Ok(10)));
+    assert_eq!(poll(&mut first), None, "it is gathered");
+    assert_eq!(world.intake.waiting.load(Ordering::Relaxed), 0);
 }
 
 #[test]
