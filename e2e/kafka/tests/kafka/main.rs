@@ -4,6 +4,7 @@ mod brokers;
 mod cli_groups;
 mod conformance;
 mod connect;
+mod crowd;
 mod exactly_once;
 mod go;
 mod go_suite;
