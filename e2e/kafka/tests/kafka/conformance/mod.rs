@@ -1,15 +1,18 @@
 //! The same requests to Apache Kafka and to Tidelog: the answers are the same, or differ as a table here says.
 
+mod about;
 mod differences;
 mod groups;
+mod log;
 pub(crate) mod peer;
 mod text;
 mod tools;
+mod topics;
 mod transactions;
 
 use std::time::SystemTime;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tidelog_e2e_harness::{Place, Server, ServerOptions};
 
 use differences::Different;
@@ -28,11 +31,14 @@ async fn compared(
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let now = i64::try_from(now.as_millis())?;
     let mut notes = Vec::new();
-    for address in [apache.address, server.kafka()] {
+    for (who, address) in [
+        ("Apache Kafka", apache.address),
+        ("Tidelog", server.kafka()),
+    ] {
         let mut peer = Peer::connect(address).await?;
         peer.now = now;
         peer.create_topic("t", 2).await?;
-        asked(&mut peer).await?;
+        asked(&mut peer).await.context(who)?;
         notes.push(peer.notes);
     }
     let wrong = differing(&notes[0], &notes[1], different)?;
@@ -45,7 +51,7 @@ async fn compared(
 fn differing(expected: &Notes, got: &Notes, different: &[Different]) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for (known, _) in different {
-        if !expected.iter().any(|(what, _)| what == known) {
+        if !expected.iter().any(|(what, _)| is_meant(known, what)) {
             wrong.push(format!("{known}\n  was not asked"));
         }
     }
@@ -54,13 +60,21 @@ fn differing(expected: &Notes, got: &Notes, different: &[Different]) -> Result<V
             what == same,
             "`{what}` was asked of one and `{same}` of the other"
         );
-        let may_differ = different.iter().any(|(known, _)| known == what);
+        let may_differ = different.iter().any(|(known, _)| is_meant(known, what));
         if may_differ == text::is_same(expected, got) {
             wrong.push(format!("{what}\n  Kafka   {expected}\n  Tidelog {got}"));
         }
     }
     ensure!(expected.len() == got.len(), "not as many answers");
     Ok(wrong)
+}
+
+/// Whether a line of a table means a question: in one version, or in all.
+fn is_meant(known: &str, what: &str) -> bool {
+    let version = what
+        .strip_prefix(known)
+        .and_then(|rest| rest.strip_prefix(" v"));
+    known == what || version.is_some_and(|it| it.bytes().all(|c| c.is_ascii_digit()))
 }
 
 #[tokio::test]
@@ -76,4 +90,19 @@ async fn transactions_are_answered_for_as_by_apache_kafka() -> Result<()> {
 #[tokio::test]
 async fn tools_are_answered_as_by_apache_kafka() -> Result<()> {
     compared(tools::ask, differences::TOOLS).await
+}
+
+#[tokio::test]
+async fn what_is_served_is_told_as_by_apache_kafka() -> Result<()> {
+    compared(about::ask, differences::ABOUT).await
+}
+
+#[tokio::test]
+async fn topics_are_answered_for_as_by_apache_kafka() -> Result<()> {
+    compared(topics::ask, differences::TOPICS).await
+}
+
+#[tokio::test]
+async fn records_are_answered_for_as_by_apache_kafka() -> Result<()> {
+    compared(log::ask, differences::RECORDS).await
 }

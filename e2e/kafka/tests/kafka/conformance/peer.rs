@@ -1,5 +1,6 @@
 //! A broker that is asked the same as another: what it answers, as text that can be compared.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +10,12 @@ use anyhow::{Context, Result, ensure};
 use bytes::BytesMut;
 use tidelog_e2e_harness::{Process, Tools, free_port, until};
 use tidelog_kafka_codec::messages::create_topics_request::CreatableTopic;
+use tidelog_kafka_codec::messages::describe_configs_request::DescribeConfigsResource;
+use tidelog_kafka_codec::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use tidelog_kafka_codec::messages::metadata_request::MetadataRequestTopic;
 use tidelog_kafka_codec::messages::{
-    CreateTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, MetadataRequest,
-    ProduceResponse,
+    CreateTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceResponse,
 };
 use tidelog_kafka_codec::{
     Budget, Caller, ErrorCode, Request, Rope, Uuid, read_response, request_frame, response_length,
@@ -75,6 +78,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
 /// The time between looks at what is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// An error by its name.
+pub(super) fn named(code: i16) -> &'static str {
+    ErrorCode::from_code(code).map_or("?", ErrorCode::name)
+}
 
 /// What was asked, and the answer.
 pub(super) type Notes = Vec<(String, String)>;
@@ -142,6 +150,48 @@ impl Peer {
             let led = leaders.filter(|it| it.leader_id >= 0).count();
             i32::try_from(led) == Ok(count)
         })
+        .await?;
+        // And it makes the logs after that.
+        let partitions = (0..count).map(|partition_index| ListOffsetsPartition {
+            partition_index,
+            timestamp: -1,
+            ..Default::default()
+        });
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: name.into(),
+                partitions: partitions.collect(),
+            }],
+            ..Default::default()
+        };
+        self.shows(name, &request, 7, |answer| {
+            let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.all(|it| it.error_code == 0)
+        })
+        .await
+    }
+
+    /// Waits until a key of a topic has a value.
+    pub(super) async fn is_configured(
+        &mut self,
+        topic: &'static str,
+        key: &'static str,
+        value: &str,
+    ) -> Result<()> {
+        let request = DescribeConfigsRequest {
+            resources: vec![DescribeConfigsResource {
+                resource_type: 2,
+                resource_name: topic.into(),
+                configuration_keys: Some(vec![key.into()]),
+            }],
+            ..Default::default()
+        };
+        self.shows(key, &request, 4, |answer| {
+            let configs = answer.results.iter().flat_map(|it| &it.configs);
+            let mut values = configs.filter_map(|it| it.value.as_deref());
+            values.next() == Some(value)
+        })
         .await
     }
 
@@ -182,13 +232,17 @@ impl Peer {
     ) -> Result<R::Response> {
         let answer = self.answer(&request, version).await;
         let answer = answer.with_context(|| format!("{what}: {request:?}"))?;
+        self.note_answer(&format!("{what} v{version}"), &answer);
+        Ok(answer)
+    }
+
+    /// Takes a note of an answer.
+    pub(super) fn note_answer(&mut self, what: &str, answer: &impl fmt::Debug) {
         let mut text = format!("{answer:?}");
         for (own, name) in &self.names {
             text = text.replace(own, name);
         }
-        self.notes
-            .push((format!("{what} v{version}"), plain(&text)));
-        Ok(answer)
+        self.note(what, plain(&text));
     }
 
     /// Takes a note of something.
@@ -202,10 +256,8 @@ impl Peer {
             .responses
             .iter()
             .flat_map(|topic| &topic.partition_responses);
-        let told = partitions.map(|it| {
-            let code = ErrorCode::from_code(it.error_code).map_or("?", ErrorCode::name);
-            format!("{} {code} {}", it.index, it.base_offset)
-        });
+        let told = partitions
+            .map(|it| format!("{} {} {}", it.index, named(it.error_code), it.base_offset));
         self.note(what, told.collect::<Vec<_>>().join(", "));
     }
 
