@@ -8,6 +8,7 @@ mod crowd;
 mod exactly_once;
 mod go;
 mod go_suite;
+mod half_requests;
 mod idle;
 mod java;
 mod java_groups;

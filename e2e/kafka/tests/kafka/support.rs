@@ -82,16 +82,23 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(partitions: u32) -> Result<Self> {
-        Self::on(Ground::new().await?, partitions).await
+        Self::on(Ground::new().await?, partitions, &[]).await
     }
 
     /// On a folder, for what sends thousands of records that wait for each other: each would be a PUT.
     pub(crate) async fn on_folder(partitions: u32) -> Result<Self> {
-        Self::on(Ground::folder().await?, partitions).await
+        Self::on(Ground::folder().await?, partitions, &[]).await
     }
 
-    async fn on(ground: Ground, partitions: u32) -> Result<Self> {
-        let server = Server::start(ground.server()?).await?;
+    /// The same with more settings.
+    pub(crate) async fn with(partitions: u32, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::on(Ground::folder().await?, partitions, settings).await
+    }
+
+    async fn on(ground: Ground, partitions: u32, settings: &[(&str, &str)]) -> Result<Self> {
+        let with = |options: ServerOptions, (key, value): &(&str, &str)| options.with(key, value);
+        let options = settings.iter().fold(ground.server()?, with);
+        let server = Server::start(options).await?;
         let no_config: [(&str, &str); 0] = [];
         let admin = server.client()?.admin();
         admin.create_topic("t", partitions, no_config).await?;
