@@ -130,22 +130,26 @@ async fn an_answer_names_the_aborted_transactions_in_it_and_what_is_visible_is_w
     // The next one of the same producer is committed.
     world.send_in(0, transactional(&["f"], bad, 3), 2).await;
     world.end(0, bad, 2, Commit).await;
+    // And that of another one, of which an earlier one is committed, is not.
+    world.send_in(0, transactional(&["g"], good, 1), 2).await;
+    world.end(0, good, 2, Abort).await;
+    let named = [aborted(bad, 0, 5), aborted(good, 9, 10)];
     let found = read(&world, 0, Committed).await;
-    assert_eq!(*found.aborted, [aborted(bad, 0, 5)]);
-    assert_eq!(found.next_offset, Offset::new(9));
+    assert_eq!(*found.aborted, named);
+    assert_eq!(found.next_offset, Offset::new(11));
     let visible = found.visible();
     assert_eq!(values_in(&visible), ["c@2", "d@3", "f@7"]);
-    assert_eq!(visible.next_offset, Offset::new(9));
+    assert_eq!(visible.next_offset, Offset::new(11));
     assert_eq!(visible.estimate.records, 3);
     // From inside of an aborted batch, and from behind the first one.
     for (offset, left) in [(1, vec!["c@2", "d@3", "f@7"]), (4, vec!["f@7"])] {
         let found = read(&world, offset, Committed).await;
-        assert_eq!(*found.aborted, [aborted(bad, 0, 5)], "from {offset}");
+        assert_eq!(*found.aborted, named, "from {offset}");
         assert_eq!(values_in(&found.visible()), left, "from {offset}");
     }
     let found = read(&world, 0, Uncommitted).await;
     assert!(found.aborted.is_empty());
-    let all = ["a@0", "b@1", "c@2", "d@3", "e@4", "f@7"];
+    let all = ["a@0", "b@1", "c@2", "d@3", "e@4", "f@7", "g@9"];
     assert_eq!(values_in(&found.visible()), all, "markers are no records");
 }
 
