@@ -25,6 +25,8 @@ struct Row {
     partition: u32,
     earliest: u64,
     latest: u64,
+    /// Readers of what is committed come up to here: an open transaction begins there, or it is the latest.
+    last_stable: u64,
     records: u64,
     /// The latest time of a record, if there are any.
     newest: Option<String>,
@@ -49,19 +51,22 @@ pub(crate) async fn run(args: OffsetsArgs, global: &Global, env: Env) -> Result<
     let position = |position: v1::OffsetPosition| Query::Position(position.into());
     let earliest = ask(position(v1::OffsetPosition::Earliest)).await?;
     let latest = ask(position(v1::OffsetPosition::Latest)).await?;
+    let stable = ask(position(v1::OffsetPosition::LastStable)).await?;
     let newest = ask(position(v1::OffsetPosition::MaxTimestamp)).await?;
     let found = match at {
         Some(at) => Some(ask(Query::TimestampMs(at.as_millis())).await?),
         None => None,
     };
     let rows: Vec<Row> = (0..)
-        .zip(earliest.iter().zip(&latest).zip(&newest))
-        .map(|(index, ((earliest, latest), newest))| {
+        .zip(earliest.iter().zip(&latest).zip(&stable).zip(&newest))
+        .map(|(index, (((earliest, latest), stable), newest))| {
             let (from, to) = (earliest.offset.unwrap_or(0), latest.offset.unwrap_or(0));
             Row {
                 partition: earliest.partition,
                 earliest: from,
                 latest: to,
+                // Asked for later than the latest, it may lie behind that.
+                last_stable: stable.offset.unwrap_or(to).min(to),
                 records: to.saturating_sub(from),
                 newest: newest.timestamp_ms.map(times::format),
                 at: found
@@ -94,14 +99,14 @@ async fn list(
     }
 }
 
+/// Where no transaction is open, there is nothing to say of the last stable offset.
 fn table(rows: &[Row], with_time: bool) -> Table {
-    let mut headings = vec![
-        ">partition",
-        ">earliest",
-        ">latest",
-        ">records",
-        "newest record",
-    ];
+    let with_stable = rows.iter().any(|row| row.last_stable < row.latest);
+    let mut headings = vec![">partition", ">earliest", ">latest"];
+    if with_stable {
+        headings.push(">last stable");
+    }
+    headings.extend([">records", "newest record"]);
     if with_time {
         headings.push(">at that time");
     }
@@ -111,9 +116,14 @@ fn table(rows: &[Row], with_time: bool) -> Table {
             row.partition.to_string(),
             row.earliest.to_string(),
             row.latest.to_string(),
+        ];
+        if with_stable {
+            cells.push(row.last_stable.to_string());
+        }
+        cells.extend([
             row.records.to_string(),
             row.newest.clone().unwrap_or_else(|| "-".to_owned()),
-        ];
+        ]);
         if with_time {
             cells.push(
                 row.at
@@ -123,4 +133,22 @@ fn table(rows: &[Row], with_time: bool) -> Table {
         table.row(cells);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stable_offset_is_shown_where_a_transaction_is_open() {
+        let row = |last_stable| Row {
+            latest: 7,
+            last_stable,
+            ..Row::default()
+        };
+        let settled = table(&[row(7)], false).render();
+        assert!(!settled.contains("LAST STABLE"), "{settled}");
+        let open = table(&[row(7), row(5)], false).render();
+        assert!(open.contains("LAST STABLE"), "{open}");
+    }
 }

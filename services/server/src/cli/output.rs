@@ -35,7 +35,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let headings: Vec<String> = self
             .headings
             .iter()
