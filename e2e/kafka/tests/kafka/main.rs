@@ -23,3 +23,4 @@ mod same_bytes;
 mod streams;
 mod subscribe;
 mod support;
+mod tools;

@@ -1,6 +1,6 @@
 //! Of what tools ask about: users, quotas, replicas, features.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tidelog_kafka_codec::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use tidelog_kafka_codec::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
@@ -200,6 +200,7 @@ async fn replicas(peer: &mut Peer) -> Result<()> {
         };
         peer.ask("moves are ended", request, version).await?;
     }
+    moved(peer).await?;
     for version in 1..=2 {
         let request = AlterReplicaLogDirsRequest {
             dirs: vec![AlterReplicaLogDir {
@@ -223,5 +224,29 @@ async fn replicas(peer: &mut Peer) -> Result<()> {
             .to_vec(),
     };
     peer.ask("producers", request, 0).await?;
+    Ok(())
+}
+
+/// A partition is sent to where it is, and to where it cannot be.
+async fn moved(peer: &mut Peer) -> Result<()> {
+    let leader = peer.answer(&DescribeClusterRequest::default(), 1).await?;
+    let leader = leader.brokers.first().context("one broker")?.broker_id;
+    for (what, replicas) in [
+        ("a partition stays", vec![leader]),
+        ("a partition goes elsewhere", vec![leader + 1]),
+        ("a partition goes nowhere", Vec::new()),
+    ] {
+        let request = AlterPartitionReassignmentsRequest {
+            topics: vec![ReassignableTopic {
+                name: "t".into(),
+                partitions: vec![ReassignablePartition {
+                    partition_index: 0,
+                    replicas: Some(replicas),
+                }],
+            }],
+            ..Default::default()
+        };
+        peer.ask(what, request, 1).await?;
+    }
     Ok(())
 }

@@ -94,18 +94,22 @@ impl Call {
                 ..AlterPartitionReassignmentsResponse::default()
             };
         }
+        let brokers = self.brokers();
         let mut responses = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let found = self.topic(Operation::Alter, &topic.name).await;
+            let leaders = found
+                .as_ref()
+                .map(|topic| brokers.leaders(topic.id, topic.partition_count()));
             let partitions = topic.partitions.iter().map(|wanted| {
-                let known = match &found {
-                    Ok(topic) => partition(topic, wanted.partition_index),
-                    Err(refusal) => Err(refusal.clone()),
+                let at = usize::try_from(wanted.partition_index).ok();
+                let leader = at.and_then(|at| leaders.as_ref().ok()?.get(at).copied());
+                let moved = match (&found, leader) {
+                    (Err(refusal), _) => Err(refusal.clone()),
+                    (Ok(topic), None) => partition(topic, wanted.partition_index).map(drop),
+                    (Ok(_), Some(leader)) => moved(leader, wanted.replicas.as_deref()),
                 };
-                let refusal = known
-                    .err()
-                    .unwrap_or_else(|| stays(wanted.replicas.is_none()));
-                let (error_code, error_message) = self.refused(Some(&refusal));
+                let (error_code, error_message) = self.refused(moved.err().as_ref());
                 ReassignablePartitionResponse {
                     partition_index: wanted.partition_index,
                     error_code,
@@ -158,12 +162,18 @@ impl Call {
     }
 }
 
-/// Why a partition is where it is. Who wants to end its move hears that it makes none.
-fn stays(ends_move: bool) -> Refusal {
-    if ends_move {
-        let message = "the partition is not on the move";
-        return Refusal::new(ErrorCode::NoReassignmentInProgress, message);
+/// Whether a partition can be where it is wanted, which is where it is told to be. Who wants to end its move hears that
+/// it makes none.
+fn moved(leader: i32, replicas: Option<&[i32]>) -> Result<(), Refusal> {
+    match replicas {
+        Some(replicas) if replicas == [leader] => Ok(()),
+        Some(_) => {
+            let message = "partitions have no replicas that could be moved: the bucket replicates";
+            Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message))
+        }
+        None => {
+            let message = "the partition is not on the move";
+            Err(Refusal::new(ErrorCode::NoReassignmentInProgress, message))
+        }
     }
-    let message = "partitions have no replicas that could be moved: the bucket replicates";
-    Refusal::new(ErrorCode::InvalidReplicaAssignment, message)
 }

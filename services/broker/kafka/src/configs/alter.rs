@@ -13,7 +13,7 @@ use tidelog_kafka_codec::{ByteString, ErrorCode};
 use tidelog_metadata_api::{ConfigKey, TopicConfig, TopicInfo, TopicSelector};
 use tidelog_runtime::access::{Operation, Resource};
 
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::{RESOURCE_BROKER, RESOURCE_TOPIC, without_configuration};
 use crate::call::Call;
 use crate::errors::Refusal;
 
@@ -68,6 +68,7 @@ impl Call {
             let (kind, name) = (resource.resource_type, resource.resource_name);
             let wanted = |topic: &TopicInfo| changes(&topic.config, &resource.configs);
             let done = match once.check(kind, &name) {
+                Ok(()) if kind == RESOURCE_BROKER && unsets(&resource.configs) => self.stays(&name),
                 Ok(()) => self.alter(kind, &name, wanted, request.validate_only).await,
                 Err(refusal) => Err(refusal),
             };
@@ -119,6 +120,13 @@ impl Call {
         }
     }
 
+    /// Whether the caller may change a broker, of which nothing can be set. Tools take back what was not set, such as
+    /// limits of replication.
+    fn stays(&self, name: &str) -> Result<(), Refusal> {
+        self.may(Operation::AlterConfigs, Resource::Cluster)?;
+        self.check_broker(name)
+    }
+
     fn said(&self, done: Result<(), Refusal>) -> (i16, Option<ByteString>) {
         match done {
             Ok(()) => (0, None),
@@ -136,15 +144,11 @@ impl Call {
         match resource_type {
             RESOURCE_TOPIC => {}
             RESOURCE_BROKER => {
-                self.may(Operation::AlterConfigs, Resource::Cluster)?;
-                self.check_broker(name)?;
+                self.stays(name)?;
                 let message = "a broker is configured by its file, its environment and its flags";
                 return Err(Refusal::new(ErrorCode::InvalidRequest, message));
             }
-            other => {
-                let message = format!("resources of the type `{other}` have no configuration here");
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
+            other => return Err(without_configuration(other)),
         }
         let topic = self.topic(Operation::AlterConfigs, name).await?;
         let changes = wanted(&topic)?;
@@ -158,6 +162,12 @@ impl Call {
             .await;
         altered.map(drop).map_err(|error| Refusal::from(&error))
     }
+}
+
+/// Whether operations only take back what may be set.
+fn unsets(operations: &[AlterableConfig]) -> bool {
+    let mut operations = operations.iter();
+    operations.len() > 0 && operations.all(|it| it.config_operation == DELETE)
 }
 
 /// The value that a key shall have.

@@ -10,7 +10,7 @@ use tidelog_runtime::access::{Operation, Resource};
 
 use super::{
     RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP, RESOURCE_LOGGER, RESOURCE_TOPIC,
-    SOURCE_DEFAULT, SOURCE_TOPIC, entries,
+    SOURCE_DEFAULT, SOURCE_TOPIC, entries, without_configuration,
 };
 use crate::call::Call;
 use crate::errors::Refusal;
@@ -137,10 +137,7 @@ impl Call {
                 self.may(Operation::DescribeConfigs, Resource::Group(name))?;
                 Ok(Vec::new())
             }
-            other => {
-                let message = format!("resources of the type `{other}` have no configuration here");
-                Err(Refusal::new(ErrorCode::InvalidRequest, message))
-            }
+            other => Err(without_configuration(other)),
         }
     }
 

@@ -4,7 +4,10 @@ mod alter;
 mod broker;
 mod describe;
 
+use tidelog_kafka_codec::ErrorCode;
 use tidelog_metadata_api::{ConfigKey, TopicConfig};
+
+use crate::errors::Refusal;
 
 /// Types of resources; the numbers are Kafka's.
 pub(crate) const RESOURCE_TOPIC: i8 = 2;
@@ -17,6 +20,21 @@ pub(crate) const RESOURCE_GROUP: i8 = 32;
 const SOURCE_TOPIC: i8 = 1;
 const SOURCE_STATIC: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
+
+/// What a caller hears who wants to configure something else than a topic or a broker.
+fn without_configuration(resource_type: i8) -> Refusal {
+    let what = match resource_type {
+        RESOURCE_LOGGER => "loggers",
+        RESOURCE_CLIENT_METRICS => "subscriptions to metrics of clients",
+        RESOURCE_GROUP => "groups",
+        other => {
+            let message = format!("there are no resources of the type `{other}`");
+            return Refusal::new(ErrorCode::InvalidRequest, message);
+        }
+    };
+    let message = format!("{what} have no configuration here");
+    Refusal::new(ErrorCode::InvalidRequest, message)
+}
 
 /// A key of a topic and its value.
 #[derive(Clone, Debug)]

@@ -146,4 +146,11 @@ async fn a_broker_is_described_by_itself_and_not_configured_through_the_protocol
     assert_eq!(unknown, Err("UNKNOWN_TOPIC_OR_PARTITION"));
     let change = [("num.partitions", 0, Some("3"))];
     assert_eq!(alter(c, BROKER, &me, &change).await, "INVALID_REQUEST");
+    // What is not set may be taken back.
+    let unset = [("leader.replication.throttled.rate", 1, None)];
+    assert_eq!(alter(c, BROKER, &me, &unset).await, "NONE");
+    assert_eq!(alter(c, BROKER, "77", &unset).await, "INVALID_REQUEST");
+    let both = [unset[0], change[0]];
+    assert_eq!(alter(c, BROKER, &me, &both).await, "INVALID_REQUEST");
+    assert_eq!(alter(c, BROKER, &me, &[]).await, "INVALID_REQUEST");
 }
