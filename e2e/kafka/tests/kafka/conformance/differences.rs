@@ -11,9 +11,13 @@ pub(super) const GROUPS: &[Different] = &[
     ("offsets are deleted v0", ORDER),
 ];
 
+const COUNTED_FROM_ONE: &str = "the first coordinator has the epoch 1";
+
 pub(super) const TRANSACTIONS: &[Different] = &[
     ("some that are not there v3", ORDER),
     ("offsets of a transaction v4", ORDER),
+    ("committed: who has written", COUNTED_FROM_ONE),
+    ("aborted: who has written", COUNTED_FROM_ONE),
 ];
 
 pub(super) const TOOLS: &[Different] = &[

@@ -75,7 +75,7 @@ impl Apache {
 /// The longest that a broker may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that it may take until reads show what was answered for.
-const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
+const VISIBLE_LIMIT: Duration = Duration::from_mins(1);
 /// The time between looks at what is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 

@@ -18,6 +18,7 @@ const OWN: &[(&str, &str)] = &[
         "log_append_time_ms",
         "each broker was asked at another time",
     ),
+    ("last_timestamp", "each broker was asked at another time"),
     (
         "transaction_start_time_ms",
         "each broker was asked at another time",

@@ -8,7 +8,8 @@ use tidelog_kafka_codec::{ErrorCode, Records};
 
 use super::peer::Peer;
 use requests::{
-    By, aborts, add, add_group, commits, describe, fetch, init, latest, offsets, produce, records,
+    By, aborts, add, add_group, commits, describe, fetch, init, latest, offsets, produce,
+    producers, records,
 };
 
 /// Nobody has it.
@@ -157,6 +158,8 @@ async fn shown(peer: &mut Peer, when: &str) -> Result<()> {
         peer.ask(&format!("{what} ends"), latest(0, committed), 7)
             .await?;
     }
+    let what = format!("{when}: who has written");
+    peer.ask(&what, producers(0), 0).await?;
     Ok(())
 }
 

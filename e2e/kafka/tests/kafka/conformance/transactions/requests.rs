@@ -216,3 +216,12 @@ pub(in crate::conformance) fn describe(ids: &[&str]) -> DescribeTransactionsRequ
         transactional_ids: ids.iter().map(|id| (*id).into()).collect(),
     }
 }
+
+pub(in crate::conformance) fn producers(partition: i32) -> DescribeProducersRequest {
+    DescribeProducersRequest {
+        topics: vec![describe_producers_request::TopicRequest {
+            name: "t".into(),
+            partition_indexes: vec![partition],
+        }],
+    }
+}
