@@ -21,7 +21,7 @@ pub(crate) struct Options {
     filter: String,
 }
 
-/// Runs each fuzz target, or the properties of the same decoders with many cases.
+/// Runs each fuzz target, or the properties of the same decoders, and of the server of one of them, with many cases.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let nightly = process::succeeds(workspace.command("cargo").args(["+nightly", "--version"]));
     if !nightly || tools::on_path("cargo-fuzz").is_none() {
@@ -64,6 +64,8 @@ fn properties(workspace: &Workspace) -> Result<()> {
                 "tidelog-format",
                 "-p",
                 "tidelog-kafka-codec",
+                "-p",
+                "tidelog-broker-kafka",
                 "--no-fail-fast",
             ])
             .env("PROPTEST_CASES", PROPERTY_CASES.to_string()),

@@ -8,7 +8,7 @@ use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::{Cluster, KafkaAddress, OrderKey};
 use tidelog_runtime::access::{Authorizer, Quota};
 
-use crate::metrics::KafkaMetrics;
+use crate::metrics::{Held, KafkaMetrics};
 use crate::settings::KafkaSettings;
 
 /// What the front end is built from.
@@ -54,7 +54,7 @@ impl Front {
     pub(crate) fn new(parts: KafkaParts, stop: CancellationToken) -> Self {
         // Brokers count from places of their own, since one sequencer hears from many of them.
         let orders = AtomicU64::new(parts.env.rng.next_u64());
-        Self {
+        let front = Self {
             sessions: MemoryShare::new(parts.settings.session_bytes),
             intake: ClaimShare::new(parts.settings.intake_bytes),
             answers: FairShare::new(parts.settings.answer_bytes),
@@ -62,7 +62,25 @@ impl Front {
             stop,
             orders,
             holders: AtomicU64::new(0),
-        }
+        };
+        front.report_held();
+        front
+    }
+
+    fn report_held(&self) {
+        let KafkaSettings {
+            intake_bytes,
+            session_bytes,
+            ..
+        } = self.parts.settings;
+        let intake = self.intake.clone();
+        let answers = self.answers.clone();
+        let sessions = self.sessions.clone();
+        self.parts.metrics.report_held(move || Held {
+            requests: intake_bytes.saturating_sub(intake.free_bytes()),
+            answers: answers.used_bytes(),
+            sessions: session_bytes.saturating_sub(sessions.free_bytes()),
+        });
     }
 
     pub(crate) const fn engine(&self) -> &Engine {

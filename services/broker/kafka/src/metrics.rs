@@ -1,11 +1,14 @@
 //! Names, units and help of this crate's metrics.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tidelog_kafka_codec::{ApiKey, ErrorCode};
@@ -27,6 +30,12 @@ struct ErrorLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WhyLabel {
     why: &'static str,
+}
+
+/// What memory is held for, from a fixed list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeldLabel {
+    held: &'static str,
 }
 
 /// Why a connection ended.
@@ -65,6 +74,48 @@ impl Closed {
     }
 }
 
+/// Bytes that connections hold together now: of requests, of answers, and for sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) requests: u64,
+    pub(crate) answers: u64,
+    pub(crate) sessions: u64,
+}
+
+type Ask = Box<dyn Fn() -> Held + Send + Sync>;
+
+/// Asks what is held whenever the metrics are read. Before there is a front end, nothing is.
+#[derive(Clone, Default)]
+struct HeldCollector(Arc<OnceLock<Ask>>);
+
+impl fmt::Debug for HeldCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HeldCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for HeldCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let held = self.0.get().map(|ask| ask()).unwrap_or_default();
+        let kind = ConstGauge::new(0_u64).metric_type();
+        let mut family = encoder.encode_descriptor(
+            "held",
+            "Memory that connections hold together, by what for",
+            Some(&Unit::Bytes),
+            kind,
+        )?;
+        for (what, bytes) in [
+            ("requests", held.requests),
+            ("answers", held.answers),
+            ("sessions", held.sessions),
+        ] {
+            let gauge = ConstGauge::new(bytes);
+            gauge.encode(family.encode_family(&HeldLabel { held: what })?)?;
+        }
+        Ok(())
+    }
+}
+
 /// What the Kafka front end reports. Clones share the numbers.
 #[derive(Clone, Debug)]
 pub struct KafkaMetrics {
@@ -72,6 +123,7 @@ pub struct KafkaMetrics {
     errors: Family<ErrorLabels, Counter>,
     seconds: Family<ApiLabel, Histogram>,
     closed: Family<WhyLabel, Counter>,
+    held: HeldCollector,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) bytes_in: Counter,
@@ -88,12 +140,14 @@ impl KafkaMetrics {
             errors: Family::default(),
             seconds: Family::new_with_constructor(buckets as fn() -> Histogram),
             closed: Family::default(),
+            held: HeldCollector::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
         };
         metrics.register_requests(registry);
+        registry.register_collector(Box::new(metrics.held.clone()));
         registry.register(
             "connections",
             "Connections that are open",
@@ -141,6 +195,12 @@ impl KafkaMetrics {
             Unit::Bytes,
             self.bytes_out.clone(),
         );
+    }
+
+    /// Reports from now on what this says is held.
+    pub(crate) fn report_held(&self, ask: impl Fn() -> Held + Send + Sync + 'static) {
+        // One front end has these metrics.
+        let _ = self.held.0.set(Box::new(ask));
     }
 
     pub(crate) fn request(&self, key: ApiKey, took: Duration) {

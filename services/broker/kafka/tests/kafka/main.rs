@@ -7,6 +7,7 @@ mod admin;
 mod brokers;
 mod configs;
 mod fetch;
+mod fuzz;
 mod groups;
 mod limits;
 mod offsets;

@@ -31,6 +31,8 @@ use tokio::task::JoinHandle;
 
 /// A broker.
 pub(crate) struct World {
+    pub(crate) env: Env,
+    pub(crate) registry: Registry,
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
     pub(crate) metadata: MetadataService,
@@ -78,7 +80,7 @@ impl World {
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
         let parts = KafkaParts {
-            env,
+            env: env.clone(),
             engine: engine.clone(),
             cluster: Arc::new(metadata.clone()) as Arc<dyn Cluster>,
             authorizer: Arc::clone(&gate) as Arc<dyn Authorizer>,
@@ -95,6 +97,8 @@ impl World {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(parts, listener, stop.clone()));
         Self {
+            env,
+            registry,
             address,
             engine,
             metadata,

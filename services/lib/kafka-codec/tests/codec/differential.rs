@@ -3,9 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable, Message};
 use tidelog_kafka_codec::VersionRange;
-
-use crate::schema;
-use crate::writer::{Seeded, message};
+use tidelog_kafka_codec::fuzzing::writer::message;
+use tidelog_kafka_codec::fuzzing::{Seeded, Words, schema};
 
 /// How many random messages of each version are compared.
 const SAMPLES: usize = 12;
@@ -21,7 +20,7 @@ fn compare<M: Message + Encodable + Decodable + std::fmt::Debug>(name: &str) -> 
     let mut random = Seeded::new(common.max.unsigned_abs().into());
     for version in common.iter() {
         for _ in 0..SAMPLES {
-            let bytes = Bytes::from(message(&schema, version, &mut random));
+            let bytes = Bytes::from(message(&schema, version, &Words::default(), &mut random));
             let mut rest = bytes.clone();
             let read = M::decode(&mut rest, version);
             let read = read.unwrap_or_else(|error| panic!("`{name}` {version}: {error}"));

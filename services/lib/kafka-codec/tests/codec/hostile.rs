@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tidelog_kafka_codec::fuzzing::TARGETS;
+use tidelog_kafka_codec::fuzzing::writer::each_version;
+use tidelog_kafka_codec::fuzzing::{Seeded, TARGETS};
 use tidelog_kafka_codec::{Budget, DecodeError, DecodeErrorKind, Kind, Rope};
 
 use crate::cases;
-use crate::writer::{Seeded, each_version};
 
 fn kind(name: &str) -> &'static Kind {
     let found = Kind::ALL.iter().find(|kind| kind.name == name);
@@ -129,17 +129,17 @@ proptest! {
 /// Does something to the bytes that a broken or evil client might.
 fn change(bytes: &mut Vec<u8>, random: &mut Seeded) {
     if bytes.is_empty() {
-        bytes.push(random.next().to_le_bytes()[0]);
+        bytes.push(random.number().to_le_bytes()[0]);
         return;
     }
     let at = random.below(bytes.len());
     match random.below(5) {
-        0 => bytes[at] = random.next().to_le_bytes()[0],
+        0 => bytes[at] = random.number().to_le_bytes()[0],
         1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][random.below(5)],
         2 => {
             bytes.remove(at);
         }
-        3 => bytes.insert(at, random.next().to_le_bytes()[0]),
+        3 => bytes.insert(at, random.number().to_le_bytes()[0]),
         _ => {
             let end = bytes.len().min(at + 4);
             bytes[at..end].fill(0xff);

@@ -6,9 +6,7 @@ mod frames;
 mod golden;
 mod hostile;
 mod round_trip;
-mod schema;
 mod versions;
-mod writer;
 
 /// So many cases, or as many as `PROPTEST_CASES` asks for.
 fn cases(usual: u32) -> proptest::test_runner::Config {

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use tidelog_kafka_codec::fuzzing::schema;
+use tidelog_kafka_codec::fuzzing::writer::each_version;
 use tidelog_kafka_codec::{ApiKey, Budget, Kind};
 
 use crate::cases;
-use crate::schema;
-use crate::writer::each_version;
 
 /// Plenty for the small messages here.
 const BUDGET_BYTES: usize = 1 << 20;

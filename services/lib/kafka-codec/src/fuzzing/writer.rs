@@ -1,39 +1,68 @@
 //! Writes random messages from the descriptor: a second reading of the definitions, that shares no code
 //! with the codec. What it writes is as Kafka would write it, so the codec must write the same again.
 
-use tidelog_kafka_codec::VersionRange;
+use bytes::Bytes;
+use uuid::Uuid;
 
-use crate::schema::{Field, Schema};
+use super::schema::{self, Field, Schema};
+use crate::version::VersionRange;
 
 /// Random numbers from a seed (splitmix64).
-pub(crate) struct Seeded(u64);
+#[derive(Clone, Debug)]
+pub struct Seeded(u64);
 
 impl Seeded {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The numbers of this seed.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    pub const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    /// A number below `bound`.
+    ///
+    /// # Panics
+    /// If `bound` is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.number() % bound as u64).expect("below a usize")
     }
 
-    fn chance(&mut self, one_in: usize) -> bool {
+    /// Whether one of so many times has come.
+    ///
+    /// # Panics
+    /// If `one_in` is 0.
+    pub fn chance(&mut self, one_in: usize) -> bool {
         self.below(one_in) == 0
     }
 }
 
+/// What is known to whoever reads the messages. It is written half of the time, where there is any, in place of
+/// something random.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// Names.
+    pub texts: Vec<&'static str>,
+    /// Ids.
+    pub ids: Vec<Uuid>,
+    /// Bytes and records.
+    pub bytes: Vec<Bytes>,
+}
+
 /// A random message in a version.
-pub(crate) fn message(schema: &Schema, version: i16, random: &mut Seeded) -> Vec<u8> {
+///
+/// # Panics
+/// If the schema names a type that there is not.
+pub fn message(schema: &Schema, version: i16, words: &Words, random: &mut Seeded) -> Vec<u8> {
     let mut writer = Writer {
         version,
         flexible: version >= schema.flexible_from,
+        words,
         random,
     };
     let mut out = Vec::new();
@@ -44,6 +73,7 @@ pub(crate) fn message(schema: &Schema, version: i16, random: &mut Seeded) -> Vec
 struct Writer<'r> {
     version: i16,
     flexible: bool,
+    words: &'r Words,
     random: &'r mut Seeded,
 }
 
@@ -106,23 +136,17 @@ impl Writer<'_> {
             "int16" | "uint16" => self.number(2, special, default, out),
             "int32" => self.number(4, special, default, out),
             "int64" => self.number(8, special, default, out),
-            "float64" => out.extend((self.random.next() >> 2 | 1).to_be_bytes()),
-            "uuid" => out.extend(
-                [self.random.next(), self.random.next()]
-                    .map(u64::to_be_bytes)
-                    .concat(),
-            ),
+            "float64" => out.extend((self.random.number() >> 2 | 1).to_be_bytes()),
+            "uuid" => out.extend(self.id()),
             "string" => {
                 let text = self.text(special);
                 self.length(Some(text.len()), 2, field, out);
                 out.extend(text.into_bytes());
             }
             "bytes" | "records" => {
-                // Sometimes long enough to become a piece of its own.
-                let most = if self.random.chance(4) { 700 } else { 20 };
-                let length = usize::from(special) + self.random.below(most);
-                self.length(Some(length), 4, field, out);
-                out.extend((0..length).map(|_| self.random.next().to_le_bytes()[0]));
+                let bytes = self.bytes(special);
+                self.length(Some(bytes.len()), 4, field, out);
+                out.extend(bytes);
             }
             "struct" => self.fields(&field.fields, special, out),
             other => panic!("the type `{other}` is not known"),
@@ -132,7 +156,7 @@ impl Writer<'_> {
     /// A number of so many bytes; a small one half of the time.
     fn number(&mut self, bytes: usize, special: bool, default: i64, out: &mut Vec<u8>) {
         loop {
-            let wide = self.random.next().cast_signed();
+            let wide = self.random.number().cast_signed();
             let number = if self.random.chance(2) {
                 wide % 5
             } else {
@@ -147,7 +171,40 @@ impl Writer<'_> {
         }
     }
 
+    /// One of the words that are known, half of the time.
+    fn known<'w, W>(&mut self, words: &'w [W]) -> Option<&'w W> {
+        if words.is_empty() || self.random.chance(2) {
+            return None;
+        }
+        words.get(self.random.below(words.len()))
+    }
+
+    fn id(&mut self) -> [u8; 16] {
+        let words = self.words;
+        if let Some(id) = self.known(&words.ids) {
+            return id.into_bytes();
+        }
+        let (high, low) = (self.random.number(), self.random.number());
+        Uuid::from_u64_pair(high, low).into_bytes()
+    }
+
+    fn bytes(&mut self, special: bool) -> Bytes {
+        let words = self.words;
+        if let Some(bytes) = self.known(&words.bytes) {
+            return bytes.clone();
+        }
+        // Sometimes long enough to become a piece of its own.
+        let most = if self.random.chance(4) { 700 } else { 20 };
+        let length = usize::from(special) + self.random.below(most);
+        let bytes = (0..length).map(|_| self.random.number().to_le_bytes()[0]);
+        bytes.collect()
+    }
+
     fn text(&mut self, special: bool) -> String {
+        let words = self.words;
+        if let Some(text) = self.known(&words.texts) {
+            return (*text).to_owned();
+        }
         let most = if self.random.chance(8) { 300 } else { 12 };
         let length = usize::from(special) + self.random.below(most);
         let letters = ['a', 'Z', '-', '\u{e9}', '\u{4e2d}', '\u{1f980}', '\0'];
@@ -176,12 +233,15 @@ fn uvarint(value: usize, out: &mut Vec<u8>) {
 }
 
 /// Calls with each version of each message, and a sample of it.
-pub(crate) fn each_version(seed: u64, mut check: impl FnMut(&Schema, i16, Vec<u8>)) {
+///
+/// # Panics
+/// If `check` does.
+pub fn each_version(seed: u64, mut check: impl FnMut(&Schema, i16, Vec<u8>)) {
     let mut random = Seeded::new(seed);
-    for schema in crate::schema::all() {
+    for schema in schema::all() {
         let VersionRange { min, max } = schema.versions;
         for version in min..=max {
-            let bytes = message(&schema, version, &mut random);
+            let bytes = message(&schema, version, &Words::default(), &mut random);
             check(&schema, version, bytes);
         }
     }

@@ -2,8 +2,17 @@
 //!
 //! Each takes any bytes, and panics if the codec panics, takes more memory than it may, or does not write
 //! again what it has read.
+//!
+//! And what writes random messages, for tests that need good ones to begin with: a [`Schema`] says what is in a
+//! message, and [`message`](writer::message) writes one.
+
+pub mod schema;
+pub mod writer;
 
 use bytes::Bytes;
+
+pub use schema::Schema;
+pub use writer::{Seeded, Words};
 
 use crate::budget::Budget;
 use crate::frame::Incoming;

@@ -1,32 +1,49 @@
 //! The descriptor of all messages that the generator leaves for the tests.
+//!
+//! It is a second reading of the definitions, that shares no code with the codec.
 
-use tidelog_kafka_codec::VersionRange;
+use crate::version::VersionRange;
 
 /// A message.
-pub(crate) struct Schema {
-    pub(crate) name: &'static str,
-    pub(crate) versions: VersionRange,
-    pub(crate) flexible_from: i16,
-    pub(crate) fields: Vec<Field>,
+#[derive(Debug)]
+pub struct Schema {
+    /// Its name, such as `FetchRequest`.
+    pub name: &'static str,
+    /// The versions that there are.
+    pub versions: VersionRange,
+    /// The first version with compact lengths and tagged fields; above all others if there is none.
+    pub flexible_from: i16,
+    /// What is in it, in the order of the wire.
+    pub fields: Vec<Field>,
 }
 
 /// A field.
-pub(crate) struct Field {
+#[derive(Debug)]
+pub struct Field {
     /// As in the definitions, and `struct` for every structure.
-    pub(crate) kind: &'static str,
-    pub(crate) array: bool,
-    pub(crate) versions: VersionRange,
-    pub(crate) nullable: VersionRange,
-    pub(crate) tag: Option<u32>,
+    pub kind: &'static str,
+    /// Whether there may be any number of it.
+    pub array: bool,
+    /// The versions that have it.
+    pub versions: VersionRange,
+    /// The versions in which it may be null.
+    pub nullable: VersionRange,
+    /// Its tag, if it has one.
+    pub tag: Option<u32>,
     /// The number that it is by default; of no meaning for what is not a number.
-    pub(crate) default: i64,
-    pub(crate) classic: bool,
-    pub(crate) fields: Vec<Field>,
+    pub default: i64,
+    /// Whether its length is never compact.
+    pub classic: bool,
+    /// What is in a structure.
+    pub fields: Vec<Field>,
 }
 
 /// Every message, sorted by name.
-pub(crate) fn all() -> Vec<Schema> {
-    let text = include_str!("../generated/schema.txt");
+///
+/// # Panics
+/// If the descriptor is not one.
+pub fn all() -> Vec<Schema> {
+    let text = include_str!("../../tests/generated/schema.txt");
     let mut lines = text
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -49,7 +66,10 @@ pub(crate) fn all() -> Vec<Schema> {
 }
 
 /// The message of this name.
-pub(crate) fn of(name: &str) -> Schema {
+///
+/// # Panics
+/// If there is none.
+pub fn of(name: &str) -> Schema {
     let found = all().into_iter().find(|schema| schema.name == name);
     found.unwrap_or_else(|| panic!("no message is called `{name}`"))
 }
