@@ -18,14 +18,17 @@
 //! ```
 
 mod gathered;
+mod line;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+
+use self::line::{Line, Turn, Waiter};
 
 pub use gathered::Gathered;
 
@@ -35,9 +38,9 @@ const STEP_BYTES: u64 = 16 * 1_024;
 /// Who begins leaves this part of the share to those who have begun, unless nobody has. Otherwise they would wait
 /// for those who stand still whenever these have taken the last of it.
 const KEPT_PART: u64 = 4;
-/// Whenever something is given back, so many are looked at of those who need least, and of those who wait longest,
-/// in turn.
-const LOOKS_MAX: usize = 64;
+/// So many parts are passed over, more or less, whenever something is given back, to see who may go on: the sizes
+/// of messages could be such that every look is at all of them.
+const WALK_MAX: usize = 10_000;
 
 /// A share of memory, given out to claims. Clones share it.
 #[derive(Clone, Debug)]
@@ -59,16 +62,6 @@ struct Entry {
     rest: u64,
 }
 
-/// Who asks for the next piece.
-#[derive(Debug)]
-struct Waiter {
-    id: u64,
-    bytes: u64,
-    /// What its claim needed when it came.
-    rest: u64,
-    granted: oneshot::Sender<()>,
-}
-
 #[derive(Debug)]
 struct State {
     total: u64,
@@ -78,10 +71,12 @@ struct State {
     complete: u64,
     /// What those hold who need more, by how much that is.
     parts: BTreeMap<(u64, u64), u64>,
-    /// Those who wait, by when they came.
-    line: BTreeMap<u64, Waiter>,
-    /// The same, by what they still need.
-    by_rest: BTreeSet<(u64, u64)>,
+    /// Those who wait to go on. Nobody who wants to begin is looked at before them.
+    begun: Line,
+    /// Those who wait to begin.
+    beginning: Line,
+    /// How many parts were passed over since somebody was served.
+    walked: usize,
     next: u64,
 }
 
@@ -94,8 +89,9 @@ impl ClaimShare {
             claims: HashMap::new(),
             complete: 0,
             parts: BTreeMap::new(),
-            line: BTreeMap::new(),
-            by_rest: BTreeSet::new(),
+            begun: Line::default(),
+            beginning: Line::default(),
+            walked: 0,
             next: 0,
         };
         Self {
@@ -121,7 +117,8 @@ impl ClaimShare {
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.state.lock().line.len()
+        let state = self.state.lock();
+        state.begun.len() + state.beginning.len()
     }
 }
 
@@ -159,8 +156,8 @@ impl Claim {
             state: &self.state,
             ticket,
         };
-        // It may go before those who wait already.
-        serve(&self.state, |_| {});
+        // Who begins may go before those who wait to begin already.
+        serve(&self.state, State::served_to_begin);
         if granted.await.is_err() {
             // Who waits is answered or goes by itself.
             std::future::pending::<()>().await;
@@ -168,7 +165,8 @@ impl Claim {
         drop(waiting);
     }
 
-    /// Holds so many bytes more, at most what is claimed, if nobody waits and they may come now.
+    /// Holds so many bytes more, at most what is claimed, if they may come now, and nobody waits or this has
+    /// begun.
     pub fn try_grow(&self, bytes: u64) -> bool {
         self.state.lock().take_at_once(self.id, bytes)
     }
@@ -184,6 +182,7 @@ impl Claim {
             if let Some(entry) = state.claims.get(&self.id).copied() {
                 state.put(self.id, Entry { rest: 0, ..entry });
             }
+            state.served()
         });
     }
 
@@ -201,6 +200,7 @@ impl Drop for Claim {
                 state.uncount(self.id, entry);
                 state.free += entry.held;
             }
+            state.served()
         });
     }
 }
@@ -235,7 +235,7 @@ impl State {
     }
 
     /// Whether all that have begun can come in, one after the other: whoever needs least first.
-    fn is_safe(&self) -> bool {
+    fn is_safe(&mut self) -> bool {
         let Some((&(most, _), _)) = self.parts.last_key_value() else {
             return true;
         };
@@ -248,14 +248,28 @@ impl State {
                 return false;
             }
             there += held;
+            self.walked += 1;
         }
         true
     }
 
-    /// Gives so many bytes, if nobody waits and that leaves a way for all. Who needs nothing more has it.
+    /// Gives so many bytes, if that leaves a way for all, and this has begun or nobody waits. Who needs nothing
+    /// more has it.
     fn take_at_once(&mut self, id: u64, bytes: u64) -> bool {
-        let needs = self.claims.get(&id).is_some_and(|entry| entry.rest > 0);
-        !needs || (self.line.is_empty() && self.try_take(id, bytes))
+        let Some(entry) = self.claims.get(&id).copied() else {
+            return true;
+        };
+        let nobody_waits = self.begun.is_empty() && self.beginning.is_empty();
+        entry.rest == 0 || ((entry.held > 0 || nobody_waits) && self.try_take(id, bytes))
+    }
+
+    /// Whether so many bytes are free, with what is kept.
+    fn has_free(&self, entry: Entry, bytes: u64) -> bool {
+        let Some(left) = self.free.checked_sub(bytes.min(entry.rest)) else {
+            return false;
+        };
+        let begins = entry.held == 0 && self.free < self.total;
+        !begins || left >= self.total / KEPT_PART
     }
 
     /// Gives so many bytes, if that leaves a way for all.
@@ -263,19 +277,15 @@ impl State {
         let Some(before) = self.claims.get(&id).copied() else {
             return false;
         };
-        let bytes = bytes.min(before.rest);
-        let Some(left) = self.free.checked_sub(bytes) else {
-            return false;
-        };
-        let begins = before.held == 0 && self.free < self.total;
-        if begins && left < self.total / KEPT_PART {
+        if !self.has_free(before, bytes) {
             return false;
         }
+        let bytes = bytes.min(before.rest);
         let after = Entry {
             held: before.held + bytes,
             rest: before.rest - bytes,
         };
-        self.free = left;
+        self.free -= bytes;
         self.put(id, after);
         let is_safe = self.is_safe();
         if !is_safe {
@@ -287,54 +297,84 @@ impl State {
 
     fn enter(&mut self, id: u64, bytes: u64, granted: oneshot::Sender<()>) -> u64 {
         let ticket = self.number();
-        let rest = self.claims.get(&id).map_or(0, |entry| entry.rest);
-        self.by_rest.insert((rest, ticket));
+        let (held, rest) = self
+            .claims
+            .get(&id)
+            .map_or((0, 0), |entry| (entry.held, entry.rest));
         let waiter = Waiter {
             id,
             bytes,
             rest,
             granted,
         };
-        self.line.insert(ticket, waiter);
+        let line = if held > 0 {
+            &mut self.begun
+        } else {
+            &mut self.beginning
+        };
+        line.enter(ticket, waiter);
         ticket
     }
 
     fn leave(&mut self, ticket: u64) -> Option<Waiter> {
-        let waiter = self.line.remove(&ticket)?;
-        self.by_rest.remove(&(waiter.rest, ticket));
-        Some(waiter)
+        let waiter = self.begun.leave(ticket);
+        waiter.or_else(|| self.beginning.leave(ticket))
     }
 
-    /// Those whose next piece may come: whoever needs least, whoever waits longest, and so on in turn.
+    /// Those whose next piece may come: whoever needs least, whoever waits longest, and so on in turn; those who
+    /// have begun first. Of these the one who needs least of all is always looked at: it can go on once what is
+    /// complete has been given back.
     fn served(&mut self) -> Vec<Waiter> {
         let mut served = Vec::new();
-        if self.free == 0 || self.line.is_empty() {
+        if self.free == 0 {
             return served;
         }
-        let longest = self.line.keys().copied().take(LOOKS_MAX);
-        let least = self.by_rest.iter().map(|(_, ticket)| *ticket);
-        let least = least.take(LOOKS_MAX);
-        let order: Vec<u64> = least.zip(longest).flat_map(|(a, b)| [a, b]).collect();
-        for ticket in order {
-            let Some(waiter) = self.line.get(&ticket) else {
+        self.walked = 0;
+        for (looks, (turn, ticket)) in self.begun.order().into_iter().enumerate() {
+            if looks > 1 && self.walked > WALK_MAX {
+                break;
+            }
+            let waiter = self.begun.get(ticket);
+            let Some((id, bytes)) = waiter.map(|waiter| (waiter.id, waiter.bytes)) else {
                 continue;
             };
-            let (id, bytes) = (waiter.id, waiter.bytes);
             if self.try_take(id, bytes) {
-                served.extend(self.leave(ticket));
+                served.extend(self.begun.serve(ticket, turn));
+            }
+        }
+        served.extend(self.served_to_begin());
+        served
+    }
+
+    /// Those who may begin. What comes back is left to whoever waits longest, when it is its turn, until that is
+    /// enough: those who need less would take it bit by bit.
+    fn served_to_begin(&mut self) -> Vec<Waiter> {
+        let mut served = Vec::new();
+        self.walked = 0;
+        for (looks, (turn, ticket)) in self.beginning.order().into_iter().enumerate() {
+            if looks > 1 && self.walked > WALK_MAX {
+                break;
+            }
+            let waiter = self.beginning.get(ticket);
+            let Some((id, bytes)) = waiter.map(|waiter| (waiter.id, waiter.bytes)) else {
+                continue;
+            };
+            let entry = self.claims.get(&id).copied();
+            let has_free = entry.is_some_and(|entry| self.has_free(entry, bytes));
+            if !has_free && turn == Turn::WaitsLongest {
+                break;
+            }
+            if has_free && self.try_take(id, bytes) {
+                served.extend(self.beginning.serve(ticket, turn));
             }
         }
         served
     }
 }
 
-/// Changes something, and serves whoever can be served then.
-fn serve(state: &Mutex<State>, change: impl FnOnce(&mut State)) {
-    let served = {
-        let mut state = state.lock();
-        change(&mut state);
-        state.served()
-    };
+/// Changes something, and tells those who are served then.
+fn serve(state: &Mutex<State>, change: impl FnOnce(&mut State) -> Vec<Waiter>) {
+    let served = change(&mut state.lock());
     for waiter in served {
         // Whoever has gone in between has its claim all the same.
         let _ = waiter.granted.send(());
@@ -349,7 +389,10 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.state.lock();
-        let _ = state.leave(self.ticket);
+        serve(self.state, |state| match state.leave(self.ticket) {
+            None => Vec::new(),
+            // What was left to it may be for others.
+            Some(_) => state.served_to_begin(),
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Facts about claims: who may go on, who waits, and that nobody waits for ever.
 
+use std::collections::VecDeque;
 use std::task::Poll;
 
 use futures::poll;
@@ -146,12 +147,15 @@ async fn one_that_goes_while_it_waits_leaves_the_others_their_turn() {
     drop(second);
     let state = share.state.lock();
     assert_eq!((state.free, state.complete), (10 * KIB, 0));
-    assert!(state.claims.is_empty() && state.parts.is_empty() && state.by_rest.is_empty());
+    assert!(state.claims.is_empty() && state.parts.is_empty());
+    assert!(state.begun.is_empty() && state.beginning.is_empty());
 }
 
 #[tokio::test]
 async fn all_who_go_on_sending_come_in_whatever_the_order() {
     for seed in 0..200_u64 {
+        // Fewer than are looked at, and more.
+        let count = if seed % 20 == 0 { 200 } else { 20 };
         let share = ClaimShare::new(100 * KIB);
         let mut random = seed;
         let mut next = |below: u64| {
@@ -160,7 +164,9 @@ async fn all_who_go_on_sending_come_in_whatever_the_order() {
                 .wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % below
         };
-        let claims: Vec<Claim> = (0..20).map(|_| share.claim(KIB + next(99 * KIB))).collect();
+        let claims: Vec<Claim> = (0..count)
+            .map(|_| share.claim(KIB + next(99 * KIB)))
+            .collect();
         // Each sends a piece when it may, all at once, and is done when all of it has come.
         let mut sending: Vec<_> = claims
             .into_iter()
@@ -220,5 +226,58 @@ async fn what_was_gathered_takes_no_more_than_was_claimed_and_keeps_its_order() 
         assert_eq!(claim.held_bytes(), 50_000);
         drop(claim);
         assert_eq!(share.free_bytes(), 100 * KIB);
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_cannot_begin_yet_keeps_nobody_from_going_on() {
+    let share = ClaimShare::new(1_000 * KIB);
+    let begun: Vec<Claim> = (0..30).map(|_| share.claim(100 * KIB)).collect();
+    assert!(begun.iter().all(|claim| claim.try_grow(25 * KIB)));
+    // All but a quarter is held. Those who want to begin need less, and wait longer.
+    let crowd: Vec<Claim> = (0..200).map(|_| share.claim(50 * KIB)).collect();
+    let mut waiting: Vec<_> = crowd
+        .iter()
+        .map(|claim| Box::pin(claim.grow(16 * KIB)))
+        .collect();
+    for grow in &mut waiting {
+        assert!(poll!(grow).is_pending());
+    }
+    for claim in begun {
+        let mut grow = Box::pin(claim.grow(75 * KIB));
+        assert!(poll!(&mut grow).is_ready());
+    }
+    for grow in waiting.iter_mut().take(5) {
+        assert!(poll!(grow).is_ready());
+    }
+}
+
+#[tokio::test]
+async fn small_ones_that_come_again_and_again_let_each_large_one_begin() {
+    let share = ClaimShare::new(1_000 * KIB);
+    // All but a quarter is held, and comes back little by little.
+    let mut held: VecDeque<Claim> = (0..75)
+        .map(|_| {
+            let claim = share.claim(10 * KIB);
+            assert!(claim.try_whole());
+            claim
+        })
+        .collect();
+    let large = share.claim(500 * KIB);
+    let mut begins = Box::pin(large.grow(16 * KIB));
+    assert!(poll!(&mut begins).is_pending());
+    for round in 0.. {
+        assert!(round < 100, "overtaken by `{round}`");
+        let small = share.claim(10 * KIB);
+        {
+            let mut grow = Box::pin(small.grow(10 * KIB));
+            let _ = poll!(&mut grow);
+            drop(held.pop_front());
+            let _ = poll!(&mut grow);
+        }
+        held.push_back(small);
+        if poll!(&mut begins).is_ready() {
+            break;
+        }
     }
 }
