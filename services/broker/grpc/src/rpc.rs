@@ -1,6 +1,7 @@
 //! The RPCs, and what is the same for each: caller, deadline, span, count.
 
 use std::future::{Future, pending};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tidelog_api::ApiError;
@@ -13,7 +14,7 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span};
 
 use crate::front::Front;
-use crate::transport::{Outlet, Received};
+use crate::transport::{ClientAddress, Outlet, Received};
 
 /// The deadline as gRPC sends it.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -86,6 +87,8 @@ pub(crate) struct Call {
     front: Front,
     rpc: Rpc,
     pub(crate) caller: Caller,
+    /// Where the caller is, if it has come through a socket.
+    pub(crate) address: Option<IpAddr>,
     /// Memory of what the caller has sent.
     pub(crate) received: Received,
     /// The way out for its answers.
@@ -109,6 +112,8 @@ impl Call {
         continue_trace(&span, |name| metadata.get(name)?.to_str().ok());
         let received = request.extensions().get::<Received>().cloned();
         let received = received.unwrap_or_else(|| Received::of_none(&front.decode));
+        let address = request.extensions().get::<ClientAddress>();
+        let address = address.map(|address| address.0);
         let outlet = request.extensions().get::<Outlet>().cloned();
         let outlet = outlet.unwrap_or_else(|| front.outlet_of_none());
         if !matches!(rpc, Rpc::Produce | Rpc::ProduceStream | Rpc::Subscribe) {
@@ -119,6 +124,7 @@ impl Call {
             front: front.clone(),
             rpc,
             caller,
+            address,
             received,
             outlet,
             started,

@@ -4,10 +4,10 @@ use tidelog_metadata_api::{
     CommittingMember, ConsumerHeartbeat, EPOCH_JOIN, EPOCH_LEAVE, EPOCH_LEAVE_FOR_A_WHILE,
     GroupClient, GroupName, MEMBER_TEXT_BYTES_MAX,
 };
-use tidelog_runtime::access::Caller;
 use tidelog_types::TopicPartition;
 
 use super::wish::Wish;
+use crate::rpc::Call;
 
 /// A member of a group, as the coordinator knows it.
 #[derive(Clone, Debug)]
@@ -22,15 +22,18 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(wish: &Wish, caller: &Caller, id: String) -> Self {
-        let name = &caller.client_id;
+    pub(super) fn new(wish: &Wish, call: &Call, id: String) -> Self {
+        let name = &call.caller.client_id;
+        let zone = &call.caller.zone;
         Self {
             group: wish.group.clone(),
             client: GroupClient {
                 id: name[..name.floor_char_boundary(MEMBER_TEXT_BYTES_MAX)].to_owned(),
-                host: String::new(),
+                host: call
+                    .address
+                    .map_or_else(String::new, |address| format!("/{address}")),
             },
-            rack: Some(caller.zone.clone()).filter(|zone| !zone.is_empty()),
+            rack: Some(zone.clone()).filter(|zone| !zone.is_empty()),
             instance: wish.instance.clone(),
             id,
             epoch: EPOCH_JOIN,

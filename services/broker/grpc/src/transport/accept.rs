@@ -159,9 +159,13 @@ impl Transport {
             tracing::debug!(%error, "the socket is gone");
             return;
         }
+        let Ok(address) = stream.peer_addr() else {
+            // It is gone too.
+            return;
+        };
         let greeting = clock.sleep(self.settings.greeting_timeout);
         let socket = Socket::new(stream, greeting, &seat.peer, self.metrics.clone());
-        let service = TowerToHyperService::new(self.calls.of(Arc::clone(&seat.peer)));
+        let service = TowerToHyperService::new(self.calls.of(Arc::clone(&seat.peer), address.ip()));
         let connection = self
             .builder(&seat.peer)
             .serve_connection(TokioIo::new(socket), service);

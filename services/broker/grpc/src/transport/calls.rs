@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -46,9 +47,12 @@ impl fmt::Debug for Calls {
 
 impl Calls {
     /// The services as one connection sees them.
-    pub(super) fn of(&self, peer: Arc<Peer>) -> PeerCalls {
-        let calls = self.clone();
-        PeerCalls { calls, peer }
+    pub(super) fn of(&self, peer: Arc<Peer>, address: IpAddr) -> PeerCalls {
+        PeerCalls {
+            calls: self.clone(),
+            peer,
+            address: ClientAddress(address.to_canonical()),
+        }
     }
 }
 
@@ -57,7 +61,12 @@ impl Calls {
 pub(super) struct PeerCalls {
     calls: Calls,
     peer: Arc<Peer>,
+    address: ClientAddress,
 }
+
+/// Where a request comes from, or a proxy before the client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 impl Service<Request<Incoming>> for PeerCalls {
     type Response = Response<Answer>;
@@ -79,6 +88,7 @@ impl Service<Request<Incoming>> for PeerCalls {
         let (body, received) = calls.intake.meter(body, &call);
         let budget = Arc::new(received.clone());
         head.extensions.insert(received);
+        head.extensions.insert(self.address);
         head.extensions.insert(calls.outflow.outlet(&self.peer));
         let answer = calls.routes.call(Request::from_parts(head, body));
         let outflow = calls.outflow.clone();

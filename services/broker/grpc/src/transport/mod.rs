@@ -18,7 +18,7 @@ mod intake;
 mod outflow;
 
 pub(crate) use accept::{Transport, serve_connections};
-pub(crate) use calls::Calls;
+pub(crate) use calls::{Calls, ClientAddress};
 pub(crate) use connections::Connections;
 pub(crate) use encode::Outgoing;
 pub(crate) use intake::{Intake, Received};

@@ -100,6 +100,8 @@ async fn a_partition_goes_to_the_next_member_only_when_the_first_has_let_go() {
         let group = described(&world).await;
         assert_eq!(group.state(), v1::GroupState::Reconciling);
         assert_eq!(group.members.len(), 2);
+        let mut members = group.members.iter();
+        assert!(members.all(|member| member.client_host == "/127.0.0.1"));
     }
     let before = second.seek(taken, 0).await.unwrap();
     assert_eq!(ApiError::from_proto(before).code, ErrorCode::Fenced);

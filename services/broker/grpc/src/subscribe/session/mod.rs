@@ -134,7 +134,7 @@ impl Session {
         };
         let now = front.now();
         Self {
-            member: Member::new(&wish, &call.caller, id),
+            member: Member::new(&wish, call, id),
             caller: call.caller.clone(),
             received: call.received.clone(),
             outlet: call.outlet.clone(),
