@@ -16,6 +16,8 @@ use crate::support::{FETCH_LIMIT, LIMIT, World, lines};
 const WORKER: &str = "org.apache.kafka.connect.cli.ConnectDistributed";
 
 const LINES: usize = 2_000;
+/// More than there are lines: what the source has read beyond a batch it keeps until the file grows again.
+const BATCH: usize = 10 * LINES;
 
 /// Starts a worker, which keeps all that it knows in topics.
 async fn worker(world: &World, address: SocketAddr, folder: &Path) -> Result<Process> {
@@ -53,7 +55,9 @@ async fn connector(
     file: &Path,
     topic: (&str, &str),
 ) -> Result<()> {
-    let config = json!({"connector.class": class, "file": file, topic.0: topic.1});
+    let config = json!({
+        "connector.class": class, "file": file, topic.0: topic.1, "batch.size": BATCH,
+    });
     let connector = json!({"name": name, "config": config}).to_string();
     // While workers find each other, they say so.
     until(format!("{name} is made"), LIMIT, async || {

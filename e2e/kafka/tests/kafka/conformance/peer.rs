@@ -87,6 +87,11 @@ pub(super) fn named(code: i16) -> &'static str {
 /// What was asked, and the answer.
 pub(super) type Notes = Vec<(String, String)>;
 
+/// The first of what was asked for.
+pub(super) fn first<T: std::fmt::Debug>(answers: &[T]) -> Result<&T> {
+    answers.first().context("no answer to what was asked for")
+}
+
 /// A connection that takes notes.
 pub(crate) struct Peer {
     stream: TcpStream,

@@ -104,11 +104,13 @@ async fn strange(peer: &mut Peer) -> Result<()> {
     for (what, bytes) in odd(peer.now) {
         let request = produce(("odd", peer.topic), &[(0, bytes)], (-1, 12));
         let mut answer = peer.answer(&request, 12).await?;
-        let partition = &mut answer.responses[0].partition_responses[0];
-        // Not each is taken by both, so that offsets are others, and what is wrong is said in other words.
-        partition.base_offset = partition.base_offset.min(0);
-        partition.log_start_offset = -1;
-        partition.record_errors.clear();
+        let topics = answer.responses.iter_mut();
+        for partition in topics.flat_map(|topic| &mut topic.partition_responses) {
+            // Not each is taken by both, so that offsets are others, and what is wrong is said in other words.
+            partition.base_offset = partition.base_offset.min(0);
+            partition.log_start_offset = -1;
+            partition.record_errors.clear();
+        }
         peer.note_answer(what, &answer);
     }
     peer.topic = t;

@@ -14,7 +14,7 @@ use tidelog_kafka_codec::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
 };
 
-use crate::conformance::peer::Peer;
+use crate::conformance::peer::{Peer, first};
 
 /// The first version of `DeleteTopics` whose topics may be named by ids.
 const BY_STATE_FROM: i16 = 6;
@@ -225,7 +225,7 @@ async fn deleted(peer: &mut Peer) -> Result<()> {
     }
     let both = create(peer, "one to be deleted", vec![topic("d")], (false, 7)).await?;
     peer.has_partitions("d", 1).await?;
-    let id = both[0].topic_id;
+    let id = first(&both)?.topic_id;
     for (what, name, topic_id) in [
         ("a topic without a name is deleted", Some(""), Uuid::nil()),
         ("nothing is deleted", None, Uuid::nil()),

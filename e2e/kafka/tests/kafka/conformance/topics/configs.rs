@@ -13,7 +13,7 @@ use tidelog_kafka_codec::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
 };
 
-use crate::conformance::peer::{Peer, named};
+use crate::conformance::peer::{Peer, first, named};
 
 /// Every key that a topic of Apache Kafka has.
 const KEYS: &[&str] = &[
@@ -114,7 +114,7 @@ async fn keys(peer: &mut Peer) -> Result<()> {
         ..describe(TOPIC, "t", None)
     };
     let answer = peer.answer(&request, 4).await?;
-    let found = &answer.results[0].configs;
+    let found = &first(&answer.results)?.configs;
     let mut other = found
         .iter()
         .map(|it| &*it.name)
@@ -161,7 +161,7 @@ fn change(kind: i8, name: &'static str, keys: &[Operation]) -> Changed {
 /// What is set of a topic now.
 async fn shown(peer: &mut Peer, what: &str) -> Result<()> {
     let answer = peer.answer(&describe(TOPIC, "t", Some(&SET)), 4).await?;
-    let mut set: Vec<String> = answer.results[0].configs.iter().map(text).collect();
+    let mut set: Vec<String> = first(&answer.results)?.configs.iter().map(text).collect();
     set.sort_unstable();
     peer.note(&format!("{what}: what is set"), set.join("; "));
     Ok(())
@@ -303,7 +303,7 @@ async fn whole(peer: &mut Peer) -> Result<()> {
     let answer = peer.answer(&describe(TOPIC, "t", None), 1).await?;
     peer.note(
         "keys in the end",
-        named(answer.results[0].error_code).to_owned(),
+        named(first(&answer.results)?.error_code).to_owned(),
     );
     Ok(())
 }

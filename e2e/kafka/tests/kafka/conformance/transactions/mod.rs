@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tidelog_kafka_codec::messages::*;
 use tidelog_kafka_codec::{ErrorCode, Records};
 
-use super::peer::Peer;
+use super::peer::{Peer, first};
 use requests::{
     By, aborts, add, add_group, commits, describe, fetch, init, latest, offsets, produce,
     producers, records,
@@ -42,7 +42,7 @@ async fn producer(peer: &mut Peer, id: &'static str) -> Result<By> {
 async fn ended(peer: &mut Peer, id: &str) -> Result<()> {
     for _ in 0..600 {
         let answer = peer.answer(&describe(&[id]), 0).await?;
-        if answer.transaction_states[0]
+        if first(&answer.transaction_states)?
             .transaction_state
             .starts_with("Complete")
         {
@@ -144,7 +144,7 @@ async fn shown(peer: &mut Peer, when: &str) -> Result<()> {
     for committed in [false, true] {
         let what = format!("{when}: {}", if committed { "committed" } else { "all" });
         let answer = peer.answer(&fetch(0, committed), 12).await?;
-        let part = &answer.responses[0].partitions[0];
+        let part = first(&first(&answer.responses)?.partitions)?;
         let aborted = part.aborted_transactions.as_ref();
         let aborted = aborted.map(|all| all.iter().map(|it| it.first_offset).collect::<Vec<_>>());
         let bytes = part.records.as_ref().map(Records::to_bytes);
