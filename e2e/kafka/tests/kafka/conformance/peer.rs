@@ -103,6 +103,8 @@ pub(crate) struct Peer {
     /// What differs by its nature, and what stands for it.
     names: Vec<(String, &'static str)>,
     pub(super) notes: Notes,
+    /// What another has answered to the same questions.
+    pub(super) other: Notes,
 }
 
 impl Peer {
@@ -114,6 +116,7 @@ impl Peer {
             now: 0,
             names: Vec::new(),
             notes: Vec::new(),
+            other: Vec::new(),
         })
     }
 
@@ -253,6 +256,24 @@ impl Peer {
     /// Takes a note of something.
     pub(super) fn note(&mut self, what: &str, text: String) {
         self.notes.push((what.to_owned(), text));
+    }
+
+    /// Takes a note of what is there now, as soon as it is what the other has, or cannot be expected to become that.
+    pub(super) async fn note_settled(
+        &mut self,
+        what: &str,
+        look: impl AsyncFn(&mut Self) -> Result<String>,
+    ) -> Result<()> {
+        let begun = std::time::Instant::now();
+        loop {
+            let found = look(self).await?;
+            let other = self.other.get(self.notes.len());
+            if other.is_none_or(|(_, other)| *other == found) || begun.elapsed() > VISIBLE_LIMIT {
+                self.note(what, found);
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Takes a note of what became of batches: the errors and offsets, and nothing that only one of both tells.

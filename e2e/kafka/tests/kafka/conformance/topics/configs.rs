@@ -160,11 +160,14 @@ fn change(kind: i8, name: &'static str, keys: &[Operation]) -> Changed {
 
 /// What is set of a topic now.
 async fn shown(peer: &mut Peer, what: &str) -> Result<()> {
-    let answer = peer.answer(&describe(TOPIC, "t", Some(&SET)), 4).await?;
-    let mut set: Vec<String> = first(&answer.results)?.configs.iter().map(text).collect();
-    set.sort_unstable();
-    peer.note(&format!("{what}: what is set"), set.join("; "));
-    Ok(())
+    let set = async |peer: &mut Peer| {
+        let answer = peer.answer(&describe(TOPIC, "t", Some(&SET)), 4).await?;
+        let mut set: Vec<String> = first(&answer.results)?.configs.iter().map(text).collect();
+        set.sort_unstable();
+        Ok(set.join("; "))
+    };
+    let what = format!("{what}: what is set");
+    peer.note_settled(&what, set).await
 }
 
 /// The keys that are changed here.
