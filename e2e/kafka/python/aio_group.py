@@ -44,8 +44,12 @@ async def main(address, topic):
     await producer.start()
 
     async def produce(first, count):
-        for number in range(first, first + count):
-            await producer.send_and_wait(topic, str(number).encode(), partition=number % PARTITIONS)
+        # Together: one that waits for the other would be a PUT for each record.
+        sent = [
+            await producer.send(topic, str(number).encode(), partition=number % PARTITIONS)
+            for number in range(first, first + count)
+        ]
+        await asyncio.gather(*sent)
 
     records = []
     first = await join(address, topic, "first")
