@@ -45,7 +45,7 @@ fn program(class: &str) -> Result<Command> {
     command
         .arg(class)
         .env("TIDELOG_CACHE", Tools::cache()?)
-        .env("JAVA_TOOL_OPTIONS", "-Xmx512m");
+        .env("TIDELOG_JAVA_HEAP", "1g");
     Ok(command)
 }
 
