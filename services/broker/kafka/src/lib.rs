@@ -22,6 +22,7 @@ mod log;
 mod metrics;
 mod offsets;
 mod produce;
+mod repeats;
 mod server;
 mod session;
 mod settings;

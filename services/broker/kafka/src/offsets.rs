@@ -1,7 +1,6 @@
 //! `ListOffsets` and `OffsetForLeaderEpoch`.
 
-use std::collections::HashMap;
-
+use tidelog_kafka_codec::ErrorCode;
 use tidelog_kafka_codec::messages::list_offsets_request::ListOffsetsPartition;
 use tidelog_kafka_codec::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -14,7 +13,6 @@ use tidelog_kafka_codec::messages::{
     ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse,
 };
-use tidelog_kafka_codec::{ByteString, ErrorCode};
 use tidelog_metadata_api::{OffsetQuery, TopicInfo};
 use tidelog_runtime::access::Operation;
 use tidelog_types::Timestamp;
@@ -23,6 +21,7 @@ use crate::brokers::LEADER_EPOCH;
 use crate::call::{Call, check_epoch, partition};
 use crate::errors::Refusal;
 use crate::fetch::isolation;
+use crate::repeats::Repeats;
 
 /// `isolation_level` of readers who want nothing of open or aborted transactions.
 const READ_COMMITTED: i8 = 1;
@@ -64,30 +63,23 @@ fn asked(timestamp: i64, version: i16) -> Result<Asked, Refusal> {
 impl Call {
     pub(crate) async fn list_offsets(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
         let is_committed = request.isolation_level == READ_COMMITTED;
-        let mut times: HashMap<(ByteString, i32), u32> = HashMap::new();
-        for topic in &request.topics {
-            for wanted in &topic.partitions {
-                let key = (topic.name.clone(), wanted.partition_index);
-                *times.entry(key).or_default() += 1;
-            }
-        }
+        let mut repeats = Repeats::of(request.topics.iter().flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|wanted| (topic.name.clone(), wanted.partition_index))
+        }));
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let found = self.topic(Operation::Describe, &topic.name).await;
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for wanted in topic.partitions {
-                // What stands there several times is answered for once.
                 let key = (topic.name.clone(), wanted.partition_index);
-                let Some(times) = times.remove(&key) else {
+                let Some(allowed) = repeats.check_once(&key, "a partition") else {
                     continue;
                 };
-                let result = match &found {
-                    _ if times > 1 => Err(Refusal::new(
-                        ErrorCode::InvalidRequest,
-                        "a partition stands there twice",
-                    )),
-                    Ok(topic) => self.find_offset(topic, &wanted, is_committed).await,
-                    Err(refusal) => Err(refusal.clone()),
+                let result = match (allowed, &found) {
+                    (Ok(()), Ok(topic)) => self.find_offset(topic, &wanted, is_committed).await,
+                    (Err(refusal), _) => Err(refusal),
+                    (Ok(()), Err(refusal)) => Err(refusal.clone()),
                 };
                 partitions.push(self.offset_response(wanted.partition_index, result));
             }

@@ -1,6 +1,6 @@
 //! `AlterConfigs` and `IncrementalAlterConfigs`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use tidelog_kafka_codec::messages::alter_configs_response::AlterConfigsResourceResponse as Altered;
 use tidelog_kafka_codec::messages::incremental_alter_configs_request::AlterableConfig;
@@ -16,6 +16,7 @@ use tidelog_runtime::access::{Operation, Resource};
 use super::{RESOURCE_BROKER, RESOURCE_TOPIC, without_configuration};
 use crate::call::Call;
 use crate::errors::Refusal;
+use crate::repeats::Repeats;
 
 /// What is done to a key; the numbers are Kafka's.
 const SET: i8 = 0;
@@ -29,45 +30,19 @@ const LISTS: &[&str] = &["cleanup.policy"];
 /// A value for each key, or none where the default shall hold.
 type Changes = BTreeMap<String, Option<String>>;
 
-/// The resources of a request: those that stand there more than once are not touched.
-#[derive(Default)]
-struct Once {
-    seen: HashSet<(i8, ByteString)>,
-    twice: HashSet<(i8, ByteString)>,
-}
-
-impl Once {
-    fn of(resources: impl Iterator<Item = (i8, ByteString)>) -> Self {
-        let mut once = Self::default();
-        for resource in resources {
-            if !once.seen.insert(resource.clone()) {
-                once.twice.insert(resource);
-            }
-        }
-        once
-    }
-
-    fn check(&self, resource_type: i8, name: &ByteString) -> Result<(), Refusal> {
-        if !self.twice.contains(&(resource_type, name.clone())) {
-            return Ok(());
-        }
-        let message = format!("`{name}` stands there twice");
-        Err(Refusal::new(ErrorCode::InvalidRequest, message))
-    }
-}
-
 impl Call {
     pub(crate) async fn incremental_alter_configs(
         &self,
         request: IncrementalAlterConfigsRequest,
     ) -> IncrementalAlterConfigsResponse {
         let resources = request.resources.iter();
-        let once = Once::of(resources.map(|it| (it.resource_type, it.resource_name.clone())));
+        let repeats = Repeats::of(resources.map(|it| (it.resource_type, it.resource_name.clone())));
         let mut responses = Vec::with_capacity(request.resources.len());
         for resource in request.resources {
             let (kind, name) = (resource.resource_type, resource.resource_name);
+            let allowed = repeats.check(&(kind, name.clone()), format_args!("`{name}`"));
             let wanted = |topic: &TopicInfo| changes(&topic.config, &resource.configs);
-            let done = match once.check(kind, &name) {
+            let done = match allowed {
                 Ok(()) if kind == RESOURCE_BROKER && unsets(&resource.configs) => self.stays(&name),
                 Ok(()) => self.alter(kind, &name, wanted, request.validate_only).await,
                 Err(refusal) => Err(refusal),
@@ -88,10 +63,11 @@ impl Call {
 
     pub(crate) async fn alter_configs(&self, request: AlterConfigsRequest) -> AlterConfigsResponse {
         let resources = request.resources.iter();
-        let once = Once::of(resources.map(|it| (it.resource_type, it.resource_name.clone())));
+        let repeats = Repeats::of(resources.map(|it| (it.resource_type, it.resource_name.clone())));
         let mut responses = Vec::with_capacity(request.resources.len());
         for resource in request.resources {
             let (kind, name) = (resource.resource_type, resource.resource_name);
+            let allowed = repeats.check(&(kind, name.clone()), format_args!("`{name}`"));
             // What is not named has its default again.
             let wanted = |topic: &TopicInfo| {
                 let set = topic.config.as_set().keys();
@@ -102,7 +78,7 @@ impl Call {
                 }
                 Ok(changes)
             };
-            let done = match once.check(kind, &name) {
+            let done = match allowed {
                 Ok(()) => self.alter(kind, &name, wanted, request.validate_only).await,
                 Err(refusal) => Err(refusal),
             };

@@ -1,7 +1,5 @@
 //! `DeleteTopics` and `CreatePartitions`.
 
-use std::collections::HashMap;
-
 use tidelog_kafka_codec::messages::create_partitions_request::CreatePartitionsTopic;
 use tidelog_kafka_codec::messages::create_partitions_response::CreatePartitionsTopicResult;
 use tidelog_kafka_codec::messages::delete_topics_request::DeleteTopicState;
@@ -16,6 +14,7 @@ use tidelog_types::limits::TOPIC_PARTITIONS_MAX;
 
 use crate::call::Call;
 use crate::errors::Refusal;
+use crate::repeats::Repeats;
 
 /// The first version whose topics are named by names or by ids.
 const BY_STATE_FROM: i16 = 6;
@@ -31,23 +30,18 @@ impl Call {
             };
             request.topic_names.into_iter().map(named).collect()
         };
-        let mut times: HashMap<(Option<ByteString>, Uuid), u32> = HashMap::new();
-        for topic in &topics {
-            let key = (topic.name.clone(), topic.topic_id);
-            *times.entry(key).or_default() += 1;
-        }
+        let all = topics.iter();
+        let mut repeats = Repeats::of(all.map(|topic| (topic.name.clone(), topic.topic_id)));
         let mut responses = Vec::with_capacity(topics.len());
         for topic in topics {
             let id = topic.topic_id;
             let named = topic.name.clone();
-            // What stands there several times is answered for once.
-            let Some(times) = times.remove(&(named.clone(), id)) else {
+            let Some(allowed) = repeats.check_once(&(named.clone(), id), "the topic") else {
                 continue;
             };
-            let deleted = if times > 1 {
-                Err(twice())
-            } else {
-                self.delete(topic).await
+            let deleted = match allowed {
+                Ok(()) => self.delete(topic).await,
+                Err(refusal) => Err(refusal),
             };
             let response = match deleted {
                 Ok((name, topic_id)) => DeletableTopicResult {
@@ -94,19 +88,15 @@ impl Call {
         &self,
         request: CreatePartitionsRequest,
     ) -> CreatePartitionsResponse {
-        let mut times: HashMap<ByteString, u32> = HashMap::new();
-        for topic in &request.topics {
-            *times.entry(topic.name.clone()).or_default() += 1;
-        }
+        let mut repeats = Repeats::of(request.topics.iter().map(|topic| topic.name.clone()));
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
-            let Some(times) = times.remove(&topic.name) else {
+            let Some(allowed) = repeats.check_once(&topic.name, "the topic") else {
                 continue;
             };
-            let widened = if times > 1 {
-                Err(twice())
-            } else {
-                self.widen(&topic, request.validate_only).await
+            let widened = match allowed {
+                Ok(()) => self.widen(&topic, request.validate_only).await,
+                Err(refusal) => Err(refusal),
             };
             let refusal = widened.err();
             let code = refusal.as_ref().map_or(ErrorCode::None, |it| it.code);
@@ -155,10 +145,6 @@ impl Call {
         let widened = catalogue.add_partitions(&selector, count).await;
         widened.map(drop).map_err(|error| Refusal::from(&error))
     }
-}
-
-fn twice() -> Refusal {
-    Refusal::new(ErrorCode::InvalidRequest, "the topic stands there twice")
 }
 
 /// No topic has a name that cannot be.

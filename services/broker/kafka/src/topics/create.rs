@@ -1,6 +1,6 @@
 //! `CreateTopics`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidelog_kafka_codec::messages::create_topics_request::{
@@ -18,6 +18,7 @@ use tidelog_types::TopicName;
 use crate::call::Call;
 use crate::configs::entries;
 use crate::errors::Refusal;
+use crate::repeats::Repeats;
 
 /// Stands for "as the server sees fit".
 const UNSET: i32 = -1;
@@ -26,22 +27,16 @@ const REPLICATION_FACTOR: i16 = 1;
 
 impl Call {
     pub(crate) async fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
-        let mut times: HashMap<ByteString, u32> = HashMap::new();
-        for topic in &request.topics {
-            *times.entry(topic.name.clone()).or_default() += 1;
-        }
+        let mut repeats = Repeats::of(request.topics.iter().map(|topic| topic.name.clone()));
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let name = topic.name.clone();
-            // What stands there several times is answered for once.
-            let Some(times) = times.remove(&name) else {
+            let Some(allowed) = repeats.check_once(&name, "the topic") else {
                 continue;
             };
-            let result = if times > 1 {
-                let message = "the topic stands there twice";
-                Err(Refusal::new(ErrorCode::InvalidRequest, message))
-            } else {
-                self.create(topic, request.validate_only).await
+            let result = match allowed {
+                Ok(()) => self.create(topic, request.validate_only).await,
+                Err(refusal) => Err(refusal),
             };
             topics.push(self.created(name, result, request.validate_only));
         }
