@@ -16,6 +16,7 @@ mod commit;
 mod error;
 mod groups;
 mod log;
+mod merge;
 mod notice;
 mod orders;
 mod place;
@@ -47,6 +48,9 @@ pub use groups::{
 };
 pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
+};
+pub use merge::{
+    MergeError, MergeId, MergeRun, MergeTask, MergedRun, Merges, SWAP_RUNS_MAX, SwapOutcome,
 };
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
 pub use orders::{BrokenKey, BrokenOrders, BrokenReason};
