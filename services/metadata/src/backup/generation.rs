@@ -69,6 +69,7 @@ impl Jump {
             | KeyKind::Floor
             | KeyKind::LiveBytes
             | KeyKind::EndedWriter
+            | KeyKind::Dying
             | KeyKind::Partition
             | KeyKind::Producer
             | KeyKind::Page

@@ -15,7 +15,7 @@ use super::part_writer::PartWriter;
 use super::scan::{Pages, Rest};
 use super::trim::Trim;
 use crate::keyspace::{
-    CheckpointRow, ClusterRow, KeyKind, Keyspace, LiveBytesRow, ReceiptRow, RestoreRow,
+    CheckpointRow, ClusterRow, DyingRow, KeyKind, Keyspace, LiveBytesRow, ReceiptRow, RestoreRow,
     RestoreState, RowError, TailRow,
 };
 use crate::sequencer::live_bytes;
@@ -202,9 +202,26 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         while let Some(rows) = self.pages.next(&mut rest).await? {
             for (key, value) in rows {
                 let segment = segment_of(&key, "live bytes")?;
-                self.writer.name(segment.incarnation, segment.sequence);
-                self.writer.row(&key, &value).await?;
+                let row = LiveBytesRow::decode(value)?;
+                self.live_bytes_of(segment, &key, row).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes live bytes. If there are none, a row says so to those who look for dead segments: it may have gone
+    /// since, and another one come.
+    async fn live_bytes_of(
+        &mut self,
+        segment: SegmentName,
+        key: &[u8],
+        row: LiveBytesRow,
+    ) -> Result<(), TakeError> {
+        self.writer.name(segment.incarnation, segment.sequence);
+        self.writer.row(key, &row.encode()).await?;
+        if row.bytes == 0 {
+            let dying = DyingRow::default().encode();
+            self.writer.row(&self.keys.dying(segment), &dying).await?;
         }
         Ok(())
     }
@@ -334,10 +351,8 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             let segment = manifest.segment;
             let bytes = live_bytes(manifest, &receipt.outcomes);
             let key = self.keys.live_bytes(segment, shard);
-            self.writer.name(segment.incarnation, segment.sequence);
-            self.writer
-                .row(&key, &LiveBytesRow { bytes }.encode())
-                .await?;
+            let row = LiveBytesRow { bytes };
+            self.live_bytes_of(segment, &key, row).await?;
         }
         Ok(())
     }

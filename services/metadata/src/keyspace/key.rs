@@ -42,6 +42,8 @@ pub enum KeyKind {
     LiveBytes = 0x25,
     /// What is kept of a writer that has ended.
     EndedWriter = 0x26,
+    /// A segment that may be dead.
+    Dying = 0x27,
     /// A partition as of a group.
     Partition = 0x30,
     /// A producer in a partition as of a group.
@@ -66,7 +68,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -82,6 +84,7 @@ impl KeyKind {
         Self::Floor,
         Self::LiveBytes,
         Self::EndedWriter,
+        Self::Dying,
         Self::Partition,
         Self::Producer,
         Self::Page,
@@ -147,7 +150,7 @@ impl Key {
             .u32(partition.partition.get())
     }
 
-    fn segment(self, segment: SegmentName) -> Self {
+    pub(super) fn segment(self, segment: SegmentName) -> Self {
         self.u64(segment.incarnation.get())
             .u64(segment.sequence.get())
     }

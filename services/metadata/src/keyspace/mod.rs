@@ -2,6 +2,7 @@
 
 mod aborted_row;
 mod codec;
+mod dying_row;
 mod group_keys;
 mod group_member;
 mod group_rows;
@@ -22,6 +23,7 @@ mod transaction_row;
 
 pub use aborted_row::AbortedRow;
 pub use codec::RowError;
+pub use dying_row::DyingRow;
 pub use group_member::GroupMemberRow;
 pub use group_rows::{GroupKindRow, GroupOffsetRow, GroupRow};
 pub use group_transaction_rows::{GroupPendingRow, GroupProducerRow};

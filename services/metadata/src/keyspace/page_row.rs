@@ -11,8 +11,8 @@ use tidelog_types::{Offset, OffsetRange, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
 
-/// The newest version of these rows. On disk for ever.
-const VERSION: u8 = 1;
+/// The newest version of these rows. On disk for ever; version 1 says nothing of bytes and commit times.
+const SIZES_VERSION: u8 = 2;
 
 /// Most extents of a page.
 pub(crate) const PAGE_EXTENTS_MAX: usize = 256;
@@ -20,7 +20,7 @@ pub(crate) const PAGE_EXTENTS_MAX: usize = 256;
 /// Bytes of an extent at most: its count, its location with a length, its checksum, its timestamp.
 const EXTENT_BYTES_MAX: usize = 10 + 36 + 5 + 10;
 /// Bytes of a page's own fields at most.
-const PAGE_FIXED_BYTES_MAX: usize = 16;
+const PAGE_FIXED_BYTES_MAX: usize = 32;
 /// Bytes of a page at most.
 pub(crate) const PAGE_BYTES_MAX: usize = PAGE_FIXED_BYTES_MAX + PAGE_EXTENTS_MAX * EXTENT_BYTES_MAX;
 
@@ -32,6 +32,11 @@ const _: () = assert!(PAGE_BYTES_MAX <= STORE_TRANSACTION_BYTES_MAX / 8);
 pub struct PageRow {
     /// The largest timestamp of all extents before the page, so that a search by time can halve.
     pub max_before: Timestamp,
+    /// The bytes of all extents before the page, also of those that are deleted; 0 in version 1.
+    pub bytes_before: u64,
+    /// The commit time of the last extent: no extent of the page is younger. As late as can be in version 1, which
+    /// does not say it.
+    pub committed_at: Timestamp,
     /// At least one; each begins where the one before ends.
     pub extents: Vec<Extent>,
 }
@@ -40,8 +45,10 @@ impl PageRow {
     /// The row's value. The offset at which the first extent begins is in the key.
     pub fn encode(&self) -> Bytes {
         let count = u16::try_from(self.extents.len()).unwrap_or(u16::MAX);
-        let mut row = RowWriter::new(VERSION)
+        let mut row = RowWriter::new(SIZES_VERSION)
             .i64(self.max_before.as_millis())
+            .u64(self.bytes_before)
+            .i64(self.committed_at.as_millis())
             .u16(count);
         let mut time = 0;
         for extent in &self.extents {
@@ -63,8 +70,13 @@ impl PageRow {
 
     /// Reads back the value of the page that begins at `base`.
     pub fn decode(base: Offset, value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("page", value, VERSION)?;
+        let (mut row, version) = RowReader::new("page", value, SIZES_VERSION)?;
         let max_before = Timestamp::from_millis(row.i64()?);
+        let (mut bytes_before, mut committed_at) = (0, Timestamp::from_millis(i64::MAX));
+        if version >= SIZES_VERSION {
+            bytes_before = row.u64()?;
+            committed_at = Timestamp::from_millis(row.i64()?);
+        }
         let count = row.u16()?;
         let (mut base, mut time) = (base, 0_i64);
         let mut extents = Vec::new();
@@ -93,6 +105,8 @@ impl PageRow {
         row.finish()?;
         Ok(Self {
             max_before,
+            bytes_before,
+            committed_at,
             extents,
         })
     }
@@ -130,6 +144,8 @@ mod tests {
         };
         PageRow {
             max_before: Timestamp::from_millis(time),
+            bytes_before: number,
+            committed_at: Timestamp::from_millis(time),
             extents: (0..extents).map(extent).collect(),
         }
     }
@@ -150,6 +166,20 @@ mod tests {
             ..page
         };
         assert!(PageRow::decode(base, empty.encode()).is_err());
+    }
+
+    #[test]
+    fn a_page_of_version_1_says_nothing_of_bytes_and_commit_times() {
+        let page = page(2, 3, 99);
+        let value = page.encode();
+        let old = [&[1], &value[1..9], &value[25..]].concat();
+        let read = PageRow::decode(Offset::new(10), old.into());
+        let expected = PageRow {
+            bytes_before: 0,
+            committed_at: Timestamp::from_millis(i64::MAX),
+            ..page
+        };
+        assert_eq!(read, Ok(expected));
     }
 
     #[test]

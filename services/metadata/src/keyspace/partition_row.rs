@@ -7,7 +7,9 @@ use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
 
-/// The newest version of these rows. On disk for ever; in version 2 there were no transactions.
+/// The newest version of these rows. On disk for ever; in version 3 nothing was reclaimed.
+const RECLAIMED_VERSION: u8 = 4;
+/// In version 2 there were no transactions.
 const TRANSACTIONS_VERSION: u8 = 3;
 /// In version 1 there were no pages.
 const PAGED_VERSION: u8 = 2;
@@ -40,6 +42,12 @@ pub struct PartitionRow {
     pub aborted_below: Offset,
     /// The open transactions: the offset at which each begins, going up, and whose it is.
     pub open: Vec<(Offset, ProducerId)>,
+    /// The bytes of all its extents, also of those that are deleted. Extents from before version 4 count nothing.
+    pub total: u64,
+    /// Extents that end at or below it are off the books: the live bytes of their segments are without them.
+    pub reclaimed: Offset,
+    /// The bytes of all extents below that.
+    pub reclaimed_bytes: u64,
 }
 
 impl Default for PartitionRow {
@@ -54,6 +62,9 @@ impl Default for PartitionRow {
             since: Timestamp::NONE,
             aborted_below: Offset::ZERO,
             open: Vec::new(),
+            total: 0,
+            reclaimed: Offset::ZERO,
+            reclaimed_bytes: 0,
         }
     }
 }
@@ -62,7 +73,7 @@ impl PartitionRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
         let count = u16::try_from(self.open.len()).unwrap_or(u16::MAX);
-        let mut row = RowWriter::new(TRANSACTIONS_VERSION)
+        let mut row = RowWriter::new(RECLAIMED_VERSION)
             .u64(self.as_of.get())
             .u64(self.next.get())
             .u64(self.log_start.get())
@@ -74,7 +85,10 @@ impl PartitionRow {
         for (first, producer) in &self.open {
             row = row.u64(first.get()).i64(producer.get());
         }
-        row.finish()
+        row.u64(self.total)
+            .u64(self.reclaimed.get())
+            .u64(self.reclaimed_bytes)
+            .finish()
     }
 
     /// Whether the partition that has this value has pages, too.
@@ -86,7 +100,7 @@ impl PartitionRow {
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, version) = RowReader::new("partition", value, TRANSACTIONS_VERSION)?;
+        let (mut row, version) = RowReader::new("partition", value, RECLAIMED_VERSION)?;
         let mut decoded = Self {
             as_of: GroupNumber::new(row.u64()?),
             next: Offset::new(row.u64()?),
@@ -95,8 +109,7 @@ impl PartitionRow {
             max_timestamp: Timestamp::NONE,
             // Version 1 did not say: it may be old.
             since: Timestamp::from_millis(0),
-            aborted_below: Offset::ZERO,
-            open: Vec::new(),
+            ..Self::default()
         };
         if version >= PAGED_VERSION {
             decoded.max_timestamp = Timestamp::from_millis(row.i64()?);
@@ -105,8 +118,16 @@ impl PartitionRow {
         if version >= TRANSACTIONS_VERSION {
             decoded.read_transactions(&mut row)?;
         }
+        if version >= RECLAIMED_VERSION {
+            decoded.total = row.u64()?;
+            decoded.reclaimed = Offset::new(row.u64()?);
+            decoded.reclaimed_bytes = row.u64()?;
+        }
         if decoded.log_start > decoded.next {
             return Err(row.error("its log starts after its end"));
+        }
+        if decoded.reclaimed > decoded.log_start || decoded.reclaimed_bytes > decoded.total {
+            return Err(row.error("more of it is reclaimed than is deleted"));
         }
         row.finish()?;
         Ok(decoded)
@@ -149,6 +170,9 @@ mod tests {
                 (Offset::new(3), ProducerId::new(8)),
                 (Offset::new(9), ProducerId::new(2)),
             ],
+            total: 1_000,
+            reclaimed: Offset::new(3),
+            reclaimed_bytes: 300,
         };
         assert_round_trip(&partition, &partition.encode(), PartitionRow::decode);
     }
@@ -161,6 +185,24 @@ mod tests {
             ..PartitionRow::default()
         };
         assert!(PartitionRow::decode(backwards.encode()).is_err());
+    }
+
+    #[test]
+    fn more_reclaimed_than_deleted_is_an_error() {
+        let partition = PartitionRow {
+            next: Offset::new(10),
+            log_start: Offset::new(4),
+            total: 9,
+            ..PartitionRow::default()
+        };
+        for (reclaimed, bytes, is_good) in [(4, 9, true), (5, 9, false), (4, 10, false)] {
+            let row = PartitionRow {
+                reclaimed: Offset::new(reclaimed),
+                reclaimed_bytes: bytes,
+                ..partition.clone()
+            };
+            assert_eq!(PartitionRow::decode(row.encode()).is_ok(), is_good);
+        }
     }
 
     fn with_open(firsts: &[u64]) -> PartitionRow {

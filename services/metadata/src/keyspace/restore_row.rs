@@ -100,6 +100,7 @@ impl KeyKind {
             Self::Floor => "floor",
             Self::LiveBytes => "live bytes",
             Self::EndedWriter => "ended writer",
+            Self::Dying => "dying",
             Self::Partition => "partition",
             Self::Producer => "producer",
             Self::Page => "page",

@@ -161,6 +161,9 @@ fn partition_row(state: &PartitionState, as_of: GroupNumber) -> PartitionRow {
         since: state.since,
         aborted_below: state.aborted_below,
         open: state.open.to_row(),
+        total: state.total,
+        reclaimed: state.reclaimed,
+        reclaimed_bytes: state.reclaimed_bytes,
     }
 }
 

@@ -21,7 +21,7 @@ use super::message::GroupRows;
 use super::producer::{Known, ProducerState, is_past};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{
-    BEGUN_BYTES_MAX, BegunTransaction, LiveBytesRow, ReceiptRow, TailCommand, TailRow,
+    BEGUN_BYTES_MAX, BegunTransaction, DyingRow, LiveBytesRow, ReceiptRow, TailCommand, TailRow,
 };
 
 /// A group takes no further member once its rows have this size. What one member adds at most (a tail
@@ -294,9 +294,13 @@ impl<'a> Group<'a> {
         let bytes = extents
             .iter()
             .map(|(_, extent)| u64::from(extent.byte_count()))
-            .sum();
+            .sum::<u64>();
         let live = LiveBytesRow { bytes };
         self.push_row(keys.live_bytes(segment, shard), live.encode());
+        if bytes == 0 {
+            // Nobody will ever lower it, and so find out.
+            self.push_row(keys.dying(segment), DyingRow::default().encode());
+        }
         self.decided.extents.extend(extents);
         self.decided.manifests += 1;
     }

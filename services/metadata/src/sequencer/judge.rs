@@ -68,6 +68,7 @@ impl Group<'_> {
             state.open.begin(base_offset, batch.producer_id);
         }
         state.next = next;
+        state.total = state.total.saturating_add(u64::from(batch.length));
         state.max_timestamp = state.max_timestamp.max(batch.max_timestamp);
         if let Some(token) = aside
             .condition

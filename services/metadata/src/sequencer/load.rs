@@ -75,6 +75,9 @@ pub(crate) async fn load(
         state.changed_partitions.extend(view.partitions());
     }
     show_loaded_bounds(store, &mut state, &mut view, since).await?;
+    if !checkpoint.is_paged {
+        state.count_bytes(&view);
+    }
     Ok((state, view))
 }
 

@@ -52,7 +52,7 @@ impl Actor {
         }
         for (partition, extent) in &decided.extents {
             if append {
-                view.append(*partition, extent);
+                view.append(*partition, extent, decided.commit_time);
             }
             let extents = by_partition.entry(*partition).or_default();
             extents.push(extent.clone());

@@ -40,7 +40,7 @@ impl Replay<'_> {
                     self.open_view(slice.partition);
                 }
                 for (partition, extent) in extents_of(&manifest, &receipt.outcomes) {
-                    self.append(partition, &extent);
+                    self.append(partition, &extent, commit_time);
                 }
                 if self.replayed {
                     self.manifest(&manifest, &receipt.outcomes, &begun, commit_time);
@@ -62,7 +62,7 @@ impl Replay<'_> {
             } => {
                 for row in &markers {
                     self.open_view(row.partition);
-                    self.append(row.partition, &row.extent(commit_time));
+                    self.append(row.partition, &row.extent(commit_time), commit_time);
                     if self.replayed {
                         self.marker(row, commit_time);
                     }
@@ -71,8 +71,8 @@ impl Replay<'_> {
         }
     }
 
-    fn append(&mut self, partition: TopicPartition, extent: &Extent) {
-        self.view.append(partition, extent);
+    fn append(&mut self, partition: TopicPartition, extent: &Extent, commit_time: Timestamp) {
+        self.view.append(partition, extent, commit_time);
         if let Some(state) = self.state.partitions.get_mut(&partition) {
             state.max_timestamp = state.max_timestamp.max(extent.max_timestamp);
         }
@@ -91,6 +91,7 @@ impl Replay<'_> {
             state.next = Offset::ZERO;
             state.log_start = Offset::ZERO;
             state.max_timestamp = Timestamp::NONE;
+            state.total = 0;
         }
         self.view.open(partition, || PartitionView::new(&state));
     }
@@ -123,6 +124,7 @@ impl Replay<'_> {
                 if applies && let Some(state) = self.state.partitions.get_mut(&slice.partition) {
                     let next = base_offset.checked_add(u64::from(batch.record_count));
                     state.next = next.unwrap_or(state.next).max(state.next);
+                    state.total = state.total.saturating_add(u64::from(batch.length));
                     if begun.is_some() {
                         state.open.begin(*base_offset, batch.producer_id);
                     }

@@ -10,6 +10,7 @@ use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp, TopicPartition};
 
 use super::producer::ProducerState;
 use super::transaction::OpenTransactions;
+use super::view::ShardView;
 use crate::keyspace::{Keyspace, PartitionRow, ProducerRow, RowError};
 use crate::sequencer::error::SequencerError;
 
@@ -29,6 +30,12 @@ pub(crate) struct PartitionState {
     /// The offset after the last marker that aborted a transaction with records.
     pub(crate) aborted_below: Offset,
     pub(crate) open: OpenTransactions,
+    /// The bytes of all extents so far.
+    pub(crate) total: u64,
+    /// Extents that end at or below it are off the books.
+    pub(crate) reclaimed: Offset,
+    /// The bytes of all extents below that.
+    pub(crate) reclaimed_bytes: u64,
 }
 
 impl Default for PartitionState {
@@ -47,6 +54,9 @@ impl PartitionState {
             since: row.since,
             aborted_below: row.aborted_below,
             open: OpenTransactions::from_row(row.open),
+            total: row.total,
+            reclaimed: row.reclaimed,
+            reclaimed_bytes: row.reclaimed_bytes,
         }
     }
 }
@@ -89,6 +99,15 @@ impl ShardState {
     /// Whether a checkpoint would write anything.
     pub(crate) fn has_changes(&self) -> bool {
         !self.changed_partitions.is_empty() || !self.changed_producers.is_empty()
+    }
+
+    /// Takes the bytes of partitions from the view, where rows are older than their counts.
+    pub(crate) fn count_bytes(&mut self, view: &ShardView) {
+        for (partition, state) in &mut self.partitions {
+            if let Some(view) = view.partition(*partition) {
+                state.total = view.total();
+            }
+        }
     }
 
     /// Makes sure that partitions are in memory. Only the owner writes their rows, so the reads need not

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use tidelog_metadata_api::{Extent, PartitionBounds};
-use tidelog_types::{GroupNumber, Offset, TopicPartition};
+use tidelog_types::{GroupNumber, Offset, Timestamp, TopicPartition};
 
 use super::state::PartitionState;
 use super::window::{ENTRY_BYTES, Evicted, PartitionView};
@@ -43,11 +43,16 @@ impl ShardView {
     }
 
     /// Adds a committed extent to a partition that was opened.
-    pub(crate) fn append(&mut self, partition: TopicPartition, extent: &Extent) {
+    pub(crate) fn append(
+        &mut self,
+        partition: TopicPartition,
+        extent: &Extent,
+        commit_time: Timestamp,
+    ) {
         let Some(view) = self.partitions.get_mut(&partition) else {
             return;
         };
-        if let Some(bytes) = view.append(extent) {
+        if let Some(bytes) = view.append(extent, commit_time) {
             self.bytes += bytes;
             self.extents += 1;
             self.unpaged += 1;

@@ -31,6 +31,9 @@ struct Entry {
     max_timestamp: Timestamp,
     /// The largest timestamp up to and with this entry, so that a search by time can halve.
     max_timestamp_so_far: Timestamp,
+    /// The bytes of all extents up to and with this entry, so that the size of the log needs no sum.
+    bytes_so_far: u64,
+    committed_at: Timestamp,
 }
 
 impl Entry {
@@ -44,6 +47,12 @@ impl Entry {
             crc32c: self.crc32c,
             max_timestamp: self.max_timestamp,
         }
+    }
+
+    /// The bytes of all extents before this one.
+    fn bytes_before(&self) -> u64 {
+        let own = u64::from(self.to_extent().byte_count());
+        self.bytes_so_far.saturating_sub(own)
     }
 }
 
@@ -75,6 +84,8 @@ pub(crate) struct PartitionView {
     bounds: PartitionBounds,
     max_timestamp: Timestamp,
     max_before: Timestamp,
+    /// The bytes of all extents so far.
+    total: u64,
     entries: VecDeque<Entry>,
     /// How many entries, from the first, are in pages.
     paged: usize,
@@ -89,6 +100,7 @@ impl PartitionView {
             bounds: state.bounds(),
             max_timestamp: state.max_timestamp,
             max_before: state.max_timestamp,
+            total: state.total,
             entries: VecDeque::new(),
             paged: 0,
             open: 0,
@@ -122,6 +134,11 @@ impl PartitionView {
         bounds.high_watermark = bounds.high_watermark.max(to.high_watermark);
         bounds.aborted_below = bounds.aborted_below.max(to.aborted_below);
         *bounds
+    }
+
+    /// The bytes of all extents so far.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
     }
 
     /// The extents in memory from `offset` on, about `bytes_max` of them, at least one if there is one.
@@ -173,11 +190,12 @@ impl PartitionView {
 
     /// Adds an extent. Returns how many bytes of memory it took, or `None` if it lies before the end. What is stable
     /// is said by [`raise`](Self::raise).
-    pub(crate) fn append(&mut self, extent: &Extent) -> Option<usize> {
+    pub(crate) fn append(&mut self, extent: &Extent, commit_time: Timestamp) -> Option<usize> {
         if extent.offsets.base < self.bounds.high_watermark {
             return None;
         }
         self.max_timestamp = self.max_timestamp.max(extent.max_timestamp);
+        self.total = self.total.saturating_add(u64::from(extent.byte_count()));
         self.bounds.high_watermark = extent.offsets.next;
         let before = self.bytes();
         if self.entries.len() == self.entries.capacity() {
@@ -192,6 +210,8 @@ impl PartitionView {
             crc32c: extent.crc32c,
             max_timestamp: extent.max_timestamp,
             max_timestamp_so_far: self.max_timestamp,
+            bytes_so_far: self.total,
+            committed_at: commit_time,
         });
         Some(self.bytes() - before)
     }
@@ -256,6 +276,8 @@ impl PartitionView {
             let before = first.checked_sub(1).and_then(|at| self.entries.get(at));
             let row = PageRow {
                 max_before: before.map_or(self.max_before, |entry| entry.max_timestamp_so_far),
+                bytes_before: self.entries[first].bytes_before(),
+                committed_at: self.entries[end - 1].committed_at,
                 extents: self
                     .entries
                     .range(first..end)

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use tidelog_metadata::keyspace::{KeyKind, Keyspace, MemberRow, RestoreRow, RestoreState};
+use tidelog_metadata::keyspace::{
+    KeyKind, Keyspace, MemberRow, PartitionRow, RestoreRow, RestoreState,
+};
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, CommittingMember, Decision, GroupDescription, Groups as _,
     GroupsError, KafkaAddress, Log as _, Member, MemberState, NewTopic, TopicSelector,
@@ -27,6 +29,8 @@ use crate::world::{Process, Run, World, partition, settings};
 
 /// What this version of the program writes.
 const ROWS: &str = "rows.txt";
+/// What was written before sizes were counted: pages of version 1, partitions of version 3.
+const ROWS_WITHOUT_SIZES: &str = "rows-3.txt";
 /// What was written before there were transactions: tails, producers and groups of version 1,
 /// partitions of version 2.
 const ROWS_WITHOUT_TRANSACTIONS: &str = "rows-2.txt";
@@ -146,6 +150,11 @@ async fn history() -> World {
         .slice(partition(1), &[at_epoch(4, 1, 7, 1), sent(5, 5, 1)])
         .condition(0, 1, expect_token("second"));
     process.send_until_answered(&second.done()).await;
+    // A segment that nobody needs.
+    let refused = segment(299)
+        .slice(partition(1), &[plain(1)])
+        .condition(0, 0, expect_next(99));
+    process.send_until_answered(&refused.done()).await;
     let deleted = process.delete_records(partition(1), Offset::new(6)).await;
     deleted.expect("the owner");
     let renamed = process
@@ -310,6 +319,33 @@ async fn a_store_with_the_rows_of_the_file_serves_them() {
     serves_the_transactions_of_groups(&process).await;
     serves_the_ids(&process).await;
     assert_eq!(process.register_writer().await.expect("ok").get(), 3);
+}
+
+/// Also after the first checkpoint has written some of them anew.
+#[tokio::test(start_paused = true)]
+async fn a_store_without_sizes_is_served_and_counts_from_then_on() {
+    let rows = rows_of(&file(ROWS_WITHOUT_SIZES));
+    let store = MemoryStore::with_rows(MemoryOptions::default(), rows);
+    let world = World::on(store);
+    let process = world.open().await;
+    assert_eq!(process.log_of(partition(2)).await.len(), 3);
+    serves_the_history(&process).await;
+    transactions::serves_what_was_kept(&process).await;
+    serves_the_groups(&process).await;
+    serves_the_transactions_of_groups(&process).await;
+    serves_the_ids(&process).await;
+    tokio::time::advance(std::time::Duration::from_secs(11)).await;
+    process.latest(partition(0)).await.expect("the owner");
+    let key = Keyspace::default().partition(partition(1));
+    let rows = world.store.rows(KeyKind::Partition);
+    let row = rows.into_iter().find(|row| row.0 == key).expect("a row").1;
+    let row = PartitionRow::decode(row).expect("a good row");
+    assert_eq!(row.total, 71, "the batch that was sent just now");
+    let process = world.open().await;
+    assert_eq!(
+        process.bounds_of(partition(1)).await.high_watermark.get(),
+        13
+    );
 }
 
 /// Also after the first checkpoint has written them anew, and with transactions from then on.
