@@ -37,6 +37,7 @@ pub struct SequencerMetrics {
     transactions_aborted: Counter,
     pub(crate) checkpoints_forced: Counter,
     pub(crate) rows_deleted: Counter,
+    pub(crate) log_starts_moved: Counter,
     pub(crate) history_reads: Counter,
     pub(crate) shards_taken: Counter,
     pub(crate) shards_released: Counter,
@@ -178,6 +179,7 @@ impl SequencerMetrics {
             transactions_aborted: Counter::default(),
             checkpoints_forced: Counter::default(),
             rows_deleted: Counter::default(),
+            log_starts_moved: Counter::default(),
             history_reads: Counter::default(),
             shards_taken: Counter::default(),
             shards_released: Counter::default(),
@@ -250,6 +252,11 @@ impl SequencerMetrics {
                 "rows_deleted",
                 "receipts, floors, producers and aborted transactions deleted since nobody needs them",
                 &self.rows_deleted,
+            ),
+            (
+                "log_starts_moved",
+                "log start offsets that were moved up by the retention of their topics",
+                &self.log_starts_moved,
             ),
             (
                 "history_reads",

@@ -31,6 +31,8 @@ pub struct SequencerSettings {
     /// The floor of a writer that lives is raised once it is done with so many sequences more, so that about
     /// as many receipts stay. Each rise lets groups of other shards that are on their way conflict.
     pub floor_step: u64,
+    /// How often it is looked at most what is due to go by its topic's retention.
+    pub retention_interval: Duration,
     /// When the oldest entry of a shard's tail that is not merged is older than this, the shard takes no
     /// commits until merging has caught up: so the metadata stays small. No limit by default.
     pub tail_age_max: Option<Duration>,
@@ -42,9 +44,9 @@ pub struct SequencerSettings {
     pub retry: BackoffPolicy,
 }
 
-/// Bytes of memory of a partition without recent extents: its state, what is shown of it, and its places
-/// in both maps.
-const PARTITION_BYTES: u64 = 400;
+/// Bytes of memory of a partition without recent extents: its state, what is shown of it, when something of it
+/// is due to go, and its places in the maps.
+const PARTITION_BYTES: u64 = 560;
 /// Bytes of memory of a producer and its place in the map.
 const PRODUCER_BYTES: u64 = 300;
 /// As many as [`SequencerSettings::changed_max`] is at most.
@@ -78,6 +80,7 @@ impl Default for SequencerSettings {
             mailbox_bytes: 16 * 1024 * 1024,
             producer_expiry: Duration::from_hours(24),
             floor_step: 1_000,
+            retention_interval: Duration::from_mins(5),
             tail_age_max: None,
             is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),

@@ -147,7 +147,7 @@ impl Catalogue {
         .map_err(flatten);
         if row == Err(CatalogueError::Unknown) {
             // It may have happened under any of the topic's selectors.
-            self.cache.invalidate_all();
+            self.may_have_changed();
         }
         let info = Arc::new(row?.info());
         self.changed(&info).await;
@@ -219,8 +219,11 @@ impl Catalogue {
             },
         )
         .await
-        .map_err(flatten)?;
-        let info = Arc::new(row.info());
+        .map_err(flatten);
+        if row == Err(CatalogueError::Unknown) {
+            self.may_have_changed();
+        }
+        let info = Arc::new(row?.info());
         self.changed(&info).await;
         tracing::info!(topic = %info.name, id = %info.id, "undeleted topic");
         Ok(info)

@@ -30,6 +30,9 @@ const CACHED_FOR: Duration = Duration::from_secs(5);
 /// Topics in a page, at most.
 const PAGE_MAX: usize = 1_000;
 
+/// Changes that a slow listener may fall behind before it is told that it missed some.
+const CHANGES_KEPT: usize = 1_024;
+
 /// How often a change is tried again after a conflict.
 pub(crate) const RETRY: BackoffPolicy =
     BackoffPolicy::new(Duration::from_millis(2), Duration::from_millis(200), 12);
@@ -46,6 +49,8 @@ pub(crate) struct Catalogue {
     cache: Cache<TopicSelector, Arc<TopicInfo>>,
     /// How many changes this process has made.
     changes: Arc<AtomicU64>,
+    /// The topics that it has changed; none where it is not known which.
+    changed: broadcast::Sender<Option<TopicNumber>>,
 }
 
 /// The error inside a transaction's body.
@@ -72,6 +77,7 @@ impl Catalogue {
             notices,
             cache,
             changes: Arc::default(),
+            changed: broadcast::channel(CHANGES_KEPT).0,
         }
     }
 
@@ -104,6 +110,39 @@ impl Catalogue {
         self.changes.fetch_add(1, Ordering::AcqRel);
         // Nobody may be listening, which is no error.
         let _ = self.notices.send(Notice::Topic(info.number));
+        let _ = self.changed.send(Some(info.number));
+    }
+
+    /// A change may have happened, it is not known to which topic.
+    fn may_have_changed(&self) {
+        self.cache.invalidate_all();
+        // As above.
+        let _ = self.changed.send(None);
+    }
+
+    /// Hears of topics that this process changes; of none where it is not known which. Who falls behind hears so.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Option<TopicNumber>> {
+        self.changed.subscribe()
+    }
+
+    /// Numbers of topics after one, also of deleted ones, in order; fewer than asked for at the end.
+    pub(crate) async fn numbers(
+        &self,
+        after: TopicNumber,
+        count: usize,
+    ) -> Result<Vec<TopicNumber>, CatalogueError> {
+        let range = KeyRange {
+            start: KeyRange::successor(&self.keys.topic(after)),
+            end: self.keys.all(KeyKind::Topic).end,
+        };
+        let mut transaction = self.store.begin().await.map_err(unavailable)?;
+        let options = ScanOptions::limit(count).snapshot();
+        let page = transaction.scan(range, options).await;
+        let rows = page.map_err(unavailable)?.rows;
+        let numbers = rows
+            .iter()
+            .filter_map(|(key, _)| Keyspace::topic_number(key));
+        Ok(numbers.collect())
     }
 
     /// How many changes this process has made so far; whoever reads topics afterwards sees them.

@@ -193,6 +193,12 @@ impl Keyspace {
         self.key(KeyKind::Topic).u64(number.get()).finish()
     }
 
+    /// The number in a key of [`Keyspace::topic`].
+    pub fn topic_number(key: &[u8]) -> Option<TopicNumber> {
+        let number = key.get(6..)?.try_into().ok()?;
+        Some(TopicNumber::new(u64::from_be_bytes(number)))
+    }
+
     /// The number of a live topic.
     pub fn topic_name(self, name: &TopicName) -> Bytes {
         self.key(KeyKind::TopicName)

@@ -20,6 +20,7 @@ use super::load::load;
 use super::message::{Answer, Message, decide};
 use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
+use super::retention::Retention;
 use super::state::ShardState;
 use super::tidy::Tidy;
 use super::view::ShardView;
@@ -80,6 +81,9 @@ pub(crate) struct Actor {
     pub(super) own_receipts: OwnReceipts,
     pub(super) lately: Lately,
     pub(super) tidy: Tidy,
+    pub(super) retention: Retention,
+    /// Whether the last step between groups was one of retention.
+    pub(super) has_kept: bool,
     /// Steps of checkpoints since rows were last looked at that nobody needs.
     pub(super) checkpoint_steps: u32,
     pub(super) drained: CancellationToken,
@@ -125,6 +129,12 @@ impl Actor {
         let drained = parts.env.supervisor.token();
         let orders = BrokenOrders::default();
         let floors = Floors::new(parts.settings.floor_step);
+        let retention = Retention::new(
+            parts.settings.retention_interval,
+            parts.settings.partitions_in_memory,
+            parts.is_shared,
+            parts.env.clock.now(),
+        );
         Ok(Self {
             parts,
             lease,
@@ -138,6 +148,8 @@ impl Actor {
             own_receipts: OwnReceipts::default(),
             lately: Lately::default(),
             tidy: Tidy::default(),
+            retention,
+            has_kept: false,
             checkpoint_steps: 0,
             drained,
             release,
@@ -173,6 +185,7 @@ impl Actor {
     /// Ends well when the process drains or the shard is to be given back, and badly when the shard or the
     /// store is lost.
     async fn work(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<(), Ended> {
+        let mut topics = self.parts.catalogue.listen();
         loop {
             if self.release.is_cancelled() && self.is_ready_to_leave() {
                 return Ok(());
@@ -184,6 +197,15 @@ impl Actor {
                 () = self.release.cancelled(), if !self.is_leaving => continue,
                 () = self.checkpoint_time() => {
                     self.checkpoint_step().await?;
+                    self.report();
+                    continue;
+                }
+                changed = topics.recv() => {
+                    self.topic_changed(&changed);
+                    continue;
+                }
+                () = self.keeping_time() => {
+                    self.keeping_step().await?;
                     self.report();
                     continue;
                 }
@@ -207,7 +229,7 @@ impl Actor {
     // ----- groups ---------------------------------------------------------------------------------
 
     /// Commits a group, in more than one transaction if its rows need that.
-    async fn run_group(&mut self, mut group: Vec<Message>) -> Result<(), Ended> {
+    pub(super) async fn run_group(&mut self, mut group: Vec<Message>) -> Result<(), Ended> {
         while !group.is_empty() {
             group = self.run_transaction(group).await?;
         }

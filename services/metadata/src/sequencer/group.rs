@@ -333,6 +333,12 @@ impl<'a> Group<'a> {
         TokenVerdict::Set
     }
 
+    /// Decides what retention asks for: nothing goes that is not stable.
+    pub(crate) fn expire(&mut self, shard: ShardId, partition: TopicPartition, before: Offset) {
+        let last_stable = self.partition(partition).last_stable();
+        self.delete_records(shard, partition, before.min(last_stable));
+    }
+
     /// Decides a deletion of records: the log start offset moves up, at most to the end.
     pub(crate) fn delete_records(
         &mut self,

@@ -53,6 +53,10 @@ pub(crate) enum Message {
         before: Offset,
         reply: TokenReply,
     },
+    /// Move log start offsets up, as retention says. Nobody waits for it.
+    Expire {
+        moves: Vec<(TopicPartition, Offset)>,
+    },
     /// End transactions, all at once.
     EndTransactions {
         markers: Vec<TransactionMarker>,
@@ -106,7 +110,7 @@ impl Message {
     /// to a commit is durable itself.
     pub(crate) const fn is_linearizable(&self) -> bool {
         match self {
-            Self::Commit { .. } | Self::Rows { .. } => false,
+            Self::Commit { .. } | Self::Rows { .. } | Self::Expire { .. } => false,
             Self::SetToken { .. }
             | Self::DeleteRecords { .. }
             | Self::EndTransactions { .. }
@@ -124,6 +128,7 @@ impl Message {
             | Self::Barrier { .. }
             | Self::Producers { .. } => 128,
             Self::EndTransactions { markers, .. } => MARKER_ROWS_BYTES * markers.len(),
+            Self::Expire { moves } => MARKER_ROWS_BYTES * moves.len(),
             Self::Rows { rows, .. } => group_rows_bytes(rows),
         }
     }
@@ -167,6 +172,7 @@ impl Message {
                     _ => Ok(token),
                 });
             }
+            Self::Expire { .. } => {}
         }
     }
 
@@ -207,6 +213,7 @@ impl Message {
             Self::Producers { reply, .. } => {
                 let _ = reply.send(Err(log_error()));
             }
+            Self::Expire { .. } => {}
         }
     }
 }
@@ -293,6 +300,12 @@ pub(crate) fn decide(
             partition, before, ..
         } => {
             group.delete_records(shard, *partition, *before);
+            Answer::Done
+        }
+        Message::Expire { moves } => {
+            for (partition, before) in moves {
+                group.expire(shard, *partition, *before);
+            }
             Answer::Done
         }
         Message::EndTransactions { markers, .. } => {

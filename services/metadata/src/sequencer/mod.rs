@@ -17,6 +17,7 @@ mod floors;
 mod group;
 mod history;
 mod judge;
+mod keeping;
 mod lately;
 mod lease;
 mod load;
@@ -28,6 +29,7 @@ mod producer;
 mod publish;
 mod recovery;
 mod replay;
+mod retention;
 mod state;
 mod tidy;
 mod transaction;
@@ -67,6 +69,7 @@ pub(crate) use state::ShardState;
 pub(crate) use view::ShardView;
 pub(crate) use window::{PartitionView, Shown};
 
+use crate::catalogue::Catalogue;
 use crate::generation::Generation;
 use crate::keyspace::Keyspace;
 use crate::metrics::SequencerMetrics;
@@ -84,6 +87,9 @@ pub(crate) struct SequencerParts {
     pub(crate) generation: Generation,
     pub(crate) owner: [u8; 16],
     pub(crate) settings: SequencerSettings,
+    pub(crate) catalogue: Catalogue,
+    /// Whether other processes use the store too.
+    pub(crate) is_shared: bool,
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) metrics: SequencerMetrics,
 }
@@ -131,7 +137,7 @@ impl Sequencer {
             shown: shown_sender,
             release: release.clone(),
         };
-        let actor = actor::Actor::start(parts, shard, claim, outside).await?;
+        let actor = Box::pin(actor::Actor::start(parts, shard, claim, outside)).await?;
         let epoch = actor.epoch();
         let task = supervisor.spawn("sequencer", actor.run(messages));
         let sequencer = Self {

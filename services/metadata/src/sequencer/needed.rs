@@ -177,6 +177,11 @@ fn wanted(
             Message::SetToken { partition, .. } | Message::DeleteRecords { partition, .. } => {
                 wanted.partition(*partition);
             }
+            Message::Expire { moves } => {
+                for (partition, _) in moves {
+                    wanted.partition(*partition);
+                }
+            }
             Message::EndTransactions { markers, .. } => {
                 for marker in markers {
                     wanted.partition(marker.partition);

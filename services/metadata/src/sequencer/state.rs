@@ -101,6 +101,12 @@ impl ShardState {
         !self.changed_partitions.is_empty() || !self.changed_producers.is_empty()
     }
 
+    /// The bytes of a partition's log, at most: what is deleted may not have been taken off yet.
+    pub(crate) fn bytes(&self, partition: TopicPartition) -> u64 {
+        let state = self.partitions.get(&partition);
+        state.map_or(0, |state| state.total.saturating_sub(state.reclaimed_bytes))
+    }
+
     /// Takes the bytes of partitions from the view, where rows are older than their counts.
     pub(crate) fn count_bytes(&mut self, view: &ShardView) {
         for (partition, state) in &mut self.partitions {

@@ -84,7 +84,8 @@ impl Actor {
 
     /// Whether a step of a checkpoint is what comes after this group.
     pub(super) fn is_checkpoint_turn(&mut self) -> bool {
-        let can_tidy = self.floors.is_time()
+        let can_tidy = self.keeping_is_due()
+            || self.floors.is_time()
             || self.own_receipts.is_due(&self.floors)
             || self.tidy.is_time(self.lease.shard);
         let has_turn = self.checkpoint_steps < CHECKPOINT_STEPS_MAX || !can_tidy;
@@ -127,6 +128,8 @@ impl Actor {
         let mut view = shared.write();
         for (partition, last_base, next) in step.paged {
             view.set_paged(partition, last_base, next);
+            self.retention
+                .written(partition, self.state.bytes(partition));
         }
         view.evict_extents(self.parts.settings.extent_bytes);
         if last {
@@ -169,6 +172,10 @@ impl Actor {
     /// Deletes some rows that nobody needs any more, if a checkpoint was finished not long ago. It comes
     /// only after a group, so that an idle shard does nothing (invariant I8).
     pub(super) async fn tidy_step(&mut self) -> Result<(), Ended> {
+        self.has_kept = !self.has_kept && self.keeping_is_due();
+        if self.has_kept {
+            return self.keeping_step().await;
+        }
         let store = Arc::clone(&self.parts.store);
         let due = self.floors.take_due();
         if !due.is_empty() {

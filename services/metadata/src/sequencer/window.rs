@@ -14,6 +14,7 @@ use tidelog_format::location::Location;
 use tidelog_metadata_api::{Extent, PartitionBounds};
 use tidelog_types::{Offset, OffsetRange, Timestamp};
 
+use super::retention::Aged;
 use super::state::PartitionState;
 use crate::keyspace::{PAGE_EXTENTS_MAX, PageRow};
 
@@ -159,6 +160,21 @@ impl PartitionView {
             extents.push(extent);
         }
         extents
+    }
+
+    /// Shows the extents in memory that end after `from` until `look` has had enough.
+    pub(crate) fn walk(&self, from: Offset, mut look: impl FnMut(&Aged) -> bool) {
+        for entry in self.entries.range(self.index_of(from)..) {
+            let aged = Aged {
+                offsets: entry.to_extent().offsets,
+                max_timestamp: entry.max_timestamp,
+                committed_at: entry.committed_at,
+                bytes_so_far: entry.bytes_so_far,
+            };
+            if !look(&aged) {
+                return;
+            }
+        }
     }
 
     /// The index of the first entry that ends after an offset.

@@ -137,6 +137,8 @@ impl MetadataService {
             generation: generation.clone(),
             owner: place.member.id.to_bytes(),
             settings: options.sequencer,
+            catalogue: catalogue.clone(),
+            is_shared,
             notices: notices.clone(),
             metrics: options.metrics.clone(),
         };

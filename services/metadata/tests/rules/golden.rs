@@ -86,6 +86,16 @@ fn rows_of(text: &str) -> Vec<(Bytes, Bytes)> {
     text.lines().map(row).collect()
 }
 
+/// A segment that nobody needs, and one that is needed less.
+async fn refuse_and_delete(process: &Process) {
+    let refused = segment(299)
+        .slice(partition(1), &[plain(1)])
+        .condition(0, 0, expect_next(99));
+    process.send_until_answered(&refused.done()).await;
+    let deleted = process.delete_records(partition(1), Offset::new(6)).await;
+    deleted.expect("the owner");
+}
+
 /// A process that comes before the others, so that its writer has ended.
 async fn begin_and_end(world: &World) {
     let ended = world.open().await;
@@ -150,13 +160,7 @@ async fn history() -> World {
         .slice(partition(1), &[at_epoch(4, 1, 7, 1), sent(5, 5, 1)])
         .condition(0, 1, expect_token("second"));
     process.send_until_answered(&second.done()).await;
-    // A segment that nobody needs.
-    let refused = segment(299)
-        .slice(partition(1), &[plain(1)])
-        .condition(0, 0, expect_next(99));
-    process.send_until_answered(&refused.done()).await;
-    let deleted = process.delete_records(partition(1), Offset::new(6)).await;
-    deleted.expect("the owner");
+    refuse_and_delete(&process).await;
     let renamed = process
         .set_fencing_token(partition(1), None, token("second"))
         .await;

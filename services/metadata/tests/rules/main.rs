@@ -25,6 +25,7 @@ mod groups;
 mod history;
 mod many_partitions;
 mod restart;
+mod retention;
 mod tail_age;
 mod tidy;
 mod transactional_ids;

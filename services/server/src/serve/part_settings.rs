@@ -103,6 +103,7 @@ pub(super) fn sequencer_settings(
             .partitions_in_memory
             .min(within.partitions_in_memory),
         producer_expiry: metadata.producer_expiry.get(),
+        retention_interval: metadata.retention_interval.get(),
         tail_age_max: metadata.tail_age_max.map(Span::get),
         ..within
     }

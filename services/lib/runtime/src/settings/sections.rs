@@ -178,6 +178,7 @@ pub struct MetadataSettings {
     pub producers_in_memory: usize,
     pub partitions_in_memory: usize,
     pub producer_expiry: Span,
+    pub retention_interval: Span,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_age_max: Option<Span>,
 }

@@ -66,6 +66,12 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "1d",
         "How long after its last batch an idempotent producer is forgotten; from then on what it sends again is no duplicate. Keep it well above the time for which clients retry.",
     ),
+    option(
+        "metadata.retention_interval",
+        Kind::Span("1s", "1d"),
+        "5m",
+        "How often at most it is looked at what is to go by the retention of its topic, as `log.retention.check.interval.ms` of Kafka. Where nothing is due nothing is looked at.",
+    ),
     unset(
         "metadata.tail_age_max",
         Kind::Span("1m", "365d"),
