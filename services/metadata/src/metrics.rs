@@ -37,7 +37,7 @@ pub struct SequencerMetrics {
     transactions_aborted: Counter,
     pub(crate) checkpoints_forced: Counter,
     pub(crate) rows_deleted: Counter,
-    pub(crate) log_starts_moved: Counter,
+    pub(crate) keeping: Keeping,
     pub(crate) history_reads: Counter,
     pub(crate) shards_taken: Counter,
     pub(crate) shards_released: Counter,
@@ -67,6 +67,38 @@ impl ShardLabel {
 struct ByShard {
     manifests: Family<ShardLabel, Counter>,
     tail_since: Family<ShardLabel, Gauge>,
+}
+
+/// What goes out of logs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keeping {
+    pub(crate) log_starts_moved: Counter,
+    pub(crate) reclaimed_bytes: Counter,
+    pub(crate) failures: Counter,
+}
+
+impl Keeping {
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            (
+                "log_starts_moved",
+                "log start offsets that were moved up by the retention of their topics",
+                &self.log_starts_moved,
+            ),
+            (
+                "keeping_failures",
+                "steps of retention and reclaiming that failed, and are tried again unless a row is damaged",
+                &self.failures,
+            ),
+        ];
+        register_each(registry, &counters);
+        registry.register_with_unit(
+            "reclaimed",
+            "bytes of segments that nothing names any more since they are below a log start",
+            Unit::Bytes,
+            self.reclaimed_bytes.clone(),
+        );
+    }
 }
 
 /// What the sequencers of the process hold in memory.
@@ -179,7 +211,7 @@ impl SequencerMetrics {
             transactions_aborted: Counter::default(),
             checkpoints_forced: Counter::default(),
             rows_deleted: Counter::default(),
-            log_starts_moved: Counter::default(),
+            keeping: Keeping::default(),
             history_reads: Counter::default(),
             shards_taken: Counter::default(),
             shards_released: Counter::default(),
@@ -193,6 +225,7 @@ impl SequencerMetrics {
         };
         metrics.register_counters(registry);
         metrics.register_batches(registry);
+        metrics.keeping.register(registry);
         registry.register_with_unit(
             "group_duration",
             "time from the first member of a group to its durable commit",
@@ -252,11 +285,6 @@ impl SequencerMetrics {
                 "rows_deleted",
                 "receipts, floors, producers and aborted transactions deleted since nobody needs them",
                 &self.rows_deleted,
-            ),
-            (
-                "log_starts_moved",
-                "log start offsets that were moved up by the retention of their topics",
-                &self.log_starts_moved,
             ),
             (
                 "history_reads",

@@ -73,7 +73,16 @@ impl Inner {
         }
     }
 
+    /// What is looked up in pages may be deleted meanwhile: then the log start has gone up, and it is looked again.
     async fn locate_one(&self, request: &LookupRequest) -> Result<LookupAnswer, LogError> {
+        let located = self.try_locate_one(request).await;
+        match located {
+            Err(LogError::Behind) => self.try_locate_one(request).await,
+            located => located,
+        }
+    }
+
+    async fn try_locate_one(&self, request: &LookupRequest) -> Result<LookupAnswer, LogError> {
         let partition = request.partition;
         let shard = self.shard(partition).await?;
         let sequencer = match self.shards.get(shard) {
@@ -201,8 +210,21 @@ impl Inner {
         self.offset_here(&sequencer, partition, query).await
     }
 
-    /// What is known here of an offset.
+    /// What is known here of an offset. As for lookups, pages may go meanwhile.
     async fn offset_here(
+        &self,
+        sequencer: &Sequencer,
+        partition: TopicPartition,
+        query: OffsetQuery,
+    ) -> Result<OffsetAnswer, LogError> {
+        let answer = self.try_offset_here(sequencer, partition, query).await;
+        match answer {
+            Err(LogError::Behind) => self.try_offset_here(sequencer, partition, query).await,
+            answer => answer,
+        }
+    }
+
+    async fn try_offset_here(
         &self,
         sequencer: &Sequencer,
         partition: TopicPartition,

@@ -239,19 +239,26 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         Ok(())
     }
 
-    /// Partition rows, some at a time, and after each time the pages of these.
+    /// Partition rows, some at a time, and after each time the pages of these. What of them went before they were read
+    /// the rows say that are read after them.
     async fn partitions(&mut self) -> Result<(), TakeError> {
         let mut rest = Rest::of(self.keys.all(KeyKind::Partition));
         while let Some(rows) = self.pages.next(&mut rest).await? {
-            let trim = Trim::new(&rows)?;
-            for (key, value) in rows {
-                self.writer.row(&key, &value).await?;
-            }
+            let mut trim = Trim::new(rows)?;
             if let Some(range) = trim.pages(self.keys) {
                 self.pages_of(range, &trim).await?;
             }
             if let Some(range) = trim.aborted(self.keys) {
                 self.aborted_of(range, &trim).await?;
+            }
+            if let Some(range) = trim.range(self.keys) {
+                let mut rest = Rest::of(range);
+                while let Some(rows) = self.pages.next(&mut rest).await? {
+                    trim.raise(&rows)?;
+                }
+            }
+            for (key, value) in trim.into_rows()? {
+                self.writer.row(&key, &value).await?;
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
 /// Partition rows that were read together, and what their pages must end with.
 #[derive(Debug, Default)]
 pub(super) struct Trim {
+    rows: Vec<Row>,
     ends: BTreeMap<TopicPartition, End>,
 }
 
@@ -20,26 +21,68 @@ pub(super) struct Trim {
 #[derive(Clone, Copy, Debug)]
 struct End {
     next: Offset,
+    reclaimed: Offset,
     has_pages: bool,
+}
+
+fn partition_of(key: &[u8]) -> Result<TopicPartition, RowError> {
+    Keyspace::partition_of(key).ok_or(RowError {
+        kind: "partition",
+        what: "its key has another length",
+    })
 }
 
 impl Trim {
     /// Takes note of partition rows.
-    pub(super) fn new(rows: &[Row]) -> Result<Self, RowError> {
+    pub(super) fn new(rows: Vec<Row>) -> Result<Self, RowError> {
         let mut ends = BTreeMap::new();
-        for (key, value) in rows {
-            let partition = Keyspace::partition_of(key).ok_or(RowError {
-                kind: "partition",
-                what: "its key has another length",
-            })?;
+        for (key, value) in &rows {
+            let partition = partition_of(key)?;
             let row = PartitionRow::decode(value.clone())?;
             let end = End {
                 next: row.next,
+                reclaimed: row.reclaimed,
                 has_pages: PartitionRow::has_pages(value),
             };
             ends.insert(partition, end);
         }
-        Ok(Self { ends })
+        Ok(Self { rows, ends })
+    }
+
+    /// Where the rows lie.
+    pub(super) fn range(&self, keys: Keyspace) -> Option<KeyRange> {
+        let (first, _) = self.ends.first_key_value()?;
+        let (last, _) = self.ends.last_key_value()?;
+        Some(KeyRange {
+            start: keys.partition(*first),
+            end: Some(KeyRange::successor(&keys.partition(*last))),
+        })
+    }
+
+    /// Takes note of rows that were read after the pages: what was taken off the books by then may be in no page.
+    pub(super) fn raise(&mut self, rows: &[Row]) -> Result<(), RowError> {
+        for (key, value) in rows {
+            let now = PartitionRow::decode(value.clone())?.reclaimed;
+            if let Some(end) = self.ends.get_mut(&partition_of(key)?) {
+                end.reclaimed = end.reclaimed.max(now.min(end.next));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows as they go with their pages.
+    pub(super) fn into_rows(self) -> Result<Vec<Row>, RowError> {
+        let Self { mut rows, ends } = self;
+        for (key, value) in &mut rows {
+            let mut row = PartitionRow::decode(value.clone())?;
+            let end = ends.get(&partition_of(key)?);
+            if let Some(end) = end.filter(|end| end.reclaimed > row.reclaimed) {
+                row.reclaimed = end.reclaimed;
+                row.log_start = row.log_start.max(end.reclaimed);
+                *value = row.encode();
+            }
+        }
+        Ok(rows)
     }
 
     /// Where the pages of these partitions lie.

@@ -27,6 +27,9 @@ pub(crate) const PAGE_BYTES_MAX: usize = PAGE_FIXED_BYTES_MAX + PAGE_EXTENTS_MAX
 const _: () = assert!(PAGE_BYTES_MAX <= STORE_VALUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX <= STORE_TRANSACTION_BYTES_MAX / 8);
 
+/// Stands for a commit time that is not known.
+const UNKNOWN: Timestamp = Timestamp::from_millis(i64::MAX);
+
 /// Extents of one partition that follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRow {
@@ -72,7 +75,7 @@ impl PageRow {
     pub fn decode(base: Offset, value: Bytes) -> Result<Self, RowError> {
         let (mut row, version) = RowReader::new("page", value, SIZES_VERSION)?;
         let max_before = Timestamp::from_millis(row.i64()?);
-        let (mut bytes_before, mut committed_at) = (0, Timestamp::from_millis(i64::MAX));
+        let (mut bytes_before, mut committed_at) = (0, UNKNOWN);
         if version >= SIZES_VERSION {
             bytes_before = row.u64()?;
             committed_at = Timestamp::from_millis(row.i64()?);
@@ -108,6 +111,18 @@ impl PageRow {
             bytes_before,
             committed_at,
             extents,
+        })
+    }
+
+    /// Its extents, each with the bytes of all extents up to and with it; 0 in version 1, which does not count them.
+    pub fn sized(&self) -> impl Iterator<Item = (&Extent, u64)> {
+        let is_counted = self.committed_at < UNKNOWN;
+        let mut bytes = self.bytes_before;
+        self.extents.iter().map(move |extent| {
+            if is_counted {
+                bytes = bytes.saturating_add(u64::from(extent.byte_count()));
+            }
+            (extent, bytes)
         })
     }
 

@@ -20,6 +20,7 @@ use super::load::load;
 use super::message::{Answer, Message, decide};
 use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
+use super::reclaim::Reclaim;
 use super::retention::Retention;
 use super::state::ShardState;
 use super::tidy::Tidy;
@@ -29,6 +30,9 @@ use super::view::ShardView;
 const GROUP_MEMBERS_MAX: usize = 256;
 /// Bytes of manifests in one group. Their rows and receipts together stay below the store's 1 MB.
 const GROUP_BYTES_MAX: usize = 320 * 1024;
+
+/// Partitions with something to take off the books that may wait, also where few are kept in memory.
+const RECLAIMED_MIN: usize = 1_024;
 
 /// The task must end. The reason was logged.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +86,7 @@ pub(crate) struct Actor {
     pub(super) lately: Lately,
     pub(super) tidy: Tidy,
     pub(super) retention: Retention,
+    pub(super) reclaim: Reclaim,
     /// Whether the last step between groups was one of retention.
     pub(super) has_kept: bool,
     /// Steps of checkpoints since rows were last looked at that nobody needs.
@@ -135,6 +140,10 @@ impl Actor {
             parts.is_shared,
             parts.env.clock.now(),
         );
+        let reclaim = Reclaim::new(
+            parts.settings.partitions_in_memory.max(RECLAIMED_MIN),
+            parts.env.clock.now(),
+        );
         Ok(Self {
             parts,
             lease,
@@ -149,6 +158,7 @@ impl Actor {
             lately: Lately::default(),
             tidy: Tidy::default(),
             retention,
+            reclaim,
             has_kept: false,
             checkpoint_steps: 0,
             drained,

@@ -111,6 +111,14 @@ impl CheckpointPass {
 }
 
 impl CheckpointStep {
+    /// The partitions whose rows it has.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.taken.iter().filter_map(|changed| match changed {
+            Changed::Partition(partition) => Some(*partition),
+            Changed::Producer(_) => None,
+        })
+    }
+
     /// Takes pages of a partition. Returns their bytes and whether none remains.
     fn pages(
         &mut self,

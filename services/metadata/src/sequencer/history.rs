@@ -124,7 +124,18 @@ impl History {
             let offsets = page.offsets();
             offsets.is_some_and(|offsets| offsets.contains(offset))
         };
-        page.filter(has_offset).ok_or_else(|| LogError::Corrupt {
+        if let Some(page) = page.filter(has_offset) {
+            return Ok(page);
+        }
+        // Whoever asks may have heard of a log start from before.
+        let key = self.keys.partition(partition);
+        let row = transaction.get(&key, ReadMode::Snapshot).await;
+        let row = row.map_err(log_error)?.map(PartitionRow::decode);
+        let row = row.transpose().map_err(|error| damaged(&error))?;
+        if row.is_some_and(|row| offset < row.reclaimed) {
+            return Err(LogError::Behind);
+        }
+        Err(LogError::Corrupt {
             reason: format!("no page has offset `{offset}` of partition `{partition}`"),
         })
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidelog_env::MonoTime;
 use tidelog_metadata_api::{CatalogueError, TopicInfo, TopicSelector};
 use tidelog_store::{ReadMode, ScanOptions, StoreError, Transaction};
 use tidelog_types::{Offset, PartitionIndex, TopicNumber, TopicPartition};
@@ -46,18 +47,24 @@ impl Actor {
         }
     }
 
+    fn keeping_deadline(&self) -> Option<MonoTime> {
+        let clock = &self.parts.env.clock;
+        let retention = self.retention.deadline(clock.now(), clock.wall());
+        let both = [self.reclaim.deadline(), retention];
+        both.into_iter().flatten().min()
+    }
+
     /// Whether there is something to do for retention now.
     pub(super) fn keeping_is_due(&self) -> bool {
-        let clock = &self.parts.env.clock;
-        let deadline = self.retention.deadline(clock.now(), clock.wall());
-        deadline.is_some_and(|deadline| deadline <= clock.now())
+        let now = self.parts.env.clock.now();
+        let deadline = self.keeping_deadline();
+        deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Ends when there is; never where nothing is ever due (invariant I8).
     pub(super) async fn keeping_time(&self) {
-        let clock = &self.parts.env.clock;
-        match self.retention.deadline(clock.now(), clock.wall()) {
-            Some(deadline) => clock.sleep_until(deadline).await,
+        match self.keeping_deadline() {
+            Some(deadline) => self.parts.env.clock.sleep_until(deadline).await,
             None => std::future::pending().await,
         }
     }
@@ -65,6 +72,9 @@ impl Actor {
     /// Does a little of what is to be done.
     pub(super) async fn keeping_step(&mut self) -> Result<(), Ended> {
         let clock = Arc::clone(&self.parts.env.clock);
+        if let Some(partition) = self.reclaim.next(clock.now()) {
+            return self.reclaim_step(partition).await;
+        }
         self.retention.begin_check(clock.now(), clock.wall());
         let (partitions, is_check) = self.retention.next_partitions(PARTITIONS);
         let done = if !partitions.is_empty() {
@@ -81,6 +91,7 @@ impl Actor {
             Err(error) if error.next() == Next::Fenced => Err(self.end(Vec::new(), &error)),
             Err(error) => {
                 // It was only read: there is nothing to settle.
+                self.parts.metrics.keeping.failures.inc();
                 self.warn("retention has to wait", &error);
                 self.retention.pause(clock.now());
                 Ok(())
@@ -96,7 +107,7 @@ impl Actor {
         }
         let count = u64::try_from(moves.len()).unwrap_or(u64::MAX);
         self.run_group(vec![Message::Expire { moves }]).await?;
-        self.parts.metrics.log_starts_moved.inc_by(count);
+        self.parts.metrics.keeping.log_starts_moved.inc_by(count);
         Ok(())
     }
 
@@ -143,40 +154,40 @@ impl Actor {
             }
             seen.push(partition);
         }
-        if limits.are_none() {
-            for partition in seen {
-                self.retention.looked(partition, limits, None, false);
-            }
-        } else {
-            for partition in self.with_records(seen).await? {
-                self.retention.refresh(partition);
-            }
-        }
+        self.see_partitions(seen, limits).await?;
         self.retention.seen(number, rest);
         Ok(())
     }
 
-    /// Those that have something that may go.
-    async fn with_records(
-        &self,
+    /// Finds those that have something that may go, and those that an owner before has not taken everything off of.
+    async fn see_partitions(
+        &mut self,
         partitions: Vec<TopicPartition>,
-    ) -> Result<Vec<TopicPartition>, SequencerError> {
+        limits: Limits,
+    ) -> Result<(), SequencerError> {
         let mut transaction = self.parts.store.begin().await?;
         let keys = partitions.iter();
         let keys = keys.map(|at| (self.parts.keys.partition(*at), ReadMode::Snapshot));
         let values = transaction.get_many(&keys.collect::<Vec<_>>()).await?;
-        let mut found = Vec::new();
         for (partition, value) in partitions.into_iter().zip(values) {
             let state = match self.state.partitions.get(&partition) {
                 Some(state) => Ok(state.clone()),
                 None => of_row(value),
             };
-            // Whoever needs a damaged row will say so.
-            if state.is_ok_and(|state| state.log_start < state.next) {
-                found.push(partition);
+            let Ok(state) = state else {
+                // Whoever needs the damaged row will say so.
+                continue;
+            };
+            if state.reclaimed < state.log_start {
+                self.reclaim.note(partition);
+            }
+            if limits.are_none() {
+                self.retention.looked(partition, limits, None, false);
+            } else if state.log_start < state.next {
+                self.retention.refresh(partition);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The partition as it is in memory, or as its row says. It is not kept in memory for that.
@@ -295,9 +306,7 @@ impl Looked {
         for (key, value) in rows {
             let base = Keyspace::page_base(&key).ok_or(damaged("its key has another length"))?;
             let page = PageRow::decode(base, value)?;
-            let mut bytes_so_far = page.bytes_before;
-            for extent in page.extents {
-                bytes_so_far = bytes_so_far.saturating_add(u64::from(extent.byte_count()));
+            for (extent, bytes_so_far) in page.sized() {
                 let aged = Aged {
                     offsets: extent.offsets,
                     max_timestamp: extent.max_timestamp,

@@ -27,6 +27,8 @@ mod needed;
 mod own_receipts;
 mod producer;
 mod publish;
+mod reclaim;
+mod reclaiming;
 mod recovery;
 mod replay;
 mod retention;

@@ -27,6 +27,9 @@ impl Actor {
         for (partition, state) in &decided.partitions {
             let before = self.state.partitions.insert(*partition, state.clone());
             check_forward(*partition, before.as_ref(), state);
+            if before.is_none_or(|before| before.log_start < state.log_start) {
+                self.reclaim.note(*partition);
+            }
             self.state.changed_partitions.insert(*partition);
         }
         for (key, state) in &decided.producers {

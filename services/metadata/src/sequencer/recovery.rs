@@ -24,6 +24,11 @@ impl Actor {
         let (state, mut view) = load(store.as_ref(), state, self.lease.shard, since).await?;
         self.pass = None;
         self.state = state;
+        for (partition, state) in &self.state.partitions {
+            if state.reclaimed < state.log_start {
+                self.reclaim.note(*partition);
+            }
+        }
         if self.state.has_changes() {
             // The pass that was given up had reset the time of the next one.
             self.due.group(0, self.parts.env.clock.now());

@@ -238,6 +238,13 @@ impl Retention {
         self.not_before = now + PAUSE;
     }
 
+    /// Nothing is known any more: all is to be found out anew.
+    pub(crate) fn begin_anew(&mut self) {
+        self.known.clear();
+        self.due.clear();
+        self.see_all();
+    }
+
     /// All topics are to be seen anew.
     pub(crate) fn see_all(&mut self) {
         self.pass = Some(TopicNumber::default());
@@ -423,6 +430,8 @@ mod tests {
     fn records_of_the_future_or_of_no_time_are_as_old_as_their_commit() {
         let times = [(i64::MAX, 100), (-1, 200), (i64::MAX, 900)];
         assert_eq!(cut(keeps(Some(500), None), 30, &times), (20, Some(1_401)));
+        let times = [(0, 100), (-1, 700), (0, 0)];
+        assert_eq!(cut(keeps(Some(500), None), 30, &times), (10, Some(1_201)));
     }
 
     #[test]
@@ -472,6 +481,8 @@ mod tests {
             retention.deadline(now, minutes(7)),
             Some(START + 12 * MINUTE)
         );
+        retention.begin_check(START + 11 * MINUTE, minutes(11));
+        assert_eq!(retention.next_partitions(9), (vec![], false));
         let now = START + 12 * MINUTE;
         retention.begin_check(now, minutes(12));
         let both = vec![partition(1), partition(2)];

@@ -124,6 +124,9 @@ impl Actor {
             }
             return Ok(false);
         }
+        for partition in step.partitions() {
+            self.reclaim.written(partition);
+        }
         let shared = Arc::clone(&self.view);
         let mut view = shared.write();
         for (partition, last_base, next) in step.paged {

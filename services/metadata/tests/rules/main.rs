@@ -24,6 +24,7 @@ mod catalogue;
 mod groups;
 mod history;
 mod many_partitions;
+mod reclaim;
 mod restart;
 mod retention;
 mod tail_age;

@@ -382,6 +382,11 @@ impl Run {
         }
     }
 
+    /// Whether it is one.
+    pub(crate) const fn is_marker(&self) -> bool {
+        self.position == u32::MAX
+    }
+
     /// A marker, which has no bytes: its producer and its decision stand in their place.
     pub(crate) fn marker(base: u64, producer: i64, decision: Decision) -> Self {
         Self {

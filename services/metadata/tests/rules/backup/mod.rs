@@ -7,6 +7,7 @@ mod golden;
 mod history;
 mod judge;
 mod pins;
+mod reclaims;
 mod restores;
 mod transactions;
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tidelog_env::{Rng as _, SeededRng};
 use tidelog_metadata::keyspace::KeyKind;
@@ -28,13 +29,14 @@ const FAULTS: [CommitFault; 8] = [
     CommitFault::Unknown(Landing::Later { after_commits: 1 }),
     CommitFault::Unknown(Landing::Later { after_commits: 5 }),
 ];
-const FAULTY: [KeyKind; 6] = [
+const FAULTY: [KeyKind; 7] = [
     KeyKind::Tail,
     KeyKind::Tail,
     KeyKind::Lease,
     KeyKind::Partition,
     KeyKind::Checkpoint,
     KeyKind::Page,
+    KeyKind::LiveBytes,
 ];
 pub(super) const TOKENS: [&str; 3] = ["", "red", "blue"];
 
@@ -66,6 +68,8 @@ pub(crate) struct Driver {
     /// The highest last stable offset of each partition that was seen.
     pub(super) stable: [u64; PARTITIONS as usize],
     pub(super) sent: Vec<ShardCommit>,
+    /// Every segment that was committed, and its shard.
+    pub(super) committed: BTreeSet<(u64, ShardId)>,
     pub(super) sequence: u64,
     pub(super) burst: u64,
     /// What was sent before the burst under way has its answer.
@@ -97,6 +101,7 @@ impl Driver {
             judge: Judge::default(),
             stable: [0; PARTITIONS as usize],
             sent: Vec::new(),
+            committed: BTreeSet::new(),
             sequence: 0,
             burst: 0,
             done_below: 0,
@@ -145,6 +150,7 @@ impl Driver {
         self.check().await;
         self.settle(vec![Ask::End(self.all_ends())]).await;
         self.check().await;
+        self.check_all_is_reclaimed().await;
         for index in 0..PARTITIONS {
             let bounds = self.process.bounds_of(partition(index)).await;
             let seed = self.seed;
@@ -228,6 +234,9 @@ impl Driver {
                 let expected = self.judge.commit(commit);
                 assert_eq!(Some(got), expected.as_ref(), "seed {seed}: {commit:?}");
                 self.sent.push(commit.clone());
+                let manifest = &commit.manifest;
+                let sequence = manifest.segment.sequence.get();
+                self.committed.insert((sequence, manifest.shard));
             }
             (Ask::Commit(commit), Reply::BelowFloor) => {
                 // The receipt may have gone, but only below the floor (rule C5).
@@ -302,6 +311,7 @@ impl Driver {
 
     /// Everything that can be asked is as the judge says.
     async fn check(&mut self) {
+        self.check_books();
         for index in 0..PARTITIONS {
             let seed = self.seed;
             let expected = self.judge.partitions.entry(partition(index)).or_default();

@@ -4,6 +4,7 @@
 //!
 //! A seed names a history; a failure prints it.
 
+mod books;
 mod drive;
 mod judge;
 mod requests;
