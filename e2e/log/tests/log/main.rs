@@ -12,4 +12,5 @@ mod idle;
 mod kill;
 mod outage;
 mod restore;
+mod retention;
 mod support;
