@@ -33,6 +33,8 @@ struct Looked {
     cut: Cut,
     /// Where the log starts.
     from: Offset,
+    /// The bytes of the log, at most.
+    size: u64,
     /// Whether there may be more that is due.
     has_more: bool,
 }
@@ -185,6 +187,9 @@ impl Actor {
                 self.retention.looked(partition, limits, None, false);
             } else if state.log_start < state.next {
                 self.retention.refresh(partition);
+            } else {
+                // What was known of it is of other limits.
+                self.retention.forget(partition);
             }
         }
         Ok(())
@@ -229,8 +234,8 @@ impl Actor {
                         self.retention.looked(partition, limits, due, false);
                     }
                 }
-                Ok(Looked { cut, .. }) => {
-                    let is_large = limits.bytes.is_some_and(|bytes| cut.total > bytes);
+                Ok(Looked { cut, size, .. }) => {
+                    let is_large = limits.bytes.is_some_and(|bytes| size > bytes);
                     self.retention.looked(partition, limits, cut.due, is_large);
                 }
                 Err(error @ SequencerError::Row(_)) => {
@@ -265,6 +270,7 @@ impl Actor {
                 due: None,
             },
             from: state.log_start,
+            size: state.total.saturating_sub(state.reclaimed_bytes),
             has_more: false,
         };
         let window_base = {

@@ -187,6 +187,33 @@ async fn nothing_goes_that_is_compacted_or_deleted_or_kept_for_ever() {
     assert_eq!(log_start(&process, 0).await, 2);
 }
 
+/// Also of a log that was empty when its topic changed.
+#[tokio::test(start_paused = true)]
+async fn an_empty_log_goes_by_what_its_topic_says_when_it_is_written() {
+    let world = World::new();
+    let process = world.open().await;
+    configure(
+        &process,
+        &[("retention.bytes", "1000000"), ("retention.ms", "-1")],
+    )
+    .await;
+    process
+        .send_until_answered(&one(1, partition(0), at(5)))
+        .await;
+    process
+        .delete_records(partition(0), Offset::new(1))
+        .await
+        .expect("the owner");
+    pass(&world, 6 * MINUTE).await;
+    configure(&process, &[("retention.ms", "1000")]).await;
+    pass(&world, 6 * MINUTE).await;
+    process
+        .send_until_answered(&one(2, partition(0), at(5)))
+        .await;
+    pass(&world, 6 * MINUTE).await;
+    assert_eq!(log_start(&process, 0).await, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_owner_finds_what_is_due_and_so_does_a_change_of_the_topic() {
     let world = World::new();
