@@ -19,7 +19,8 @@ use object_store::{
 use tidelog_env::{Clock, MonoTime};
 
 use crate::errors::classify;
-use crate::metrics::{Meter, Operation};
+use crate::metrics::{LIST_PAGE_ITEMS, Meter, Operation, Traffic};
+use crate::purpose::Purpose;
 
 /// Counts what goes to the store below. It belongs right above the store, so that hedges and retries are
 /// counted as the requests that they are.
@@ -37,11 +38,11 @@ struct Gauge {
 }
 
 impl Gauge {
-    fn begin(&self, operation: Operation, sent_bytes: u64) -> Running {
-        self.meter.begin(operation, sent_bytes);
+    fn begin(&self, traffic: Traffic, sent_bytes: u64) -> Running {
+        self.meter.begin(traffic, sent_bytes);
         Running {
             gauge: self.clone(),
-            operation,
+            traffic,
             start: self.clock.now(),
         }
     }
@@ -51,24 +52,25 @@ impl Gauge {
 #[derive(Debug)]
 struct Running {
     gauge: Gauge,
-    operation: Operation,
+    traffic: Traffic,
     start: MonoTime,
 }
 
 impl Running {
     fn check<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| self.gauge.meter.error(self.operation, classify(error)))
+        let operation = self.traffic.operation();
+        result.inspect_err(|error| self.gauge.meter.error(operation, classify(error)))
     }
 
     fn received(&self, bytes: u64) {
-        self.gauge.meter.received(self.operation, bytes);
+        self.gauge.meter.received(self.traffic, bytes);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let took = self.gauge.clock.now() - self.start;
-        self.gauge.meter.end(self.operation, took);
+        self.gauge.meter.end(self.traffic.operation(), took);
     }
 }
 
@@ -109,12 +111,31 @@ impl<S: Stream<Item = Result<Bytes>> + Unpin> Stream for Counted<S> {
     }
 }
 
-/// Counts a stream that has no bytes: the first error is the request's.
+/// Counts a listing: each page is a request.
 fn count_items<T: Send + 'static>(
-    running: Running,
+    mut running: Running,
     stream: BoxStream<'static, Result<T>>,
 ) -> BoxStream<'static, Result<T>> {
-    stream.map(move |item| running.check(item)).boxed()
+    let mut items: u64 = 0;
+    stream
+        .map(move |item| {
+            if items > 0 && items.is_multiple_of(LIST_PAGE_ITEMS) {
+                running = running.gauge.begin(running.traffic, 0);
+            }
+            items += 1;
+            running.check(item)
+        })
+        .boxed()
+}
+
+/// What a listing is for.
+fn listing(prefix: Option<&Path>) -> Traffic {
+    Traffic::of(Operation::List, prefix.map_or(Purpose::Other, Purpose::of))
+}
+
+/// What another request is for.
+fn traffic(operation: Operation, path: &Path) -> Traffic {
+    Traffic::of(operation, Purpose::of(path))
 }
 
 #[async_trait]
@@ -125,9 +146,10 @@ impl ObjectStore for Metered {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let running = self
-            .gauge
-            .begin(Operation::Put, payload.content_length() as u64);
+        let running = self.gauge.begin(
+            traffic(Operation::Put, location),
+            payload.content_length() as u64,
+        );
         running.check(self.inner.put_opts(location, payload, options).await)
     }
 
@@ -136,23 +158,28 @@ impl ObjectStore for Metered {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let running = self.gauge.begin(Operation::Multipart, 0);
+        let purpose = Purpose::of(location);
+        let running = self
+            .gauge
+            .begin(Traffic::of(Operation::Multipart, purpose), 0);
         let upload = running.check(self.inner.put_multipart_opts(location, options).await)?;
         Ok(Box::new(MeteredUpload {
             inner: upload,
             gauge: self.gauge.clone(),
+            purpose,
         }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let operation = if options.head {
-            Operation::Head
-        } else {
-            Operation::Get
+        let is_head = options.head;
+        let traffic = match (is_head, &options.range) {
+            (true, _) => traffic(Operation::Head, location),
+            (false, None) => traffic(Operation::Get, location),
+            (false, Some(_)) => Traffic::ranged(Purpose::of(location)),
         };
-        let running = self.gauge.begin(operation, 0);
+        let running = self.gauge.begin(traffic, 0);
         let result = running.check(self.inner.get_opts(location, options).await)?;
-        if operation == Operation::Head {
+        if is_head {
             return Ok(result);
         }
         let payload = match result.payload {
@@ -169,7 +196,7 @@ impl ObjectStore for Metered {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let running = self.gauge.begin(Operation::Get, 0);
+        let running = self.gauge.begin(Traffic::ranged(Purpose::of(location)), 0);
         let parts = running.check(self.inner.get_ranges(location, ranges).await)?;
         running.received(parts.iter().map(|part| part.len() as u64).sum());
         Ok(parts)
@@ -182,13 +209,18 @@ impl ObjectStore for Metered {
         let gauge = self.gauge.clone();
         self.inner
             .delete_stream(locations)
-            .map(move |result| gauge.begin(Operation::Delete, 0).check(result))
+            .map(move |result| {
+                let purpose = result.as_ref().map_or(Purpose::Other, Purpose::of);
+                gauge
+                    .begin(Traffic::of(Operation::Delete, purpose), 0)
+                    .check(result)
+            })
             .boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         count_items(
-            self.gauge.begin(Operation::List, 0),
+            self.gauge.begin(listing(prefix), 0),
             self.inner.list(prefix),
         )
     }
@@ -198,22 +230,27 @@ impl ObjectStore for Metered {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let running = self.gauge.begin(Operation::List, 0);
+        let running = self.gauge.begin(listing(prefix), 0);
         count_items(running, self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let running = self.gauge.begin(Operation::List, 0);
-        running.check(self.inner.list_with_delimiter(prefix).await)
+        let running = self.gauge.begin(listing(prefix), 0);
+        let result = running.check(self.inner.list_with_delimiter(prefix).await)?;
+        let items = (result.objects.len() + result.common_prefixes.len()) as u64;
+        for _ in 1..items.div_ceil(LIST_PAGE_ITEMS) {
+            drop(self.gauge.begin(listing(prefix), 0));
+        }
+        Ok(result)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let running = self.gauge.begin(Operation::Copy, 0);
+        let running = self.gauge.begin(traffic(Operation::Copy, to), 0);
         running.check(self.inner.copy_opts(from, to, options).await)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        let running = self.gauge.begin(Operation::Copy, 0);
+        let running = self.gauge.begin(traffic(Operation::Copy, to), 0);
         running.check(self.inner.rename_opts(from, to, options).await)
     }
 }
@@ -223,25 +260,31 @@ impl ObjectStore for Metered {
 struct MeteredUpload {
     inner: Box<dyn MultipartUpload>,
     gauge: Gauge,
+    purpose: Purpose,
 }
 
 #[async_trait]
 impl MultipartUpload for MeteredUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let running = self
-            .gauge
-            .begin(Operation::Part, data.content_length() as u64);
+        let running = self.gauge.begin(
+            Traffic::of(Operation::Part, self.purpose),
+            data.content_length() as u64,
+        );
         let part = self.inner.put_part(data);
         Box::pin(async move { running.check(part.await) })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let running = self.gauge.begin(Operation::Multipart, 0);
+        let running = self
+            .gauge
+            .begin(Traffic::of(Operation::Multipart, self.purpose), 0);
         running.check(self.inner.complete().await)
     }
 
     async fn abort(&mut self) -> Result<()> {
-        let running = self.gauge.begin(Operation::Multipart, 0);
+        let running = self
+            .gauge
+            .begin(Traffic::of(Operation::Multipart, self.purpose), 0);
         running.check(self.inner.abort().await)
     }
 }
@@ -279,5 +322,30 @@ mod tests {
             assert_eq!(seen.get(operation).requests, 1, "{operation:?}");
         }
         assert_eq!(seen.requests(), 6);
+    }
+
+    #[tokio::test]
+    async fn each_page_of_a_listing_is_a_request() {
+        let meter = Metrics::unregistered().meter(Role::Admin);
+        let clock = Arc::new(ManualClock::default());
+        let store = Metered::new(Arc::new(InMemory::new()), meter.clone(), clock);
+        let lists = || meter.snapshot().get(Operation::List).requests;
+        for n in 0..LIST_PAGE_ITEMS {
+            let path = Path::from(format!("{n:04}"));
+            store.put(&path, PutPayload::new()).await.unwrap();
+        }
+        let mut counted = 0;
+        for (more, pages) in [(None, 1), (Some("more"), 2)] {
+            if let Some(name) = more {
+                store.put(&name.into(), PutPayload::new()).await.unwrap();
+            }
+            let items = store.list(None).count().await as u64;
+            assert_eq!(items, LIST_PAGE_ITEMS + pages - 1);
+            counted += pages;
+            assert_eq!(lists(), counted);
+            store.list_with_delimiter(None).await.unwrap();
+            counted += pages;
+            assert_eq!(lists(), counted);
+        }
     }
 }

@@ -22,13 +22,13 @@ use tidelog_types::{ClusterGeneration, ClusterId, Incarnation, SegmentName, Segm
 
 use crate::backup_name::{BackupName, BackupPart};
 
-const MARKER: &str = "tidelog.json";
-const SCRATCH: &str = "tidelog-preflight";
-const SEGMENTS: &str = "seg";
-const STORE: &str = "meta";
-const BACKUPS: &str = "backup";
-const RESTORES: &str = "restore";
-const ACCEPTS: &str = "accept";
+pub(crate) const MARKER: &str = "tidelog.json";
+pub(crate) const SCRATCH: &str = "tidelog-preflight";
+pub(crate) const SEGMENTS: &str = "seg";
+pub(crate) const STORE: &str = "meta";
+pub(crate) const BACKUPS: &str = "backup";
+pub(crate) const RESTORES: &str = "restore";
+pub(crate) const ACCEPTS: &str = "accept";
 /// Hex digits of a `u64`.
 const NUMBER_DIGITS: usize = 16;
 

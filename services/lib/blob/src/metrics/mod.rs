@@ -1,8 +1,6 @@
 //! What is measured of the object store: names and help in one place, and the counters themselves.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+mod meter;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -10,12 +8,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::errors::ErrorKind;
+pub(crate) use meter::Traffic;
+pub use meter::{Meter, MeterSnapshot, OperationSnapshot};
 
 /// Name of the count of requests; the exporter appends `_total`.
 pub const REQUESTS: &str = "tidelog_blob_requests";
 /// Help of [`REQUESTS`].
-pub const REQUESTS_HELP: &str = "Requests sent to the object store, by operation and role";
+pub const REQUESTS_HELP: &str = "Requests sent to the object store, by operation (a part of an object is `get_range`), role and purpose";
 /// Name of the count of failed requests; the exporter appends `_total`.
 pub const ERRORS: &str = "tidelog_blob_errors";
 /// Help of [`ERRORS`].
@@ -24,12 +23,13 @@ pub const ERRORS_HELP: &str =
 /// Name of the count of bytes sent; the exporter appends `_bytes_total`.
 pub const SENT: &str = "tidelog_blob_sent";
 /// Help of [`SENT`].
-pub const SENT_HELP: &str = "Bytes of bodies sent to the object store, by operation and role";
+pub const SENT_HELP: &str =
+    "Bytes of bodies sent to the object store, by operation, role and purpose";
 /// Name of the count of bytes received; the exporter appends `_bytes_total`.
 pub const RECEIVED: &str = "tidelog_blob_received";
 /// Help of [`RECEIVED`].
 pub const RECEIVED_HELP: &str =
-    "Bytes of bodies received from the object store, by operation and role";
+    "Bytes of bodies received from the object store, by operation, role and purpose";
 /// Name of the histogram of latencies; the exporter appends `_seconds`.
 pub const LATENCY: &str = "tidelog_blob_request_latency";
 /// Help of [`LATENCY`].
@@ -50,6 +50,9 @@ pub const HEDGES_WON: &str = "tidelog_blob_hedges_won";
 /// Help of [`HEDGES_WON`].
 pub const HEDGES_WON_HELP: &str = "Second requests that were answered first, by operation and role";
 
+/// How many names S3 gives in one answer to a listing; the next ones are another request.
+pub const LIST_PAGE_ITEMS: u64 = 1000;
+
 /// What is asked of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
@@ -63,7 +66,7 @@ pub enum Operation {
     Get,
     /// What is known of an object, without its bytes.
     Head,
-    /// A listing; its pages count as one.
+    /// A page of a listing, which has up to [`LIST_PAGE_ITEMS`] names.
     List,
     /// The deletion of one object; stores that delete many in one request count each.
     Delete,
@@ -133,6 +136,14 @@ struct Labels {
     role: &'static str,
 }
 
+/// What requests and bytes are counted by. The operation tells a part of an object from a whole one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrafficLabels {
+    operation: &'static str,
+    role: &'static str,
+    purpose: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
     operation: &'static str,
@@ -148,10 +159,10 @@ fn latency_histogram() -> Histogram {
 /// The families of one process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    requests: Family<Labels, Counter>,
+    requests: Family<TrafficLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
-    sent: Family<Labels, Counter>,
-    received: Family<Labels, Counter>,
+    sent: Family<TrafficLabels, Counter>,
+    received: Family<TrafficLabels, Counter>,
     latency: Family<Labels, Histogram, fn() -> Histogram>,
     retries: Family<Labels, Counter>,
     hedges: Family<Labels, Counter>,
@@ -199,159 +210,7 @@ impl Metrics {
 
     /// The counters of one role.
     pub fn meter(&self, role: Role) -> Meter {
-        let lines = Operation::ALL.map(|operation| self.line(operation, role));
-        Meter {
-            inner: Arc::new(MeterInner {
-                role,
-                errors: self.errors.clone(),
-                lines,
-            }),
-        }
-    }
-
-    fn line(&self, operation: Operation, role: Role) -> Line {
-        let labels = Labels {
-            operation: operation.as_str(),
-            role: role.as_str(),
-        };
-        Line {
-            requests: self.requests.get_or_create_owned(&labels),
-            sent: self.sent.get_or_create_owned(&labels),
-            received: self.received.get_or_create_owned(&labels),
-            latency: self.latency.get_or_create_owned(&labels),
-            retries: self.retries.get_or_create_owned(&labels),
-            hedges: self.hedges.get_or_create_owned(&labels),
-            hedges_won: self.hedges_won.get_or_create_owned(&labels),
-            errors: AtomicU64::new(0),
-        }
-    }
-}
-
-/// The counters of one role. Clones share them.
-#[derive(Clone, Debug)]
-pub struct Meter {
-    inner: Arc<MeterInner>,
-}
-
-#[derive(Debug)]
-struct MeterInner {
-    role: Role,
-    errors: Family<ErrorLabels, Counter>,
-    lines: [Line; Operation::ALL.len()],
-}
-
-/// The counters of one operation.
-#[derive(Debug)]
-struct Line {
-    requests: Counter,
-    sent: Counter,
-    received: Counter,
-    latency: Histogram,
-    retries: Counter,
-    hedges: Counter,
-    hedges_won: Counter,
-    errors: AtomicU64,
-}
-
-/// What was counted for one operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OperationSnapshot {
-    /// Requests begun.
-    pub requests: u64,
-    /// Requests that failed.
-    pub errors: u64,
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Requests sent again.
-    pub retries: u64,
-    /// Hedges sent.
-    pub hedges: u64,
-    /// Hedges that came first.
-    pub hedges_won: u64,
-}
-
-/// What was counted for one role, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MeterSnapshot {
-    operations: [OperationSnapshot; Operation::ALL.len()],
-}
-
-impl MeterSnapshot {
-    /// One operation.
-    pub const fn get(&self, operation: Operation) -> OperationSnapshot {
-        self.operations[operation as usize]
-    }
-
-    /// All requests.
-    pub fn requests(&self) -> u64 {
-        self.operations.iter().map(|line| line.requests).sum()
-    }
-}
-
-impl Meter {
-    /// The role that is counted.
-    pub fn role(&self) -> Role {
-        self.inner.role
-    }
-
-    /// What was counted so far. The parts are read one after the other.
-    pub fn snapshot(&self) -> MeterSnapshot {
-        MeterSnapshot {
-            operations: Operation::ALL.map(|operation| {
-                let line = self.line(operation);
-                OperationSnapshot {
-                    requests: line.requests.get(),
-                    errors: line.errors.load(Ordering::Relaxed),
-                    sent_bytes: line.sent.get(),
-                    received_bytes: line.received.get(),
-                    retries: line.retries.get(),
-                    hedges: line.hedges.get(),
-                    hedges_won: line.hedges_won.get(),
-                }
-            }),
-        }
-    }
-
-    fn line(&self, operation: Operation) -> &Line {
-        &self.inner.lines[operation as usize]
-    }
-
-    pub(crate) fn begin(&self, operation: Operation, sent_bytes: u64) {
-        let line = self.line(operation);
-        line.requests.inc();
-        line.sent.inc_by(sent_bytes);
-    }
-
-    pub(crate) fn received(&self, operation: Operation, bytes: u64) {
-        self.line(operation).received.inc_by(bytes);
-    }
-
-    pub(crate) fn end(&self, operation: Operation, took: Duration) {
-        self.line(operation).latency.observe(took.as_secs_f64());
-    }
-
-    pub(crate) fn error(&self, operation: Operation, kind: ErrorKind) {
-        self.line(operation).errors.fetch_add(1, Ordering::Relaxed);
-        let labels = ErrorLabels {
-            operation: operation.as_str(),
-            role: self.inner.role.as_str(),
-            kind: kind.as_str(),
-        };
-        self.inner.errors.get_or_create_owned(&labels).inc();
-    }
-
-    pub(crate) fn retry(&self, operation: Operation) {
-        self.line(operation).retries.inc();
-    }
-
-    pub(crate) fn hedge(&self, operation: Operation) {
-        self.line(operation).hedges.inc();
-    }
-
-    pub(crate) fn hedge_won(&self, operation: Operation) {
-        self.line(operation).hedges_won.inc();
+        Meter::new(self, role)
     }
 }
 
@@ -359,7 +218,11 @@ impl Meter {
 mod tests {
     use prometheus_client::encoding::text::encode;
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::errors::ErrorKind;
+    use crate::purpose::Purpose;
 
     #[test]
     fn operations_are_numbered_in_their_order() {
@@ -372,14 +235,18 @@ mod tests {
     fn what_is_counted_is_exported_under_the_documented_names() {
         let mut registry = Registry::default();
         let meter = Metrics::register(&mut registry).meter(Role::Broker);
-        meter.begin(Operation::Put, 10);
+        meter.begin(Traffic::of(Operation::Put, Purpose::Segment), 10);
+        meter.begin(Traffic::ranged(Purpose::StoreTable), 0);
+        meter.received(Traffic::ranged(Purpose::StoreTable), 7);
         meter.end(Operation::Put, Duration::from_millis(3));
         meter.error(Operation::Get, ErrorKind::Throttled);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
-            "tidelog_blob_requests_total{operation=\"put\",role=\"broker\"} 1",
-            "tidelog_blob_sent_bytes_total{operation=\"put\",role=\"broker\"} 10",
+            "tidelog_blob_requests_total{operation=\"put\",role=\"broker\",purpose=\"segment\"} 1",
+            "tidelog_blob_requests_total{operation=\"get_range\",role=\"broker\",purpose=\"store_table\"} 1",
+            "tidelog_blob_received_bytes_total{operation=\"get_range\",role=\"broker\",purpose=\"store_table\"} 7",
+            "tidelog_blob_sent_bytes_total{operation=\"put\",role=\"broker\",purpose=\"segment\"} 10",
             "tidelog_blob_request_latency_seconds_count{operation=\"put\",role=\"broker\"} 1",
             "tidelog_blob_errors_total{operation=\"get\",role=\"broker\",kind=\"throttled\"} 1",
         ] {
@@ -387,6 +254,12 @@ mod tests {
         }
         let put = meter.snapshot().get(Operation::Put);
         assert_eq!((put.requests, put.sent_bytes, put.errors), (1, 10, 0));
-        assert_eq!(meter.snapshot().requests(), 1);
+        let get = meter.snapshot().get(Operation::Get);
+        assert_eq!((get.requests, get.received_bytes), (1, 7));
+        assert_eq!(meter.snapshot().requests(), 2);
+        assert!(
+            !text.contains("purpose=\"backup\""),
+            "nothing was asked for one"
+        );
     }
 }
