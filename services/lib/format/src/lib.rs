@@ -11,6 +11,7 @@
 //! whatever they are, it ends with a value or a typed error, and allocates no more than they justify.
 
 pub mod batch;
+pub mod extent;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;

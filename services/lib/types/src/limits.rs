@@ -23,6 +23,17 @@ pub const MANIFEST_BYTES_MAX: u32 = 64 * 1024;
 /// A segment closes when it holds slices of this many partitions.
 pub const SEGMENT_SLICES_MAX: u32 = 4096;
 
+/// A merged segment never grows past this: four of the 64 MiB that one is meant to have, so that a few batches of
+/// the largest size still fit behind what was planned.
+pub const MERGED_BYTES_MAX: u32 = 256 * 1024 * 1024;
+
+/// A merged segment holds slices of at most this many partitions: with the longest names its footer is then a few MiB.
+pub const MERGED_SLICES_MAX: u32 = 65_536;
+
+/// A merged segment's extents are cut before they grow past this; only a batch that is larger makes a larger one. Some
+/// hundred of them describe all of a large segment, and a page of the cache holds four.
+pub const MERGED_EXTENT_BYTES: u32 = 1024 * 1024;
+
 /// A topic has at most this many partitions.
 pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
 

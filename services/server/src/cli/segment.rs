@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tidelog_blob::object_store::ObjectStoreExt as _;
 use tidelog_blob::object_store::path::Path as ObjectPath;
-use tidelog_format::segment::{FooterSlice, SegmentReader};
+use tidelog_format::batch::BatchView;
+use tidelog_format::segment::{AnySegment, FooterSlice, MergedSlice, MergedTopic, SegmentError};
 use tidelog_runtime::Exit;
 
 use super::output::{Table, print};
@@ -47,6 +48,9 @@ struct Shown {
 #[derive(Debug, Serialize)]
 struct Slice {
     topic_id: String,
+    /// What a merged segment says of the topic and of the offsets of the slice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged: Option<Merged>,
     topic_number: u64,
     partition: u32,
     shard: u32,
@@ -65,7 +69,17 @@ struct Slice {
 }
 
 #[derive(Debug, Serialize)]
+struct Merged {
+    topic_name: String,
+    partition_count: u32,
+    base_offset: u64,
+    next_offset: u64,
+    extents: usize,
+}
+
+#[derive(Debug, Serialize)]
 struct Batch {
+    offset: i64,
     records: i32,
     bytes: u64,
     compression: String,
@@ -79,11 +93,11 @@ struct Batch {
 pub(crate) async fn run(command: SegmentCommand, output: Output) -> Result<Exit> {
     let SegmentCommand::Inspect(args) = command;
     let bytes = read(&args).await?;
-    let reader = SegmentReader::open(bytes.clone()).map_err(|error| {
+    let segment = AnySegment::open(bytes.clone()).map_err(|error| {
         let message = format!("`{}` is not a whole segment", args.object);
         CliError::because(Exit::Error, message, error)
     })?;
-    let shown = shown(&args, &reader, bytes.len());
+    let shown = shown(&args, &segment, bytes.len());
     print(output, &shown, || table(&shown))?;
     let faults = shown
         .slices
@@ -118,9 +132,8 @@ async fn read(args: &InspectArgs) -> Result<Bytes> {
     answer.bytes().await.map_err(missing)
 }
 
-fn shown(args: &InspectArgs, reader: &SegmentReader, bytes: usize) -> Shown {
-    let trailer = reader.trailer();
-    let slices = (0..).zip(reader.footer().slices());
+fn shown(args: &InspectArgs, segment: &AnySegment, bytes: usize) -> Shown {
+    let trailer = segment.trailer();
     Shown {
         object: args.object.clone(),
         bytes,
@@ -129,27 +142,33 @@ fn shown(args: &InspectArgs, reader: &SegmentReader, bytes: usize) -> Shown {
         sequence: trailer.name.sequence.get(),
         kind: format!("{:?}", trailer.kind).to_lowercase(),
         nonce: trailer.nonce.to_string(),
-        slices: slices
-            .map(|(index, slice)| shown_slice(args, reader, index, slice))
-            .collect(),
+        slices: slices(args, segment),
     }
 }
 
-fn shown_slice(
-    args: &InspectArgs,
-    reader: &SegmentReader,
-    index: u32,
-    slice: &FooterSlice,
-) -> Slice {
-    let (batches, fault) = match reader.slice(index) {
-        Ok(views) => (views, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
-    };
-    let damaged = batches.iter().position(|view| view.check_crc().is_err());
-    let fault = fault.or_else(|| damaged.map(|at| format!("the CRC of batch {at} is wrong")));
-    let batches = if args.batches { batches } else { Vec::new() };
+fn slices(args: &InspectArgs, segment: &AnySegment) -> Vec<Slice> {
+    match segment {
+        AnySegment::Written(reader) => (0..)
+            .zip(reader.footer().slices())
+            .map(|(index, slice)| written(slice).with_batches(args, reader.slice(index)))
+            .collect(),
+        AnySegment::Merged(reader) => {
+            let footer = reader.footer();
+            (0..)
+                .zip(footer.slices())
+                .map(|(index, (topic, slice))| {
+                    let shown = merged(footer.shard.get(), topic, slice);
+                    shown.with_batches(args, reader.slice(index))
+                })
+                .collect()
+        }
+    }
+}
+
+fn written(slice: &FooterSlice) -> Slice {
     Slice {
         topic_id: slice.topic_id.to_string(),
+        merged: None,
         topic_number: slice.partition.topic.get(),
         partition: slice.partition.partition.get(),
         shard: slice.shard.get(),
@@ -160,27 +179,93 @@ fn shown_slice(
         records: slice.record_count,
         min_time: times::format(slice.min_timestamp.as_millis()),
         max_time: times::format(slice.max_timestamp.as_millis()),
-        fault,
-        batches: batches
-            .iter()
-            .map(|view| {
-                let header = view.header();
-                Batch {
-                    records: header.record_count,
-                    bytes: u64::from(header.batch_length).saturating_add(12),
-                    compression: header.attributes.compression().map_or_else(
-                        || "unknown".to_owned(),
-                        |codec| format!("{codec:?}").to_lowercase(),
-                    ),
-                    producer_id: header.producer_id.get(),
-                    producer_epoch: header.producer_epoch.get(),
-                    base_sequence: header.base_sequence,
-                    max_time: times::format(header.max_timestamp.as_millis()),
-                    crc_ok: view.check_crc().is_ok(),
-                }
-            })
-            .collect(),
+        fault: None,
+        batches: Vec::new(),
     }
+}
+
+fn merged(shard: u32, topic: &MergedTopic, slice: &MergedSlice) -> Slice {
+    let offsets = slice.offsets();
+    Slice {
+        topic_id: topic.id.to_string(),
+        merged: Some(Merged {
+            topic_name: topic.name.to_string(),
+            partition_count: topic.partition_count,
+            base_offset: offsets.base.get(),
+            next_offset: offsets.next.get(),
+            extents: slice.extents.len(),
+        }),
+        topic_number: slice.partition.topic.get(),
+        partition: slice.partition.partition.get(),
+        shard,
+        position: slice.position,
+        length: slice.length,
+        crc32c: format!("{:08x}", slice.crc32c),
+        batch_count: slice.batch_count,
+        // The footer does not say it: the batches do.
+        records: 0,
+        min_time: times::format(slice.min_timestamp.as_millis()),
+        max_time: times::format(slice.max_timestamp().as_millis()),
+        fault: None,
+        batches: Vec::new(),
+    }
+}
+
+impl Slice {
+    /// Adds what the bytes say.
+    fn with_batches(
+        mut self,
+        args: &InspectArgs,
+        read: std::result::Result<Vec<BatchView>, SegmentError>,
+    ) -> Self {
+        let views = match read {
+            Ok(views) => views,
+            Err(error) => {
+                self.fault = Some(error.to_string());
+                return self;
+            }
+        };
+        let damaged = views.iter().position(|view| view.check_crc().is_err());
+        self.fault = damaged.map(|at| format!("the CRC of batch {at} is wrong"));
+        if self.merged.is_some() {
+            let counts = views.iter().map(|view| view.header().record_count);
+            self.records = counts.filter_map(|count| u64::try_from(count).ok()).sum();
+        }
+        if args.batches {
+            self.batches = views.iter().map(batch).collect();
+        }
+        self
+    }
+}
+
+fn batch(view: &BatchView) -> Batch {
+    let header = view.header();
+    Batch {
+        offset: header.base_offset,
+        records: header.record_count,
+        bytes: u64::from(header.batch_length).saturating_add(12),
+        compression: header.attributes.compression().map_or_else(
+            || "unknown".to_owned(),
+            |codec| format!("{codec:?}").to_lowercase(),
+        ),
+        producer_id: header.producer_id.get(),
+        producer_epoch: header.producer_epoch.get(),
+        base_sequence: header.base_sequence,
+        max_time: times::format(header.max_timestamp.as_millis()),
+        crc_ok: view.check_crc().is_ok(),
+    }
+}
+
+/// The topic, and of a merged segment its name and the offsets.
+fn topic(slice: &Slice) -> String {
+    let id = &slice.topic_id;
+    slice.merged.as_ref().map_or_else(
+        || id.clone(),
+        |merged| {
+            let (name, base, next) = (&merged.topic_name, merged.base_offset, merged.next_offset);
+            format!("{id} {name} [{base}, {next})")
+        },
+    )
 }
 
 fn table(shown: &Shown) -> Table {
@@ -197,7 +282,7 @@ fn table(shown: &Shown) -> Table {
     ]);
     for slice in &shown.slices {
         table.row(vec![
-            slice.topic_id.clone(),
+            topic(slice),
             slice.partition.to_string(),
             slice.shard.to_string(),
             slice.position.to_string(),
@@ -238,6 +323,7 @@ fn table(shown: &Shown) -> Table {
         "segment",
         format!("{}/{}", shown.incarnation, shown.sequence),
     );
+    summary("kind", shown.kind.clone());
     summary("cluster", shown.cluster.clone());
     summary("bytes", shown.bytes.to_string());
     table

@@ -1,6 +1,6 @@
 //! Bytes of an extent as they come out of pages: in pieces, seldom in one.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use smallvec::SmallVec;
 use tidelog_format::batch::HEADER_BYTES;
 
@@ -23,24 +23,9 @@ impl Pieces {
         self.length
     }
 
-    /// CRC32C of all bytes.
-    pub(crate) fn crc32c(&self) -> u32 {
-        self.pieces
-            .iter()
-            .fold(0, |crc, piece| tidelog_crc32c::crc32c_append(crc, piece))
-    }
-
-    /// All bytes in one piece; copied only if there are several.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        match self.pieces.as_slice() {
-            [] => Bytes::new(),
-            [only] => only.clone(),
-            _ => {
-                let mut out = BytesMut::with_capacity(self.length);
-                self.for_each(0, self.length, |_, part| out.extend_from_slice(part));
-                out.freeze()
-            }
-        }
+    /// The pieces.
+    pub(crate) fn as_slice(&self) -> &[Bytes] {
+        &self.pieces
     }
 
     /// The header of the batch at a position; `None` if it does not fit.
@@ -83,8 +68,7 @@ mod tests {
             pieces.push(Bytes::copy_from_slice(&whole[..cut]));
             pieces.push(Bytes::copy_from_slice(&whole[cut..]));
             assert_eq!(pieces.len(), 200);
-            assert_eq!(pieces.to_bytes(), whole);
-            assert_eq!(pieces.crc32c(), tidelog_crc32c::crc32c(&whole));
+            assert_eq!(pieces.as_slice().concat(), whole);
             assert_eq!(pieces.header_at(100).unwrap(), whole[100..161]);
             assert_eq!(pieces.header_at(139).unwrap(), whole[139..]);
             assert_eq!(pieces.header_at(140), None);

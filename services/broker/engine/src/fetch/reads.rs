@@ -8,7 +8,8 @@ use thiserror::Error;
 use tidelog_blob::{ClusterLayout, ErrorKind, classify};
 use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey, Pool};
 use tidelog_env::{Supervisor, error_chain};
-use tidelog_format::batch::{BatchHeader, BatchView};
+use tidelog_format::batch::BatchHeader;
+use tidelog_format::extent::prove;
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
 use tidelog_format::segment::SealedSegment;
@@ -128,15 +129,16 @@ impl Reads {
             return Err(ReadError::Unsupported(extent.offsets.base));
         };
         let pieces = self.place(partition, extent, place, pool).await?;
-        match prove(extent, &pieces) {
+        // Invariant I6.
+        match prove(extent.crc32c, pieces.as_slice()) {
             Ok(()) => Ok(pieces),
-            Err(reason) => {
+            Err(unproven) => {
                 self.metrics.damaged.inc();
                 // What is in memory may be what is damaged: the next reader asks the bucket again.
                 for page in place.pages() {
                     self.pages.remove(&page);
                 }
-                let error = self.damaged(partition, extent, place, reason);
+                let error = self.damaged(partition, extent, place, unproven.to_string());
                 tracing::error!(error = &error as &dyn std::error::Error, "damaged bytes");
                 Err(error)
             }
@@ -310,26 +312,6 @@ impl Reads {
             bytes,
         );
     }
-}
-
-/// Invariant I6: an extent that is a whole slice has a checksum, any other one is proven batch by
-/// batch.
-fn prove(extent: &Extent, pieces: &Pieces) -> Result<(), String> {
-    if let Some(expected) = extent.crc32c {
-        let actual = pieces.crc32c();
-        return if actual == expected {
-            Ok(())
-        } else {
-            Err(format!(
-                "its checksum is `{actual:08x}`, not `{expected:08x}`"
-            ))
-        };
-    }
-    for batch in BatchView::all(pieces.to_bytes()) {
-        let checked = batch.and_then(|batch| batch.check_crc());
-        checked.map_err(|error| error.to_string())?;
-    }
-    Ok(())
 }
 
 /// The bytes of an extent in an answer: those of a marker lie nowhere, but are made.

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 use tidelog_types::{ClusterId, SegmentName};
 
+use super::SegmentKind;
 use crate::batch::BatchError;
 use crate::{DecodeError, UnknownFeatures};
 
@@ -69,6 +70,14 @@ pub enum SegmentError {
         /// Its kind.
         kind: u16,
     },
+    /// It is of a known kind, but not of the one looked for.
+    #[error("the segment is of kind `{found:?}`, not `{expected:?}`")]
+    OtherKind {
+        /// The kind looked for.
+        expected: SegmentKind,
+        /// Its kind.
+        found: SegmentKind,
+    },
     /// A newer version wrote it.
     #[error("the {part} was written by a newer version")]
     Features {
@@ -131,8 +140,14 @@ pub enum SegmentError {
         value: u64,
     },
     /// No slice, or more than a segment may have.
-    #[error("a segment has 1 to 4096 slices, not `{0}`")]
+    #[error("`{0}` slices are none, or more than a segment of its kind may have")]
     SliceCount(u64),
+    /// A topic's name cannot be one.
+    #[error("slice `{slice}` has an invalid topic name")]
+    TopicName {
+        /// The first slice of the topic, counted from 0.
+        slice: u32,
+    },
     /// The parts do not fill the object.
     #[error("slices end at `{slices_end}`, the footer begins at `{footer_position}`")]
     Layout {

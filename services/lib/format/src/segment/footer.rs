@@ -3,7 +3,7 @@
 use tidelog_types::limits::SEGMENT_SLICES_MAX;
 use tidelog_types::{PartitionIndex, ShardId, Timestamp, TopicId, TopicNumber, TopicPartition};
 
-use super::{HEADER_BYTES, Part, SegmentError, Trailer};
+use super::{HEADER_BYTES, SegmentError, Trailer};
 use crate::batch;
 use crate::wire::{DecodeError, Reader, put_varint, put_zigzag};
 
@@ -115,36 +115,9 @@ impl Footer {
     /// Checks the CRC of a footer and reads it; the slices must end where the trailer says that the
     /// footer begins.
     pub fn decode(bytes: &[u8], trailer: &Trailer) -> Result<Self, SegmentError> {
-        let (part, needed) = (Part::Footer, u64::from(trailer.footer_length));
-        let remaining = bytes.len() as u64;
-        if remaining < needed {
-            return Err(SegmentError::Truncated {
-                part,
-                needed,
-                remaining,
-            });
-        }
-        if remaining > needed {
-            return Err(SegmentError::Footer(DecodeError::Trailing(
-                remaining - needed,
-            )));
-        }
-        let (stored, computed) = (trailer.footer_crc32c, tidelog_crc32c::crc32c(bytes));
-        if stored != computed {
-            return Err(SegmentError::Crc {
-                part,
-                stored,
-                computed,
-            });
-        }
+        trailer.check_footer(bytes)?;
         let footer = Self::read(bytes)?;
-        let (slices_end, footer_position) = (footer.slices_end(), trailer.footer_position);
-        if slices_end != footer_position {
-            return Err(SegmentError::Layout {
-                slices_end,
-                footer_position,
-            });
-        }
+        trailer.check_layout(footer.slices_end())?;
         Ok(footer)
     }
 

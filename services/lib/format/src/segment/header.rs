@@ -19,6 +19,8 @@ pub(super) const VERSION: u16 = 1;
 pub enum SegmentKind {
     /// Written by a broker, from what producers sent.
     Written = 1,
+    /// Written by a janitor, from extents of other segments.
+    Merged = 2,
 }
 
 impl SegmentKind {
@@ -29,6 +31,7 @@ impl SegmentKind {
     pub(super) const fn read(part: Part, kind: u16) -> Result<Self, SegmentError> {
         match kind {
             1 => Ok(Self::Written),
+            2 => Ok(Self::Merged),
             kind => Err(SegmentError::Kind { part, kind }),
         }
     }

@@ -3,33 +3,28 @@
 use bytes::Bytes;
 use tidelog_types::{ClusterId, SegmentName};
 
-use super::{Footer, FooterSlice, HEADER_BYTES, Part, SegmentError, SegmentHeader, Trailer};
+use super::frame::Frame;
+use super::{Footer, FooterSlice, Part, SegmentError, SegmentHeader, SegmentKind, Trailer};
 use crate::batch::{BatchView, HEADER_BYTES as BATCH_HEADER_BYTES};
 
-/// A whole segment in memory, its header, footer and trailer checked. For inspection, merging and
+/// A whole segment of a broker in memory, its header, footer and trailer checked. For inspection, merging and
 /// tests; fetches read slices by their locations and need none of it.
 #[derive(Clone, Debug)]
 pub struct SegmentReader {
-    bytes: Bytes,
-    header: SegmentHeader,
+    frame: Frame,
     footer: Footer,
-    trailer: Trailer,
 }
 
 impl SegmentReader {
     /// Opens a whole object. Nothing is copied; slices are not hashed yet.
     pub fn open(bytes: Bytes) -> Result<Self, SegmentError> {
-        let trailer = Trailer::decode(&bytes)?;
-        let header = SegmentHeader::decode(&bytes)?;
-        trailer.check_header(&header)?;
-        trailer.check_length(bytes.len() as u64)?;
-        let footer = Footer::decode(&bytes[footer_range(&bytes, &trailer)?], &trailer)?;
-        Ok(Self {
-            bytes,
-            header,
-            footer,
-            trailer,
-        })
+        Self::read(Frame::open(bytes)?)
+    }
+
+    pub(super) fn read(frame: Frame) -> Result<Self, SegmentError> {
+        frame.check_kind(SegmentKind::Written)?;
+        let footer = Footer::decode(frame.footer(), &frame.trailer)?;
+        Ok(Self { frame, footer })
     }
 
     /// Opens a whole object that must be this segment of this cluster.
@@ -39,13 +34,13 @@ impl SegmentReader {
         name: SegmentName,
     ) -> Result<Self, SegmentError> {
         let reader = Self::open(bytes)?;
-        reader.trailer.check_identity(cluster, name)?;
+        reader.frame.trailer.check_identity(cluster, name)?;
         Ok(reader)
     }
 
     /// The header.
     pub const fn header(&self) -> &SegmentHeader {
-        &self.header
+        &self.frame.header
     }
 
     /// The index of the slices.
@@ -55,7 +50,7 @@ impl SegmentReader {
 
     /// The trailer.
     pub const fn trailer(&self) -> &Trailer {
-        &self.trailer
+        &self.frame.trailer
     }
 
     /// The bytes of a slice, checked, and its batches.
@@ -65,7 +60,7 @@ impl SegmentReader {
         let slice = slice.ok_or(SegmentError::SliceCount(count))?;
         // The footer was checked to end its slices where it begins, inside the object.
         let range = slice.position as usize..slice.position as usize + slice.length as usize;
-        check_slice(index, slice, &self.bytes.slice(range))
+        check_slice(index, slice, &self.frame.bytes.slice(range))
     }
 
     /// Checks every slice.
@@ -83,59 +78,60 @@ pub fn check_slice(
     slice: &FooterSlice,
     bytes: &Bytes,
 ) -> Result<Vec<BatchView>, SegmentError> {
-    let part = Part::Slice(index);
-    let (needed, remaining) = (u64::from(slice.length), bytes.len() as u64);
-    if needed != remaining {
-        return Err(SegmentError::Truncated {
-            part,
-            needed,
-            remaining,
-        });
-    }
-    let (stored, computed) = (slice.crc32c, tidelog_crc32c::crc32c(bytes));
-    if stored != computed {
-        return Err(SegmentError::Crc {
-            part,
-            stored,
-            computed,
-        });
-    }
-    let batches_max = bytes.len() / BATCH_HEADER_BYTES;
-    let mut batches = Vec::with_capacity(batches_max.min(slice.batch_count as usize));
-    for (batch, view) in (0_u32..).zip(BatchView::all(bytes.clone())) {
-        batches.push(view.map_err(|source| SegmentError::Batch {
-            slice: index,
-            batch,
-            source,
-        })?);
-    }
-    if batches.len() != slice.batch_count as usize {
-        let value = batches.len() as u64;
-        return Err(SegmentError::Slice {
-            slice: index,
-            field: "batches found",
-            value,
-        });
-    }
-    Ok(batches)
+    let claim = SliceClaim {
+        index,
+        length: slice.length,
+        crc32c: slice.crc32c,
+        batch_count: slice.batch_count,
+    };
+    claim.check(bytes)
 }
 
-/// Where the footer is in a whole object; the trailer was checked against its length.
-fn footer_range(bytes: &Bytes, trailer: &Trailer) -> Result<std::ops::Range<usize>, SegmentError> {
-    let missing = SegmentError::Truncated {
-        part: Part::Footer,
-        needed: trailer
-            .footer_position
-            .saturating_add(u64::from(trailer.footer_length)),
-        remaining: bytes.len() as u64,
-    };
-    let start = usize::try_from(trailer.footer_position).map_err(|_| missing)?;
-    let end = start
-        .checked_add(trailer.footer_length as usize)
-        .ok_or(missing)?;
-    // Slices lie between header and footer; a footer inside the header has none.
-    if end > bytes.len() || start < HEADER_BYTES as usize {
-        return Err(missing);
+/// What a footer says of a slice of either kind.
+pub(super) struct SliceClaim {
+    pub(super) index: u32,
+    pub(super) length: u32,
+    pub(super) crc32c: u32,
+    pub(super) batch_count: u32,
+}
+
+impl SliceClaim {
+    /// See [`check_slice`].
+    pub(super) fn check(&self, bytes: &Bytes) -> Result<Vec<BatchView>, SegmentError> {
+        let (index, part) = (self.index, Part::Slice(self.index));
+        let (needed, remaining) = (u64::from(self.length), bytes.len() as u64);
+        if needed != remaining {
+            return Err(SegmentError::Truncated {
+                part,
+                needed,
+                remaining,
+            });
+        }
+        let (stored, computed) = (self.crc32c, tidelog_crc32c::crc32c(bytes));
+        if stored != computed {
+            return Err(SegmentError::Crc {
+                part,
+                stored,
+                computed,
+            });
+        }
+        let batches_max = bytes.len() / BATCH_HEADER_BYTES;
+        let mut batches = Vec::with_capacity(batches_max.min(self.batch_count as usize));
+        for (batch, view) in (0_u32..).zip(BatchView::all(bytes.clone())) {
+            batches.push(view.map_err(|source| SegmentError::Batch {
+                slice: index,
+                batch,
+                source,
+            })?);
+        }
+        if batches.len() != self.batch_count as usize {
+            let value = batches.len() as u64;
+            return Err(SegmentError::Slice {
+                slice: index,
+                field: "batches found",
+                value,
+            });
+        }
+        Ok(batches)
     }
-    Ok(start..end)
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use tidelog_format::batch::{BatchBuf, BatchError, BatchRules};
 use tidelog_format::manifest::{Manifest, ManifestError, Receipt};
 use tidelog_format::segment::{
-    HEADER_BYTES, Part, SegmentError, SegmentHeader, SegmentReader, TRAILER_BYTES, Trailer,
+    AnySegment, HEADER_BYTES, MergedReader, Part, SegmentError, SegmentHeader, SegmentReader,
+    TRAILER_BYTES, Trailer,
 };
 use tidelog_types::{ClusterId, SegmentName, SegmentSequence};
 
@@ -122,6 +123,42 @@ fn every_flipped_bit_of_a_segment_is_found_and_its_part_is_named() {
             other => panic!("byte {at}: {other}"),
         };
         assert_eq!(named, part, "byte {at}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_of_a_merged_segment_is_found_and_the_part_is_named() {
+    let bytes = golden("segment-merged");
+    let whole = MergedReader::open(bytes.clone()).unwrap();
+    let footer = usize::try_from(whole.trailer().footer_position).unwrap();
+    let trailer = bytes.len() - TRAILER_BYTES as usize;
+    for (at, flipped) in flips(&bytes) {
+        let found = AnySegment::open(flipped.into()).and_then(|segment| segment.check());
+        let found = found.expect_err("damage is found");
+        let slices = (0..).zip(whole.footer().slices());
+        let inside = |end: u64| (at as u64) < end;
+        let slice = slices
+            .filter(|(_, (_, slice))| at >= slice.position as usize && inside(slice.end()))
+            .map(|(index, _)| index);
+        let part = match slice.last() {
+            Some(index) => Part::Slice(index),
+            None if at < footer => Part::Header,
+            None if at < trailer => Part::Footer,
+            None => Part::Trailer,
+        };
+        let named = match found {
+            SegmentError::Crc { part, .. }
+            | SegmentError::Magic { part, .. }
+            | SegmentError::Version { part, .. } => part,
+            other => panic!("byte {at}: {other}"),
+        };
+        assert_eq!(named, part, "byte {at}");
+    }
+    for cut in 0..bytes.len() {
+        assert!(
+            AnySegment::open(bytes.slice(..cut)).is_err(),
+            "cut at {cut}"
+        );
     }
 }
 

@@ -1,14 +1,19 @@
 //! The values that the files in `tests/golden` stand for, built by hand.
 
 use bytes::Bytes;
-use tidelog_format::batch::{BatchBuf, BatchBuilder, BatchRules, Compression, ProducerStamp};
+use tidelog_format::batch::{
+    BatchBuf, BatchBuilder, BatchRules, BatchView, Compression, ProducerStamp,
+};
 use tidelog_format::location::Location;
 use tidelog_format::manifest::{Outcome, Receipt, RefusalDetail};
 use tidelog_format::marker::{Decision, EndMarker};
-use tidelog_format::segment::{Nonce, SealedSegment, SegmentIdentity, SegmentWriter};
+use tidelog_format::segment::{
+    MergedWriter, NewSlice, Nonce, SealedSegment, SegmentIdentity, SegmentWriter,
+};
 use tidelog_types::{
-    BucketId, ClusterId, ErrorCode, Incarnation, Offset, PartitionIndex, ProducerEpoch, ProducerId,
-    SegmentName, SegmentSequence, ShardId, Timestamp, TopicId, TopicNumber, TopicPartition,
+    BucketId, ClusterId, ErrorCode, Incarnation, Offset, OffsetRange, PartitionIndex,
+    ProducerEpoch, ProducerId, SegmentName, SegmentSequence, ShardId, Timestamp, TopicId,
+    TopicName, TopicNumber, TopicPartition,
 };
 
 /// The time of the first record of each file.
@@ -156,4 +161,49 @@ pub(crate) fn parse(bytes: Bytes) -> BatchBuf {
     let (batch, rest) = BatchBuf::parse(bytes, &BatchRules::stored()).unwrap();
     assert!(rest.is_empty());
     batch
+}
+
+/// A merged segment of two topics, with a gap in its offsets and a marker.
+pub(crate) fn merged_writer() -> MergedWriter {
+    let mut writer = MergedWriter::new(ShardId::new(300), Timestamp::from_millis(TIME + 60_000));
+    let at = |batch: BatchBuf, offset: u64| {
+        let (view, _) = BatchView::split(batch.to_bytes()).unwrap();
+        let (head, body) = view.at_offset(Offset::new(offset));
+        Bytes::from([head, body].concat())
+    };
+    let slice = |topic_id, name, partition_count, partition, base, next| NewSlice {
+        topic_id,
+        topic_name: TopicName::new(name).unwrap(),
+        partition_count,
+        partition,
+        offsets: OffsetRange {
+            base: Offset::new(base),
+            next: Offset::new(next),
+        },
+    };
+    let first = slice(
+        TOPIC_B,
+        "logs.b",
+        4,
+        partition(3, 2),
+        1 << 33,
+        (1 << 33) + 1,
+    );
+    let pieces = [at(transactional(40, 1), 1 << 33)];
+    writer.push(first, &pieces).unwrap();
+    let second = slice(TOPIC_A, "audit", 1, partition(7, 0), 1000, (1 << 40) + 5);
+    let pieces = [
+        at(plain(Compression::None), 1000),
+        at(transactional(40, 1), 1003),
+        marker().to_batch(Offset::new(1 << 40), Timestamp::from_millis(TIME)),
+    ];
+    writer.push(second, &pieces).unwrap();
+    writer
+}
+
+pub(crate) fn merged_identity() -> SegmentIdentity {
+    SegmentIdentity {
+        name: SegmentName::new(Incarnation::new(5), SegmentSequence::new(201)),
+        ..identity()
+    }
 }

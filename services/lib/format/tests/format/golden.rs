@@ -4,7 +4,7 @@
 use tidelog_format::batch::{BatchBuf, BatchView, Compression, DecodeLimit, Record};
 use tidelog_format::location::Location;
 use tidelog_format::manifest::{Manifest, Receipt};
-use tidelog_format::segment::{SegmentHeader, SegmentReader};
+use tidelog_format::segment::{MergedReader, SegmentHeader, SegmentReader};
 use tidelog_types::{Offset, Timestamp};
 
 use super::fixtures::{self, golden};
@@ -153,4 +153,45 @@ fn the_segment_is_the_file_and_the_file_says_whose_each_byte_is() {
         ),
     ];
     assert_eq!(found, wanted);
+}
+
+#[test]
+fn the_merged_segment_is_the_file_and_the_file_says_which_offsets_each_byte_has() {
+    let sealed = fixtures::merged_writer()
+        .seal(&fixtures::merged_identity())
+        .unwrap();
+    let bytes = golden("segment-merged");
+    assert_eq!(sealed.chunks.concat(), bytes);
+    let name = fixtures::merged_identity().name;
+    let reader = MergedReader::open_named(bytes.clone(), fixtures::cluster(), name).unwrap();
+    reader.check().unwrap();
+    let footer = reader.footer();
+    assert_eq!(footer.shard.get(), 300);
+    assert_eq!(footer.committed_at.as_millis(), fixtures::TIME + 60_000);
+    let found: Vec<_> = footer
+        .slices()
+        .map(|(topic, slice)| {
+            let offsets = slice.offsets();
+            (
+                (topic.id, topic.name.as_str(), topic.partition_count),
+                slice.partition,
+                (offsets.base.get(), offsets.next.get()),
+                slice.batch_count,
+                slice.min_timestamp.as_millis() - fixtures::TIME,
+                slice.max_timestamp().as_millis() - fixtures::TIME,
+            )
+        })
+        .collect();
+    let (b, a) = (
+        (fixtures::TOPIC_B, "logs.b", 4),
+        (fixtures::TOPIC_A, "audit", 1),
+    );
+    let (three, seven) = (fixtures::partition(3, 2), fixtures::partition(7, 0));
+    let wanted = [
+        (b, three, (1 << 33, (1 << 33) + 1), 1, 1000, 1000),
+        (a, seven, (1000, (1 << 40) + 5), 3, 0, 1000),
+    ];
+    assert_eq!(found, wanted);
+    let marker = reader.slice(1).unwrap().pop().unwrap();
+    assert_eq!(*marker.bytes(), golden("batch-marker"));
 }
