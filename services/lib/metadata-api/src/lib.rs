@@ -1,7 +1,7 @@
 //! What the metadata service offers to brokers, readers and the janitor: words and traits.
 //!
-//! In one process the service itself implements [`Catalogue`], [`Log`], [`Cluster`], [`Groups`] and
-//! [`Transactions`]; between processes a gRPC client does. Whoever holds a handle cannot tell which.
+//! In one process the service itself implements [`Catalogue`], [`Log`], [`Cluster`], [`Groups`],
+//! [`Transactions`] and [`JanitorWork`]; between processes a gRPC client does. Whoever holds a handle cannot tell which.
 //!
 //! ```text
 //!  broker engine -- commit(manifest) --> sequencer of the shard --> store
@@ -15,6 +15,7 @@ mod cluster;
 mod commit;
 mod error;
 mod groups;
+mod janitor;
 mod log;
 mod merge;
 mod notice;
@@ -46,6 +47,7 @@ pub use groups::{
     JoinedMember, LeaveGroup, LeavingMember, MEMBER_ID_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, NoGroups,
     OFFSET_METADATA_BYTES_MAX, OpenTransaction, SyncGroup, SyncedGroup,
 };
+pub use janitor::{DELETIONS_MAX, DeadSegment, Deletions, JanitorWork, OrphanSearch};
 pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
 };

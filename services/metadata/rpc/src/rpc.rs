@@ -49,6 +49,8 @@ rpcs! {
     SetDraining = "ClusterService/SetDraining";
     Ask = "GroupService/Ask";
     Coordinate = "TransactionService/Coordinate";
+    TakeDeletions = "JanitorService/TakeDeletions";
+    NoteDeleted = "JanitorService/NoteDeleted";
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub(crate) const LOOKUPS_TARGET: usize = 1_000;
 pub(crate) const EXTENTS_MAX: usize = 65_536;
 /// Markers of one message: a multiple of those that show at once, so that a client never parts these.
 pub(crate) const MARKERS_MESSAGE_MAX: usize = 20 * MARKERS_MAX;
+/// How often a janitor asks a metadata process that is not its own whether there is something to do.
+pub(crate) const WORK_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two views an empty message says so often that the process is there.
 pub(crate) const BEAT: Duration = Duration::from_millis(500);
 /// How often a connection is asked whether its other end is there, and how long that one may take.

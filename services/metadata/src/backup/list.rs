@@ -1,6 +1,7 @@
 //! Which backups there are, what they pin, and how one goes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tidelog_blob::object_store::ObjectStore as _;
 use tidelog_blob::object_store::path::Path;
@@ -77,24 +78,49 @@ pub struct BackupEntry {
 #[derive(Debug)]
 enum Pin {
     All,
-    UpTo(BTreeMap<Incarnation, SegmentSequence>),
+    UpTo {
+        begun_at: Timestamp,
+        writers: BTreeMap<Incarnation, SegmentSequence>,
+    },
 }
+
+/// As far apart the clocks of two processes may be, and more: a backup that began so long after a segment was
+/// dead on somebody else's clock began after it.
+const SKEW: Duration = Duration::from_hours(1);
 
 /// What all backups together pin.
 #[derive(Debug)]
 pub struct Pins(Vec<Pin>);
 
 impl Pins {
-    /// Whether a backup needs this segment, so that it must not be deleted. To be asked after the segment
-    /// was seen to be dead: `docs/format/backup.md` says why.
+    /// Whether a backup names this segment, or may have needed it once.
     pub fn name(&self, segment: SegmentName) -> bool {
-        self.0.iter().any(|pin| match pin {
+        self.0.iter().any(|pin| pin.names(segment))
+    }
+
+    /// Whether a backup needs this segment, of which nothing was named any more at `dead_since`, so that it must
+    /// not be deleted. To be asked after it was seen to be dead: `docs/format/backup.md` says why.
+    pub fn need(&self, segment: SegmentName, dead_since: Timestamp) -> bool {
+        let skew = i64::try_from(SKEW.as_millis()).unwrap_or(i64::MAX);
+        let safe = dead_since.as_millis().saturating_add(skew);
+        let may_need = |pin: &&Pin| match pin {
             Pin::All => true,
-            Pin::UpTo(writers) => {
+            Pin::UpTo { begun_at, .. } => begun_at.as_millis() < safe,
+        };
+        let mut pins = self.0.iter().filter(may_need);
+        pins.any(|pin| pin.names(segment))
+    }
+}
+
+impl Pin {
+    fn names(&self, segment: SegmentName) -> bool {
+        match self {
+            Self::All => true,
+            Self::UpTo { writers, .. } => {
                 let highest = writers.get(&segment.incarnation);
                 highest.is_some_and(|highest| segment.sequence <= *highest)
             }
-        })
+        }
     }
 }
 
@@ -127,7 +153,11 @@ impl Backups {
         let (state, pins) = match self.end(&name).await {
             Ok((origin, end)) => {
                 let summary = BackupSummary::of(&end, origin.generation);
-                (BackupState::Complete(summary), Pin::UpTo(end.writers))
+                let pin = Pin::UpTo {
+                    begun_at: end.begun_at,
+                    writers: end.writers,
+                };
+                (BackupState::Complete(summary), pin)
             }
             Err(ObjectError::Missing(_)) => match self.incomplete(&name).await? {
                 Some(state) => (state, Pin::All),

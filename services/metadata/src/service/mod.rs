@@ -5,6 +5,7 @@ mod catalogue;
 mod cluster;
 mod founding;
 mod groups;
+mod janitor;
 mod log;
 mod markers;
 mod transactions;

@@ -16,7 +16,7 @@ pub(crate) struct SettingsArgs {
     /// The bucket, as `s3://NAME` or `s3://NAME/PREFIX`.
     #[arg(long, value_name = "URL")]
     bucket: Option<String>,
-    /// What the process does, with commas [default: metadata,broker].
+    /// What the process does, with commas [default: metadata,broker,janitor].
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
     /// Where metadata is kept: `embedded` in the bucket, or `fdb:CLUSTERFILE` [default: embedded].

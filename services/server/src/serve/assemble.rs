@@ -11,6 +11,7 @@ use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
 use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
 use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::{CancellationToken, Env};
+use tidelog_janitor::JanitorMetrics;
 use tidelog_metadata::SequencerMetrics;
 use tidelog_metadata_api::{KafkaAddress, Member};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
@@ -152,6 +153,12 @@ pub(super) async fn start(
         }
         _ => (None, None),
     };
+    if let Some(parts) = parts
+        .as_ref()
+        .filter(|_| settings.roles.has(MemberRole::Janitor))
+    {
+        super::janitor::start(&mut site, parts);
+    }
     let listed = match &parts {
         Some(parts) => {
             let member = Member {
@@ -315,6 +322,7 @@ pub(crate) fn all_metrics() -> Registry {
     tidelog_store_embedded::Metrics::register(&mut registry);
     SequencerMetrics::new(&mut registry);
     CacheMetrics::new(&mut registry);
+    JanitorMetrics::new(&mut registry);
     AppendMetrics::new(&mut registry);
     FetchMetrics::new(&mut registry);
     GrpcMetrics::new(&mut registry);

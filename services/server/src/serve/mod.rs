@@ -12,6 +12,7 @@ mod assemble;
 mod drain;
 mod election;
 mod give_away;
+mod janitor;
 mod listed;
 pub(crate) mod metadata;
 mod part_settings;

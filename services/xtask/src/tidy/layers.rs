@@ -107,6 +107,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "broker-engine",
         ],
     ),
+    // It knows no store: metadata says what there is to do, and the server what backups need.
+    (
+        "janitor",
+        &["types", "env", "format", "blob", "cache", "metadata-api"],
+    ),
     ("client", &["types", "env", "format", "api"]),
 ];
 
@@ -157,6 +162,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
             "aws-sdk-s3",
         ],
     ),
+    ("janitor", &["tonic", "prost", "slatedb", "aws-sdk-s3"]),
     ("client", &["object_store", "slatedb"]),
 ];
 

@@ -4094,6 +4094,539 @@ pub mod group_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks for something to delete.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeDeletionsRequest {}
+impl ::prost::Name for TakeDeletionsRequest {
+    const NAME: &'static str = "TakeDeletionsRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeDeletionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeDeletionsRequest".into()
+    }
+}
+/// What may be deleted now, for the next minutes by the caller. Empty: nothing.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeDeletionsResponse {
+    /// The segments.
+    #[prost(message, optional, tag = "1")]
+    pub deletions: ::core::option::Option<Deletions>,
+}
+impl ::prost::Name for TakeDeletionsResponse {
+    const NAME: &'static str = "TakeDeletionsResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeDeletionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeDeletionsResponse".into()
+    }
+}
+/// These are deleted, durable.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NoteDeletedRequest {
+    /// What of that which was handed out.
+    #[prost(message, optional, tag = "1")]
+    pub deletions: ::core::option::Option<Deletions>,
+    /// Whether backups need some of what is left out, so that it is not tried again soon.
+    #[prost(bool, tag = "2")]
+    pub pinned: bool,
+}
+impl ::prost::Name for NoteDeletedRequest {
+    const NAME: &'static str = "NoteDeletedRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.NoteDeletedRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.NoteDeletedRequest".into()
+    }
+}
+/// It is noted, durable.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteDeletedResponse {}
+impl ::prost::Name for NoteDeletedResponse {
+    const NAME: &'static str = "NoteDeletedResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.NoteDeletedResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.NoteDeletedResponse".into()
+    }
+}
+/// Segments that nothing names.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Deletions {
+    /// Those that were named once. At most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub dead: ::prost::alloc::vec::Vec<DeadSegment>,
+    /// Those that never were, by their writers. At most 1,000.
+    #[prost(message, repeated, tag = "2")]
+    pub orphans: ::prost::alloc::vec::Vec<OrphanSearch>,
+}
+impl ::prost::Name for Deletions {
+    const NAME: &'static str = "Deletions";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.Deletions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.Deletions".into()
+    }
+}
+/// A segment that nothing names any more, and nothing ever will.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadSegment {
+    /// Its writer.
+    #[prost(uint64, tag = "1")]
+    pub incarnation: u64,
+    /// Its sequence.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// When that was first seen, in milliseconds.
+    #[prost(sint64, tag = "3")]
+    pub dead_since: i64,
+    /// The bytes of record batches that were committed in it, as far as they are known.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+}
+impl ::prost::Name for DeadSegment {
+    const NAME: &'static str = "DeadSegment";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DeadSegment".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DeadSegment".into()
+    }
+}
+/// Names of a writer under which segments may lie that were never committed, and never can be.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OrphanSearch {
+    /// The writer.
+    #[prost(uint64, tag = "1")]
+    pub incarnation: u64,
+    /// Sequences that were not committed, in order. At most 1,000.
+    #[prost(uint64, repeated, tag = "2")]
+    pub sequences: ::prost::alloc::vec::Vec<u64>,
+    /// All names below it are done with once these are.
+    #[prost(uint64, tag = "3")]
+    pub below: u64,
+    /// The writer has ended: names from `below` on are looked at one by one until no more is found.
+    #[prost(bool, tag = "4")]
+    pub is_last: bool,
+    /// When it was first seen that they cannot be committed any more, in milliseconds.
+    #[prost(sint64, tag = "5")]
+    pub since: i64,
+}
+impl ::prost::Name for OrphanSearch {
+    const NAME: &'static str = "OrphanSearch";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.OrphanSearch".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.OrphanSearch".into()
+    }
+}
+/// Generated client implementations.
+pub mod janitor_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What there is for a janitor to do. Any metadata process answers.
+    #[derive(Debug, Clone)]
+    pub struct JanitorServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl JanitorServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> JanitorServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> JanitorServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            JanitorServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Hands out what may be deleted from the bucket.
+        pub async fn take_deletions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeDeletionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TakeDeletionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.JanitorService/TakeDeletions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.JanitorService",
+                        "TakeDeletions",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes note that some of it is deleted.
+        pub async fn note_deleted(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NoteDeletedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteDeletedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.JanitorService/NoteDeleted",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.JanitorService", "NoteDeleted"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod janitor_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with JanitorServiceServer.
+    #[async_trait]
+    pub trait JanitorService: std::marker::Send + std::marker::Sync + 'static {
+        /// Hands out what may be deleted from the bucket.
+        async fn take_deletions(
+            &self,
+            request: tonic::Request<super::TakeDeletionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TakeDeletionsResponse>,
+            tonic::Status,
+        >;
+        /// Takes note that some of it is deleted.
+        async fn note_deleted(
+            &self,
+            request: tonic::Request<super::NoteDeletedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteDeletedResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What there is for a janitor to do. Any metadata process answers.
+    #[derive(Debug)]
+    pub struct JanitorServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> JanitorServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for JanitorServiceServer<T>
+    where
+        T: JanitorService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.JanitorService/TakeDeletions" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeDeletionsSvc<T: JanitorService>(pub Arc<T>);
+                    impl<
+                        T: JanitorService,
+                    > tonic::server::UnaryService<super::TakeDeletionsRequest>
+                    for TakeDeletionsSvc<T> {
+                        type Response = super::TakeDeletionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeDeletionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JanitorService>::take_deletions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeDeletionsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.JanitorService/NoteDeleted" => {
+                    #[allow(non_camel_case_types)]
+                    struct NoteDeletedSvc<T: JanitorService>(pub Arc<T>);
+                    impl<
+                        T: JanitorService,
+                    > tonic::server::UnaryService<super::NoteDeletedRequest>
+                    for NoteDeletedSvc<T> {
+                        type Response = super::NoteDeletedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NoteDeletedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JanitorService>::note_deleted(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NoteDeletedSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for JanitorServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.JanitorService";
+    impl<T> tonic::server::NamedService for JanitorServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Commits what stored segments hold for shards of the process asked.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]

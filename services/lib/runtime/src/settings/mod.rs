@@ -27,9 +27,9 @@ pub use nearest::nearest;
 pub use reference::reference;
 pub use sections::{
     ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings, GrpcSettings,
-    KafkaSettings, ListenSettings, LocalSettings, LogSettings, MemorySettings, MetadataSettings,
-    OtlpSettings, ProduceSettings, RequestSettings, S3Settings, Settings, StoreSettings,
-    TransactionsSettings,
+    JanitorSettings, KafkaSettings, ListenSettings, LocalSettings, LogSettings, MemorySettings,
+    MetadataSettings, OtlpSettings, ProduceSettings, RequestSettings, S3Settings, Settings,
+    StoreSettings, TransactionsSettings,
 };
 use tidelog_types::Role;
 pub use tidelog_types::Secret;

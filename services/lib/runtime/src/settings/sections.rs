@@ -36,6 +36,7 @@ pub struct Settings {
     pub metadata: MetadataSettings,
     pub groups: GroupsSettings,
     pub transactions: TransactionsSettings,
+    pub janitor: JanitorSettings,
     pub fdb: FdbSettings,
     pub cluster: ClusterSettings,
     pub drain: DrainSettings,
@@ -202,6 +203,13 @@ pub struct GroupsSettings {
 pub struct TransactionsSettings {
     pub timeout_max: Span,
     pub id_expiry: Span,
+}
+
+/// What is done in the bucket in the background.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JanitorSettings {
+    pub grace: Span,
 }
 
 /// What the process is within its cluster.

@@ -47,7 +47,7 @@ impl FromStr for Roles {
 
 /// Whether this version can play a role.
 const fn is_built(role: Role) -> bool {
-    matches!(role, Role::Metadata | Role::Broker)
+    matches!(role, Role::Metadata | Role::Broker | Role::Janitor)
 }
 
 /// Addresses of other processes, as `host:port,host:port`.

@@ -4,6 +4,7 @@ mod asks;
 mod calls;
 mod follow;
 mod groups;
+mod janitor;
 mod membership;
 mod node;
 mod peer;

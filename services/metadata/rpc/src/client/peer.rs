@@ -10,6 +10,7 @@ use thiserror::Error;
 use tidelog_api::internal::v1::catalogue_service_client::CatalogueServiceClient;
 use tidelog_api::internal::v1::cluster_service_client::ClusterServiceClient;
 use tidelog_api::internal::v1::group_service_client::GroupServiceClient;
+use tidelog_api::internal::v1::janitor_service_client::JanitorServiceClient;
 use tidelog_api::internal::v1::sequencer_service_client::SequencerServiceClient;
 use tidelog_api::internal::v1::transaction_service_client::TransactionServiceClient;
 use tidelog_api::internal::v1::writer_service_client::WriterServiceClient;
@@ -20,7 +21,9 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::metrics::{RpcMetrics, Side};
 use crate::rpc::Rpc;
-use crate::settings::{ClientSettings, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX};
+use crate::settings::{
+    ClientSettings, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX,
+};
 use crate::status::CallError;
 
 /// HTTP/2's windows: how far a peer may run ahead.
@@ -130,6 +133,10 @@ impl Peer {
 
     pub(super) fn writer(&self) -> WriterServiceClient<Channel> {
         WriterServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn janitor(&self) -> JanitorServiceClient<Channel> {
+        JanitorServiceClient::new(self.channel.clone()).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
 
     pub(super) fn catalogue(&self) -> CatalogueServiceClient<Channel> {

@@ -6,6 +6,7 @@ mod coordinators;
 mod denials;
 mod given_up;
 mod groups;
+mod janitor;
 mod join;
 mod local;
 mod locate;

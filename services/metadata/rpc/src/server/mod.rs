@@ -7,6 +7,7 @@ mod catalogue;
 mod cluster;
 mod commit;
 mod groups;
+mod janitor;
 mod sequencer;
 mod subscribe;
 mod transactions;
@@ -19,11 +20,12 @@ use thiserror::Error;
 use tidelog_api::internal::v1::catalogue_service_server::CatalogueServiceServer;
 use tidelog_api::internal::v1::cluster_service_server::ClusterServiceServer;
 use tidelog_api::internal::v1::group_service_server::GroupServiceServer;
+use tidelog_api::internal::v1::janitor_service_server::JanitorServiceServer;
 use tidelog_api::internal::v1::sequencer_service_server::SequencerServiceServer;
 use tidelog_api::internal::v1::transaction_service_server::TransactionServiceServer;
 use tidelog_api::internal::v1::writer_service_server::WriterServiceServer;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Catalogue, Cluster, Groups, Log, Transactions};
+use tidelog_metadata_api::{Catalogue, Cluster, Groups, JanitorWork, Log, Transactions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -57,17 +59,23 @@ pub struct Parts {
     pub groups: Arc<dyn Groups>,
     /// Coordinators of transactional ids.
     pub transactions: Arc<dyn Transactions>,
+    /// What there is for a janitor to do.
+    pub janitor: Arc<dyn JanitorWork>,
 }
 
 impl Parts {
     /// One service that is all of them.
-    pub fn of<S: Log + Catalogue + Cluster + Groups + Transactions>(service: Arc<S>) -> Self {
+    pub fn of<S>(service: Arc<S>) -> Self
+    where
+        S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork,
+    {
         Self {
             log: Arc::clone(&service) as Arc<dyn Log>,
             catalogue: Arc::clone(&service) as Arc<dyn Catalogue>,
             cluster: Arc::clone(&service) as Arc<dyn Cluster>,
             groups: Arc::clone(&service) as Arc<dyn Groups>,
-            transactions: service,
+            transactions: Arc::clone(&service) as Arc<dyn Transactions>,
+            janitor: service,
         }
     }
 }
@@ -164,6 +172,9 @@ pub async fn serve(
             TransactionServiceServer::new(front.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            JanitorServiceServer::new(front.clone()).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
             ClusterServiceServer::new(front)

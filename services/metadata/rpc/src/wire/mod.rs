@@ -4,6 +4,7 @@ mod cluster;
 mod commit;
 mod failure;
 mod groups;
+mod janitor;
 mod log;
 mod notice;
 mod producers;
@@ -24,6 +25,7 @@ pub(crate) use failure::{
     commit_failure_from, commit_failure_to, log_failure_from, log_failure_to, shortened,
 };
 pub(crate) use groups::*;
+pub(crate) use janitor::{deletions_from, deletions_to};
 pub(crate) use log::{
     bounds_from, bounds_to, located_from, located_to, lookup_from, lookup_to, offset_answer_from,
     offset_answer_to, partition_from, partition_to, query_from, query_to,

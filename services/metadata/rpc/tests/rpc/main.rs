@@ -3,6 +3,7 @@
 mod commits;
 mod fake;
 mod fake_groups;
+mod fake_janitor;
 mod fake_transactions;
 mod follow;
 mod groups;

@@ -70,7 +70,7 @@ pub(crate) async fn served(standing: Standing) -> Served {
     served_with(standing, ServerSettings::default(), Arc::new(AllowPeers)).await
 }
 
-pub(crate) async fn active<S: Log + Catalogue + Cluster + Groups + Transactions>(
+pub(crate) async fn active<S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork>(
     service: &Arc<S>,
 ) -> Served {
     served(Standing::Active(Parts::of(Arc::clone(service)))).await

@@ -7,8 +7,8 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
     option(
         "roles",
         Kind::Roles,
-        "metadata,broker",
-        "What the process does. `metadata` gives out offsets and keeps the catalogue, `broker` serves producers and consumers. All of it in one process is a whole cluster; with fewer, `cluster.metadata` says where the rest is.",
+        "metadata,broker,janitor",
+        "What the process does. `metadata` gives out offsets and keeps the catalogue, `broker` serves producers and consumers, `janitor` deletes what nobody needs any more. All of it in one process is a whole cluster; with fewer, `cluster.metadata` says where the rest is.",
     ),
     unset(
         "data",

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod groups;
+mod janitor;
 mod metadata;
 mod process;
 mod traffic;
@@ -37,12 +38,13 @@ const fn unset(key: &'static str, kind: Kind, doc: &'static str) -> OptionDoc {
 /// All options, in the order of the reference.
 pub const OPTIONS: &[OptionDoc] = &joined();
 
-const PARTS: [&[OptionDoc]; 6] = [
+const PARTS: [&[OptionDoc]; 7] = [
     bucket::OPTIONS,
     traffic::OPTIONS,
     metadata::OPTIONS,
     groups::OPTIONS,
     transactions::OPTIONS,
+    janitor::OPTIONS,
     process::OPTIONS,
 ];
 
