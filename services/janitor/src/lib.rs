@@ -6,15 +6,19 @@
 //! ```text
 //!   metadata -- due, deletions --> janitor -- pins? --> backups
 //!            <----- deleted -----          -- DELETE, HEAD --> segments
+//!   owners of shards -- tasks --> janitor -- GET, PUT --> merged segments
+//!            <----- swap, finish ---
 //! ```
 //!
 //! Where nothing is due it sleeps: no request is made, neither to the bucket nor to the store (invariant I8).
 
 mod deletion;
+mod merge;
 mod metrics;
 mod pins;
 mod run;
 
+pub use merge::{MergeMetrics, MergeParts, MergeSettings, Writers, merge};
 pub use metrics::JanitorMetrics;
 pub use pins::{Backups, BackupsError, Pins};
 pub use run::{JanitorParts, run};

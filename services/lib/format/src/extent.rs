@@ -1,10 +1,9 @@
 //! The bytes of an extent: a run of whole batches of one partition.
 
-use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tidelog_types::{Offset, OffsetRange};
 
-use crate::batch::{BatchError, BatchHeader, BatchView, patch_offsets};
+use crate::batch::{BatchError, BatchHeader, check_crc, patch_offsets};
 
 /// Bytes that are not those that were written (invariant I6).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -37,24 +36,32 @@ pub enum Unproven {
 
 /// Proves bytes, which come in pieces that are cut anywhere. An extent that is a whole slice has a checksum; any other
 /// one is proven batch by batch.
-pub fn prove(crc32c: Option<u32>, pieces: &[Bytes]) -> Result<(), Unproven> {
+pub fn prove<P: AsRef<[u8]>>(crc32c: Option<u32>, pieces: &[P]) -> Result<(), Unproven> {
     if let Some(stored) = crc32c {
-        let computed = pieces
-            .iter()
-            .fold(0, |crc, piece| tidelog_crc32c::crc32c_append(crc, piece));
+        let computed = pieces.iter().fold(0, |crc, piece| {
+            tidelog_crc32c::crc32c_append(crc, piece.as_ref())
+        });
         return if computed == stored {
             Ok(())
         } else {
             Err(Unproven::Crc { stored, computed })
         };
     }
-    let whole = match pieces {
-        [only] => only.clone(),
-        several => several.concat().into(),
-    };
-    for (batch, view) in (0..).zip(BatchView::all(whole)) {
-        let checked = view.and_then(|view| view.check_crc());
-        checked.map_err(|source| Unproven::Batch { batch, source })?;
+    match pieces {
+        [only] => prove_batches(only.as_ref()),
+        several => {
+            let several: Vec<_> = several.iter().map(AsRef::as_ref).collect();
+            prove_batches(&several.concat())
+        }
+    }
+}
+
+fn prove_batches(mut bytes: &[u8]) -> Result<(), Unproven> {
+    let mut batch = 0;
+    while !bytes.is_empty() {
+        let size = check_crc(bytes).map_err(|source| Unproven::Batch { batch, source })?;
+        bytes = bytes.get(size..).unwrap_or_default();
+        batch += 1;
     }
     Ok(())
 }
@@ -62,7 +69,7 @@ pub fn prove(crc32c: Option<u32>, pieces: &[Bytes]) -> Result<(), Unproven> {
 /// Gives proven batches the offsets of their extent, in place. They must take exactly those.
 ///
 /// Bytes that carry them already, as those of a merged segment do, stay as they are.
-pub fn place(bytes: &mut BytesMut, offsets: OffsetRange) -> Result<(), Unproven> {
+pub fn place(bytes: &mut [u8], offsets: OffsetRange) -> Result<(), Unproven> {
     let mut at = 0;
     let mut next = offsets.base;
     let mut batch = 0;
@@ -102,10 +109,11 @@ pub fn place(bytes: &mut BytesMut, offsets: OffsetRange) -> Result<(), Unproven>
 
 #[cfg(test)]
 mod tests {
+    use bytes::{Bytes, BytesMut};
     use tidelog_types::Timestamp;
 
     use super::*;
-    use crate::batch::{BatchBuilder, Compression};
+    use crate::batch::{BatchBuilder, BatchView, Compression};
 
     fn batch(records: u8) -> Bytes {
         let mut builder = BatchBuilder::new(Compression::None, 0);
@@ -146,7 +154,7 @@ mod tests {
         for at in 21..batch(3).len() {
             let mut damaged = whole.to_vec();
             damaged[at] ^= 0x10;
-            assert!(prove(None, &[damaged.into()]).is_err(), "byte {at}");
+            assert!(prove(None, &[damaged]).is_err(), "byte {at}");
         }
     }
 

@@ -27,4 +27,5 @@ pub use limits::DecodeLimit;
 pub use patch::{patch_offsets, patched_head};
 pub use records::{Record, RecordHeader, Records};
 pub use rules::{BatchRules, Origin};
+pub(crate) use view::check_crc;
 pub use view::{BatchView, BatchViews};

@@ -54,13 +54,7 @@ impl BatchView {
 
     /// Hashes the batch and compares with its header.
     pub fn check_crc(&self) -> Result<(), BatchError> {
-        let stored = self.header.crc;
-        let computed = tidelog_crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]);
-        if stored == computed {
-            Ok(())
-        } else {
-            Err(BatchError::Crc { stored, computed })
-        }
+        compare_crc(&self.header, &self.bytes)
     }
 
     /// Applies all checks, the CRC last.
@@ -88,6 +82,29 @@ impl BatchView {
             .ok_or(RecordError::Codec(number))?;
         let body = decompress(compression, self.body(), limit)?;
         Ok(Records::new(&self.header, base_offset, body))
+    }
+}
+
+/// Hashes the batch at the front of `bytes` and compares with its header. Answers its size.
+pub(crate) fn check_crc(bytes: &[u8]) -> Result<usize, BatchError> {
+    let header = BatchHeader::parse(bytes)?;
+    let size = header.size() as usize;
+    let remaining = bytes.len() as u64;
+    let batch = bytes.get(..size).ok_or(BatchError::Truncated {
+        needed: u64::from(header.size()),
+        remaining,
+    })?;
+    compare_crc(&header, batch)?;
+    Ok(size)
+}
+
+fn compare_crc(header: &BatchHeader, batch: &[u8]) -> Result<(), BatchError> {
+    let stored = header.crc;
+    let computed = tidelog_crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
+    if stored == computed {
+        Ok(())
+    } else {
+        Err(BatchError::Crc { stored, computed })
     }
 }
 
