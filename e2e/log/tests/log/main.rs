@@ -5,6 +5,7 @@ mod bad_input;
 mod clients;
 mod command_line;
 mod conditions;
+mod cost;
 mod drain;
 mod fence;
 mod flights;

@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) place: Place,
     pub(crate) minio: Option<Minio>,
     _seaweed: Option<Seaweed>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
             place: Place::folder(folder.path().join("data")),
             minio: None,
             _seaweed: None,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -42,7 +42,7 @@ impl World {
             place: minio.create_bucket("logs").await?,
             minio: Some(minio),
             _seaweed: None,
-            _folder: tempfile::tempdir()?,
+            folder: tempfile::tempdir()?,
         })
     }
 
@@ -53,8 +53,15 @@ impl World {
             place: seaweed.create_bucket("logs").await?,
             minio: None,
             _seaweed: Some(seaweed),
-            _folder: tempfile::tempdir()?,
+            folder: tempfile::tempdir()?,
         })
+    }
+
+    /// Writes a file that goes with this; answers its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
     }
 
     /// The S3 server.

@@ -65,6 +65,12 @@ impl Collector for ProcessCollector {
                 counter.metric_type(),
             )?)?;
         }
+        if let Some(seconds) = started() {
+            let gauge = ConstGauge::new(seconds);
+            let name = "process_start_time_seconds";
+            let help = "When the process was started, in seconds since 1970";
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
         if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
             let gauge = ConstGauge::new(i64::try_from(entries.count()).unwrap_or(i64::MAX));
             let help = "Files and connections that the process has open";
@@ -94,6 +100,26 @@ fn processor(stat: &str) -> Option<f64> {
     Some((f64::from(user) + f64::from(system)) / TICKS_PER_SECOND)
 }
 
+/// When this process was started.
+fn started() -> Option<f64> {
+    let machine = std::fs::read_to_string("/proc/stat").ok()?;
+    let process = std::fs::read_to_string("/proc/self/stat").ok()?;
+    started_of(&machine, &process)
+}
+
+/// The same from the texts of `/proc/stat` and `/proc/self/stat`.
+fn started_of(machine: &str, process: &str) -> Option<f64> {
+    let mut lines = machine.lines();
+    let booted: u32 = lines
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
+    let (_, after_name) = process.rsplit_once(')')?;
+    let ticks: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
+    Some(f64::from(booted) + ticks / TICKS_PER_SECOND)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +138,7 @@ mod tests {
                 "process_resident_memory_bytes ",
                 "process_cpu_seconds_total ",
                 "process_open_fds ",
+                "process_start_time_seconds ",
             ] {
                 assert!(text.contains(&format!("\n{name}")), "{name} in {text}");
             }
@@ -126,5 +153,10 @@ mod tests {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0";
         assert_eq!(processor(stat), Some(2.0));
         assert_eq!(processor("7 (a"), None);
+        let machine = "cpu 1 2\nbtime 1700000000\nprocesses 3\n";
+        let process = format!("7 (a) b) S {}250 4", "0 ".repeat(18));
+        assert_eq!(started_of(machine, &process), Some(1_700_000_002.5));
+        assert_eq!(started_of("cpu 1\n", &process), None);
+        assert_eq!(started_of(machine, "7 (a) S 1"), None);
     }
 }

@@ -12,6 +12,7 @@ mod confirm;
 mod connect;
 mod consume;
 mod context;
+mod cost;
 mod delete_records;
 mod error;
 mod group;
@@ -118,6 +119,8 @@ enum Command {
     /// Set up the bucket of a cluster.
     #[command(subcommand)]
     Bucket(bucket::BucketCommand),
+    /// Reckon the bill of a month, next to that of the same load on Kafka.
+    Cost(cost::CostArgs),
     /// Look into the metadata store, back it up and restore it.
     #[command(subcommand)]
     Metadata(metadata::MetadataCommand),
@@ -197,6 +200,7 @@ async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> 
         Command::Bench(command) => bench::run(command, global, env).await,
         Command::Cluster(command) => cluster::run(command, global, env).await,
         Command::Bucket(command) => bucket::run(command).await,
+        Command::Cost(args) => cost::run(&args, global, &env).await,
         Command::Metadata(command) => metadata::run(command, global.output, env).await,
         Command::Completion(_)
         | Command::Config(_)

@@ -101,7 +101,8 @@ fn metrics(registry: &Registry) -> String {
         "{GENERATED}# Metrics\n\nServed at `/metrics` of the HTTP address, and sent to \
          `otlp.endpoint` if it is set. A metric with a unit has\nthe unit behind its name; counters end \
          in `_total`, histograms in `_bucket`, `_sum` and `_count`. Besides\nthese there are \
-         `process_resident_memory_bytes`, `process_cpu_seconds_total` and `process_open_fds`.\n\n\
+         `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_start_time_seconds` \
+         and\n`process_open_fds`.\n\n\
          | name | unit | what it says |\n| --- | --- | --- |\n"
     );
     for (name, unit, help) in rows {

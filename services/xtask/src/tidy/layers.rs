@@ -19,6 +19,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api-codegen", &[]),
     ("kafka-codec", &[]),
     ("kafka-codec-codegen", &[]),
+    // Arithmetic about money; what it says of the engine is held against the engine by tests.
+    ("cost", &[]),
     // The allocator of the process, which only the server tunes.
     ("heap", &[]),
     // Effects come in through env, and only there.
