@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tidelog_blob::ClusterLayout;
 use tidelog_blob::object_store::ObjectStore;
-use tidelog_cache::PageCache;
+use tidelog_cache::{BucketPages, NearPages, PageCache};
 use tidelog_env::Env;
 use tidelog_metadata_api::{
     ActiveProducer, Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery,
@@ -43,6 +43,8 @@ pub struct EngineParts {
     pub transactions: Arc<dyn Transactions>,
     /// Pages in memory.
     pub pages: PageCache,
+    /// Who may have a page nearer than the bucket.
+    pub near: Option<Arc<dyn NearPages>>,
     /// Settings.
     pub settings: EngineSettings,
     /// Where to die, for tests.
@@ -89,13 +91,17 @@ impl Engine {
         let (cluster, _) = parts.log.cluster();
         let fetch_metrics = FetchMetrics::new(registry);
         let reads = Reads {
-            store: Arc::clone(&parts.store),
-            layout: parts.layout.clone(),
+            bucket: BucketPages::new(
+                Arc::clone(&parts.store),
+                parts.layout.clone(),
+                fetch_metrics.gets.clone(),
+            ),
+            near: parts.near,
             pages: parts.pages,
             watermarks: Watermarks::default(),
             metrics: fetch_metrics.clone(),
             in_flight: parts.settings.fetch.pages_in_flight(),
-            supervisor: parts.env.supervisor.clone(),
+            env: parts.env.clone(),
         };
         let appender = Appender::start(AppenderParts {
             env: parts.env.clone(),

@@ -168,6 +168,7 @@ pub struct FetchMetrics {
     pub(crate) missing: Counter,
     pub(crate) gets: Counter,
     pub(crate) ahead: Counter,
+    pub(crate) reread: Counter,
 }
 
 impl FetchMetrics {
@@ -184,6 +185,7 @@ impl FetchMetrics {
             missing: Counter::default(),
             gets: Counter::default(),
             ahead: Counter::default(),
+            reread: Counter::default(),
         };
         let counters = [
             ("requests", "fetches answered", &metrics.fetches),
@@ -215,8 +217,13 @@ impl FetchMetrics {
             ("gets", "pages read from the bucket", &metrics.gets),
             (
                 "gets_ahead",
-                "pages read from the bucket before they were wanted",
+                "pages asked for before they were wanted",
                 &metrics.ahead,
+            ),
+            (
+                "reread_extents",
+                "extents that were read again from the bucket, since what was at hand of them failed its checksum",
+                &metrics.reread,
             ),
         ];
         register_each(registry, &counters);

@@ -157,6 +157,7 @@ pub async fn engine_of(
         groups,
         transactions,
         pages: PageCache::new(64 << 20, CacheMetrics::new(registry)),
+        near: None,
         settings: EngineSettings {
             append,
             ..EngineSettings::default()

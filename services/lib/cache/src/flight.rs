@@ -3,6 +3,7 @@
 //! A fetch is driven by those who wait for it, so it needs no task: it goes on as long as one of them is
 //! there, and ends when the last one goes.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
@@ -21,8 +22,12 @@ use crate::page::{Page, PageKey};
 pub struct FetchFailed(Arc<dyn Error + Send + Sync>);
 
 impl FetchFailed {
-    pub(crate) fn new(cause: impl Error + Send + Sync + 'static) -> Self {
-        Self(Arc::new(cause))
+    /// An error for all who wait. One that is such an error already stays what it is.
+    pub fn new(cause: impl Error + Send + Sync + 'static) -> Self {
+        match (&cause as &dyn Any).downcast_ref::<Self>() {
+            Some(same) => same.clone(),
+            None => Self(Arc::new(cause)),
+        }
     }
 
     /// The error of the fetch, or [`FetchPanicked`], or [`crate::PageTooLong`].

@@ -1,4 +1,4 @@
-//! The page cache: pages of segments in memory, each fetched once however many wait for it.
+//! The page cache: pages of segments in memory and on the local disk, each fetched once however many wait for it.
 //!
 //! A segment is cut into pages of 4 MiB; the last one is shorter. Segments never change, so a page never
 //! goes stale: what is in the cache is right, or it is damaged. Each page carries checksums of its blocks,
@@ -11,18 +11,27 @@
 //! bound is on bytes that the cache holds; bytes that a reader still has in its hands after an eviction are
 //! the reader's.
 //!
-//! The pages lie in foyer, as a plain store with an order of eviction; behind [`PageCache`] there is room
-//! for its second tier on disk. Used so, foyer starts no thread and no task. Single flight is ours: foyer
-//! would run fetches as tasks that nobody owns.
+//! The pages lie in foyer, as a plain store with an order of eviction. Used so, foyer starts no thread and no
+//! task. Single flight is ours: foyer would run fetches as tasks that nobody owns. Pages that leave memory go to
+//! the local disk if there is one for them ([`PageCache::open`]), in two pools as well; whoever misses a page in
+//! memory looks there before it is fetched.
+//!
+//! What is in neither comes from somebody near who has it ([`NearPages`]) or from the bucket ([`BucketPages`]).
 
+mod bucket;
 mod cache;
+mod disk;
 mod flight;
 pub mod metrics;
+mod near;
 mod page;
 mod settings;
 
+pub use bucket::BucketPages;
 pub use cache::{PageCache, PageTooLong};
+pub use disk::{DISK_BYTES_MIN, DISK_MEMORY_BYTES};
 pub use flight::{FetchFailed, FetchPanicked};
 pub use metrics::{CacheMetrics, CacheSnapshot};
+pub use near::NearPages;
 pub use page::{PAGE_BYTES, PageKey, page_at, page_range};
-pub use settings::{CacheSettings, Pool};
+pub use settings::{CacheSettings, DiskSettings, Pool};

@@ -41,6 +41,24 @@ pub const INSERTS_HELP: &str = "Pages put in by those who wrote them, by pool";
 pub const USED: &str = "tidelog_page_cache_used";
 /// Help of [`USED`].
 pub const USED_HELP: &str = "Bytes that the cache holds, by pool";
+/// Name of the count of pages found on disk; the exporter appends `_total`.
+pub const DISK_HITS: &str = "tidelog_page_cache_disk_hits";
+/// Help of [`DISK_HITS`].
+pub const DISK_HITS_HELP: &str =
+    "Pages that were not in memory and were found on the local disk, by pool";
+/// Name of the count of pages written to disk; the exporter appends `_total`.
+pub const DISK_WRITES: &str = "tidelog_page_cache_disk_writes";
+/// Help of [`DISK_WRITES`].
+pub const DISK_WRITES_HELP: &str = "Pages that left memory for the local disk, by pool";
+/// Name of the count of pages lost on disk; the exporter appends `_total`.
+pub const DISK_LOST: &str = "tidelog_page_cache_disk_lost_pages";
+/// Help of [`DISK_LOST`].
+pub const DISK_LOST_HELP: &str = "Pages on the local disk that failed their checksum, or were overwritten while they were looked for, by pool";
+/// Name of the count of failed reads from disk; the exporter appends `_total`.
+pub const DISK_ERRORS: &str = "tidelog_page_cache_disk_errors";
+/// Help of [`DISK_ERRORS`].
+pub const DISK_ERRORS_HELP: &str =
+    "Reads of the local disk that failed, and folders that could not be used, by pool";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -58,6 +76,10 @@ pub struct CacheMetrics {
     evictions: Family<Labels, Counter>,
     inserts: Family<Labels, Counter>,
     used: Family<Labels, Gauge>,
+    disk_hits: Family<Labels, Counter>,
+    disk_writes: Family<Labels, Counter>,
+    disk_lost: Family<Labels, Counter>,
+    disk_errors: Family<Labels, Counter>,
 }
 
 impl CacheMetrics {
@@ -75,6 +97,10 @@ impl CacheMetrics {
         registry.register(DAMAGED, DAMAGED_HELP, metrics.damaged.clone());
         registry.register(EVICTIONS, EVICTIONS_HELP, metrics.evictions.clone());
         registry.register(INSERTS, INSERTS_HELP, metrics.inserts.clone());
+        registry.register(DISK_HITS, DISK_HITS_HELP, metrics.disk_hits.clone());
+        registry.register(DISK_WRITES, DISK_WRITES_HELP, metrics.disk_writes.clone());
+        registry.register(DISK_LOST, DISK_LOST_HELP, metrics.disk_lost.clone());
+        registry.register(DISK_ERRORS, DISK_ERRORS_HELP, metrics.disk_errors.clone());
         registry.register_with_unit(USED, USED_HELP, Unit::Bytes, metrics.used.clone());
         metrics
     }
@@ -92,6 +118,10 @@ impl CacheMetrics {
             evictions: self.evictions.get_or_create_owned(&labels),
             inserts: self.inserts.get_or_create_owned(&labels),
             used: self.used.get_or_create_owned(&labels),
+            disk_hits: self.disk_hits.get_or_create_owned(&labels),
+            disk_writes: self.disk_writes.get_or_create_owned(&labels),
+            disk_lost: self.disk_lost.get_or_create_owned(&labels),
+            disk_errors: self.disk_errors.get_or_create_owned(&labels),
         }
     }
 }
@@ -126,6 +156,10 @@ pub(crate) struct Counters {
     pub(crate) evictions: Counter,
     pub(crate) inserts: Counter,
     pub(crate) used: Gauge,
+    pub(crate) disk_hits: Counter,
+    pub(crate) disk_writes: Counter,
+    pub(crate) disk_lost: Counter,
+    pub(crate) disk_errors: Counter,
 }
 
 /// What was counted for one pool, at one moment.
@@ -145,6 +179,12 @@ pub struct CacheSnapshot {
     pub evictions: u64,
     /// Bytes held.
     pub used_bytes: u64,
+    /// Pages found on disk.
+    pub disk_hits: u64,
+    /// Pages that failed their checksum on disk, or were overwritten while they were looked for.
+    pub disk_lost: u64,
+    /// Failures of the disk.
+    pub disk_errors: u64,
 }
 
 impl Counters {
@@ -157,6 +197,9 @@ impl Counters {
             damaged: self.damaged.get(),
             evictions: self.evictions.get(),
             used_bytes: u64::try_from(self.used.get()).unwrap_or(0),
+            disk_hits: self.disk_hits.get(),
+            disk_lost: self.disk_lost.get(),
+            disk_errors: self.disk_errors.get(),
         }
     }
 }

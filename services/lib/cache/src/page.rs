@@ -98,6 +98,17 @@ impl Page {
         self.blocks.get_or_init(sums)
     }
 
+    /// A page with the checksums that it had before, proven by nobody yet.
+    pub(crate) fn with_blocks(bytes: Bytes, blocks: Box<[u32]>) -> Self {
+        let blocks = Arc::new(OnceLock::from(blocks));
+        Self { bytes, blocks }
+    }
+
+    /// Its bytes, unchecked, and the checksums of its blocks.
+    pub(crate) fn parts(&self) -> (&Bytes, &[u32]) {
+        (&self.bytes, self.blocks())
+    }
+
     /// All its bytes, unchecked.
     pub(crate) fn into_bytes(self) -> Bytes {
         self.bytes

@@ -1,5 +1,7 @@
 //! How much the cache holds.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// For whom a page is fetched, and so which pool it lies in. A page is found in either.
@@ -42,4 +44,13 @@ impl CacheSettings {
             Pool::CatchUp => self.catch_up_bytes,
         }
     }
+}
+
+/// Where pages go that leave memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// The folder. It is one process's, and one cluster's: names of segments mean nothing in another.
+    pub folder: PathBuf,
+    /// Bytes of it, for both pools together; at least [`crate::DISK_BYTES_MIN`].
+    pub bytes: u64,
 }

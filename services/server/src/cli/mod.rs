@@ -189,7 +189,7 @@ fn run(cli: Cli) -> Result<Exit> {
 
 async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> {
     match command {
-        Command::Serve(args) => crate::serve::run(args, env).await,
+        Command::Serve(args) => Box::pin(crate::serve::run(args, env)).await,
         Command::Topic(command) => topic::run(command, global, env).await,
         Command::Produce(args) => produce::run(args, global, env).await,
         Command::Consume(args) => consume::run(args, global, env).await,

@@ -25,7 +25,9 @@ use tokio::task::JoinHandle;
 
 use super::listed::Listed;
 use super::metadata::Place;
-use super::part_settings::{CacheShares, engine_settings, grpc_settings, kafka_settings};
+use super::part_settings::{
+    CacheShares, disk_settings, engine_settings, grpc_settings, kafka_settings,
+};
 use super::seams::{Metadata, PeerServer, Seams};
 use super::{Listeners, peers, registry, storage};
 use crate::cli::{CliError, Result};
@@ -201,7 +203,9 @@ async fn start_broker(
 ) -> Result<Broker> {
     let (settings, plan) = (site.settings, &site.plan);
     let shares = CacheShares::of(settings, plan);
-    let pages = PageCache::with_pools(shares.pools(), CacheMetrics::new(&mut site.registry));
+    let disk = disk_settings(settings, shares, site.cluster)?;
+    let metrics = CacheMetrics::new(&mut site.registry);
+    let pages = PageCache::open(shares.pools(), disk.as_ref(), metrics).await;
     let engine = EngineParts {
         env: site.env.clone(),
         store: Arc::clone(&site.objects),
@@ -211,6 +215,7 @@ async fn start_broker(
         groups: Arc::clone(&parts.groups),
         transactions: Arc::clone(&parts.transactions),
         pages,
+        near: None,
         settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
         crash: crash_plan()?,
     };

@@ -5,13 +5,16 @@ use std::time::Duration;
 use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
 use tidelog_broker_kafka::KafkaSettings;
-use tidelog_cache::CacheSettings;
+use tidelog_cache::{CacheSettings, DISK_BYTES_MIN, DISK_MEMORY_BYTES, DiskSettings};
 use tidelog_metadata::{GroupSettings, SequencerSettings, TransactionSettings};
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::{
     GroupsSettings, MetadataSettings, Settings, Span, TransactionsSettings,
 };
+use tidelog_types::ClusterId;
+
+use crate::cli::{CliError, Result};
 
 /// About what an extent takes in memory, with its place in the cache.
 const EXTENT_BYTES: u64 = 160;
@@ -33,7 +36,8 @@ pub(super) struct CacheShares {
 }
 
 impl CacheShares {
-    /// At most an eighth goes to extents, and a little to lists of aborted transactions.
+    /// At most an eighth goes to extents, and a little to lists of aborted transactions. What a disk for pages
+    /// needs is taken from the pages.
     pub(super) fn of(settings: &Settings, plan: &MemoryPlan) -> Self {
         let extents = settings
             .fetch
@@ -41,6 +45,12 @@ impl CacheShares {
             .min(plan.cache / 8 / EXTENT_BYTES);
         let aborted = plan.cache / 64;
         let pages = plan.cache - extents * EXTENT_BYTES - aborted;
+        let disk = if settings.cache.disk_path.is_some() {
+            DISK_MEMORY_BYTES
+        } else {
+            0
+        };
+        let pages = pages.saturating_sub(disk);
         Self {
             extents,
             aborted,
@@ -55,6 +65,28 @@ impl CacheShares {
             catch_up_bytes: bytes(self.pages / 2),
         }
     }
+}
+
+/// The disk for pages, if the settings name one. Its folder is one of the cluster: names of segments mean nothing in another.
+pub(super) fn disk_settings(
+    settings: &Settings,
+    shares: CacheShares,
+    cluster: ClusterId,
+) -> Result<Option<DiskSettings>> {
+    let (Some(path), Some(size)) = (&settings.cache.disk_path, settings.cache.disk_size) else {
+        return Ok(None);
+    };
+    if shares.pages < DISK_MEMORY_BYTES {
+        return Err(CliError::usage(format!(
+            "`memory.total` ({}) leaves too little for pages beside what `cache.disk_path` needs \
+             (`{DISK_MEMORY_BYTES}` bytes): raise the one or unset the other",
+            settings.memory.total
+        )));
+    }
+    Ok(Some(DiskSettings {
+        folder: path.join(cluster.to_string()),
+        bytes: size.get().max(DISK_BYTES_MIN),
+    }))
 }
 
 /// One part in so many of the metadata share is for groups of consumers.
@@ -212,6 +244,8 @@ pub(super) fn kafka_settings(settings: &Settings, plan: &MemoryPlan) -> KafkaSet
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::tests::settings;
     use super::*;
 
@@ -259,6 +293,28 @@ mod tests {
         ]);
         assert_eq!(many.partitions_in_memory, room.partitions_in_memory);
         assert_eq!(many.producers_in_memory, room.producers_in_memory);
+    }
+
+    #[test]
+    fn a_disk_has_a_folder_of_its_cluster_and_memory_of_the_pages() {
+        let cluster = ClusterId::from_random_bytes([3; 16]);
+        let disk = [("cache.disk_path", "/cache"), ("cache.disk_size", "1GiB")];
+        let with = |given: &[(&str, &str)]| {
+            let settings = settings(given);
+            let plan = MemoryPlan::of(&settings);
+            let shares = CacheShares::of(&settings, &plan);
+            (shares, disk_settings(&settings, shares, cluster))
+        };
+        let (without, none) = with(&[]);
+        assert_eq!(none.unwrap(), None);
+        let (shares, found) = with(&disk);
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.folder, Path::new("/cache").join(cluster.to_string()));
+        assert_eq!(found.bytes, DISK_BYTES_MIN);
+        assert_eq!(shares.pages + DISK_MEMORY_BYTES, without.pages);
+        let small = [disk[0], disk[1], ("memory.total", "256MiB")];
+        let error = with(&small).1.unwrap_err();
+        assert!(error.to_string().contains("memory.total"), "{error}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("blob", &["types", "crc32c", "env"]),
     ("blob-admin", &["types", "env", "blob"]),
     ("store", &["types", "env"]),
-    ("cache", &["types", "crc32c", "env"]),
+    ("cache", &["types", "crc32c", "env", "blob"]),
     // Which store it is, only the server knows.
     ("store-embedded", &["types", "env", "store", "blob"]),
     ("store-fdb", &["types", "env", "store"]),

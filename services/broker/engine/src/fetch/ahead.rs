@@ -1,28 +1,296 @@
 //! What a reader will want next, so that it need not wait for the bucket each time.
+//!
+//! Who comes back to where it left off reads on: the longer it does, the more pages are fetched ahead of it,
+//! up to a window. All windows together leave half of the pool of old data to what was fetched already, so that no page
+//! goes before its reader comes. Nothing is fetched but on the way of a request, so a reader that stops
+//! costs a window at most; what is on its way then is given up after a while.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tidelog_cache::{PageKey, Pool};
+use parking_lot::Mutex;
+use tidelog_cache::{PAGE_BYTES, PageKey, Pool};
+use tidelog_env::MonoTime;
+use tidelog_env::clock::timeout;
+use tidelog_types::{Offset, TopicPartition};
 
 use super::plan::Planned;
-use super::reads::pages_of;
+use super::reads::{Reads, pages_of};
+use super::request::FoundPartition;
+use super::{FetchPartition, FetchRequest};
 
-/// Bytes that are looked for beyond what a fetch may take, in all its partitions together. A reader that
-/// is not farther behind than this reads the tail.
-pub(super) const BYTES_AHEAD: u64 = 16 * 1024 * 1024;
-/// Pages that are fetched ahead of one reader.
-const PAGES_AHEAD: usize = 4;
+/// Bytes by which a reader may be behind and reads the tail, in all its partitions together; and the least that is
+/// looked for beyond what a fetch may take.
+pub(super) const TAIL_BYTES: u64 = 16 * 1024 * 1024;
+/// Pages that are fetched ahead of a reader that has just come, and of one that reads on and on.
+const WINDOW_MIN: usize = 4;
+const WINDOW_MAX: usize = 16;
+/// A reader that does not come back for so long has stopped, and what is fetched for it is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Places that readers may come back to. Past it those that nobody came back to for longest are forgotten.
+const PLACES_MAX: usize = 8_192;
+
+/// Where readers left off.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    places: Mutex<Places>,
+    /// Pages that all windows together may have.
+    pages: usize,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    by_offset: HashMap<(TopicPartition, Offset), Place>,
+    /// When those were forgotten that nobody came back to.
+    swept: MonoTime,
+}
+
+/// A place that a reader has read up to.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// How often it has come back to where it was.
+    streak: u32,
+    since: MonoTime,
+}
+
+/// A reader that has come.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    streak: u32,
+    /// Pages that may be fetched ahead of it.
+    pub(super) window: usize,
+}
+
+impl Reader {
+    /// Bytes to look for beyond what it may have now, in all its partitions together.
+    pub(super) const fn bytes(&self) -> u64 {
+        let window = self.window as u64 * PAGE_BYTES as u64;
+        if window > TAIL_BYTES {
+            window
+        } else {
+            TAIL_BYTES
+        }
+    }
+}
+
+impl Ahead {
+    /// Windows within a pool of old data of so many bytes.
+    pub(super) fn new(pool_bytes: u64) -> Self {
+        let pages = pool_bytes / 2 / u64::from(PAGE_BYTES);
+        Self {
+            places: Mutex::default(),
+            pages: usize::try_from(pages).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Takes note of a reader that has come.
+    pub(super) fn arrive(&self, request: &FetchRequest, now: MonoTime) -> Reader {
+        let mut places = self.places.lock();
+        let came_back = |wanted: &FetchPartition| {
+            let place = places.by_offset.get(&(wanted.partition, wanted.offset))?;
+            (now - place.since <= PATIENCE).then_some(place.streak)
+        };
+        let streak = request.partitions.iter().filter_map(came_back).max();
+        Self::forget_stopped(&mut places, now);
+        let streak = streak.unwrap_or(0);
+        let wanted = WINDOW_MIN << streak.min(WINDOW_MAX.ilog2());
+        let partitions = request.partitions.len().max(1);
+        let readers = places.by_offset.len().div_ceil(partitions).max(1);
+        let window = wanted.min(WINDOW_MAX).min(self.pages / readers).max(1);
+        Reader { streak, window }
+    }
+
+    /// Forgets places that nobody came back to, now and then.
+    fn forget_stopped(places: &mut Places, now: MonoTime) {
+        if now - places.swept >= PATIENCE {
+            places.swept = now;
+            places
+                .by_offset
+                .retain(|_, place| now - place.since <= PATIENCE);
+        }
+    }
+
+    /// Takes note of where a reader will go on that reads old data.
+    pub(super) fn leave(
+        &self,
+        reader: &Reader,
+        came_from: &[FetchPartition],
+        found: &[FoundPartition],
+        pools: &[Option<Pool>],
+        now: MonoTime,
+    ) {
+        let places = &mut self.places.lock().by_offset;
+        for ((wanted, found), pool) in came_from.iter().zip(found).zip(pools) {
+            places.remove(&(wanted.partition, wanted.offset));
+            let Ok(found) = found else { continue };
+            if *pool == Some(Pool::CatchUp) {
+                // A partition that had no turn is come back to just as well.
+                let place = Place {
+                    streak: reader.streak.saturating_add(1),
+                    since: now,
+                };
+                places.insert((found.partition, found.next_offset), place);
+            }
+        }
+        if places.len() > PLACES_MAX {
+            let mut times: Vec<MonoTime> = places.values().map(|place| place.since).collect();
+            let middle = times.len() / 2;
+            let (_, middle, _) = times.select_nth_unstable(middle);
+            let middle = *middle;
+            places.retain(|_, place| place.since > middle);
+        }
+    }
+}
 
 /// The pages that come first among those for which a fetch has no room now, in the order in which they are
 /// read. `now` are the pages that it reads.
 pub(super) fn pages_ahead(
     plans: &[Planned],
     now: &HashSet<PageKey>,
+    window: usize,
 ) -> impl Iterator<Item = (PageKey, Pool)> + use<> {
     let later = plans.iter().flatten().flat_map(|plan| {
         let pages = plan.later.iter().flat_map(pages_of);
         pages.map(|page| (page, plan.pool))
     });
     let later: BTreeMap<PageKey, Pool> = later.filter(|(page, _)| !now.contains(page)).collect();
-    later.into_iter().take(PAGES_AHEAD)
+    later.into_iter().take(window)
+}
+
+impl Reads {
+    /// Begins to fetch pages that will be wanted, as far as there is memory for them now. Errors are left
+    /// to those who want them.
+    pub(super) fn fetch_ahead(&self, pages: impl Iterator<Item = (PageKey, Pool)>) {
+        for (key, pool) in pages {
+            if self.in_flight.free_bytes() < 2 * u64::from(PAGE_BYTES) {
+                return;
+            }
+            if !self.pages.has(&key) {
+                self.metrics.ahead.inc();
+                let reads = self.clone();
+                let clock = Arc::clone(&self.env.clock);
+                let fetch = async move {
+                    let page = reads.page(key, pool);
+                    drop(timeout(clock.as_ref(), PATIENCE, page).await);
+                };
+                drop(self.env.supervisor.spawn("fetch ahead", fetch));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_metadata_api::PartitionBounds;
+    use tidelog_types::{PartitionIndex, TopicNumber};
+
+    use super::*;
+    use crate::decoding::RecordsEstimate;
+    use crate::fetch::{Batches, FetchedPartition, Isolation};
+
+    const POOL: u64 = 1024 * 1024 * 1024;
+
+    fn partition(index: u32) -> TopicPartition {
+        TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(index))
+    }
+
+    fn wants(places: &[(u32, u64)]) -> FetchRequest {
+        let wanted = places.iter().map(|(index, offset)| FetchPartition {
+            partition: partition(*index),
+            offset: Offset::new(*offset),
+            bytes_max: 1,
+        });
+        FetchRequest {
+            partitions: wanted.collect(),
+            bytes_max: 1,
+            bytes_min: 0,
+            wait_max: Duration::ZERO,
+            isolation: Isolation::Uncommitted,
+        }
+    }
+
+    fn at(seconds: u64) -> MonoTime {
+        MonoTime::START + Duration::from_secs(seconds)
+    }
+
+    /// A fetch that reads ten offsets of each partition; what it may fetch ahead.
+    fn read(ahead: &Ahead, places: &[(u32, u64)], pool: Pool, now: MonoTime) -> usize {
+        let request = wants(places);
+        let reader = ahead.arrive(&request, now);
+        let found: Vec<FoundPartition> = places
+            .iter()
+            .map(|(index, offset)| {
+                Ok(FetchedPartition {
+                    partition: partition(*index),
+                    bounds: PartitionBounds::default(),
+                    batches: Batches::default(),
+                    next_offset: Offset::new(offset + 10),
+                    aborted: [].into(),
+                    estimate: RecordsEstimate::default(),
+                    is_transactional: false,
+                })
+            })
+            .collect();
+        let pools = vec![Some(pool); places.len()];
+        ahead.leave(&reader, &request.partitions, &found, &pools, now);
+        reader.window
+    }
+
+    fn windows(ahead: &Ahead, pool: Pool, offsets: &[u64]) -> Vec<usize> {
+        let offsets = offsets.iter();
+        offsets
+            .map(|offset| read(ahead, &[(0, *offset)], pool, at(0)))
+            .collect()
+    }
+
+    #[test]
+    fn who_reads_on_gets_more_ahead_and_who_jumps_begins_anew() {
+        let ahead = Ahead::new(POOL);
+        let seen = windows(&ahead, Pool::CatchUp, &[0, 10, 20, 30, 400, 410]);
+        assert_eq!(seen, [4, 8, 16, 16, 4, 8]);
+        let seen = windows(&Ahead::new(POOL), Pool::Tail, &[0, 10, 20]);
+        assert_eq!(seen, [4, 4, 4]);
+    }
+
+    #[test]
+    fn who_comes_back_late_begins_anew() {
+        let ahead = Ahead::new(POOL);
+        assert_eq!(read(&ahead, &[(0, 0)], Pool::CatchUp, at(0)), 4);
+        assert_eq!(read(&ahead, &[(0, 10)], Pool::CatchUp, at(10)), 8);
+        assert_eq!(read(&ahead, &[(0, 20)], Pool::CatchUp, at(21)), 4);
+    }
+
+    #[test]
+    fn one_partition_that_goes_on_is_enough() {
+        let ahead = Ahead::new(POOL);
+        assert_eq!(read(&ahead, &[(0, 0), (1, 0)], Pool::CatchUp, at(0)), 4);
+        assert_eq!(read(&ahead, &[(0, 10), (1, 99)], Pool::CatchUp, at(0)), 8);
+    }
+
+    #[test]
+    fn windows_of_many_readers_fit_into_half_the_pool() {
+        let pages = 40_u64;
+        let ahead = Ahead::new(2 * pages * u64::from(PAGE_BYTES));
+        let mut all = 0;
+        for round in 0..4 {
+            all = (0..10)
+                .map(|reader| read(&ahead, &[(reader, round * 10)], Pool::CatchUp, at(0)))
+                .sum();
+        }
+        assert!(all as u64 <= pages, "{all}");
+        // Those that stopped do not count for long.
+        let alone = [(0, 0), (0, 10), (0, 20)];
+        let alone = alone.map(|place| read(&ahead, &[place], Pool::CatchUp, at(60)));
+        assert_eq!(alone, [4, 8, 16]);
+    }
+
+    #[test]
+    fn places_are_bounded() {
+        let ahead = Ahead::new(POOL);
+        for reader in 0..3 * u32::try_from(PLACES_MAX).unwrap() {
+            read(&ahead, &[(reader, 0)], Pool::CatchUp, at(u64::from(reader)));
+        }
+        assert!(ahead.places.lock().by_offset.len() <= PLACES_MAX);
+    }
 }

@@ -34,7 +34,7 @@ impl Fetcher {
                 let partition = plan.wanted.partition;
                 self.extents.forget(partition, &plan.extents);
                 let wanted = [plan.wanted];
-                let again = self.plan_all(&wanted, plan.bytes_max, plan.isolation);
+                let again = self.plan_all(&wanted, plan.bytes_max, plan.isolation, None);
                 let again = again.await.pop();
                 let mut again = [again.unwrap_or(Err((partition, LogError::Behind.into())))];
                 budget::spend(&mut again, plan.bytes_max, 0);

@@ -13,6 +13,7 @@ mod pieces;
 mod plan;
 mod reads;
 mod request;
+mod tail;
 mod times;
 mod visible;
 mod watermarks;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt as _;
-use tidelog_cache::{PAGE_BYTES, PageKey};
+use tidelog_cache::{PAGE_BYTES, PageKey, Pool};
 use tidelog_env::Env;
 use tidelog_metadata_api::Log;
 
@@ -42,11 +43,11 @@ use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
 use crate::settings::FetchSettings;
 use aborted::Aborted;
-use ahead::pages_ahead;
+use ahead::{Ahead, pages_ahead};
 use batches::Pinned;
 use copies::Copies;
 use extents::Extents;
-use plan::{pages_now, whole_bytes};
+use plan::{Planned, pages_now, whole_bytes};
 
 /// An answer of fewer bytes is copied: it is not worth the pages that it would keep.
 const PINNED_BYTES_MIN: u64 = 64 * 1024;
@@ -61,6 +62,7 @@ pub(crate) struct Fetcher {
     aborted: Aborted,
     watermarks: Watermarks,
     copies: Copies,
+    ahead: Arc<Ahead>,
     /// For pages that answers are parts of.
     pages_kept: MemoryShare,
     decoding: Decoding,
@@ -88,6 +90,7 @@ impl Fetcher {
         let fetcher = Self {
             aborted: Aborted::new(Arc::clone(&log), settings.aborted_bytes),
             copies: Copies::new(settings.memory_bytes),
+            ahead: Arc::new(Ahead::new(reads.pages.pool_bytes(Pool::CatchUp))),
             pages_kept: settings.pages_kept(),
             decoding: Decoding::new(settings.decode_bytes, env.supervisor.clone()),
             env,
@@ -142,12 +145,17 @@ impl Fetcher {
 
     async fn fetch_now(&self, request: &FetchRequest) -> Fetched {
         let (wanted, isolation) = (&request.partitions, request.isolation);
-        let mut plans = self.plan_all(wanted, request.bytes_max, isolation).await;
+        let reader = self.ahead.arrive(request, self.env.clock.now());
+        let plans = self.plan_all(wanted, request.bytes_max, isolation, Some(&reader));
+        let mut plans = plans.await;
         let bytes_max = request.bytes_max.min(self.settings.answer_bytes_max);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let total = budget::spend(&mut plans, bytes_max, turn);
         let pages = pages_now(&plans);
-        self.reads.fetch_ahead(pages_ahead(&plans, &pages));
+        self.reads
+            .fetch_ahead(pages_ahead(&plans, &pages, reader.window));
+        let pool = |plan: &Planned| plan.as_ref().ok().map(|plan| plan.pool);
+        let pools: Vec<Option<Pool>> = plans.iter().map(pool).collect();
         let pinned = self.pinned(&pages, total);
         let hold = match &pinned {
             Some(_) => None,
@@ -164,10 +172,12 @@ impl Fetcher {
             }
         });
         let in_flight = self.settings.reads_in_flight.max(1);
-        let partitions = futures::stream::iter(reads)
+        let partitions: Vec<FoundPartition> = futures::stream::iter(reads)
             .buffered(in_flight)
             .collect()
             .await;
+        let now = self.env.clock.now();
+        self.ahead.leave(&reader, wanted, &partitions, &pools, now);
         Fetched { partitions, hold }
     }
 

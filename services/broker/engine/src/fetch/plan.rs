@@ -6,7 +6,7 @@ use tidelog_cache::{PageKey, Pool};
 use tidelog_metadata_api::{Extent, LogError, LookupAnswer, LookupRequest, PartitionBounds};
 use tidelog_types::{OffsetRange, TopicPartition};
 
-use super::ahead::BYTES_AHEAD;
+use super::ahead::{Reader, TAIL_BYTES};
 use super::reads::{answer_bytes, pages_of};
 use super::{FetchError, FetchPartition, Fetcher, Isolation};
 
@@ -46,9 +46,12 @@ impl Fetcher {
         wanted: &[FetchPartition],
         bytes_max: u64,
         isolation: Isolation,
+        reader: Option<&Reader>,
     ) -> Vec<Planned> {
         let limit = bytes_max.min(self.settings.answer_bytes_max);
-        let ahead = BYTES_AHEAD / (wanted.len() as u64).max(1);
+        let partitions = (wanted.len() as u64).max(1);
+        let ahead = reader.map_or(TAIL_BYTES, Reader::bytes) / partitions;
+        let tail = TAIL_BYTES / partitions;
         let request = |wanted: &FetchPartition| LookupRequest {
             partition: wanted.partition,
             offset: wanted.offset,
@@ -60,17 +63,19 @@ impl Fetcher {
         let plans = wanted.iter().zip(answers).map(|(wanted, answer)| {
             let planned = answer.map_err(FetchError::from);
             let bytes_max = wanted.bytes_max.min(limit);
-            let planned = planned.and_then(|answer| plan(*wanted, bytes_max, isolation, answer));
+            let planned =
+                planned.and_then(|answer| plan(*wanted, (bytes_max, tail), isolation, answer));
             planned.map_err(|error| (wanted.partition, error))
         });
         plans.collect()
     }
 }
 
-/// What is to be read where the log says the bytes are, as far as the reader may see it.
+/// What is to be read where the log says the bytes are, as far as the reader may see it. A reader that has no more
+/// than `tail` bytes to go beyond what it gets is one of the tail.
 fn plan(
     wanted: FetchPartition,
-    bytes_max: u64,
+    (bytes_max, tail): (u64, u64),
     isolation: Isolation,
     answer: LookupAnswer,
 ) -> Result<Plan, FetchError> {
@@ -89,8 +94,10 @@ fn plan(
     let end = isolation.end(&bounds);
     let mut extents = answer.extents;
     let last = extents.last().map(|extent| extent.offsets.next);
-    let catches_up = last.is_some_and(|last| last < end);
     extents.retain(|extent| extent.offsets.base < end);
+    let bytes: u64 = extents.iter().map(answer_bytes).sum();
+    let is_far = bytes > bytes_max.saturating_add(tail);
+    let catches_up = is_far || last.is_some_and(|last| last < end);
     Ok(Plan {
         wanted,
         bounds,

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use object_store::{GetOptions, GetRange, ObjectStore};
+use bytes::Bytes;
 use thiserror::Error;
-use tidelog_blob::{ClusterLayout, ErrorKind, classify};
-use tidelog_cache::{FetchFailed, PAGE_BYTES, PageCache, PageKey, Pool};
-use tidelog_env::{Supervisor, error_chain};
+use tidelog_blob::{ErrorKind, classify};
+use tidelog_cache::{BucketPages, FetchFailed, NearPages, PAGE_BYTES, PageCache, PageKey, Pool};
+use tidelog_env::{Env, error_chain};
 use tidelog_format::batch::BatchHeader;
 use tidelog_format::extent::prove;
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
-use tidelog_format::segment::SealedSegment;
 use tidelog_metadata_api::Extent;
 use tidelog_types::{BucketId, Offset, SegmentName, TopicPartition};
 
 use super::pieces::Pieces;
 use super::watermarks::Watermarks;
-use crate::append::TailCache;
 use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
 
@@ -66,14 +63,15 @@ pub enum ReadError {
 /// Reads through the page cache. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Reads {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) layout: ClusterLayout,
+    pub(crate) bucket: BucketPages,
+    /// Who may have a page nearer than the bucket.
+    pub(crate) near: Option<Arc<dyn NearPages>>,
     pub(crate) pages: PageCache,
     pub(crate) watermarks: Watermarks,
     pub(crate) metrics: FetchMetrics,
     /// Memory for pages on their way.
     pub(crate) in_flight: MemoryShare,
-    pub(crate) supervisor: Supervisor,
+    pub(crate) env: Env,
 }
 
 /// A place in an object.
@@ -128,21 +126,62 @@ impl Reads {
         let Some(place) = Place::of(extent) else {
             return Err(ReadError::Unsupported(extent.offsets.base));
         };
+        match self.proven(partition, extent, place, pool).await {
+            // Memory, disk or whoever had the pages may be what is damaged.
+            Err(ReadError::Damaged { .. }) => {
+                self.metrics.reread.inc();
+            }
+            proven => return proven,
+        }
+        let proven = match self.renew(partition, extent, place, pool).await {
+            Ok(()) => self.proven(partition, extent, place, pool).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error @ ReadError::Damaged { .. }) = &proven {
+            self.metrics.damaged.inc();
+            // The next reader asks the bucket again.
+            for page in place.pages() {
+                self.pages.remove(&page);
+            }
+            tracing::error!(error = error as &dyn std::error::Error, "damaged bytes");
+        }
+        proven
+    }
+
+    /// The bytes of an extent, if those at hand are what was written.
+    async fn proven(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+        pool: Pool,
+    ) -> Result<Pieces, ReadError> {
         let pieces = self.place(partition, extent, place, pool).await?;
         // Invariant I6.
         match prove(extent.crc32c, pieces.as_slice()) {
             Ok(()) => Ok(pieces),
-            Err(unproven) => {
-                self.metrics.damaged.inc();
-                // What is in memory may be what is damaged: the next reader asks the bucket again.
-                for page in place.pages() {
-                    self.pages.remove(&page);
-                }
-                let error = self.damaged(partition, extent, place, unproven.to_string());
-                tracing::error!(error = &error as &dyn std::error::Error, "damaged bytes");
-                Err(error)
-            }
+            Err(unproven) => Err(self.damaged(partition, extent, place, unproven.to_string())),
         }
+    }
+
+    /// Puts the pages of an extent into the cache as the bucket has them.
+    async fn renew(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+        pool: Pool,
+    ) -> Result<(), ReadError> {
+        for key in place.pages() {
+            let _hold = self.in_flight.hold(u64::from(PAGE_BYTES)).await;
+            if let Some(near) = &self.near {
+                near.distrust(key);
+            }
+            let page = self.bucket.page(key).await.map_err(FetchFailed::new);
+            let page = page.map_err(|error| self.page_error(partition, extent, place, &error))?;
+            self.pages.replace(key, pool, page);
+        }
+        Ok(())
     }
 
     fn damaged(
@@ -153,7 +192,7 @@ impl Reads {
         reason: String,
     ) -> ReadError {
         ReadError::Damaged {
-            object: self.layout.segment(place.segment).to_string(),
+            object: self.bucket.layout().segment(place.segment).to_string(),
             position: place.position,
             offset: extent.offsets.base,
             partition,
@@ -187,18 +226,12 @@ impl Reads {
         if pieces.len() as u64 == u64::from(place.length) {
             Ok(pieces)
         } else {
-            self.metrics.damaged.inc();
             let reason = format!(
                 "it ends after `{}` of `{}` bytes",
                 pieces.len(),
                 place.length
             );
-            let error = self.damaged(partition, extent, place, reason);
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "object is cut short"
-            );
-            Err(error)
+            Err(self.damaged(partition, extent, place, reason))
         }
     }
 
@@ -214,7 +247,7 @@ impl Reads {
         match kind {
             ErrorKind::NotFound => {
                 self.metrics.missing.inc();
-                let object = self.layout.segment(place.segment).to_string();
+                let object = self.bucket.layout().segment(place.segment).to_string();
                 ReadError::Missing {
                     object,
                     offset: extent.offsets.base,
@@ -231,86 +264,20 @@ impl Reads {
         }
     }
 
-    /// One page, from memory or by one ranged GET that all who want it share.
-    async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
-        let store = Arc::clone(&self.store);
-        let path = self.layout.segment(key.segment);
-        let gets = self.metrics.gets.clone();
+    /// One page: from memory, from whoever has it near, or by one ranged GET. All who want it share that.
+    pub(super) async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
+        let (bucket, near) = (self.bucket.clone(), self.near.clone());
         let in_flight = self.in_flight.clone();
         let fetch = async move {
             let _hold = in_flight.hold(u64::from(PAGE_BYTES)).await;
-            gets.inc();
-            let start = u64::from(key.page) * u64::from(PAGE_BYTES);
-            let range = GetRange::Bounded(start..start + u64::from(PAGE_BYTES));
-            let options = GetOptions {
-                range: Some(range),
-                ..GetOptions::default()
-            };
-            store.get_opts(&path, options).await?.bytes().await
+            if let Some(near) = near
+                && let Some(page) = near.page(key, pool).await
+            {
+                return Ok(page);
+            }
+            bucket.page(key).await
         };
         self.pages.get_or_fetch(key, pool, fetch).await
-    }
-
-    /// Begins to fetch pages that will be wanted, as far as there is memory for them now. Errors are left
-    /// to those who want them.
-    pub(crate) fn fetch_ahead(&self, pages: impl Iterator<Item = (PageKey, Pool)>) {
-        for (key, pool) in pages {
-            if self.in_flight.free_bytes() < 2 * u64::from(PAGE_BYTES) {
-                return;
-            }
-            if !self.pages.has(&key) {
-                self.metrics.ahead.inc();
-                let reads = self.clone();
-                let fetch = async move { reads.page(key, pool).await.map(drop) };
-                drop(self.supervisor.spawn("fetch ahead", fetch));
-            }
-        }
-    }
-}
-
-impl TailCache for Reads {
-    /// Keeps a segment that was just stored, if somebody reads one of its partitions: whoever follows the
-    /// tail then needs no GET.
-    fn insert(&self, segment: &SealedSegment) {
-        let wanted = segment
-            .manifests
-            .iter()
-            .flat_map(|manifest| &manifest.slices)
-            .any(|slice| self.watermarks.is_known(slice.partition));
-        if !wanted {
-            return;
-        }
-        let page_bytes = to_usize(u64::from(PAGE_BYTES));
-        let mut page = BytesMut::with_capacity(page_bytes.min(to_usize(segment.length)));
-        let mut number = 0;
-        for chunk in &segment.chunks {
-            let mut rest = chunk.as_ref();
-            while !rest.is_empty() {
-                let (now, later) = rest.split_at(rest.len().min(page_bytes - page.len()));
-                page.extend_from_slice(now);
-                rest = later;
-                if page.len() == page_bytes {
-                    self.insert_page(segment.name, number, page.split().freeze());
-                    number += 1;
-                }
-            }
-        }
-        if !page.is_empty() {
-            self.insert_page(segment.name, number, page.freeze());
-        }
-    }
-}
-
-impl Reads {
-    fn insert_page(&self, segment: SegmentName, page: u32, bytes: Bytes) {
-        self.pages.insert(
-            PageKey {
-                bucket: BucketId::default(),
-                segment,
-                page,
-            },
-            bytes,
-        );
     }
 }
 
@@ -335,6 +302,6 @@ pub(crate) fn batch_at(pieces: &Pieces, position: usize) -> Option<(BatchHeader,
     (end <= pieces.len()).then_some((header, end))
 }
 
-fn to_usize(number: u64) -> usize {
+pub(super) fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

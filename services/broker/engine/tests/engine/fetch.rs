@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidelog_blob::Operation;
+use tidelog_blob::faulty::{Fault, FaultRule};
 use tidelog_broker_engine::{
     EngineSettings, FetchError, FetchRequest, Fetched, Isolation, RecordsEstimate,
 };
@@ -226,6 +228,21 @@ async fn a_reader_finds_the_next_pages_on_their_way() {
     assert_eq!(world.gets(), 5, "the page wanted and four behind it");
     let second = world.fetch(vec![world.want(0, 1, size)], u64::MAX).await;
     assert_eq!((second.bytes(), world.gets()), (size, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_for_a_reader_that_stopped_is_given_up() {
+    let (world, size) = eight_segments(settings()).await;
+    let slow = Fault::Delay(Duration::from_hours(1));
+    world.fetch(vec![world.want(0, 0, size)], size).await;
+    world.pass(Duration::from_millis(1)).await;
+    world.way.inject(FaultRule::new(slow).on(Operation::Get));
+    let second = world.fetch(vec![world.want(0, 1, size)], size).await;
+    assert_eq!(second.bytes(), size);
+    world.pass(Duration::from_secs(9)).await;
+    assert!(world.pages.fetches() > 0, "they are on their way");
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!(world.pages.fetches(), 0);
 }
 
 #[tokio::test(start_paused = true)]

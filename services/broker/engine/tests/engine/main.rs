@@ -15,6 +15,7 @@ mod floor;
 mod flush;
 mod hedge;
 mod memory;
+mod near;
 mod order;
 mod settle;
 mod times;

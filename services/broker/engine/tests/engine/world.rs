@@ -13,7 +13,7 @@ use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
     EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold,
 };
-use tidelog_cache::{CacheMetrics, CacheSettings, PageCache};
+use tidelog_cache::{CacheMetrics, CacheSettings, NearPages, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Clock, Env, Supervisor, SystemClock};
 use tidelog_format::batch::BatchBuf;
@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) log: Arc<Watched>,
     pub(crate) topic: Arc<TopicInfo>,
     pub(crate) engine: Engine,
+    /// The engine's pages.
+    pub(crate) pages: PageCache,
     /// The owner of the engine's tasks.
     pub(crate) supervisor: Supervisor,
 }
@@ -90,6 +92,19 @@ impl World {
 
     /// A world whose engine has its own clock.
     pub(crate) async fn at(settings: EngineSettings, clock: Arc<dyn Clock>) -> Self {
+        Self::build(settings, clock, None).await
+    }
+
+    /// A world in which somebody may have pages nearer than the bucket.
+    pub(crate) async fn beside(near: Arc<dyn NearPages>) -> Self {
+        Self::build(settings(), Arc::new(SystemClock::new()), Some(near)).await
+    }
+
+    async fn build(
+        settings: EngineSettings,
+        clock: Arc<dyn Clock>,
+        near: Option<Arc<dyn NearPages>>,
+    ) -> Self {
         let env = Env::seeded(7);
         let supervisor = Supervisor::new();
         let mut registry = Registry::default();
@@ -124,6 +139,7 @@ impl World {
             tail_bytes: 32 << 20,
             catch_up_bytes: 32 << 20,
         };
+        let pages = PageCache::with_pools(pools, CacheMetrics::new(&mut registry));
         let parts = EngineParts {
             env: Env {
                 clock,
@@ -136,7 +152,8 @@ impl World {
             catalogue: Arc::new(metadata.clone()),
             groups: Arc::new(NoGroups),
             transactions: Arc::new(NoTransactions),
-            pages: PageCache::with_pools(pools, CacheMetrics::new(&mut registry)),
+            pages: pages.clone(),
+            near,
             settings,
             crash: CrashPlan::default(),
         };
@@ -153,6 +170,7 @@ impl World {
             log,
             topic,
             engine,
+            pages,
             supervisor,
         }
     }

@@ -10,10 +10,11 @@ use foyer::{Cache, CacheBuilder, Event, EventListener, LruConfig};
 use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 
+use crate::disk::{Disk, DiskPool};
 use crate::flight::{Boarding, FetchFailed, Flights};
 use crate::metrics::{CacheMetrics, CacheSnapshot, Counters};
 use crate::page::{PAGE_BYTES, Page, PageKey};
-use crate::settings::{CacheSettings, Pool};
+use crate::settings::{CacheSettings, DiskSettings, Pool};
 
 /// Pages that a shard should have room for, so that the bound is not spent on its own granularity.
 const SHARD_PAGES_MIN: usize = 16;
@@ -39,6 +40,8 @@ pub struct PageCache {
 struct Shared {
     tail: PoolCache,
     catch_up: PoolCache,
+    /// Where pages are that left memory.
+    disk: Option<Disk>,
     flights: Flights,
 }
 
@@ -50,22 +53,32 @@ struct PoolCache {
     counters: Counters,
 }
 
-/// Counts pages that leave for want of room.
-struct Evictions(Counter);
+/// Counts pages that leave for want of room, and puts them on disk.
+struct Evictions {
+    counter: Counter,
+    disk: Option<DiskPool>,
+}
 
 impl EventListener for Evictions {
     type Key = PageKey;
     type Value = Page;
 
-    fn on_leave(&self, reason: Event, _key: &PageKey, _page: &Page) {
+    fn on_leave(&self, reason: Event, key: &PageKey, page: &Page) {
         if reason == Event::Evict {
-            self.0.inc();
+            self.counter.inc();
+            if let Some(disk) = &self.disk {
+                disk.put(*key, page);
+            }
         }
     }
 }
 
 impl PoolCache {
-    fn new(bytes: usize, counters: Counters) -> Self {
+    fn new(bytes: usize, counters: Counters, disk: Option<DiskPool>) -> Self {
+        let evictions = Evictions {
+            counter: counters.evictions.clone(),
+            disk,
+        };
         let shard_bytes_min = SHARD_PAGES_MIN * PAGE_BYTES as usize;
         let shards = (bytes / shard_bytes_min).clamp(1, SHARDS_MAX);
         // foyer wants at least a byte a shard; a pool of none holds nothing, since every page weighs more.
@@ -74,7 +87,7 @@ impl PoolCache {
             .with_shards(shards)
             .with_eviction_config(LruConfig::default())
             .with_weighter(|_: &PageKey, page: &Page| page.weight())
-            .with_event_listener(Arc::new(Evictions(counters.evictions.clone())))
+            .with_event_listener(Arc::new(evictions))
             .build();
         Self {
             pages,
@@ -83,11 +96,14 @@ impl PoolCache {
         }
     }
 
-    fn insert(&self, key: PageKey, page: Page) {
-        if page.weight() <= self.weight_max {
+    /// Takes a page; whether there is room for one so large.
+    fn insert(&self, key: PageKey, page: Page) -> bool {
+        let fits = page.weight() <= self.weight_max;
+        if fits {
             self.pages.insert(key, page);
             self.count_used();
         }
+        fits
     }
 
     fn get(&self, key: &PageKey) -> Option<Page> {
@@ -131,11 +147,39 @@ impl PageCache {
         reason = "the cache keeps handles of these metrics; who builds it gives one away"
     )]
     pub fn with_pools(settings: CacheSettings, metrics: CacheMetrics) -> Self {
-        let pool = |pool| PoolCache::new(settings.bytes(pool), metrics.counters(pool));
+        Self::build(settings, None, &metrics)
+    }
+
+    /// A cache with a bound for each pool and a disk for pages that leave memory. A folder that cannot be used
+    /// is told and counted, and the cache goes on without it. Must be called within a runtime.
+    pub async fn open(
+        settings: CacheSettings,
+        disk: Option<&DiskSettings>,
+        metrics: CacheMetrics,
+    ) -> Self {
+        let opened = match disk {
+            Some(disk) => Box::pin(Disk::open(disk, |pool| metrics.counters(pool))).await,
+            None => return Self::build(settings, None, &metrics),
+        };
+        let disk = opened.inspect_err(|error| {
+            for pool in Pool::ALL {
+                metrics.counters(pool).disk_errors.inc();
+            }
+            let error = error as &dyn StdError;
+            tracing::error!(error, "the page cache goes on without its disk");
+        });
+        Self::build(settings, disk.ok(), &metrics)
+    }
+
+    fn build(settings: CacheSettings, disk: Option<Disk>, metrics: &CacheMetrics) -> Self {
+        let pool = |pool, disk: Option<&DiskPool>| {
+            PoolCache::new(settings.bytes(pool), metrics.counters(pool), disk.cloned())
+        };
         Self {
             shared: Arc::new(Shared {
-                tail: pool(Pool::Tail),
-                catch_up: pool(Pool::CatchUp),
+                tail: pool(Pool::Tail, disk.as_ref().map(|disk| &disk.tail)),
+                catch_up: pool(Pool::CatchUp, disk.as_ref().map(|disk| &disk.catch_up)),
+                disk,
                 flights: Flights::default(),
             }),
         }
@@ -157,7 +201,7 @@ impl PageCache {
         F: Future<Output = Result<Bytes, E>> + Send + 'static,
         E: StdError + Send + Sync + 'static,
     {
-        if let Some(page) = self.shared.find(&key) {
+        if let Some(page) = self.shared.find(&key, pool) {
             self.shared.pool(pool).counters.hits.inc();
             return Ok(page.into_bytes());
         }
@@ -202,7 +246,7 @@ impl PageCache {
         E: StdError + Send + Sync + 'static,
     {
         let counters = &self.shared.pool(pool).counters;
-        let look = || self.shared.find(&key);
+        let look = || self.shared.find(&key, pool);
         let keep = || Arc::clone(&self.shared).keep(key, pool, made, fetch());
         match self.shared.flights.board(key, look, keep) {
             Boarding::Here(page) => {
@@ -231,15 +275,37 @@ impl PageCache {
         }
     }
 
-    /// Forgets a page that proved to be damaged.
+    /// Puts a page in the place of one that proved to be damaged. Bytes longer than a page are not kept.
+    pub fn replace(&self, key: PageKey, pool: Pool, page: Bytes) {
+        self.remove(&key);
+        if page.len() <= PAGE_BYTES as usize {
+            let page = Page::unproven(compact(page));
+            self.shared.pool(pool).insert(key, page);
+        }
+    }
+
+    /// Forgets a page that proved to be damaged, in memory and on disk.
     pub fn remove(&self, key: &PageKey) {
         self.shared.tail.remove(key);
         self.shared.catch_up.remove(key);
+        if let Some(disk) = &self.shared.disk {
+            disk.remove(key);
+        }
     }
 
-    /// Whether the page is here or on its way.
+    /// Whether the page is in memory or on its way.
     pub fn has(&self, key: &PageKey) -> bool {
-        self.shared.find(key).is_some() || self.shared.flights.has(key)
+        self.shared.pools().any(|pool| pool.pages.contains(key)) || self.shared.flights.has(key)
+    }
+
+    /// Whether pages that leave memory go to a disk.
+    pub fn has_disk(&self) -> bool {
+        self.shared.disk.is_some()
+    }
+
+    /// Bytes that a pool may hold in memory.
+    pub fn pool_bytes(&self, pool: Pool) -> u64 {
+        self.shared.pool(pool).pages.capacity() as u64
     }
 
     /// Bytes held now.
@@ -266,14 +332,25 @@ impl Shared {
         }
     }
 
-    /// The page, in whichever pool.
-    fn find(&self, key: &PageKey) -> Option<Page> {
-        self.tail.get(key).or_else(|| self.catch_up.get(key))
+    fn pools(&self) -> impl Iterator<Item = &PoolCache> {
+        [&self.tail, &self.catch_up].into_iter()
+    }
+
+    /// The page, in whichever pool. What a reader of the tail finds among old data is the tail's from then on.
+    fn find(&self, key: &PageKey, pool: Pool) -> Option<Page> {
+        if let Some(page) = self.tail.get(key) {
+            return Some(page);
+        }
+        let page = self.catch_up.get(key)?;
+        if pool == Pool::Tail && self.tail.insert(*key, page.clone()) {
+            self.catch_up.remove(key);
+        }
+        Some(page)
     }
 
     /// Bytes of the page, in whichever pool it is sound. A page that is not is dropped and counted.
     fn find_checked(&self, key: &PageKey, wanted: Range<u32>) -> Option<Bytes> {
-        [&self.tail, &self.catch_up].into_iter().find_map(|pool| {
+        self.pools().find_map(|pool| {
             let page = pool.get(key)?;
             if let Ok(bytes) = page.checked_slice(wanted.clone()) {
                 return Some(bytes);
@@ -285,7 +362,7 @@ impl Shared {
         })
     }
 
-    /// Runs a fetch and puts its page in.
+    /// Looks on disk, or runs a fetch, and puts the page in.
     async fn keep<F, E>(
         self: Arc<Self>,
         key: PageKey,
@@ -298,6 +375,12 @@ impl Shared {
         E: StdError + Send + Sync + 'static,
     {
         let pool = self.pool(pool);
+        if let Some(disk) = &self.disk
+            && let Some(page) = disk.load(&key).await
+        {
+            pool.insert(key, page.clone());
+            return Ok(page);
+        }
         let fetched = fetch.await.map_err(FetchFailed::new);
         let landed = fetched.and_then(|bytes| match bytes.len() {
             length if length > PAGE_BYTES as usize => {
@@ -306,7 +389,9 @@ impl Shared {
             _ => Ok(made(compact(bytes))),
         });
         match &landed {
-            Ok(page) => pool.insert(key, page.clone()),
+            Ok(page) => {
+                pool.insert(key, page.clone());
+            }
             Err(_) => {
                 pool.counters.fetch_errors.inc();
             }

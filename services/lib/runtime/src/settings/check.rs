@@ -17,6 +17,7 @@ pub(super) fn check(settings: &Settings) -> Vec<SettingsError> {
         foundationdb,
         connections,
         segments,
+        disk,
         waits,
     ];
     rules
@@ -156,6 +157,12 @@ fn segments(settings: &Settings) -> Option<String> {
     }
     (segment * 2 > u64::from(SEGMENT_BYTES_MAX))
         .then(|| "`produce.segment_bytes` is larger than half of the largest segment".to_owned())
+}
+
+fn disk(settings: &Settings) -> Option<String> {
+    let cache = &settings.cache;
+    (cache.disk_path.is_some() != cache.disk_size.is_some())
+        .then(|| "`cache.disk_path` and `cache.disk_size` go together: set both".to_owned())
 }
 
 fn waits(settings: &Settings) -> Option<String> {

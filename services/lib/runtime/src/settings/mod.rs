@@ -26,10 +26,10 @@ pub use load::{Loaded, Origin, SettingsError, SettingsErrors, Sources, load};
 pub use nearest::nearest;
 pub use reference::reference;
 pub use sections::{
-    ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings, GrpcSettings,
-    JanitorSettings, KafkaSettings, ListenSettings, LocalSettings, LogSettings, MemorySettings,
-    MetadataSettings, OtlpSettings, ProduceSettings, RequestSettings, S3Settings, Settings,
-    StoreSettings, TransactionsSettings,
+    CacheSettings, ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings,
+    GrpcSettings, JanitorSettings, KafkaSettings, ListenSettings, LocalSettings, LogSettings,
+    MemorySettings, MetadataSettings, OtlpSettings, ProduceSettings, RequestSettings, S3Settings,
+    Settings, StoreSettings, TransactionsSettings,
 };
 use tidelog_types::Role;
 pub use tidelog_types::Secret;

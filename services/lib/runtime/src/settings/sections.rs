@@ -32,6 +32,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     pub produce: ProduceSettings,
     pub fetch: FetchSettings,
+    #[serde(default)]
+    pub cache: CacheSettings,
     pub store: StoreSettings,
     pub metadata: MetadataSettings,
     pub groups: GroupsSettings,
@@ -157,6 +159,16 @@ pub struct FetchSettings {
     pub extents_max: usize,
     pub reads_in_flight: usize,
     pub cached_extents: u64,
+}
+
+/// Pages of segments beyond memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_path: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_size: Option<ByteSize>,
 }
 
 /// The embedded store.

@@ -124,6 +124,14 @@ fn settings_that_contradict_each_other_are_refused() {
             "`listen.grpc` and `listen.internal` are both",
         ),
         ("[cluster]\ntls_cert = \"a.pem\"", "all three"),
+        (
+            "[cache]\ndisk_path = \"/cache\"",
+            "`cache.disk_size` go together",
+        ),
+        (
+            "[cache]\ndisk_size = \"1GiB\"",
+            "`cache.disk_size` go together",
+        ),
         ("[cluster]\nbeat = \"1s\"", "three times"),
         ("[fdb]\ntls_key = \"a.pem\"", "`fdb.tls_key` go together"),
         (
@@ -176,6 +184,7 @@ fn the_table_and_the_structs_name_the_same_options() {
             "s3.path_style" => "true",
             "listen.internal" => "127.0.0.1:9999",
             "metadata.tail_age_max" => "10m",
+            "cache.disk_size" => "4GiB",
             key if key.starts_with("cluster.advertise") => "host:7070",
             key if key.ends_with("endpoint") => "https://example.com",
             _ => "text",

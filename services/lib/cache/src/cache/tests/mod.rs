@@ -187,6 +187,46 @@ fn catching_up_does_not_evict_the_tail() {
     assert_eq!(cache.snapshot(Pool::Tail).evictions, 0);
 }
 
+#[tokio::test]
+async fn what_a_reader_of_the_tail_finds_among_old_data_becomes_the_tails() {
+    let cache = cache(100_000, 100_000);
+    let bytes = Bytes::from(vec![1; 40_000]);
+    cache
+        .shared
+        .catch_up
+        .insert(key(1, 0), Page::new(bytes.clone()));
+    let old = cache.get_or_fetch(
+        key(1, 0),
+        Pool::CatchUp,
+        std::future::pending::<io::Result<_>>(),
+    );
+    assert_eq!(old.await.unwrap(), bytes);
+    assert_eq!(cache.snapshot(Pool::Tail).used_bytes, 0);
+    let tail = cache.get_or_fetch(
+        key(1, 0),
+        Pool::Tail,
+        std::future::pending::<io::Result<_>>(),
+    );
+    assert_eq!(tail.await.unwrap(), bytes);
+    assert!(cache.snapshot(Pool::Tail).used_bytes >= 40_000);
+    assert_eq!(cache.snapshot(Pool::CatchUp).used_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_page_that_was_replaced_is_the_new_one_in_the_pool_of_its_reader() {
+    let cache = cache(100_000, 100_000);
+    cache.insert(key(1, 0), Bytes::from_static(b"pXge"));
+    cache.replace(key(1, 0), Pool::CatchUp, Bytes::from_static(b"page"));
+    assert_eq!(peek(&cache, key(1, 0), ALL).unwrap(), "page");
+    assert_eq!(cache.snapshot(Pool::Tail).used_bytes, 0);
+    cache.replace(
+        key(1, 0),
+        Pool::CatchUp,
+        Bytes::from(vec![0; PAGE_BYTES as usize + 1]),
+    );
+    assert_eq!(peek(&cache, key(1, 0), ALL), None);
+}
+
 #[test]
 fn a_pool_of_nothing_holds_nothing() {
     let cache = cache(0, 0);
@@ -237,4 +277,5 @@ async fn no_two_threads_fetch_one_page_at_a_time() {
     assert!(cache.bytes() <= 8_000);
 }
 
+mod disk;
 mod model;

@@ -190,4 +190,14 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "200000",
         "Extents that are kept in memory.",
     ),
+    unset(
+        "cache.disk_path",
+        Kind::Path,
+        "A folder on a local disk for pages of segments that have no room in memory. It holds nothing that is not in the bucket: it may be lost, and a folder that cannot be used costs nothing but its speed. Unset, pages are kept in memory alone.",
+    ),
+    unset(
+        "cache.disk_size",
+        Kind::Size("1GiB", "256TiB"),
+        "How much of that disk pages may take, all of which is taken at start. About 50 MiB of memory go to reading and writing it.",
+    ),
 ];
