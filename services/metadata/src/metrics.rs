@@ -38,6 +38,7 @@ pub struct SequencerMetrics {
     pub(crate) checkpoints_forced: Counter,
     pub(crate) rows_deleted: Counter,
     pub(crate) keeping: Keeping,
+    pub(crate) merging: Merging,
     pub(crate) history_reads: Counter,
     pub(crate) shards_taken: Counter,
     pub(crate) shards_released: Counter,
@@ -98,6 +99,37 @@ impl Keeping {
             Unit::Bytes,
             self.reclaimed_bytes.clone(),
         );
+    }
+}
+
+/// What becomes of merges.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Merging {
+    pub(crate) runs: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) given_up: Counter,
+}
+
+impl Merging {
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            (
+                "merged_runs",
+                "runs of extents that were put in the place of smaller ones",
+                &self.runs,
+            ),
+            (
+                "merge_failures",
+                "steps of merging that failed, and are tried again unless a row is damaged",
+                &self.failures,
+            ),
+            (
+                "merges_given_up",
+                "merges that no janitor could make: what they were to be made of stays as it is",
+                &self.given_up,
+            ),
+        ];
+        register_each(registry, &counters);
     }
 }
 
@@ -212,6 +244,7 @@ impl SequencerMetrics {
             checkpoints_forced: Counter::default(),
             rows_deleted: Counter::default(),
             keeping: Keeping::default(),
+            merging: Merging::default(),
             history_reads: Counter::default(),
             shards_taken: Counter::default(),
             shards_released: Counter::default(),
@@ -226,6 +259,7 @@ impl SequencerMetrics {
         metrics.register_counters(registry);
         metrics.register_batches(registry);
         metrics.keeping.register(registry);
+        metrics.merging.register(registry);
         registry.register_with_unit(
             "group_duration",
             "time from the first member of a group to its durable commit",

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tidelog_env::BackoffPolicy;
 
+use crate::sequencer::MergeSettings;
+
 /// How a sequencer works.
 #[derive(Clone, Copy, Debug)]
 pub struct SequencerSettings {
@@ -33,6 +35,10 @@ pub struct SequencerSettings {
     pub floor_step: u64,
     /// How often it is looked at most what is due to go by its topic's retention.
     pub retention_interval: Duration,
+    /// When the tail is merged.
+    pub merge: MergeSettings,
+    /// How long entries of the tail stay once they are merged: a backup needs those from the time that it takes.
+    pub tail_kept: Duration,
     /// When the oldest entry of a shard's tail that is not merged is older than this, the shard takes no
     /// commits until merging has caught up: so the metadata stays small. No limit by default.
     pub tail_age_max: Option<Duration>,
@@ -81,6 +87,8 @@ impl Default for SequencerSettings {
             producer_expiry: Duration::from_hours(24),
             floor_step: 1_000,
             retention_interval: Duration::from_mins(5),
+            merge: MergeSettings::default(),
+            tail_kept: Duration::from_mins(10),
             tail_age_max: None,
             is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),

@@ -70,6 +70,7 @@ impl Jump {
             | KeyKind::LiveBytes
             | KeyKind::EndedWriter
             | KeyKind::Dying
+            | KeyKind::Merged
             | KeyKind::Partition
             | KeyKind::Producer
             | KeyKind::Page

@@ -142,6 +142,8 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         // Offsets of groups come before the log that they are about: none lies beyond its end.
         self.copy(KeyKind::Group).await?;
         self.copy(KeyKind::GroupOffset).await?;
+        // Before the checkpoints, so that it is not beyond them.
+        self.copy(KeyKind::Merged).await?;
         self.live_bytes().await?;
         self.checkpoints().await?;
         self.partitions().await?;

@@ -44,6 +44,8 @@ pub enum KeyKind {
     EndedWriter = 0x26,
     /// A segment that may be dead.
     Dying = 0x27,
+    /// How far the tail of a shard has been merged.
+    Merged = 0x2A,
     /// A partition as of a group.
     Partition = 0x30,
     /// A producer in a partition as of a group.
@@ -68,7 +70,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -85,6 +87,7 @@ impl KeyKind {
         Self::LiveBytes,
         Self::EndedWriter,
         Self::Dying,
+        Self::Merged,
         Self::Partition,
         Self::Producer,
         Self::Page,

@@ -116,7 +116,7 @@ impl PageRow {
 
     /// Its extents, each with the bytes of all extents up to and with it; 0 in version 1, which does not count them.
     pub fn sized(&self) -> impl Iterator<Item = (&Extent, u64)> {
-        let is_counted = self.committed_at < UNKNOWN;
+        let is_counted = self.is_counted();
         let mut bytes = self.bytes_before;
         self.extents.iter().map(move |extent| {
             if is_counted {
@@ -124,6 +124,11 @@ impl PageRow {
             }
             (extent, bytes)
         })
+    }
+
+    /// Whether it says anything of bytes and commit times.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.committed_at < UNKNOWN
     }
 
     /// The offsets of all its extents; none in a page that was not read back.

@@ -17,6 +17,7 @@ use super::group::{Decided, Group};
 use super::lately::Lately;
 use super::lease::{Claim, Lease};
 use super::load::load;
+use super::merging::{MergeMessage, MergeQueue, Unmerged};
 use super::message::{Answer, Message, decide};
 use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
@@ -59,6 +60,7 @@ pub(crate) enum End {
 pub(super) struct Outside {
     pub(super) view: Arc<RwLock<ShardView>>,
     pub(super) shown: watch::Sender<GroupNumber>,
+    pub(super) unmerged: watch::Sender<Unmerged>,
     /// Cancelled when the shard is to be given back.
     pub(super) release: CancellationToken,
 }
@@ -87,6 +89,10 @@ pub(crate) struct Actor {
     pub(super) tidy: Tidy,
     pub(super) retention: Retention,
     pub(super) reclaim: Reclaim,
+    pub(super) merges: MergeQueue,
+    /// What is in the tail and not merged, and who is told of it.
+    pub(super) unmerged: Unmerged,
+    pub(super) unmerged_shown: watch::Sender<Unmerged>,
     /// Whether the last step between groups was one of retention.
     pub(super) has_kept: bool,
     /// Steps of checkpoints since rows were last looked at that nobody needs.
@@ -109,6 +115,7 @@ impl Actor {
         let Outside {
             view,
             shown,
+            unmerged: unmerged_shown,
             release,
         } = outside;
         let store = parts.store.as_ref();
@@ -144,7 +151,10 @@ impl Actor {
             parts.settings.partitions_in_memory.max(RECLAIMED_MIN),
             parts.env.clock.now(),
         );
-        Ok(Self {
+        let kept = parts.env.clock.now() + parts.settings.tail_kept;
+        let merges = MergeQueue::new(state.merged, kept);
+        let unmerged = Unmerged::loaded(&state);
+        let actor = Self {
             parts,
             lease,
             state,
@@ -159,12 +169,17 @@ impl Actor {
             tidy: Tidy::default(),
             retention,
             reclaim,
+            merges,
+            unmerged,
+            unmerged_shown,
             has_kept: false,
             checkpoint_steps: 0,
             drained,
             release,
             is_leaving: false,
-        })
+        };
+        actor.publish_unmerged();
+        Ok(actor)
     }
 
     /// The epoch of the lease.
@@ -173,14 +188,20 @@ impl Actor {
     }
 
     /// Works until the process drains, the shard is lost or somebody asks for it.
-    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> End {
-        let end = match self.work(&mut messages).await {
+    pub(crate) async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<Message>,
+        mut merges: mpsc::Receiver<MergeMessage>,
+    ) -> End {
+        let end = match self.work(&mut messages, &mut merges).await {
             Ok(()) if self.is_leaving => End::Released,
             Ok(()) => End::Drained,
             Err(Ended { fenced: true }) => End::Lost,
             Err(Ended { fenced: false }) => End::Broken,
         };
         messages.close();
+        // Who merges hears of it by the dropped replies.
+        drop(merges);
         let has_gone = matches!(end, End::Released | End::Lost);
         while let Ok(message) = messages.try_recv() {
             message.give_up(has_gone, "the sequencer has ended");
@@ -194,7 +215,11 @@ impl Actor {
 
     /// Ends well when the process drains or the shard is to be given back, and badly when the shard or the
     /// store is lost.
-    async fn work(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<(), Ended> {
+    async fn work(
+        &mut self,
+        messages: &mut mpsc::Receiver<Message>,
+        merges: &mut mpsc::Receiver<MergeMessage>,
+    ) -> Result<(), Ended> {
         let mut topics = self.parts.catalogue.listen();
         loop {
             if self.release.is_cancelled() && self.is_ready_to_leave() {
@@ -214,6 +239,11 @@ impl Actor {
                     self.topic_changed(&changed);
                     continue;
                 }
+                Some(message) = merges.recv() => {
+                    self.merge_step(message).await?;
+                    self.report();
+                    continue;
+                }
                 () = self.keeping_time() => {
                     self.keeping_step().await?;
                     self.report();
@@ -228,7 +258,9 @@ impl Actor {
             self.run_group(group).await?;
             if self.is_checkpoint_turn() {
                 self.checkpoint_step().await?;
-            } else {
+            } else if let Some(message) = self.merges.turn(merges) {
+                self.merge_step(message).await?;
+            } else if !self.trim_step().await? {
                 self.tidy_step().await?;
             }
             self.make_room().await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_metadata_api::{AbortedTransaction, ActiveProducer, Extent, LogError};
-use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store};
+use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store, Transaction};
 use tidelog_types::{Offset, OffsetRange, ShardId, Timestamp, TopicPartition};
 
 use super::producer::ProducerState;
@@ -94,12 +94,12 @@ impl History {
         bytes_max: u64,
         extents_max: usize,
     ) -> Result<Vec<Extent>, LogError> {
-        let page = self.page_with(partition, offset).await?;
         let mut taking = Taking {
             next: offset,
             bytes: 0,
             extents: Vec::new(),
         };
+        let page = self.page_with(partition, offset).await?;
         taking.take(page.extents, bytes_max, extents_max);
         if !taking.is_done(bytes_max, extents_max) {
             for page in self.pages_after(partition, offset, PAGES_AHEAD).await? {
@@ -116,6 +116,15 @@ impl History {
         offset: Offset,
     ) -> Result<PageRow, LogError> {
         let mut transaction = self.store.begin().await.map_err(log_error)?;
+        self.page_in(transaction.as_mut(), partition, offset).await
+    }
+
+    async fn page_in(
+        &self,
+        transaction: &mut dyn Transaction,
+        partition: TopicPartition,
+        offset: Offset,
+    ) -> Result<PageRow, LogError> {
         let range = self.keys.pages_until(partition, offset);
         let options = ScanOptions::limit(1).backward().snapshot();
         let found = transaction.scan(range, options).await.map_err(log_error)?;
@@ -228,6 +237,27 @@ impl History {
         Ok(best)
     }
 
+    /// The page that has an offset, and some behind it, all as they are at one moment: they may be merged meanwhile.
+    async fn pages_from(
+        &self,
+        partition: TopicPartition,
+        offset: Offset,
+        count: usize,
+    ) -> Result<Vec<PageRow>, LogError> {
+        let mut transaction = self.store.begin().await.map_err(log_error)?;
+        let first = self
+            .page_in(transaction.as_mut(), partition, offset)
+            .await?;
+        if count == 0 {
+            return Ok(vec![first]);
+        }
+        let range = self.keys.pages_after(partition, offset);
+        let options = ScanOptions::limit(count).snapshot();
+        let found = transaction.scan(range, options).await.map_err(log_error)?;
+        let behind = found.rows.into_iter().map(decode);
+        std::iter::once(Ok(first)).chain(behind).collect()
+    }
+
     /// Looks at the extents of `offsets` in order, within a bound.
     async fn scan(
         &self,
@@ -238,12 +268,11 @@ impl History {
         if offsets.base >= offsets.next {
             return Ok(Found::NotBefore(offsets.next));
         }
-        let mut pages = vec![self.page_with(partition, offsets.base).await?];
         let mut next = offsets.base;
+        let mut count = 0;
         for _ in 0..SCANS_MAX {
-            let mut last = None;
-            for page in pages {
-                last = page.offsets().map(|offsets| offsets.base);
+            let before = next;
+            for page in self.pages_from(partition, next, count).await? {
                 for extent in page.extents {
                     if extent.offsets.next <= next {
                         continue;
@@ -257,10 +286,10 @@ impl History {
                     }
                 }
             }
-            let Some(last) = last.filter(|_| next < offsets.next) else {
+            if next >= offsets.next || next == before {
                 return Ok(Found::NotBefore(offsets.next));
-            };
-            pages = self.pages_after(partition, last, PAGES_SCANNED).await?;
+            }
+            count = PAGES_SCANNED;
         }
         Ok(Found::NotBefore(next))
     }

@@ -345,7 +345,7 @@ fn index_of(from: u32) -> usize {
 }
 
 /// What the catalogue could not say.
-fn catalogue_error(error: CatalogueError) -> SequencerError {
+pub(super) fn catalogue_error(error: CatalogueError) -> SequencerError {
     SequencerError::Read(match error {
         CatalogueError::NotOwner => StoreError::Fenced,
         error => StoreError::Unavailable(Arc::new(error)),

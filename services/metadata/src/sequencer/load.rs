@@ -12,7 +12,9 @@ use super::replay::Replay;
 use super::state::{ProducerKey, ShardState};
 use super::view::ShardView;
 use super::window::PartitionView;
-use crate::keyspace::{CheckpointRow, Keyspace, PartitionRow, ProducerRow, RowError, TailRow};
+use crate::keyspace::{
+    CheckpointRow, Keyspace, MergedRow, PartitionRow, ProducerRow, RowError, TailRow,
+};
 
 /// How many tail rows are read in one transaction, so that none grows old.
 const PAGE_ROWS: usize = 1_000;
@@ -29,8 +31,10 @@ pub(crate) async fn load(
 ) -> Result<(ShardState, ShardView), SequencerError> {
     let keys = state.keys;
     let mut view = ShardView::default();
-    let (checkpoint, tail_since) = read_checkpoint(store, keys, shard, since).await?;
+    let (checkpoint, merged, tail_since) = read_checkpoint(store, keys, shard, since).await?;
+    state.merged = merged.group;
     state.tail_since = tail_since;
+    state.checkpoint = checkpoint.group;
     state.group = checkpoint.group;
     state.commit_time = checkpoint.commit_time;
     // Where there are no pages yet, the whole tail is read, and the next checkpoint writes them.
@@ -81,26 +85,34 @@ pub(crate) async fn load(
     Ok((state, view))
 }
 
-/// The checkpoint, and the commit time of the first entry of the tail.
+/// The checkpoint, how far the tail is merged, and the commit time of the first entry that is not.
 async fn read_checkpoint(
     store: &dyn Store,
     keys: Keyspace,
     shard: ShardId,
     since: Version,
-) -> Result<(CheckpointRow, Option<Timestamp>), SequencerError> {
+) -> Result<(CheckpointRow, MergedRow, Option<Timestamp>), SequencerError> {
     let mut transaction = begin_since(store, since).await?;
     let value = transaction
         .get(&keys.checkpoint(shard), ReadMode::Snapshot)
         .await?;
     let checkpoint = value.map(CheckpointRow::decode).transpose()?;
+    let value = transaction
+        .get(&keys.merged(shard), ReadMode::Snapshot)
+        .await?;
+    let merged = value
+        .map(MergedRow::decode)
+        .transpose()?
+        .unwrap_or_default();
+    let rest = keys.tail_after(shard, merged.group);
     let first = transaction
-        .scan(keys.tail_of(shard), ScanOptions::limit(1).snapshot())
+        .scan(rest, ScanOptions::limit(1).snapshot())
         .await?;
     let first = first.rows.into_iter().next();
     // Only its age is asked for. If it is damaged, whoever merges it will say so.
     let first = first.and_then(|(_, value)| TailRow::decode(value).ok());
     let tail_since = first.map(|row| row.commit_time());
-    Ok((checkpoint.unwrap_or_default(), tail_since))
+    Ok((checkpoint.unwrap_or_default(), merged, tail_since))
 }
 
 /// Rule C4. A store that gives out an older version than one it has committed breaks its contract.

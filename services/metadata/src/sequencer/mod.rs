@@ -22,6 +22,7 @@ mod lately;
 mod lease;
 mod load;
 mod markers;
+mod merging;
 mod message;
 mod needed;
 mod own_receipts;
@@ -65,6 +66,9 @@ pub(crate) use history::History;
 pub(crate) use lease::Claim;
 use lease::Lease;
 pub(crate) use markers::KnownProducer;
+pub use merging::MergeSettings;
+pub(crate) use merging::NextMerge;
+use merging::{Desk, Planning, Unmerged};
 pub(crate) use message::{Answer, GroupRows, Message, group_rows_bytes};
 pub(crate) use producer::is_past;
 pub(crate) use state::ShardState;
@@ -79,6 +83,8 @@ use crate::settings::SequencerSettings;
 
 /// Requests that may wait for a sequencer; their bytes are bounded by the settings.
 const MAILBOX_MAX: usize = 1_024;
+/// Requests of merges that may wait for it.
+const MERGES_MAX: usize = 16;
 
 /// What a sequencer works with.
 #[derive(Clone, Debug)]
@@ -93,6 +99,8 @@ pub(crate) struct SequencerParts {
     /// Whether other processes use the store too.
     pub(crate) is_shared: bool,
     pub(crate) notices: broadcast::Sender<Notice>,
+    /// Told when there may be something to merge.
+    pub(crate) merge_news: watch::Sender<()>,
     pub(crate) metrics: SequencerMetrics,
 }
 
@@ -105,6 +113,7 @@ pub(crate) struct Sequencer {
     room: Arc<Semaphore>,
     room_bytes: usize,
     epoch: u64,
+    desk: Box<Desk>,
     release: CancellationToken,
     clock: Arc<dyn Clock>,
     commit_seconds: Histogram,
@@ -129,6 +138,10 @@ impl Sequencer {
         let (mailbox, messages) = mpsc::channel(MAILBOX_MAX);
         let view = Arc::new(RwLock::new(ShardView::default()));
         let (shown_sender, shown) = watch::channel(GroupNumber::default());
+        let (merges, merge_messages) = mpsc::channel(MERGES_MAX);
+        let (unmerged_sender, unmerged) = watch::channel(Unmerged::default());
+        let planning = Planning::new(&parts, shard);
+        let (merge_settings, merge_metrics) = (parts.settings.merge, parts.metrics.merging.clone());
         let supervisor = parts.env.supervisor.clone();
         let room_bytes = parts.settings.mailbox_bytes.min(Semaphore::MAX_PERMITS);
         let release = CancellationToken::new();
@@ -137,11 +150,21 @@ impl Sequencer {
         let outside = actor::Outside {
             view: Arc::clone(&view),
             shown: shown_sender,
+            unmerged: unmerged_sender,
             release: release.clone(),
         };
         let actor = Box::pin(actor::Actor::start(parts, shard, claim, outside)).await?;
         let epoch = actor.epoch();
-        let task = supervisor.spawn("sequencer", actor.run(messages));
+        let desk = Box::new(Desk::new(
+            planning,
+            merge_settings,
+            unmerged,
+            merges,
+            Arc::clone(&clock),
+            epoch,
+            merge_metrics,
+        ));
+        let task = supervisor.spawn("sequencer", actor.run(messages, merge_messages));
         let sequencer = Self {
             mailbox,
             view,
@@ -149,11 +172,17 @@ impl Sequencer {
             room: Arc::new(Semaphore::new(room_bytes)),
             room_bytes,
             epoch,
+            desk,
             release,
             clock,
             commit_seconds,
         };
         Ok((sequencer, task))
+    }
+
+    /// Where merges of the shard are asked for.
+    pub(crate) const fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// The epoch of the lease.

@@ -24,6 +24,11 @@ impl Actor {
         self.state.group = decided.group;
         self.state.commit_time = decided.commit_time;
         self.state.tail_since.get_or_insert(decided.commit_time);
+        let bytes = decided.extents.iter();
+        let bytes = bytes
+            .map(|(_, extent)| u64::from(extent.byte_count()))
+            .sum();
+        self.unmerged.committed(decided.manifests, bytes);
         for (partition, state) in &decided.partitions {
             let before = self.state.partitions.insert(*partition, state.clone());
             check_forward(*partition, before.as_ref(), state);

@@ -1,6 +1,8 @@
 //! The part of the task that owns a shard that takes extents below the log starts off the books, between groups, in small
 //! steps. Each is a transaction under the lease.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tidelog_store::{ReadMode, ScanOptions, Transaction};
 use tidelog_types::{Offset, SegmentName, TopicPartition};
@@ -83,7 +85,9 @@ impl Actor {
             read_pages(transaction.as_mut(), keys, partition, row.reclaimed).await?;
         // What the row does not know of yet is in the tail, and would be replayed.
         let from = (row.reclaimed, row.reclaimed_bytes);
-        let taken = Taken::of(from, log_start.min(row.next), &pages, has_more);
+        let mut taken = Taken::of(from, log_start.min(row.next), &pages, has_more);
+        // Merged extents have bytes of markers, which counted nothing when they came.
+        taken.reclaimed_bytes = taken.reclaimed_bytes.min(row.total);
         let rest = if taken.has_more {
             Rest::More
         } else if log_start > row.next {
@@ -94,30 +98,30 @@ impl Actor {
         if taken.reclaimed == row.reclaimed && taken.pages.is_empty() {
             return Ok((taken, rest));
         }
-        self.lower(transaction.as_mut(), &taken).await?;
+        self.lower(transaction.as_mut(), &taken.segments).await?;
         for base in &taken.pages {
             transaction.delete(keys.page(partition, *base));
         }
         row.log_start = row.log_start.max(taken.reclaimed);
         row.reclaimed = taken.reclaimed;
-        row.reclaimed_bytes = taken.reclaimed_bytes.min(row.total);
+        row.reclaimed_bytes = taken.reclaimed_bytes;
         transaction.put(key, row.encode());
         transaction.commit().await?;
         Ok((taken, rest))
     }
 
     /// Lowers the live bytes of segments. Who has none left is looked at by whoever deletes segments.
-    async fn lower(
+    pub(super) async fn lower(
         &self,
         transaction: &mut dyn Transaction,
-        taken: &Taken,
+        segments: &BTreeMap<SegmentName, u64>,
     ) -> Result<(), SequencerError> {
         let keys = self.parts.keys;
         let of = |(segment, _): (&SegmentName, _)| keys.live_bytes(*segment, self.lease.shard);
-        let asked: Vec<Bytes> = taken.segments.iter().map(of).collect();
+        let asked: Vec<Bytes> = segments.iter().map(of).collect();
         let reads = asked.iter().map(|key| (key.clone(), ReadMode::Snapshot));
         let values = transaction.get_many(&reads.collect::<Vec<_>>()).await?;
-        for ((key, value), (segment, bytes)) in asked.into_iter().zip(values).zip(&taken.segments) {
+        for ((key, value), (segment, bytes)) in asked.into_iter().zip(values).zip(segments) {
             let row = value.map(LiveBytesRow::decode).transpose()?;
             let left = row.and_then(|row| row.bytes.checked_sub(*bytes));
             let bytes = left.ok_or(RowError {

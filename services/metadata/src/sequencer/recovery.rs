@@ -24,6 +24,8 @@ impl Actor {
         let (state, mut view) = load(store.as_ref(), state, self.lease.shard, since).await?;
         self.pass = None;
         self.state = state;
+        self.unmerged.recovered(&self.state);
+        self.publish_unmerged();
         for (partition, state) in &self.state.partitions {
             if state.reclaimed < state.log_start {
                 self.reclaim.note(*partition);

@@ -71,7 +71,11 @@ pub(crate) struct ShardState {
     pub(crate) group: GroupNumber,
     /// The commit time of that group; the next one's is not earlier.
     pub(crate) commit_time: Timestamp,
-    /// The commit time of the first entry that is in the tail; none in an empty one.
+    /// Up to which group rows and pages have been written.
+    pub(crate) checkpoint: GroupNumber,
+    /// Up to which group the tail is merged.
+    pub(crate) merged: GroupNumber,
+    /// The commit time of the first entry of the tail that is not merged; none if all are.
     pub(crate) tail_since: Option<Timestamp>,
     pub(crate) partitions: HashMap<TopicPartition, PartitionState>,
     /// `None` stands for "looked up, not there".
@@ -88,6 +92,8 @@ impl ShardState {
             producer_expiry,
             group: GroupNumber::default(),
             commit_time: Timestamp::default(),
+            checkpoint: GroupNumber::default(),
+            merged: GroupNumber::default(),
             tail_since: None,
             partitions: HashMap::new(),
             producers: HashMap::new(),

@@ -46,7 +46,7 @@ impl Actor {
     /// Why the shard takes no commits now, if so: its tail is older than it may grow.
     pub(super) fn overload(&self, now: Timestamp) -> Option<String> {
         let max = self.parts.settings.tail_age_max?;
-        let since = self.state.tail_since?;
+        let since = self.state.tail_since.filter(|_| self.unmerged.are_some())?;
         let age = now.as_millis().saturating_sub(since.as_millis());
         let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
         let shard = self.lease.shard;
@@ -152,6 +152,8 @@ impl Actor {
         );
         self.state.evict_partitions(settings.partitions_in_memory);
         self.state.evict_producers(settings.producers_in_memory);
+        self.state.checkpoint = reached;
+        self.publish_unmerged();
         self.floors.begin();
         self.own_receipts.begin();
         self.tidy.begin();

@@ -93,6 +93,15 @@ impl ShardView {
         }
     }
 
+    /// Drops the extents of a partition that end at or below an offset: pages have others in their place.
+    pub(crate) fn forget_below(&mut self, partition: TopicPartition, next: Offset) {
+        if let Some(view) = self.partitions.get_mut(&partition) {
+            let before = view.bytes();
+            self.extents -= view.forget_below(next);
+            self.bytes -= before - view.bytes();
+        }
+    }
+
     /// The partitions that are held.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
         self.partitions.keys().copied()

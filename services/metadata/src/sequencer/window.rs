@@ -263,6 +263,24 @@ impl PartitionView {
         }
     }
 
+    /// Drops the entries that end at or below an offset and are in pages, which have others in their place by now: so no
+    /// page is written again that has them. Returns how many.
+    pub(crate) fn forget_below(&mut self, next: Offset) -> usize {
+        let mut dropped = 0;
+        while let Some(entry) = self.entries.front().filter(|_| self.paged > 0) {
+            if entry.next > next.get() {
+                break;
+            }
+            self.max_before = entry.max_timestamp_so_far;
+            self.entries.pop_front();
+            self.paged -= 1;
+            dropped += 1;
+        }
+        self.open = 0;
+        self.give_memory_back();
+        dropped
+    }
+
     fn give_memory_back(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();

@@ -8,6 +8,7 @@ mod groups;
 mod janitor;
 mod log;
 mod markers;
+mod merges;
 mod transactions;
 
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) shards: Arc<Shards>,
     members: Members,
     notices: broadcast::Sender<Notice>,
+    merge_news: watch::Sender<()>,
     pub(crate) history: History,
     pub(crate) partitions_in_memory: usize,
     producer_expiry: Duration,
@@ -115,15 +117,14 @@ impl MetadataService {
         let keys = Keyspace::new(Tenant::default());
         let cluster = found(&options, keys).await?;
         let generation = Generation::new(keys, cluster.generation);
-        let is_shared = place
-            .as_ref()
-            .is_some_and(|place| place.ownership == Ownership::Shared);
+        let owns = place.as_ref().map(|place| place.ownership);
+        let is_shared = owns == Some(Ownership::Shared);
         if options.sequencer.is_only_process && !is_shared {
             end_writers(&options, &generation).await?;
         }
-        let place =
-            place.unwrap_or_else(|| nameless(MemberId::from_bytes(options.env.rng.bytes_16())));
-        let (notices, _) = broadcast::channel(NOTICES_KEPT);
+        let nobody = || nameless(MemberId::from_bytes(options.env.rng.bytes_16()));
+        let place = place.unwrap_or_else(nobody);
+        let (notices, merge_news) = (broadcast::channel(NOTICES_KEPT).0, watch::channel(()).0);
         let catalogue = Catalogue::new(
             Arc::clone(&options.store),
             options.env.clone(),
@@ -141,6 +142,7 @@ impl MetadataService {
             catalogue: catalogue.clone(),
             is_shared,
             notices: notices.clone(),
+            merge_news: merge_news.clone(),
             metrics: options.metrics.clone(),
         };
         let touch = Touch::new(options.metrics.store_in_touch.clone());
@@ -171,6 +173,7 @@ impl MetadataService {
             shards,
             members,
             notices,
+            merge_news,
             producer_ids,
             partition_shards,
             reach: options.reach,

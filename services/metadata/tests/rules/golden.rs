@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use tidelog_metadata::keyspace::{
-    KeyKind, Keyspace, MemberRow, PartitionRow, RestoreRow, RestoreState,
+    KeyKind, Keyspace, MemberRow, MergedRow, PartitionRow, RestoreRow, RestoreState,
 };
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, CommittingMember, Decision, GroupDescription, Groups as _,
@@ -16,8 +16,8 @@ use tidelog_metadata_api::{
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
 use tidelog_types::{
-    ClusterGeneration, Incarnation, MemberId, Offset, Role, RoleSet, SegmentSequence, Timestamp,
-    TopicName,
+    ClusterGeneration, GroupNumber, Incarnation, MemberId, Offset, Role, RoleSet, SegmentSequence,
+    Timestamp, TopicName,
 };
 
 use crate::manifests::{
@@ -25,7 +25,7 @@ use crate::manifests::{
     sent, token,
 };
 use crate::transactions;
-use crate::world::{Process, Run, World, partition, settings};
+use crate::world::{Process, Run, SHARD, World, partition, settings};
 
 /// What this version of the program writes.
 const ROWS: &str = "rows.txt";
@@ -290,6 +290,11 @@ async fn put_restore(world: &World) {
     };
     let mut transaction = world.store.begin().await.expect("the store answers");
     transaction.put(Keyspace::default().restore(), row.encode());
+    let merged = MergedRow {
+        group: GroupNumber::new(1),
+        commit_time: Timestamp::from_millis(1_000_000),
+    };
+    transaction.put(Keyspace::default().merged(SHARD), merged.encode());
     transaction.commit().await.expect("no conflict");
 }
 

@@ -24,6 +24,7 @@ mod catalogue;
 mod groups;
 mod history;
 mod many_partitions;
+mod merge;
 mod reclaim;
 mod restart;
 mod retention;

@@ -360,7 +360,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(location: &Location, base: Offset, next: Offset) -> Self {
+    pub(crate) fn of(location: &Location, base: Offset, next: Offset) -> Self {
         match location {
             Location::Segment {
                 segment,

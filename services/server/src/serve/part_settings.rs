@@ -6,7 +6,7 @@ use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
 use tidelog_broker_kafka::KafkaSettings;
 use tidelog_cache::{CacheSettings, DISK_BYTES_MIN, DISK_MEMORY_BYTES, DiskSettings};
-use tidelog_metadata::{GroupSettings, SequencerSettings, TransactionSettings};
+use tidelog_metadata::{GroupSettings, MergeSettings, SequencerSettings, TransactionSettings};
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::{
@@ -136,6 +136,12 @@ pub(super) fn sequencer_settings(
             .min(within.partitions_in_memory),
         producer_expiry: metadata.producer_expiry.get(),
         retention_interval: metadata.retention_interval.get(),
+        merge: MergeSettings {
+            is_on: metadata.merge,
+            age: metadata.merge_age.get(),
+            bytes: metadata.merge_bytes.get(),
+            ..within.merge
+        },
         tail_age_max: metadata.tail_age_max.map(Span::get),
         ..within
     }

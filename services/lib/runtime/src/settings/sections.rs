@@ -192,6 +192,9 @@ pub struct MetadataSettings {
     pub partitions_in_memory: usize,
     pub producer_expiry: Span,
     pub retention_interval: Span,
+    pub merge: bool,
+    pub merge_age: Span,
+    pub merge_bytes: ByteSize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_age_max: Option<Span>,
 }

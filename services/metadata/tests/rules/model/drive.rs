@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidelog_env::{Rng as _, SeededRng};
@@ -14,6 +15,7 @@ use tidelog_store::memory::{CommitFault, Landing};
 use tidelog_types::{Offset, SegmentSequence, ShardId, TopicPartition};
 
 use super::judge::Judge;
+use super::merges::{Made, followed};
 use crate::manifests::{WRITER, plain, segment, token};
 use crate::store::TestStore;
 use crate::transactions::{abort, with_epoch};
@@ -29,7 +31,7 @@ const FAULTS: [CommitFault; 8] = [
     CommitFault::Unknown(Landing::Later { after_commits: 1 }),
     CommitFault::Unknown(Landing::Later { after_commits: 5 }),
 ];
-const FAULTY: [KeyKind; 7] = [
+const FAULTY: [KeyKind; 8] = [
     KeyKind::Tail,
     KeyKind::Tail,
     KeyKind::Lease,
@@ -37,6 +39,7 @@ const FAULTY: [KeyKind; 7] = [
     KeyKind::Checkpoint,
     KeyKind::Page,
     KeyKind::LiveBytes,
+    KeyKind::Merged,
 ];
 pub(super) const TOKENS: [&str; 3] = ["", "red", "blue"];
 
@@ -74,6 +77,10 @@ pub(crate) struct Driver {
     pub(super) burst: u64,
     /// What was sent before the burst under way has its answer.
     pub(super) done_below: u64,
+    /// Merges that were begun, and runs that were swapped.
+    pub(super) merges: u64,
+    pub(super) swapped: usize,
+    pub(super) made: RefCell<Made>,
 }
 
 impl Driver {
@@ -86,6 +93,10 @@ impl Driver {
         world.settings.partitions_in_memory = [0, 100_000][pick(&rng, 2)];
         world.settings.floor_step = [1, 1_000][pick(&rng, 2)];
         world.settings.extent_bytes = [0, 2_000, 16 << 20][pick(&rng, 3)];
+        world.settings.merge.bytes = [600, 2_000, 64 << 20][pick(&rng, 3)];
+        world.settings.merge.age = Duration::from_secs([0, 60][pick(&rng, 2)]);
+        world.settings.merge.lent_for = Duration::from_secs(5);
+        world.settings.tail_kept = Duration::from_secs([0, 30][pick(&rng, 2)]);
         let store = world.store.clone();
         let process = world.open().await;
         let topic = TopicSelector::Number(partition(0).topic);
@@ -105,7 +116,15 @@ impl Driver {
             sequence: 0,
             burst: 0,
             done_below: 0,
+            merges: 0,
+            swapped: 0,
+            made: RefCell::default(),
         }
+    }
+
+    /// How many runs were merged.
+    pub(crate) const fn swapped(&self) -> usize {
+        self.swapped
     }
 
     pub(crate) fn rows(&self) -> Vec<(Bytes, Bytes)> {
@@ -121,7 +140,7 @@ impl Driver {
     }
 
     pub(crate) async fn step(&mut self) {
-        match self.below(20) {
+        match self.below(24) {
             0..=11 => self.burst().await,
             12 | 13 => self.resend().await,
             14 => self.takeover().await,
@@ -129,6 +148,7 @@ impl Driver {
             16 => self.raise_floor().await,
             17 => tokio::time::sleep(Duration::from_secs(11)).await,
             18 => drop(self.store.memory.land_delayed()),
+            19..=22 => self.merge().await,
             _ => self.check().await,
         }
     }
@@ -179,8 +199,7 @@ impl Driver {
         self.burst += 1;
         self.done_below = self.sequence + 1;
         for _ in 0..self.below(3) {
-            let (kind, fault) = (self.below(FAULTY.len()), self.below(FAULTS.len()));
-            self.store.fail(FAULTY[kind], FAULTS[fault]);
+            self.fail_some();
         }
         let mut asks: Vec<_> = (0..=self.below(4)).map(|_| self.ask()).collect();
         if !self.chance(15) {
@@ -259,6 +278,11 @@ impl Driver {
         }
     }
 
+    pub(super) fn fail_some(&self) {
+        let (kind, fault) = (self.below(FAULTY.len()), self.below(FAULTS.len()));
+        self.store.fail(FAULTY[kind], FAULTS[fault]);
+    }
+
     async fn resend(&mut self) {
         let some: Vec<_> = (0..3)
             .filter_map(|_| {
@@ -321,6 +345,8 @@ impl Driver {
             let mut runs = expected.runs.clone();
             runs.retain(|run| run.next > expected.log_start);
             let log = self.process.log_of(partition(index)).await;
+            let mut log = followed(&self.made.borrow(), partition(index), &log);
+            log.retain(|run| run.next > expected.log_start);
             assert_eq!(log, runs, "seed {seed}");
             let latest = self.process.latest(partition(index)).await;
             assert_eq!(latest, Ok(expected.next), "seed {seed}");

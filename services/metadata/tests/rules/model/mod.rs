@@ -7,6 +7,7 @@
 mod books;
 mod drive;
 mod judge;
+mod merges;
 mod requests;
 
 use drive::Driver;
@@ -16,7 +17,8 @@ const HISTORIES: u64 = 300;
 /// Steps of a history.
 const STEPS: u64 = 25;
 
-fn run(seed: u64) {
+/// Returns how many runs were merged in it.
+fn run(seed: u64) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -27,15 +29,16 @@ fn run(seed: u64) {
         for _ in 0..STEPS {
             driver.step().await;
         }
+        let swapped = driver.swapped();
         driver.end().await;
-    });
+        swapped
+    })
 }
 
 #[test]
 fn random_histories_are_what_a_sequential_judge_says() {
-    for seed in 0..HISTORIES {
-        run(seed);
-    }
+    let swapped: usize = (0..HISTORIES).map(run).sum();
+    assert!(swapped > 100, "only {swapped} runs were merged");
 }
 
 /// Two runs of one seed write the same bytes, so that a seed is enough to see a failure again.

@@ -72,6 +72,24 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "5m",
         "How often at most it is looked at what is to go by the retention of its topic, as `log.retention.check.interval.ms` of Kafka. Where nothing is due nothing is looked at.",
     ),
+    option(
+        "metadata.merge",
+        Kind::Flag,
+        "true",
+        "Whether small segments are merged into large ones. Without, reading old records takes many requests, and metadata grows with every segment.",
+    ),
+    option(
+        "metadata.merge_age",
+        Kind::Span("1s", "1d"),
+        "45s",
+        "Segments are merged once they are so old, if there are two of them at least.",
+    ),
+    option(
+        "metadata.merge_bytes",
+        Kind::Size("1MiB", "256MiB"),
+        "64MiB",
+        "How large merged segments are at most. As soon as there is so much to merge, it is merged. A janitor holds one of them in memory.",
+    ),
     unset(
         "metadata.tail_age_max",
         Kind::Span("1m", "365d"),

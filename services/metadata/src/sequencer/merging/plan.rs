@@ -1,0 +1,354 @@
+//! What one merge takes: entries of the tail that are in pages and not merged, cut into segments to be.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_format::location::Location;
+use tidelog_format::marker::MARKER_BATCH_BYTES;
+use tidelog_metadata_api::{CatalogueError, Extent, MergeRun, TopicInfo, TopicSelector};
+use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store};
+use tidelog_types::{BucketId, GroupNumber, ShardId, TopicNumber, TopicPartition};
+
+use super::super::SequencerParts;
+use super::super::error::SequencerError;
+use super::super::extents::extents_of;
+use crate::catalogue::Catalogue;
+use crate::keyspace::{Keyspace, MergedRow, PartitionRow, RowError, TailRow};
+
+/// Extents of one window, about: all of them are in memory until it is merged.
+const EXTENTS_MAX: usize = 50_000;
+/// Manifests of one window, about: the rows of all their segments are written together.
+const MANIFESTS_MAX: u64 = 2_000;
+/// Bytes of one window, about, in segments to be.
+const SEGMENTS_MAX: u64 = 16;
+/// Extents of one run: what is swapped at once.
+const RUN_EXTENTS_MAX: usize = 2_048;
+/// Rows that are read at once.
+const ROWS: usize = 256;
+/// Bytes of the index of a merged segment, about: of a run, and of an extent to be.
+const INDEX_RUN_BYTES: u64 = 160;
+const INDEX_EXTENT_BYTES: u64 = 32;
+/// Bytes of an extent to be, about.
+const EXTENT_BYTES: u64 = 1024 * 1024;
+
+/// Which extents may share a merged segment: they go at about the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Class {
+    bucket: u16,
+    is_compacted: bool,
+    /// Of the hours that records are kept, the power of two; the largest for ever.
+    retention: u32,
+}
+
+impl Class {
+    fn of(topic: &TopicInfo, bucket: BucketId) -> Self {
+        const HOUR: i64 = 60 * 60 * 1_000;
+        let policy = topic.config.cleanup_policy();
+        let millis = topic.config.retention_millis().filter(|_| policy.delete);
+        Self {
+            bucket: bucket.get(),
+            is_compacted: policy.compact,
+            retention: millis.map_or(u32::MAX, |millis| {
+                let hours = u64::try_from(millis.max(0) / HOUR).unwrap_or_default();
+                u64::BITS - hours.leading_zeros()
+            }),
+        }
+    }
+}
+
+/// One merged segment to be.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) bucket: BucketId,
+    pub(super) bytes: u64,
+    pub(super) runs: Vec<MergeRun>,
+}
+
+/// What is merged together.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// Where it ends.
+    pub(super) merged: MergedRow,
+    pub(super) manifests: u64,
+    pub(super) bytes: u64,
+    pub(super) segments: Vec<Planned>,
+}
+
+/// Where plans are read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Planning {
+    store: Arc<dyn Store>,
+    keys: Keyspace,
+    catalogue: Catalogue,
+    pub(super) shard: ShardId,
+    /// Bytes of a merged segment.
+    segment_bytes: u64,
+}
+
+/// Entries of the tail, by partition.
+#[derive(Debug, Default)]
+struct Gathered {
+    runs: BTreeMap<TopicPartition, Vec<Extent>>,
+    extents: usize,
+    window: Window,
+}
+
+impl Gathered {
+    fn is_full(&self, segment_bytes: u64) -> bool {
+        self.extents >= EXTENTS_MAX
+            || self.window.manifests >= MANIFESTS_MAX
+            || self.window.bytes >= segment_bytes.saturating_mul(SEGMENTS_MAX)
+    }
+
+    fn row(&mut self, row: TailRow) {
+        match row {
+            TailRow::Manifest {
+                manifest, receipt, ..
+            } => {
+                self.window.manifests += 1;
+                for (partition, extent) in extents_of(&manifest, &receipt.outcomes) {
+                    self.extent(partition, extent);
+                }
+            }
+            TailRow::Markers {
+                commit_time,
+                markers,
+            } => {
+                for marker in markers {
+                    self.extent(marker.partition, marker.extent(commit_time));
+                }
+            }
+            TailRow::Command { .. } => {}
+        }
+    }
+
+    fn extent(&mut self, partition: TopicPartition, extent: Extent) {
+        self.window.bytes += u64::from(extent.byte_count());
+        self.extents += 1;
+        self.runs.entry(partition).or_default().push(extent);
+    }
+}
+
+impl Planning {
+    pub(crate) fn new(parts: &SequencerParts, shard: ShardId) -> Self {
+        Self {
+            store: Arc::clone(&parts.store),
+            keys: parts.keys,
+            catalogue: parts.catalogue.clone(),
+            shard,
+            segment_bytes: parts.settings.merge.bytes,
+        }
+    }
+
+    /// How far the shard has been merged.
+    pub(super) async fn merged(&self) -> Result<MergedRow, SequencerError> {
+        let mut transaction = self.store.begin().await?;
+        let key = self.keys.merged(self.shard);
+        let value = transaction.get(&key, ReadMode::Snapshot).await?;
+        Ok(value
+            .map(MergedRow::decode)
+            .transpose()?
+            .unwrap_or_default())
+    }
+
+    /// What is to be merged between two groups; nothing of it changes meanwhile, since nobody but the caller makes
+    /// entries go.
+    pub(super) async fn window(
+        &self,
+        merged: MergedRow,
+        checkpoint: GroupNumber,
+    ) -> Result<Window, SequencerError> {
+        let end = self.keys.tail(self.shard, checkpoint, u32::MAX);
+        let mut rest = Some(KeyRange {
+            end: Some(KeyRange::successor(&end)),
+            ..self.keys.tail_after(self.shard, merged.group)
+        });
+        let mut gathered = Gathered::default();
+        gathered.window.merged = merged;
+        while let Some(range) = rest.take() {
+            let mut transaction = self.store.begin().await?;
+            let options = ScanOptions::limit(ROWS).snapshot();
+            let page = transaction.scan(range.clone(), options).await?;
+            rest = page.next(&range, options.direction);
+            for row in page.rows {
+                let (group, row) = decode(row)?;
+                let at = gathered.window.merged.group;
+                if group > at && gathered.is_full(self.segment_bytes) {
+                    rest = None;
+                    break;
+                }
+                gathered.window.merged = MergedRow {
+                    group,
+                    commit_time: row.commit_time(),
+                };
+                gathered.row(row);
+            }
+        }
+        self.cut(gathered).await
+    }
+
+    /// Cuts what was gathered into segments, each of one class.
+    async fn cut(&self, gathered: Gathered) -> Result<Window, SequencerError> {
+        let Gathered {
+            runs, mut window, ..
+        } = gathered;
+        let partitions: Vec<TopicPartition> = runs.keys().copied().collect();
+        let reclaimed = self.reclaimed(&partitions).await?;
+        let mut topics: HashMap<TopicNumber, Option<Arc<TopicInfo>>> = HashMap::new();
+        let mut classes: BTreeMap<Class, Vec<MergeRun>> = BTreeMap::new();
+        for ((partition, mut extents), reclaimed) in runs.into_iter().zip(reclaimed) {
+            extents.retain(|extent| extent.offsets.next > reclaimed);
+            let topic = match topics.entry(partition.topic) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.topic(partition.topic).await?),
+            };
+            let topic = topic.as_ref();
+            let Some((topic, bucket)) = topic.zip(extents.iter().find_map(bucket_of)) else {
+                // Nobody has it any more, or there are markers alone, which take no bytes as they are.
+                continue;
+            };
+            let partition_count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+            classes
+                .entry(Class::of(topic, bucket))
+                .or_default()
+                .push(MergeRun {
+                    topic_id: topic.id,
+                    topic_name: topic.name.clone(),
+                    partition_count,
+                    partition,
+                    extents,
+                });
+        }
+        for (class, mut runs) in classes {
+            runs.sort_unstable_by_key(|run| (run.topic_id, run.partition.partition));
+            let bucket = BucketId::new(class.bucket);
+            window
+                .segments
+                .extend(segments(bucket, runs, self.segment_bytes));
+        }
+        Ok(window)
+    }
+
+    async fn topic(&self, number: TopicNumber) -> Result<Option<Arc<TopicInfo>>, SequencerError> {
+        let selector = TopicSelector::Number(number);
+        match self.catalogue.topic(&selector).await {
+            Ok(topic) => Ok(Some(topic)),
+            Err(CatalogueError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(super::super::keeping::catalogue_error(error)),
+        }
+    }
+
+    async fn reclaimed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<tidelog_types::Offset>, SequencerError> {
+        let mut reclaimed = Vec::with_capacity(partitions.len());
+        for some in partitions.chunks(ROWS) {
+            let mut transaction = self.store.begin().await?;
+            let keys = some
+                .iter()
+                .map(|at| (self.keys.partition(*at), ReadMode::Snapshot));
+            let values = transaction.get_many(&keys.collect::<Vec<_>>()).await?;
+            for value in values {
+                let row = value.map(PartitionRow::decode).transpose()?;
+                reclaimed.push(row.unwrap_or_default().reclaimed);
+            }
+        }
+        Ok(reclaimed)
+    }
+}
+
+const fn bucket_of(extent: &Extent) -> Option<BucketId> {
+    match extent.location {
+        Location::Segment { bucket, .. } => Some(bucket),
+        Location::Inline { .. } | Location::Marker(_) => None,
+    }
+}
+
+fn decode((key, value): (Bytes, Bytes)) -> Result<(GroupNumber, TailRow), RowError> {
+    let group = Keyspace::tail_group(&key).ok_or(RowError {
+        kind: "tail",
+        what: "its key is too short",
+    })?;
+    Ok((group, TailRow::decode(value)?))
+}
+
+/// Bytes that an extent takes when it is merged.
+const fn merged_bytes(extent: &Extent) -> u64 {
+    match extent.location {
+        Location::Segment { length, .. } => length as u64,
+        Location::Marker(_) => MARKER_BATCH_BYTES as u64,
+        Location::Inline { .. } => 0,
+    }
+}
+
+/// Cuts runs into segments that are full but the last. A run may be cut, between two extents.
+fn segments(bucket: BucketId, runs: Vec<MergeRun>, segment_bytes: u64) -> Vec<Planned> {
+    let mut segments = Vec::new();
+    let empty = || Planned {
+        bucket,
+        bytes: 0,
+        runs: Vec::new(),
+    };
+    let mut open = empty();
+    let mut size = 0;
+    for run in runs {
+        let MergeRun {
+            topic_id,
+            topic_name,
+            partition_count,
+            partition,
+            extents,
+        } = run;
+        let mut is_begun = false;
+        for extent in extents {
+            let bytes = merged_bytes(&extent);
+            let index = INDEX_EXTENT_BYTES * (1 + bytes / EXTENT_BYTES);
+            let of_run = |is_begun| if is_begun { 0 } else { INDEX_RUN_BYTES };
+            let is_long = is_begun
+                && open
+                    .runs
+                    .last()
+                    .is_some_and(|run| run.extents.len() >= RUN_EXTENTS_MAX);
+            let is_over = size + bytes + index + of_run(is_begun) > segment_bytes;
+            if (is_long || is_over) && !open.runs.is_empty() {
+                segments.push(std::mem::replace(&mut open, empty()));
+                size = 0;
+                is_begun = false;
+            }
+            size += bytes + index + of_run(is_begun);
+            open.bytes += bytes;
+            match open.runs.last_mut().filter(|_| is_begun) {
+                Some(run) => run.extents.push(extent),
+                None => open.runs.push(MergeRun {
+                    topic_id,
+                    topic_name: topic_name.clone(),
+                    partition_count,
+                    partition,
+                    extents: vec![extent],
+                }),
+            }
+            is_begun = true;
+        }
+    }
+    if !open.runs.is_empty() {
+        segments.push(open);
+    }
+    segments.retain(Planned::is_worth_it);
+    segments
+}
+
+impl Planned {
+    /// Whether fewer extents come of it, or fewer segments stay.
+    fn is_worth_it(&self) -> bool {
+        let extents = self.runs.iter().flat_map(|run| &run.extents);
+        let mut segments = extents.filter_map(|extent| match extent.location {
+            Location::Segment { segment, .. } => Some(segment),
+            Location::Inline { .. } | Location::Marker(_) => None,
+        });
+        let first = segments.next();
+        segments.any(|segment| Some(segment) != first)
+    }
+}

@@ -1,0 +1,164 @@
+//! What is in the tail of a shard and not merged, as far as one has to know it to say when to merge.
+
+use std::time::Duration;
+
+use tidelog_types::{GroupNumber, Timestamp};
+
+use super::super::state::ShardState;
+
+/// What is not merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unmerged {
+    /// Up to which group extents are in pages.
+    pub(crate) checkpoint: GroupNumber,
+    /// Up to which group it is merged.
+    pub(crate) merged: GroupNumber,
+    pub(crate) manifests: u64,
+    pub(crate) bytes: u64,
+    /// The commit time of the first entry.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// When to merge.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeSettings {
+    /// Whether anything is merged.
+    pub is_on: bool,
+    /// What there is is merged once there are so many bytes of it: as many as a merged segment has.
+    pub bytes: u64,
+    /// And once the oldest is older than this.
+    pub age: Duration,
+    /// How long a janitor may have a merge before it is given to another.
+    pub lent_for: Duration,
+}
+
+impl Default for MergeSettings {
+    fn default() -> Self {
+        Self {
+            is_on: true,
+            bytes: 64 * 1024 * 1024,
+            age: Duration::from_secs(45),
+            lent_for: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Fewer segments than this are left as they are: they would be copied for nothing.
+const MANIFESTS_MIN: u64 = 2;
+
+/// Whether it is time to merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Now.
+    Now,
+    /// In so long.
+    In(Duration),
+    /// Not before something else is committed.
+    Never,
+}
+
+impl Unmerged {
+    /// What an owner knows that has just read the shard: that there is something, and not how much.
+    pub(crate) fn loaded(state: &ShardState) -> Self {
+        Self {
+            checkpoint: state.checkpoint,
+            merged: state.merged,
+            manifests: state.tail_since.map_or(0, |_| MANIFESTS_MIN),
+            bytes: 0,
+            since: state.tail_since,
+        }
+    }
+
+    /// A group may have landed that nobody counted.
+    pub(crate) fn recovered(&mut self, state: &ShardState) {
+        if state.tail_since.is_some() {
+            self.manifests = self.manifests.max(MANIFESTS_MIN);
+        }
+    }
+
+    /// Whether there is so much that it would be merged once it is old enough.
+    pub(crate) const fn are_some(&self) -> bool {
+        self.manifests >= MANIFESTS_MIN
+    }
+
+    /// Takes note of a group.
+    pub(crate) fn committed(&mut self, manifests: u32, bytes: u64) {
+        self.manifests += u64::from(manifests);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Takes note that some were merged.
+    pub(crate) fn merged(&mut self, manifests: u64, bytes: u64) {
+        self.manifests = self.manifests.saturating_sub(manifests);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// When to merge what is in pages.
+    pub(crate) fn due(&self, settings: &MergeSettings, now: Timestamp) -> Due {
+        let Some(since) = self.since.filter(|_| settings.is_on) else {
+            return Due::Never;
+        };
+        if self.checkpoint <= self.merged || !self.are_some() {
+            return Due::Never;
+        }
+        if self.bytes >= settings.bytes {
+            return Due::Now;
+        }
+        let age = now.as_millis().saturating_sub(since.as_millis());
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
+        match settings.age.checked_sub(age).filter(|left| !left.is_zero()) {
+            Some(left) => Due::In(left),
+            None => Due::Now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn unmerged(manifests: u64, bytes: u64) -> Unmerged {
+        Unmerged {
+            checkpoint: GroupNumber::new(9),
+            merged: GroupNumber::new(3),
+            manifests,
+            bytes,
+            since: Some(Timestamp::from_millis(1_000)),
+        }
+    }
+
+    fn due(unmerged: &Unmerged, now: i64) -> Due {
+        let settings = MergeSettings {
+            bytes: 100,
+            age: Duration::from_mins(1),
+            ..MergeSettings::default()
+        };
+        unmerged.due(&settings, Timestamp::from_millis(now))
+    }
+
+    #[test]
+    fn it_is_time_when_there_is_enough_or_it_is_old_enough_and_never_for_one_segment() {
+        assert_eq!(due(&unmerged(2, 100), 0), Due::Now);
+        assert_eq!(
+            due(&unmerged(2, 99), 1_000),
+            Due::In(Duration::from_mins(1))
+        );
+        assert_eq!(
+            due(&unmerged(2, 99), 31_000),
+            Due::In(Duration::from_secs(30))
+        );
+        assert_eq!(due(&unmerged(2, 99), 61_000), Due::Now);
+        assert_eq!(due(&unmerged(1, 1_000), 99_000), Due::Never);
+        let all = Unmerged {
+            merged: GroupNumber::new(9),
+            ..unmerged(2, 100)
+        };
+        assert_eq!(due(&all, 99_000), Due::Never);
+        let off = MergeSettings {
+            is_on: false,
+            ..MergeSettings::default()
+        };
+        let now = Timestamp::from_millis(99_000);
+        assert_eq!(unmerged(2, 1_000).due(&off, now), Due::Never);
+    }
+}

@@ -1,0 +1,70 @@
+//! What the service offers to janitors that merge.
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::{Either, select};
+use tidelog_metadata_api::{MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome};
+use tidelog_types::SegmentName;
+
+use super::{Inner, MetadataService};
+use crate::sequencer::{NextMerge, Sequencer};
+
+#[async_trait]
+impl Merges for MetadataService {
+    async fn next(&self) -> Result<MergeTask, MergeError> {
+        let mut news = self.inner.merge_news.subscribe();
+        loop {
+            news.borrow_and_update();
+            let mut wait = None;
+            for (_, sequencer) in self.inner.shards.all() {
+                match sequencer.desk().next().await {
+                    Ok(NextMerge::Task(task)) => return Ok(task),
+                    Ok(NextMerge::Wait(None)) => {}
+                    Ok(NextMerge::Wait(Some(time))) => {
+                        wait = Some(wait.map_or(time, |wait: std::time::Duration| wait.min(time)));
+                    }
+                    Err(error) => {
+                        return Err(MergeError::Unavailable {
+                            reason: error.to_string(),
+                        });
+                    }
+                }
+            }
+            let told = news.changed().boxed();
+            let Some(wait) = wait else {
+                // The sender lives as long as the service.
+                drop(told.await);
+                continue;
+            };
+            match select(told, self.inner.env.clock.sleep(wait)).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
+        }
+    }
+
+    async fn swap(
+        &self,
+        id: MergeId,
+        segment: SegmentName,
+        runs: Vec<MergedRun>,
+    ) -> Result<Vec<SwapOutcome>, MergeError> {
+        let sequencer = self.inner.merging(id)?;
+        sequencer.desk().swap(id, segment, runs).await
+    }
+
+    async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
+        self.inner.merging(id)?.desk().finish(id).await
+    }
+}
+
+impl Inner {
+    /// The owner that has made a merge up, if it is here.
+    fn merging(&self, id: MergeId) -> Result<std::sync::Arc<Sequencer>, MergeError> {
+        let sequencer = self.shards.get(id.shard).map_err(|_| MergeError::Gone)?;
+        if sequencer.epoch() == id.epoch {
+            Ok(sequencer)
+        } else {
+            Err(MergeError::Gone)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Merges among the random steps: a janitor that has no objects makes merged extents, some of them only half, and what
+//! readers find is followed back to what it was made of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidelog_format::location::Location;
+use tidelog_format::marker::MARKER_BATCH_BYTES;
+use tidelog_metadata_api::{
+    Extent, MergeError, MergeRun, MergeTask, MergedRun, Merges as _, SwapOutcome,
+};
+use tidelog_types::{
+    Incarnation, OffsetRange, SegmentName, SegmentSequence, Timestamp, TopicPartition,
+};
+
+use super::drive::Driver;
+use crate::world::Run;
+
+/// The first of the sequences that merged segments have.
+pub(super) const MERGED: u64 = 1_000_000;
+/// The writer of merged segments.
+const JANITOR: Incarnation = Incarnation::new(77);
+
+/// Every merged extent that was ever made, by its segment and partition: its offsets, and what it is made of.
+pub(super) type Made = BTreeMap<(u64, TopicPartition), Vec<(OffsetRange, Vec<Run>)>>;
+
+/// What runs of merged segments were made of, and the others as they are.
+pub(super) fn followed(made: &Made, partition: TopicPartition, log: &[Run]) -> Vec<Run> {
+    let mut all = Vec::new();
+    for run in log {
+        let Some(extents) = made.get(&(run.sequence, partition)) else {
+            all.push(*run);
+            continue;
+        };
+        let is_it = |(offsets, _): &&(OffsetRange, Vec<Run>)| {
+            (offsets.base.get(), offsets.next.get()) == (run.base, run.next)
+        };
+        let found = extents.iter().find(is_it);
+        let (_, from) = found.unwrap_or_else(|| panic!("{run:?} of {partition} was never made"));
+        all.extend(from);
+    }
+    all
+}
+
+const fn bytes(extent: &Extent) -> u32 {
+    match extent.location {
+        Location::Segment { length, .. } => length,
+        Location::Marker(_) => MARKER_BATCH_BYTES,
+        Location::Inline { .. } => 0,
+    }
+}
+
+impl Driver {
+    /// A janitor asks for a merge, and perhaps dies in the middle of it.
+    pub(super) async fn merge(&mut self) {
+        let next = tokio::time::timeout(Duration::from_millis(10), self.process.next());
+        let task = match next.await {
+            Ok(Ok(task)) => task,
+            Ok(Err(MergeError::Unavailable { .. })) | Err(_) => return,
+            Ok(Err(error)) => panic!("seed {}: {error}", self.seed),
+        };
+        self.merges += 1;
+        let sequence = SegmentSequence::new(MERGED + self.merges);
+        let segment = SegmentName::new(JANITOR, sequence);
+        let runs = self.made_of(segment, &task);
+        for some in runs.chunks(1 + self.below(3)) {
+            if self.chance(10) {
+                return;
+            }
+            if self.chance(20) {
+                self.fail_some();
+            }
+            match self.process.swap(task.id, segment, some.to_vec()).await {
+                Ok(outcomes) => {
+                    assert_eq!(outcomes.len(), some.len(), "seed {}", self.seed);
+                    let swapped = |outcome: &&SwapOutcome| **outcome == SwapOutcome::Swapped;
+                    self.swapped += outcomes.iter().filter(swapped).count();
+                }
+                // Asked again it says the same of what was done, and does the rest.
+                Err(MergeError::Unavailable { .. }) if self.chance(50) => {
+                    drop(self.process.swap(task.id, segment, some.to_vec()).await);
+                }
+                Err(MergeError::Unavailable { .. } | MergeError::Gone) => return,
+                Err(error) => panic!("seed {}: {error}", self.seed),
+            }
+        }
+        match self.process.finish(task.id).await {
+            Ok(()) | Err(MergeError::Unavailable { .. } | MergeError::Gone) => {}
+            Err(error) => panic!("seed {}: {error}", self.seed),
+        }
+    }
+
+    /// Joins some extents of each run, one behind the other in one segment.
+    fn made_of(&mut self, segment: SegmentName, task: &MergeTask) -> Vec<MergedRun> {
+        let mut position = 40;
+        let runs = task.runs.iter();
+        let runs = runs.map(|run| self.run_of(segment, run, &mut position));
+        runs.collect::<Vec<_>>()
+    }
+
+    fn run_of(&self, segment: SegmentName, run: &MergeRun, position: &mut u32) -> MergedRun {
+        let mut rest = run.extents.as_slice();
+        let mut extents = Vec::new();
+        while !rest.is_empty() {
+            let (some, behind) = rest.split_at(rest.len().min(1 + self.below(4)));
+            rest = behind;
+            let length = some.iter().map(bytes).sum();
+            let offsets = OffsetRange {
+                base: some.first().expect("at least one").offsets.base,
+                next: some.last().expect("at least one").offsets.next,
+            };
+            let times = some.iter().map(|extent| extent.max_timestamp);
+            extents.push(Extent {
+                offsets,
+                location: Location::Segment {
+                    bucket: task_bucket(run),
+                    segment,
+                    position: *position,
+                    length,
+                },
+                crc32c: None,
+                max_timestamp: times.max().unwrap_or(Timestamp::NONE),
+            });
+            *position += length;
+            let runs = some.iter();
+            let runs = runs
+                .map(|extent| Run::of(&extent.location, extent.offsets.base, extent.offsets.next));
+            let runs: Vec<Run> = runs.collect();
+            let key = (segment.sequence.get(), run.partition);
+            let runs = followed(&self.made.borrow(), run.partition, &runs);
+            self.made
+                .borrow_mut()
+                .entry(key)
+                .or_default()
+                .push((offsets, runs));
+        }
+        MergedRun {
+            partition: run.partition,
+            extents,
+        }
+    }
+}
+
+fn task_bucket(run: &MergeRun) -> tidelog_types::BucketId {
+    let buckets = run
+        .extents
+        .iter()
+        .filter_map(|extent| match extent.location {
+            Location::Segment { bucket, .. } => Some(bucket),
+            Location::Inline { .. } | Location::Marker(_) => None,
+        });
+    buckets.max().unwrap_or_default()
+}
