@@ -47,6 +47,9 @@ rpcs! {
     Join = "ClusterService/Join";
     Watch = "ClusterService/Watch";
     SetDraining = "ClusterService/SetDraining";
+    TakeMerge = "MergeService/TakeMerge";
+    SwapMerge = "MergeService/SwapMerge";
+    FinishMerge = "MergeService/FinishMerge";
     Ask = "GroupService/Ask";
     Coordinate = "TransactionService/Coordinate";
     TakeDeletions = "JanitorService/TakeDeletions";

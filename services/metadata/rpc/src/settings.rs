@@ -27,6 +27,11 @@ pub(crate) const EXTENTS_MAX: usize = 65_536;
 pub(crate) const MARKERS_MESSAGE_MAX: usize = 20 * MARKERS_MAX;
 /// How often a janitor asks a metadata process that is not its own whether there is something to do.
 pub(crate) const WORK_INTERVAL: Duration = Duration::from_secs(10);
+/// Extents of one part of a task of merging, and of a whole one: about 60 bytes each.
+pub(crate) const MERGE_PART_EXTENTS: usize = 20_000;
+pub(crate) const MERGE_EXTENTS_MAX: usize = 2_000_000;
+/// How long the owner of a shard may take to swap runs: some transactions, one after the other.
+pub(crate) const SWAP_WITHIN: Duration = Duration::from_secs(30);
 /// Between two views an empty message says so often that the process is there.
 pub(crate) const BEAT: Duration = Duration::from_millis(500);
 /// How often a connection is asked whether its other end is there, and how long that one may take.

@@ -6,14 +6,15 @@ use std::io;
 use bytes::Bytes;
 use prost::{Message as _, Name as _};
 use tidelog_api::internal::v1;
-use tidelog_metadata_api::{CatalogueError, ClusterError, LogError, TransactionsError};
+use tidelog_metadata_api::{CatalogueError, ClusterError, LogError, MergeError, TransactionsError};
 use tidelog_types::ErrorCode;
 use tonic::{Code, ConnectError, Status};
 use tonic_types::pb;
 
 use crate::wire::{
     WireError, catalogue_failure_from, catalogue_failure_to, cluster_failure_from,
-    cluster_failure_to, log_failure_from, log_failure_to, shortened,
+    cluster_failure_to, log_failure_from, log_failure_to, merge_failure_from, merge_failure_to,
+    shortened,
 };
 
 /// What stands before the name of a message in a `google.protobuf.Any`.
@@ -53,6 +54,17 @@ pub(crate) fn of_catalogue(error: &CatalogueError) -> Status {
 pub(crate) fn of_cluster(error: &ClusterError) -> Status {
     let kind = v1::failure::Kind::Cluster(cluster_failure_to(error));
     status(code_of(error.code()), &error.to_string(), kind)
+}
+
+pub(crate) fn of_merge(error: &MergeError) -> Status {
+    let kind = v1::failure::Kind::Merge(merge_failure_to(error));
+    let code = match error {
+        MergeError::Gone => Code::NotFound,
+        MergeError::BelowFloor(_) => Code::FailedPrecondition,
+        MergeError::Malformed { .. } => Code::InvalidArgument,
+        MergeError::Unavailable { .. } => Code::Unavailable,
+    };
+    status(code, &error.to_string(), kind)
 }
 
 pub(crate) fn of_standby(active: Option<&str>, reason: &str) -> Status {
@@ -181,6 +193,16 @@ impl CallError {
         }
         TransactionsError::Unavailable {
             reason: reason(self.kind.as_ref(), self.message),
+        }
+    }
+
+    /// What whoever merges hears.
+    pub(crate) fn into_merge(self) -> MergeError {
+        match self.kind {
+            Some(v1::failure::Kind::Merge(failure)) => merge_failure_from(failure),
+            kind => MergeError::Unavailable {
+                reason: reason(kind.as_ref(), self.message),
+            },
         }
     }
 

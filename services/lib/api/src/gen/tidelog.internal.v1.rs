@@ -2212,12 +2212,36 @@ impl ::prost::Name for Standby {
         "/tidelog.internal.v1.Standby".into()
     }
 }
+/// Why a merge does not go on.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergeFailure {
+    /// Which error. A value that is not known counts as UNAVAILABLE.
+    #[prost(enumeration = "MergeFailureReason", tag = "1")]
+    pub reason: i32,
+    /// With BELOW_FLOOR: the merged segment.
+    #[prost(message, optional, tag = "2")]
+    pub segment: ::core::option::Option<SegmentName>,
+    /// With MALFORMED and UNAVAILABLE: why, for the log. At most 1,024 bytes; longer text is cut.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+}
+impl ::prost::Name for MergeFailure {
+    const NAME: &'static str = "MergeFailure";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeFailure".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeFailure".into()
+    }
+}
 /// Why an RPC failed as a whole: in the details of its `google.rpc.Status`.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failure {
     /// Which kind of error it is. Unset: a kind that came later.
-    #[prost(oneof = "failure::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "failure::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<failure::Kind>,
 }
 /// Nested message and enum types in `Failure`.
@@ -2238,6 +2262,9 @@ pub mod failure {
         /// The process asked is not the active one.
         #[prost(message, tag = "4")]
         Standby(super::Standby),
+        /// An error of a merge.
+        #[prost(message, tag = "5")]
+        Merge(super::MergeFailure),
     }
 }
 impl ::prost::Name for Failure {
@@ -2644,6 +2671,48 @@ impl GroupFailureReason {
             "GROUP_FAILURE_REASON_UNSTABLE_OFFSET" => Some(Self::UnstableOffset),
             "GROUP_FAILURE_REASON_FENCED_PRODUCER" => Some(Self::FencedProducer),
             "GROUP_FAILURE_REASON_TRANSACTION_ENDED" => Some(Self::TransactionEnded),
+            _ => None,
+        }
+    }
+}
+/// The errors of merges.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MergeFailureReason {
+    /// Not set: counts as UNAVAILABLE.
+    Unspecified = 0,
+    /// It is not known what became of it.
+    Unavailable = 1,
+    /// The task was given up.
+    Gone = 2,
+    /// The name of the merged segment is below the floor of its writer.
+    BelowFloor = 3,
+    /// The request makes no sense.
+    Malformed = 4,
+}
+impl MergeFailureReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MERGE_FAILURE_REASON_UNSPECIFIED",
+            Self::Unavailable => "MERGE_FAILURE_REASON_UNAVAILABLE",
+            Self::Gone => "MERGE_FAILURE_REASON_GONE",
+            Self::BelowFloor => "MERGE_FAILURE_REASON_BELOW_FLOOR",
+            Self::Malformed => "MERGE_FAILURE_REASON_MALFORMED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MERGE_FAILURE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "MERGE_FAILURE_REASON_UNAVAILABLE" => Some(Self::Unavailable),
+            "MERGE_FAILURE_REASON_GONE" => Some(Self::Gone),
+            "MERGE_FAILURE_REASON_BELOW_FLOOR" => Some(Self::BelowFloor),
+            "MERGE_FAILURE_REASON_MALFORMED" => Some(Self::Malformed),
             _ => None,
         }
     }
@@ -4624,6 +4693,732 @@ pub mod janitor_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "tidelog.internal.v1.JanitorService";
     impl<T> tonic::server::NamedService for JanitorServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Asks for something to merge.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeMergeRequest {}
+impl ::prost::Name for TakeMergeRequest {
+    const NAME: &'static str = "TakeMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeMergeRequest".into()
+    }
+}
+/// A part of a task.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeMergeResponse {
+    /// What the task is. In the first part only.
+    #[prost(message, optional, tag = "1")]
+    pub head: ::core::option::Option<MergeHead>,
+    /// Its runs, in the order of topic ids and partitions. The first of a part goes on with the extents of the last one of the
+    /// part before, if both are of one partition.
+    #[prost(message, repeated, tag = "2")]
+    pub runs: ::prost::alloc::vec::Vec<MergeRun>,
+    /// No more parts come.
+    #[prost(bool, tag = "3")]
+    pub is_last: bool,
+}
+impl ::prost::Name for TakeMergeResponse {
+    const NAME: &'static str = "TakeMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeMergeResponse".into()
+    }
+}
+/// What one merged segment is to be made of, but for its runs.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergeHead {
+    /// Its name. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// The bucket that the segment belongs in, at most 65,535.
+    #[prost(uint32, tag = "2")]
+    pub bucket: u32,
+    /// Bytes of all extents.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// The commit time of the last extent, in milliseconds.
+    #[prost(sint64, tag = "4")]
+    pub committed_at: i64,
+}
+impl ::prost::Name for MergeHead {
+    const NAME: &'static str = "MergeHead";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeHead".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeHead".into()
+    }
+}
+/// Which task it is.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergeId {
+    /// The shard of all its partitions.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+    /// The epoch of its owner.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Which task of that owner, from 1.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
+impl ::prost::Name for MergeId {
+    const NAME: &'static str = "MergeId";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeId".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeId".into()
+    }
+}
+/// A run of extents of one partition.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MergeRun {
+    /// The id of the topic, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    /// The name of the topic.
+    #[prost(string, tag = "2")]
+    pub topic_name: ::prost::alloc::string::String,
+    /// How many partitions the topic has.
+    #[prost(uint32, tag = "3")]
+    pub partition_count: u32,
+    /// The partition. Required.
+    #[prost(message, optional, tag = "4")]
+    pub partition: ::core::option::Option<Partition>,
+    /// Each begins where the one before ends.
+    #[prost(message, repeated, tag = "5")]
+    pub extents: ::prost::alloc::vec::Vec<Extent>,
+}
+impl ::prost::Name for MergeRun {
+    const NAME: &'static str = "MergeRun";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeRun".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeRun".into()
+    }
+}
+/// What runs have become.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SwapMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// The merged segment. Required.
+    #[prost(message, optional, tag = "2")]
+    pub segment: ::core::option::Option<SegmentName>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub runs: ::prost::alloc::vec::Vec<MergedRun>,
+}
+impl ::prost::Name for SwapMergeRequest {
+    const NAME: &'static str = "SwapMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.SwapMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.SwapMergeRequest".into()
+    }
+}
+/// What one run has become.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MergedRun {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// Extents in the merged segment, with exactly the offsets of the run.
+    #[prost(message, repeated, tag = "2")]
+    pub extents: ::prost::alloc::vec::Vec<Extent>,
+}
+impl ::prost::Name for MergedRun {
+    const NAME: &'static str = "MergedRun";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergedRun".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergedRun".into()
+    }
+}
+/// What became of runs.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SwapMergeResponse {
+    /// One for each run, in their order.
+    #[prost(enumeration = "SwapOutcome", repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<i32>,
+}
+impl ::prost::Name for SwapMergeResponse {
+    const NAME: &'static str = "SwapMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.SwapMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.SwapMergeResponse".into()
+    }
+}
+/// Ends a task.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+}
+impl ::prost::Name for FinishMergeRequest {
+    const NAME: &'static str = "FinishMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.FinishMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.FinishMergeRequest".into()
+    }
+}
+/// The task has ended.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishMergeResponse {}
+impl ::prost::Name for FinishMergeResponse {
+    const NAME: &'static str = "FinishMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.FinishMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.FinishMergeResponse".into()
+    }
+}
+/// What became of a run.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SwapOutcome {
+    /// Not set: nothing is known.
+    Unspecified = 0,
+    /// Readers find the merged segment now.
+    Swapped = 1,
+    /// The log has changed meanwhile: the copy is not needed.
+    Changed = 2,
+}
+impl SwapOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SWAP_OUTCOME_UNSPECIFIED",
+            Self::Swapped => "SWAP_OUTCOME_SWAPPED",
+            Self::Changed => "SWAP_OUTCOME_CHANGED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SWAP_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "SWAP_OUTCOME_SWAPPED" => Some(Self::Swapped),
+            "SWAP_OUTCOME_CHANGED" => Some(Self::Changed),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod merge_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What the shards of one metadata process have to merge, for janitors.
+    ///
+    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
+    /// is not known. Asking again is safe.
+    #[derive(Debug, Clone)]
+    pub struct MergeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl MergeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> MergeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> MergeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            MergeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for some minutes. The
+        /// parts of one task come, then the stream ends.
+        pub async fn take_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TakeMergeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/TakeMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "TakeMerge"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
+        pub async fn swap_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SwapMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SwapMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/SwapMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "SwapMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// All runs of a task were swapped, or are not to be.
+        pub async fn finish_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FinishMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/FinishMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "FinishMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod merge_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with MergeServiceServer.
+    #[async_trait]
+    pub trait MergeService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the TakeMerge method.
+        type TakeMergeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TakeMergeResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for some minutes. The
+        /// parts of one task come, then the stream ends.
+        async fn take_merge(
+            &self,
+            request: tonic::Request<super::TakeMergeRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TakeMergeStream>, tonic::Status>;
+        /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
+        async fn swap_merge(
+            &self,
+            request: tonic::Request<super::SwapMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SwapMergeResponse>,
+            tonic::Status,
+        >;
+        /// All runs of a task were swapped, or are not to be.
+        async fn finish_merge(
+            &self,
+            request: tonic::Request<super::FinishMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishMergeResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What the shards of one metadata process have to merge, for janitors.
+    ///
+    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
+    /// is not known. Asking again is safe.
+    #[derive(Debug)]
+    pub struct MergeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> MergeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for MergeServiceServer<T>
+    where
+        T: MergeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.MergeService/TakeMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::ServerStreamingService<super::TakeMergeRequest>
+                    for TakeMergeSvc<T> {
+                        type Response = super::TakeMergeResponse;
+                        type ResponseStream = T::TakeMergeStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::take_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/SwapMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct SwapMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::SwapMergeRequest>
+                    for SwapMergeSvc<T> {
+                        type Response = super::SwapMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SwapMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::swap_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SwapMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/FinishMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct FinishMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::FinishMergeRequest>
+                    for FinishMergeSvc<T> {
+                        type Response = super::FinishMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FinishMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::finish_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FinishMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for MergeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.MergeService";
+    impl<T> tonic::server::NamedService for MergeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

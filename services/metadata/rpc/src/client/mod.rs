@@ -6,6 +6,7 @@ mod follow;
 mod groups;
 mod janitor;
 mod membership;
+mod merges;
 mod node;
 mod peer;
 mod pipe;

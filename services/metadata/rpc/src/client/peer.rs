@@ -11,6 +11,7 @@ use tidelog_api::internal::v1::catalogue_service_client::CatalogueServiceClient;
 use tidelog_api::internal::v1::cluster_service_client::ClusterServiceClient;
 use tidelog_api::internal::v1::group_service_client::GroupServiceClient;
 use tidelog_api::internal::v1::janitor_service_client::JanitorServiceClient;
+use tidelog_api::internal::v1::merge_service_client::MergeServiceClient;
 use tidelog_api::internal::v1::sequencer_service_client::SequencerServiceClient;
 use tidelog_api::internal::v1::transaction_service_client::TransactionServiceClient;
 use tidelog_api::internal::v1::writer_service_client::WriterServiceClient;
@@ -139,6 +140,12 @@ impl Peer {
         JanitorServiceClient::new(self.channel.clone()).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
 
+    pub(super) fn merges(&self) -> MergeServiceClient<Channel> {
+        MergeServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(REQUEST_BYTES_MAX)
+    }
+
     pub(super) fn catalogue(&self) -> CatalogueServiceClient<Channel> {
         CatalogueServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -160,6 +167,21 @@ impl Peer {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let within = self.settings.request_timeout;
+        self.call_within(rpc, within, message, send).await
+    }
+
+    /// Makes a call within this time; the peer is told.
+    pub(super) async fn call_within<Q, A, F, Fut>(
+        &self,
+        rpc: Rpc,
+        within: Duration,
+        message: Q,
+        send: F,
+    ) -> Result<A, CallError>
+    where
+        F: FnOnce(Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
         let mut request = Request::new(message);
         request.set_timeout(within);
         let answer = self.counted(rpc, within, send(request)).await?;

@@ -11,6 +11,7 @@ mod join;
 mod local;
 mod locate;
 mod markers;
+mod merges;
 mod nodes;
 mod seams;
 mod shards;
@@ -33,6 +34,7 @@ use crate::server::Parts;
 use crate::settings::ClientSettings;
 use denials::Denials;
 pub use local::LocalMember;
+use merges::Merging;
 use nodes::Nodes;
 
 /// What a router is made of.
@@ -105,6 +107,7 @@ struct Inner {
     view: watch::Sender<Arc<ClusterView>>,
     following: Following,
     nodes: Mutex<Nodes>,
+    merging: Merging,
     denials: Denials,
 }
 
@@ -132,6 +135,7 @@ impl Router {
             ))),
             following,
             nodes: Mutex::default(),
+            merging: Merging::default(),
             denials: Denials::default(),
         };
         let router = Self {

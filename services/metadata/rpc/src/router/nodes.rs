@@ -17,7 +17,7 @@ use crate::server::Parts;
 pub(super) struct Node {
     pub(super) parts: Parts,
     pub(super) peer: Peer,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 /// The processes that can be asked.

@@ -8,6 +8,7 @@ mod cluster;
 mod commit;
 mod groups;
 mod janitor;
+mod merges;
 mod sequencer;
 mod subscribe;
 mod transactions;
@@ -21,13 +22,15 @@ use tidelog_api::internal::v1::catalogue_service_server::CatalogueServiceServer;
 use tidelog_api::internal::v1::cluster_service_server::ClusterServiceServer;
 use tidelog_api::internal::v1::group_service_server::GroupServiceServer;
 use tidelog_api::internal::v1::janitor_service_server::JanitorServiceServer;
+use tidelog_api::internal::v1::merge_service_server::MergeServiceServer;
 use tidelog_api::internal::v1::sequencer_service_server::SequencerServiceServer;
 use tidelog_api::internal::v1::transaction_service_server::TransactionServiceServer;
 use tidelog_api::internal::v1::writer_service_server::WriterServiceServer;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Catalogue, Cluster, Groups, JanitorWork, Log, Transactions};
+use tidelog_metadata_api::{Catalogue, Cluster, Groups, JanitorWork, Log, Merges, Transactions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::transport::server::Router;
 use tonic::transport::{Server, ServerTlsConfig};
 
 pub use access::{AllowPeers, Peer, PeerAuthorizer, PeerDenied};
@@ -61,13 +64,15 @@ pub struct Parts {
     pub transactions: Arc<dyn Transactions>,
     /// What there is for a janitor to do.
     pub janitor: Arc<dyn JanitorWork>,
+    /// What is to be merged.
+    pub merges: Arc<dyn Merges>,
 }
 
 impl Parts {
     /// One service that is all of them.
     pub fn of<S>(service: Arc<S>) -> Self
     where
-        S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork,
+        S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork + Merges,
     {
         Self {
             log: Arc::clone(&service) as Arc<dyn Log>,
@@ -75,7 +80,8 @@ impl Parts {
             cluster: Arc::clone(&service) as Arc<dyn Cluster>,
             groups: Arc::clone(&service) as Arc<dyn Groups>,
             transactions: Arc::clone(&service) as Arc<dyn Transactions>,
-            janitor: service,
+            janitor: Arc::clone(&service) as Arc<dyn JanitorWork>,
+            merges: service,
         }
     }
 }
@@ -149,7 +155,29 @@ pub async fn serve(
         let tls = tls.timeout(settings.greeting_timeout);
         builder = builder.tls_config(tls).map_err(ServeError::Tls)?;
     }
-    let router = builder
+    let router = with_services(&mut builder, front);
+    let incoming = accept::incoming(env.clone(), listener, settings, metrics);
+    let serving =
+        router.serve_with_incoming_shutdown(Box::pin(incoming), stop.clone().cancelled_owned());
+    let mut serving = pin!(serving);
+    tokio::select! {
+        biased;
+        ended = &mut serving => return ended.map_err(ServeError::Transport),
+        () = stop.cancelled() => {}
+    }
+    let drained = tidelog_env::clock::timeout(env.clock.as_ref(), settings.drain_timeout, serving);
+    match drained.await {
+        Ok(ended) => ended.map_err(ServeError::Transport),
+        Err(elapsed) => {
+            tracing::warn!(waited = ?elapsed.0, "calls of peers were cut off");
+            Ok(())
+        }
+    }
+}
+
+/// Every service, with the largest messages that each takes and gives.
+fn with_services(builder: &mut Server, front: Front) -> Router {
+    builder
         .add_service(
             SequencerServiceServer::new(front.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -174,28 +202,16 @@ pub async fn serve(
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(
+            MergeServiceServer::new(front.clone())
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
             JanitorServiceServer::new(front.clone()).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
             ClusterServiceServer::new(front)
                 .max_decoding_message_size(MEMBER_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        );
-    let incoming = accept::incoming(env.clone(), listener, settings, metrics);
-    let serving =
-        router.serve_with_incoming_shutdown(Box::pin(incoming), stop.clone().cancelled_owned());
-    let mut serving = pin!(serving);
-    tokio::select! {
-        biased;
-        ended = &mut serving => return ended.map_err(ServeError::Transport),
-        () = stop.cancelled() => {}
-    }
-    let drained = tidelog_env::clock::timeout(env.clock.as_ref(), settings.drain_timeout, serving);
-    match drained.await {
-        Ok(ended) => ended.map_err(ServeError::Transport),
-        Err(elapsed) => {
-            tracing::warn!(waited = ?elapsed.0, "calls of peers were cut off");
-            Ok(())
-        }
-    }
+        )
 }

@@ -18,14 +18,14 @@ const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 /// Segments that a commit may wait for.
 const AFTER_MAX: usize = 65_536;
 
-pub(super) const fn segment_to(name: SegmentName) -> v1::SegmentName {
+pub(crate) const fn segment_to(name: SegmentName) -> v1::SegmentName {
     v1::SegmentName {
         incarnation: name.incarnation.get(),
         sequence: name.sequence.get(),
     }
 }
 
-pub(super) const fn segment_from(name: v1::SegmentName) -> SegmentName {
+pub(crate) const fn segment_from(name: v1::SegmentName) -> SegmentName {
     SegmentName::new(
         Incarnation::new(name.incarnation),
         SegmentSequence::new(name.sequence),

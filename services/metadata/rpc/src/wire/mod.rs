@@ -6,6 +6,7 @@ mod failure;
 mod groups;
 mod janitor;
 mod log;
+mod merges;
 mod notice;
 mod producers;
 #[cfg(test)]
@@ -19,7 +20,10 @@ use tidelog_metadata_api::ReadToken;
 use tidelog_types::Offset;
 
 pub(crate) use cluster::{member_from, member_id, member_to, view_from, view_to};
-pub(crate) use commit::{commit_from, commit_to, commits_to_results, fencing_token, results_from};
+pub(crate) use commit::{
+    commit_from, commit_to, commits_to_results, fencing_token, results_from, segment_from,
+    segment_to,
+};
 pub(crate) use failure::{
     catalogue_failure_from, catalogue_failure_to, cluster_failure_from, cluster_failure_to,
     commit_failure_from, commit_failure_to, log_failure_from, log_failure_to, shortened,
@@ -30,6 +34,7 @@ pub(crate) use log::{
     bounds_from, bounds_to, located_from, located_to, lookup_from, lookup_to, offset_answer_from,
     offset_answer_to, partition_from, partition_to, query_from, query_to,
 };
+pub(crate) use merges::*;
 pub(crate) use notice::{event_from, event_to};
 pub(crate) use producers::{
     aborted_from, aborted_to, active_from, active_to, marker_from, marker_results_from,

@@ -13,6 +13,7 @@ use tidelog_metadata_api::*;
 use tidelog_types::*;
 use tokio::sync::{broadcast, oneshot, watch};
 
+use crate::fake_merges::Merging;
 use crate::world::{CLUSTER, GENERATION};
 
 /// What a test sees and says of a [`Fake`].
@@ -53,6 +54,7 @@ pub(crate) struct Fake {
     /// Commits wait until it opens.
     pub(crate) gate: watch::Sender<bool>,
     pub(crate) joins: watch::Sender<usize>,
+    pub(crate) merging: Merging,
     news: broadcast::Sender<Notice>,
 }
 
@@ -74,6 +76,7 @@ impl Fake {
             view: watch::Sender::new(Arc::new(ClusterView::empty(CLUSTER, GENERATION))),
             gate: watch::Sender::new(true),
             joins: watch::Sender::new(0),
+            merging: Merging::default(),
             news: broadcast::channel(64).0,
         })
     }

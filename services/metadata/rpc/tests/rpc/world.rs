@@ -70,9 +70,10 @@ pub(crate) async fn served(standing: Standing) -> Served {
     served_with(standing, ServerSettings::default(), Arc::new(AllowPeers)).await
 }
 
-pub(crate) async fn active<S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork>(
-    service: &Arc<S>,
-) -> Served {
+pub(crate) async fn active<S>(service: &Arc<S>) -> Served
+where
+    S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork + Merges,
+{
     served(Standing::Active(Parts::of(Arc::clone(service)))).await
 }
 

@@ -2,6 +2,7 @@
 
 mod any;
 mod groups;
+mod merges;
 mod transactions;
 
 use std::sync::Arc;
