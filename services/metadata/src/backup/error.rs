@@ -3,7 +3,7 @@
 use thiserror::Error;
 use tidelog_blob::BackupName;
 use tidelog_store::{CommitError, StoreError, TransactError};
-use tidelog_types::{ClusterGeneration, ClusterId, GroupNumber, ShardId};
+use tidelog_types::{ClusterGeneration, ClusterId, GroupNumber, ShardId, TopicPartition};
 
 use super::objects::ObjectError;
 use crate::keyspace::RowError;
@@ -35,6 +35,12 @@ pub enum TakeError {
     /// The store is half restored.
     #[error("the restore of `{0}` into the metadata store has not ended")]
     Unfinished(String),
+    /// The pages of a partition could not be read as of one moment.
+    #[error("the pages of partition `{partition}` change faster than they are read: try again")]
+    Torn {
+        /// Whose.
+        partition: TopicPartition,
+    },
     /// Entries of a tail went while it was read.
     #[error("the tail of shard `{shard}` goes on with group `{found}` after `{after}`: try again")]
     Gap {

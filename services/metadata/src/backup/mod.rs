@@ -11,6 +11,7 @@
 //! ```
 
 mod accept;
+mod counting;
 mod error;
 mod format;
 mod generation;

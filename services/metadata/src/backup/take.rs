@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use tidelog_blob::BackupName;
 use tidelog_env::Env;
 use tidelog_store::{KeyRange, RowSource, ScanOptions};
-use tidelog_types::{GroupNumber, SegmentName, ShardId, Tenant};
+use tidelog_types::{GroupNumber, SegmentName, ShardId, Tenant, TopicPartition};
 
 use super::Backups;
+use super::counting::Counting;
 use super::error::TakeError;
 use super::format::{End, Origin};
 use super::list::BackupSummary;
 use super::part_writer::PartWriter;
-use super::scan::{Pages, Rest};
+use super::scan::{Pages, Rest, Row};
 use super::trim::Trim;
 use crate::keyspace::{
-    CheckpointRow, ClusterRow, DyingRow, KeyKind, Keyspace, LiveBytesRow, ReceiptRow, RestoreRow,
-    RestoreState, RowError, TailRow,
+    CheckpointRow, ClusterRow, DyingRow, KeyKind, Keyspace, PageRow, PartitionRow, ReceiptRow,
+    RestoreRow, RestoreState, RowError, TailRow,
 };
-use crate::sequencer::live_bytes;
 
 /// How much a backup reads and writes at once.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +41,22 @@ impl Default for TakeOptions {
     }
 }
 
+/// How often the pages of a partition are read again that are merged meanwhile.
+const READS_MAX: u32 = 16;
+/// Bytes of the pages of one partition at most: those of some hundred TiB.
+const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Pages of the partition that is being read, until all of them are known to go together.
+#[derive(Debug, Default)]
+struct Held {
+    partition: Option<TopicPartition>,
+    rows: Vec<Row>,
+    bytes: usize,
+}
+
 /// What is known of a shard while it is read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shard {
-    /// The last group before live bytes were read.
-    counted: GroupNumber,
     /// Every group up to this one is in the rows.
     checkpoint: GroupNumber,
     /// The last group that is in the backup.
@@ -59,6 +70,7 @@ struct Taking<'a, R: ?Sized> {
     keys: Keyspace,
     writer: PartWriter<'a>,
     shards: BTreeMap<ShardId, Shard>,
+    counting: Counting,
 }
 
 impl Backups {
@@ -96,6 +108,7 @@ impl Backups {
             keys,
             writer,
             shards: BTreeMap::new(),
+            counting: Counting::default(),
         };
         match taking.run(&cluster).await {
             Ok(end) => Ok(BackupSummary::of(&end, cluster.generation)),
@@ -135,10 +148,6 @@ impl Backups {
 impl<R: RowSource + ?Sized> Taking<'_, R> {
     /// The steps of `docs/format/backup.md`, which says why they are in this order.
     async fn run(mut self, cluster: &ClusterRow) -> Result<End, TakeError> {
-        for shard in (0..cluster.shards).map(ShardId::new) {
-            let counted = self.last_group(shard).await?.unwrap_or_default();
-            self.shards.entry(shard).or_default().counted = counted;
-        }
         // Offsets of groups come before the log that they are about: none lies beyond its end.
         self.copy(KeyKind::Group).await?;
         self.copy(KeyKind::GroupOffset).await?;
@@ -149,6 +158,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         self.partitions().await?;
         self.copy(KeyKind::Producer).await?;
         self.tails().await?;
+        self.write_live_bytes().await?;
         self.receipts().await?;
         for kind in [
             KeyKind::Floor,
@@ -199,31 +209,28 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         Ok(())
     }
 
+    /// Takes note of every segment that has live bytes, or had: whatever comes of it, it was committed before.
     async fn live_bytes(&mut self) -> Result<(), TakeError> {
         let mut rest = Rest::of(self.keys.all(KeyKind::LiveBytes));
         while let Some(rows) = self.pages.next(&mut rest).await? {
-            for (key, value) in rows {
+            for (key, _) in rows {
                 let segment = segment_of(&key, "live bytes")?;
-                let row = LiveBytesRow::decode(value)?;
-                self.live_bytes_of(segment, &key, row).await?;
+                self.counting.know(segment, shard_of(&key, "live bytes")?);
             }
         }
         Ok(())
     }
 
-    /// Writes live bytes. If there are none, a row says so to those who look for dead segments: it may have gone
-    /// since, and another one come.
-    async fn live_bytes_of(
-        &mut self,
-        segment: SegmentName,
-        key: &[u8],
-        row: LiveBytesRow,
-    ) -> Result<(), TakeError> {
-        self.writer.name(segment.incarnation, segment.sequence);
-        self.writer.row(key, &row.encode()).await?;
-        if row.bytes == 0 {
-            let dying = DyingRow::default().encode();
-            self.writer.row(&self.keys.dying(segment), &dying).await?;
+    /// Writes live bytes as they were counted. Where there are none, a row says so to those who look for dead segments:
+    /// it may have gone since, and another one come.
+    async fn write_live_bytes(&mut self) -> Result<(), TakeError> {
+        for (segment, bytes, (key, value)) in std::mem::take(&mut self.counting).rows(self.keys) {
+            self.writer.name(segment.incarnation, segment.sequence);
+            self.writer.row(&key, &value).await?;
+            if bytes == 0 {
+                let dying = DyingRow::default().encode();
+                self.writer.row(&self.keys.dying(segment), &dying).await?;
+            }
         }
         Ok(())
     }
@@ -248,7 +255,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         while let Some(rows) = self.pages.next(&mut rest).await? {
             let mut trim = Trim::new(rows)?;
             if let Some(range) = trim.pages(self.keys) {
-                self.pages_of(range, &trim).await?;
+                self.pages_of(range, &mut trim).await?;
             }
             if let Some(range) = trim.aborted(self.keys) {
                 self.aborted_of(range, &trim).await?;
@@ -259,8 +266,16 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
                     trim.raise(&rows)?;
                 }
             }
-            for (key, value) in trim.into_rows()? {
+            for trimmed in trim.into_rows()? {
+                let (key, value) = trimmed.row;
                 self.writer.row(&key, &value).await?;
+                let topic = trimmed.partition.topic;
+                if self.counting.needs(topic) {
+                    let value = self.pages.value(self.keys.topic(topic)).await?;
+                    self.counting.topic(topic, value)?;
+                }
+                let partition = trimmed.partition;
+                self.counting.pages(partition, value, &trimmed.extents)?;
             }
         }
         Ok(())
@@ -278,16 +293,75 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         Ok(())
     }
 
-    async fn pages_of(&mut self, range: KeyRange, trim: &Trim) -> Result<(), TakeError> {
+    async fn pages_of(&mut self, range: KeyRange, trim: &mut Trim) -> Result<(), TakeError> {
         let mut rest = Rest::of(range);
+        let mut held = Held::default();
         while let Some(rows) = self.pages.next(&mut rest).await? {
             for (key, value) in rows {
-                if let Some(value) = trim.page(&key, value)? {
-                    self.writer.row(&key, &value).await?;
+                let partition = Keyspace::partition_of(&key).ok_or(short("page"))?;
+                if held.partition.is_some_and(|before| before != partition) {
+                    self.write_pages(&mut held, trim).await?;
+                }
+                held.partition = Some(partition);
+                held.bytes += key.len() + value.len();
+                held.rows.push((key, value));
+                if held.bytes > HELD_BYTES_MAX {
+                    return Err(TakeError::Torn { partition });
                 }
             }
         }
+        self.write_pages(&mut held, trim).await
+    }
+
+    /// Writes the pages of one partition. If they are of moments between which it was merged, they are read again.
+    async fn write_pages(&mut self, held: &mut Held, trim: &mut Trim) -> Result<(), TakeError> {
+        let Held {
+            partition, rows, ..
+        } = std::mem::take(held);
+        let Some(partition) = partition else {
+            return Ok(());
+        };
+        let rows = if trim.is_whole(partition, &rows, None)? {
+            rows
+        } else {
+            self.pages_again(partition, trim).await?
+        };
+        for (key, value) in rows {
+            if let Some(value) = trim.page(&key, value)? {
+                self.writer.row(&key, &value).await?;
+            }
+        }
         Ok(())
+    }
+
+    async fn pages_again(
+        &self,
+        partition: TopicPartition,
+        trim: &Trim,
+    ) -> Result<Vec<Row>, TakeError> {
+        for _ in 0..READS_MAX {
+            let mut rest = Rest::of(self.keys.pages_of(partition));
+            let mut rows = Vec::new();
+            while let Some(some) = self.pages.next(&mut rest).await? {
+                rows.extend(some);
+            }
+            // What is off the books by now may be in no page, and means nothing.
+            let row = self.pages.value(self.keys.partition(partition)).await?;
+            let row = row.map(PartitionRow::decode).transpose()?;
+            let reclaimed = row.map(|row| row.reclaimed).unwrap_or_default();
+            let mut live = Vec::with_capacity(rows.len());
+            for (key, value) in rows {
+                let base = Keyspace::page_base(&key).ok_or(short("page"))?;
+                let offsets = PageRow::decode(base, value.clone())?.offsets();
+                if offsets.is_some_and(|offsets| offsets.next > reclaimed) {
+                    live.push((key, value));
+                }
+            }
+            if trim.is_whole(partition, &live, Some(reclaimed))? {
+                return Ok(live);
+            }
+        }
+        Err(TakeError::Torn { partition })
     }
 
     /// Tails up to where they end when all rows of partitions and producers have been read.
@@ -325,9 +399,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
                 if group > known.checkpoint {
                     self.aborted(&row).await?;
                 }
-                if group > known.counted {
-                    self.count(shard, &row).await?;
-                }
+                self.counting.tail(&row);
             }
         }
         if at == known.reached {
@@ -347,21 +419,6 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
                 let key = self.keys.aborted(marker.partition, marker.offset);
                 self.writer.row(&key, &aborted.encode()).await?;
             }
-        }
-        Ok(())
-    }
-
-    /// Writes the live bytes of a manifest that may have been committed after live bytes were read.
-    async fn count(&mut self, shard: ShardId, row: &TailRow) -> Result<(), TakeError> {
-        if let TailRow::Manifest {
-            manifest, receipt, ..
-        } = row
-        {
-            let segment = manifest.segment;
-            let bytes = live_bytes(manifest, &receipt.outcomes);
-            let key = self.keys.live_bytes(segment, shard);
-            let row = LiveBytesRow { bytes };
-            self.live_bytes_of(segment, &key, row).await?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tidelog_metadata_api::Extent;
 use tidelog_store::KeyRange;
 use tidelog_types::{Offset, TopicPartition};
 
@@ -14,7 +15,17 @@ use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
 #[derive(Debug, Default)]
 pub(super) struct Trim {
     rows: Vec<Row>,
+    /// What is kept of their pages, each extent once.
+    extents: BTreeMap<TopicPartition, Vec<Extent>>,
     ends: BTreeMap<TopicPartition, End>,
+}
+
+/// A partition's row, and what goes with it.
+#[derive(Debug)]
+pub(super) struct TrimmedRow {
+    pub(super) partition: TopicPartition,
+    pub(super) row: Row,
+    pub(super) extents: Vec<Extent>,
 }
 
 /// Where a partition ends by its row.
@@ -46,7 +57,11 @@ impl Trim {
             };
             ends.insert(partition, end);
         }
-        Ok(Self { rows, ends })
+        Ok(Self {
+            rows,
+            extents: BTreeMap::new(),
+            ends,
+        })
     }
 
     /// Where the rows lie.
@@ -70,19 +85,31 @@ impl Trim {
         Ok(())
     }
 
-    /// The rows as they go with their pages.
-    pub(super) fn into_rows(self) -> Result<Vec<Row>, RowError> {
-        let Self { mut rows, ends } = self;
-        for (key, value) in &mut rows {
+    /// The rows as they go with their pages, each with its partition and the extents of these.
+    pub(super) fn into_rows(self) -> Result<Vec<TrimmedRow>, RowError> {
+        let Self {
+            rows,
+            mut extents,
+            ends,
+        } = self;
+        let mut trimmed = Vec::with_capacity(rows.len());
+        for (key, mut value) in rows {
+            let partition = partition_of(&key)?;
             let mut row = PartitionRow::decode(value.clone())?;
-            let end = ends.get(&partition_of(key)?);
+            let end = ends.get(&partition);
             if let Some(end) = end.filter(|end| end.reclaimed > row.reclaimed) {
                 row.reclaimed = end.reclaimed;
                 row.log_start = row.log_start.max(end.reclaimed);
-                *value = row.encode();
+                value = row.encode();
             }
+            let extents = extents.remove(&partition).unwrap_or_default();
+            trimmed.push(TrimmedRow {
+                partition,
+                row: (key, value),
+                extents,
+            });
         }
-        Ok(rows)
+        Ok(trimmed)
     }
 
     /// Where the pages of these partitions lie.
@@ -117,8 +144,39 @@ impl Trim {
         Ok(end.is_some_and(|end| marker < end.next))
     }
 
+    /// Whether pages of a partition, in order, have all that its row knows of, from `from` on: as they are at one moment
+    /// they do, but not if they were merged between two reads. Without `from`, what lies before the first page may be
+    /// gone.
+    pub(super) fn is_whole(
+        &self,
+        partition: TopicPartition,
+        pages: &[Row],
+        from: Option<Offset>,
+    ) -> Result<bool, RowError> {
+        let end = self.ends.get(&partition).filter(|end| end.has_pages);
+        let Some(end) = end.map(|end| end.next) else {
+            return Ok(true);
+        };
+        let mut at = from;
+        for (key, value) in pages {
+            let base = Keyspace::page_base(key).ok_or(RowError {
+                kind: "page",
+                what: "its key has another length",
+            })?;
+            let page = PageRow::decode(base, value.clone())?;
+            let Some(offsets) = page.offsets() else {
+                continue;
+            };
+            if at.is_some_and(|at| offsets.base > at && at < end) {
+                return Ok(false);
+            }
+            at = Some(at.map_or(offsets.next, |at| at.max(offsets.next)));
+        }
+        Ok(at.is_none_or(|at| at >= end))
+    }
+
     /// What is kept of a page.
-    pub(super) fn page(&self, key: &Bytes, value: Bytes) -> Result<Option<Bytes>, RowError> {
+    pub(super) fn page(&mut self, key: &Bytes, value: Bytes) -> Result<Option<Bytes>, RowError> {
         let damaged = |what| RowError { kind: "page", what };
         let partition = Keyspace::partition_of(key).zip(Keyspace::page_base(key));
         let (partition, base) = partition.ok_or(damaged("its key has another length"))?;
@@ -132,10 +190,17 @@ impl Trim {
         let mut page = PageRow::decode(base, value.clone())?;
         let whole = page.extents.len();
         page.extents.retain(|extent| extent.offsets.base < end);
-        if page.offsets().is_none_or(|offsets| offsets.next > end) {
-            return Err(damaged("an extent lies across the end of its partition"));
-        }
+        // A merged one may lie across the end: what it has beyond is in the tail, too.
         let is_whole = page.extents.len() == whole;
-        Ok(Some(if is_whole { value } else { page.encode() }))
+        let kept = if is_whole { value } else { page.encode() };
+        // Pages may overlap, and then say the same.
+        let extents = self.extents.entry(partition).or_default();
+        for extent in page.extents {
+            let last = extents.last();
+            if last.is_none_or(|last| extent.offsets.next > last.offsets.next) {
+                extents.push(extent);
+            }
+        }
+        Ok(Some(kept))
     }
 }

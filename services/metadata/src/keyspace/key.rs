@@ -435,12 +435,16 @@ impl Keyspace {
         )
     }
 
+    /// All pages of a partition.
+    pub fn pages_of(self, partition: TopicPartition) -> KeyRange {
+        KeyRange::prefix(self.key(KeyKind::Page).partition(partition).finish())
+    }
+
     /// The pages of a partition that begin after `offset`.
     pub fn pages_after(self, partition: TopicPartition, offset: Offset) -> KeyRange {
-        let all = KeyRange::prefix(self.key(KeyKind::Page).partition(partition).finish());
         KeyRange {
             start: KeyRange::successor(&self.page(partition, offset)),
-            end: all.end,
+            end: self.pages_of(partition).end,
         }
     }
 

@@ -45,15 +45,6 @@ pub(crate) fn extents_of(
     extents
 }
 
-/// How many bytes of its segment the extents of a committed manifest name.
-pub(crate) fn live_bytes(manifest: &Manifest, outcomes: &[Outcome]) -> u64 {
-    let extents = extents_of(manifest, outcomes);
-    let bytes = extents.iter();
-    bytes
-        .map(|(_, extent)| u64::from(extent.byte_count()))
-        .sum()
-}
-
 fn begun(
     manifest: &Manifest,
     offsets: OffsetRange,

@@ -60,7 +60,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use actor::End;
 pub(crate) use error::SequencerError;
-pub(crate) use extents::live_bytes;
+pub(crate) use extents::extents_of;
 pub(crate) use group::{Decided, GROUP_ROWS_MESSAGE_BYTES_MAX};
 pub(crate) use history::History;
 pub(crate) use lease::Claim;

@@ -21,7 +21,7 @@ use crate::world::{Process, World, partition, settings};
 
 const JANITOR: Incarnation = Incarnation::new(77);
 
-const fn merged(sequence: u64) -> SegmentName {
+pub(crate) const fn merged(sequence: u64) -> SegmentName {
     SegmentName::new(JANITOR, SegmentSequence::new(sequence))
 }
 
@@ -42,14 +42,14 @@ async fn pass(world: &World, seconds: u64) {
 }
 
 /// A merge, if there is one now.
-async fn now(process: &Process) -> Option<MergeTask> {
+pub(crate) async fn now(process: &Process) -> Option<MergeTask> {
     let next = tokio::time::timeout(Duration::from_millis(1), process.next());
     let task = next.await.ok()?;
     Some(task.expect("nothing fails"))
 }
 
 /// One extent for all of a run.
-fn whole(segment: SegmentName, run: &MergeRun) -> MergedRun {
+pub(crate) fn whole(segment: SegmentName, run: &MergeRun) -> MergedRun {
     let length = |extent: &Extent| match extent.location {
         Location::Segment { length, .. } => length,
         _ => 78,

@@ -6,6 +6,7 @@ mod damage;
 mod golden;
 mod history;
 mod judge;
+mod merges;
 mod pins;
 mod reclaims;
 mod restores;
