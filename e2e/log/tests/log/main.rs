@@ -2,6 +2,7 @@
 
 mod abuse;
 mod bad_input;
+mod classes;
 mod clients;
 mod command_line;
 mod conditions;

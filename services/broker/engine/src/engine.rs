@@ -15,6 +15,7 @@ use tidelog_metadata_api::{
 use tidelog_types::{ClusterId, Incarnation, Offset, OffsetRange, TopicPartition};
 
 use crate::append::{Append, AppendAnswer, AppendError, Appender, AppenderParts};
+use crate::classes::{ClassedCatalogue, Classes};
 use crate::crash::CrashPlan;
 use crate::decoding::Decoding;
 use crate::fetch::{
@@ -22,7 +23,7 @@ use crate::fetch::{
 };
 use crate::memory::{MemoryExhausted, MemoryHold};
 use crate::metrics::{AppendMetrics, FetchMetrics};
-use crate::settings::EngineSettings;
+use crate::settings::{EngineSettings, StorageClass};
 
 /// What an engine is built from.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct EngineParts {
     pub near: Option<Arc<dyn NearPages>>,
     /// Settings.
     pub settings: EngineSettings,
+    /// The storage classes that topics may name.
+    pub classes: Vec<StorageClass>,
     /// Where to die, for tests.
     pub crash: CrashPlan,
 }
@@ -103,6 +106,7 @@ impl Engine {
             in_flight: parts.settings.fetch.pages_in_flight(),
             env: parts.env.clone(),
         };
+        let classes = Arc::new(Classes::new(parts.classes));
         let appender = Appender::start(AppenderParts {
             env: parts.env.clone(),
             log: Arc::clone(&parts.log),
@@ -111,6 +115,7 @@ impl Engine {
             cluster,
             incarnation,
             settings: parts.settings.append,
+            classes: Arc::clone(&classes),
             tail: Arc::new(reads.clone()),
             metrics: AppendMetrics::new(registry),
             crash: parts.crash,
@@ -127,7 +132,10 @@ impl Engine {
             cluster,
             incarnation,
             log: parts.log,
-            catalogue: parts.catalogue,
+            catalogue: Arc::new(ClassedCatalogue {
+                inner: parts.catalogue,
+                classes,
+            }),
             groups: parts.groups,
             transactions: parts.transactions,
             appender,

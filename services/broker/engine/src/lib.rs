@@ -5,6 +5,7 @@
 
 mod append;
 mod claims;
+mod classes;
 mod crash;
 mod decoding;
 mod engine;
@@ -26,4 +27,4 @@ pub use fetch::{
 };
 pub use memory::{MemoryExhausted, MemoryHold, MemoryShare};
 pub use metrics::{AppendMetrics, CloseReason, FetchMetrics};
-pub use settings::{AppendSettings, EngineSettings, FetchSettings};
+pub use settings::{AppendSettings, EngineSettings, FetchSettings, StorageClass};

@@ -57,6 +57,17 @@ impl Default for AppendSettings {
     }
 }
 
+/// How segments of the topics of one storage class are filled. In all else they are as [`AppendSettings`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageClass {
+    /// What topics call it.
+    pub name: String,
+    /// A segment closes this long after its first byte.
+    pub linger: Duration,
+    /// A segment closes at this size.
+    pub segment_bytes: u32,
+}
+
 /// How reads are served.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchSettings {

@@ -123,6 +123,7 @@ pub(crate) fn append_error(error: &AppendError, topic: &TopicName, partition: u3
     match error {
         AppendError::NoPartition(code) => no_partition(*code, topic, partition),
         AppendError::Refused { code, detail } => refusal(*code, detail),
+        AppendError::NoStorageClass(_) => ApiError::new(error.code(), error_chain(error)),
         AppendError::NotStored { .. } | AppendError::ShuttingDown => {
             retriable(ApiError::new(error.code(), error_chain(error)))
         }

@@ -162,6 +162,7 @@ pub async fn engine_of(
             append,
             ..EngineSettings::default()
         },
+        classes: Vec::new(),
         crash: CrashPlan::default(),
     };
     Ok((Engine::start(parts, registry).await?, metadata))

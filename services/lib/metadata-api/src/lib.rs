@@ -67,7 +67,7 @@ pub use producer::{
 pub use token::{ReadToken, ReadTokenError};
 pub use topic::{PartitionCount, PartitionInfo, TopicInfo, TopicState};
 pub use topic_config::{
-    CleanupPolicy, ConfigError, ConfigKey, KeyClass, TimestampType, TopicConfig,
+    CleanupPolicy, ConfigError, ConfigKey, KeyClass, STORAGE_CLASS, TimestampType, TopicConfig,
 };
 pub use transactions::{
     EndTransaction, InitTransactions, NoTransactions, Participant, TransactionDescription,

@@ -12,6 +12,7 @@ mod partitioner;
 mod role;
 mod secret;
 mod segment_name;
+mod storage_class;
 mod time;
 
 pub use error_code::ErrorCode;
@@ -25,4 +26,5 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use role::{Role, RoleSet, UnknownRole};
 pub use secret::Secret;
 pub use segment_name::{SegmentName, SegmentSequence};
+pub use storage_class::is_storage_class_name;
 pub use time::Timestamp;

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use super::listed::Listed;
 use super::metadata::Place;
 use super::part_settings::{
-    CacheShares, disk_settings, engine_settings, grpc_settings, kafka_settings,
+    CacheShares, disk_settings, engine_settings, grpc_settings, kafka_settings, storage_classes,
 };
 use super::seams::{Metadata, PeerServer, Seams};
 use super::{Listeners, peers, registry, storage};
@@ -206,6 +206,7 @@ async fn start_broker(
     let disk = disk_settings(settings, shares, site.cluster)?;
     let metrics = CacheMetrics::new(&mut site.registry);
     let pages = PageCache::open(shares.pools(), disk.as_ref(), metrics).await;
+    let tuned = engine_settings(settings, plan, site.opened.location.is_local(), shares);
     let engine = EngineParts {
         env: site.env.clone(),
         store: Arc::clone(&site.objects),
@@ -216,7 +217,8 @@ async fn start_broker(
         transactions: Arc::clone(&parts.transactions),
         pages,
         near: None,
-        settings: engine_settings(settings, plan, site.opened.location.is_local(), shares),
+        classes: storage_classes(settings, &tuned.append),
+        settings: tuned,
         crash: crash_plan()?,
     };
     let engine = Engine::start(engine, &mut site.registry)

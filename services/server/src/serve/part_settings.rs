@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings};
+use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings, StorageClass};
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
 use tidelog_broker_kafka::KafkaSettings;
 use tidelog_cache::{CacheSettings, DISK_BYTES_MIN, DISK_MEMORY_BYTES, DiskSettings};
@@ -189,6 +189,20 @@ pub(super) fn engine_settings(
     EngineSettings { append, fetch }
 }
 
+/// The storage classes; what one does not say is as for topics without a class.
+pub(super) fn storage_classes(settings: &Settings, append: &AppendSettings) -> Vec<StorageClass> {
+    let classes = settings.storage.classes.iter();
+    classes
+        .map(|(name, class)| StorageClass {
+            name: name.clone(),
+            linger: class.linger.map_or(append.linger, Span::get),
+            segment_bytes: class.segment_bytes.map_or(append.segment_bytes, |bytes| {
+                u32::try_from(bytes.get()).unwrap_or(u32::MAX)
+            }),
+        })
+        .collect()
+}
+
 /// The most bytes of one answer: half of what those have that are being put together, so that one reader
 /// never keeps all others waiting.
 fn answer_bytes_max(settings: &Settings, plan: &MemoryPlan) -> u64 {
@@ -268,6 +282,30 @@ mod tests {
         assert_eq!(linger(false, &[]), LINGER_REMOTE);
         let given = [("produce.linger", "7ms")];
         assert_eq!(linger(false, &given), Duration::from_millis(7));
+    }
+
+    #[test]
+    fn a_storage_class_has_what_it_says_and_else_what_all_have() {
+        let given = [
+            ("storage.classes.fast.linger", "7ms"),
+            ("storage.classes.small.segment_bytes", "1MiB"),
+        ];
+        let settings = settings(&given);
+        let plan = MemoryPlan::divide(settings.memory.total);
+        let shares = CacheShares::of(&settings, &plan);
+        let append = engine_settings(&settings, &plan, false, shares).append;
+        let class = |name: &str, linger, segment_bytes| StorageClass {
+            name: name.to_owned(),
+            linger,
+            segment_bytes,
+        };
+        assert_eq!(
+            storage_classes(&settings, &append),
+            [
+                class("fast", Duration::from_millis(7), append.segment_bytes),
+                class("small", LINGER_REMOTE, 1 << 20),
+            ]
+        );
     }
 
     #[test]

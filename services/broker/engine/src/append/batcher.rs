@@ -4,18 +4,19 @@
 use std::sync::Arc;
 
 use tidelog_blob::RequestBudget;
-use tidelog_env::{CancellationToken, Env};
+use tidelog_env::{CancellationToken, Env, MonoTime};
 use tidelog_metadata_api::Log;
 use tokio::sync::{mpsc, oneshot};
 
 use super::TailCache;
+use super::lanes::{Lanes, OpenLane};
 use super::passage::Event;
 use super::pipeline::Pipeline;
 use super::request::{AppendError, Entry};
 use super::retries::CommitRetries;
-use super::segment::OpenSegment;
 use super::senders::BrokenSenders;
 use super::upload::Uploader;
+use crate::classes::{Classes, Lane};
 use crate::crash::CrashPlan;
 use crate::metrics::{AppendMetrics, CloseReason};
 use crate::settings::AppendSettings;
@@ -35,6 +36,7 @@ pub(super) struct BatcherParts {
     pub(super) env: Env,
     pub(super) log: Arc<dyn Log>,
     pub(super) settings: AppendSettings,
+    pub(super) classes: Arc<Classes>,
     pub(super) uploader: Uploader,
     pub(super) budget: RequestBudget,
     pub(super) tail: Arc<dyn TailCache>,
@@ -48,9 +50,7 @@ pub(super) struct BatcherParts {
 #[derive(Debug)]
 pub(super) struct Batcher {
     pub(super) parts: BatcherParts,
-    pub(super) open: Option<OpenSegment>,
-    /// A batch that did not fit into the open segment; it begins the next one.
-    overflow: Option<Box<Entry>>,
+    pub(super) lanes: Lanes,
     pub(super) pipeline: Pipeline,
     pub(super) broken: BrokenSenders,
     pub(super) retries: CommitRetries,
@@ -65,9 +65,8 @@ impl Batcher {
         let (events, mut reports) = mpsc::unbounded_channel();
         let retries = CommitRetries::new(parts.settings.commit_retry);
         let mut batcher = Self {
+            lanes: Lanes::new(parts.settings, &parts.classes),
             parts,
-            open: None,
-            overflow: None,
             pipeline: Pipeline::default(),
             broken: BrokenSenders::default(),
             retries,
@@ -95,7 +94,7 @@ impl Batcher {
     /// Back-pressure: a full segment that cannot be closed yet takes nothing more; what callers send
     /// waits in the mailbox, whose bytes they hold.
     fn takes_more(&self) -> bool {
-        self.overflow.is_none() && (self.may_close() || !self.is_full())
+        !self.lanes.has_overflow() && (self.may_close() || !self.lanes.has_full())
     }
 
     /// Takes what has come, until the segment is full.
@@ -106,7 +105,7 @@ impl Batcher {
                 Message::Append(entry) => self.on_append(*entry),
                 Message::Drain(done) => self.drains.push(done),
             }
-            if self.overflow.is_some() || self.is_full() {
+            if self.lanes.has_full() {
                 self.close_if_due();
             }
             if self.takes_more() {
@@ -125,28 +124,13 @@ impl Batcher {
             return;
         }
         let now = self.parts.env.clock.now();
-        let open = self.open.get_or_insert_with(|| OpenSegment::new(now));
-        // A segment that is a little larger than its target would take one more page to read.
-        let bytes = open.writer.bytes() + u64::from(entry.append.batch.size());
-        let is_larger = bytes > u64::from(self.parts.settings.segment_bytes);
-        if is_larger && !open.entries.is_empty() {
-            self.overflow = Some(Box::new(entry));
-        } else if let Err((entry, _)) = open.push(entry) {
-            self.overflow = Some(entry);
+        let lane = self.lanes.of(&entry);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.push(entry, now);
         }
     }
 
     // ----- closing --------------------------------------------------------------------------------
-
-    fn is_full(&self) -> bool {
-        let settings = &self.parts.settings;
-        self.overflow.is_some()
-            || self.open.as_ref().is_some_and(|open| {
-                open.writer.bytes() >= u64::from(settings.segment_bytes)
-                    || open.writer.slice_count() >= to_usize(settings.segment_slices)
-                    || open.writer.manifest_bytes_max() >= to_usize(settings.manifest_bytes)
-            })
-    }
 
     /// Whether one more segment may be under way.
     fn may_close(&self) -> bool {
@@ -154,38 +138,57 @@ impl Batcher {
             && self.pipeline.len() < self.parts.settings.unanswered_max
     }
 
-    /// Why the open segment is to be closed now, if it is.
-    fn reason_to_close(&self) -> Option<CloseReason> {
-        let open = self.open.as_ref().filter(|open| !open.entries.is_empty())?;
+    /// The segment that is to be closed now, if one is, and why: those that must close go first, and then who has
+    /// the least time left.
+    fn due(&self) -> Option<(Lane, CloseReason)> {
         if !self.may_close() {
             return None;
         }
-        if self.is_full() {
-            return Some(CloseReason::Full);
+        let now = self.parts.env.clock.now();
+        let reason = |lane: &OpenLane| {
+            let deadline = lane.deadline()?;
+            if lane.is_full() {
+                Some(CloseReason::Full)
+            } else if !self.drains.is_empty() {
+                Some(CloseReason::Drain)
+            } else {
+                (now >= deadline).then_some(CloseReason::Linger)
+            }
+        };
+        let mut lanes = self.lanes.iter();
+        if let Some(due) = lanes.find_map(|(lane, open)| Some((lane, reason(open)?))) {
+            return Some(due);
         }
-        if !self.drains.is_empty() {
-            return Some(CloseReason::Drain);
-        }
-        if self.parts.env.clock.now() >= open.opened_at + self.parts.settings.linger {
-            return Some(CloseReason::Linger);
-        }
+        let waiting = self.early().map(|(lane, deadline)| (deadline, lane));
+        let (_, lane) = waiting.min_by_key(|(deadline, _)| *deadline)?;
         (self.pipeline.uploading() == 0 && self.parts.budget.try_take())
-            .then_some(CloseReason::Idle)
+            .then_some((lane, CloseReason::Idle))
+    }
+
+    /// The segments that may close early, and when their linger is over.
+    fn early(&self) -> impl Iterator<Item = (Lane, MonoTime)> {
+        let early = self.lanes.iter().filter(|(_, lane)| lane.closes_early);
+        early.filter_map(|(lane, open)| Some((lane, open.deadline()?)))
     }
 
     fn close_if_due(&mut self) {
-        // All that it waited for may have failed.
-        if self
-            .open
-            .as_ref()
-            .is_none_or(|open| open.entries.is_empty())
-            && let Some(entry) = self.overflow.take()
-        {
+        // All that a batch waited for may have failed.
+        let mut freed = Vec::new();
+        for lane in self.lanes.iter_mut() {
+            if lane.waiting().is_none() {
+                freed.extend(lane.overflow.take());
+            }
+        }
+        for entry in freed {
             self.on_append(*entry);
         }
-        while let Some(reason) = self.reason_to_close() {
-            self.close_open(reason);
-            if let Some(entry) = self.overflow.take() {
+        while let Some((lane, reason)) = self.due() {
+            self.close_open(lane, reason);
+            let overflow = self
+                .lanes
+                .get_mut(lane)
+                .and_then(|lane| lane.overflow.take());
+            if let Some(entry) = overflow {
                 self.on_append(*entry);
             }
         }
@@ -194,20 +197,13 @@ impl Batcher {
     /// Ends when the open segment may be due. Pending when nothing is open: no timer runs on an idle
     /// broker.
     fn timer(&self) -> impl Future<Output = ()> + Send + use<> {
-        let deadline = self
-            .open
-            .as_ref()
-            .filter(|open| !open.entries.is_empty())
-            .and_then(|open| {
-                if !self.may_close() {
-                    // A report will come.
-                    return None;
-                }
-                let linger = open.opened_at + self.parts.settings.linger;
-                let idle =
-                    (self.pipeline.uploading() == 0).then(|| self.parts.budget.next_available());
-                Some(idle.map_or(linger, |idle| idle.min(linger)))
-            });
+        let lingers = self.lanes.iter().filter_map(|(_, lane)| lane.deadline());
+        // If none may close, a report will come.
+        let deadline = lingers.min().filter(|_| self.may_close()).map(|linger| {
+            let may_be_early = self.pipeline.uploading() == 0 && self.early().next().is_some();
+            let idle = may_be_early.then(|| self.parts.budget.next_available());
+            idle.map_or(linger, |idle| idle.min(linger))
+        });
         let sleep = deadline.map(|deadline| self.parts.env.clock.sleep_until(deadline));
         async move {
             match sleep {
@@ -218,11 +214,7 @@ impl Batcher {
     }
 
     fn answer_drains(&mut self) {
-        let idle = self
-            .open
-            .as_ref()
-            .is_none_or(|open| open.entries.is_empty())
-            && self.pipeline.is_empty();
+        let idle = self.lanes.is_empty() && self.pipeline.is_empty();
         if idle {
             for done in self.drains.drain(..) {
                 // Who does not wait any more does not matter.
@@ -230,8 +222,4 @@ impl Batcher {
             }
         }
     }
-}
-
-fn to_usize(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod batcher;
+mod lanes;
 mod passage;
 mod pipeline;
 mod request;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use request::{Append, AppendError, Appended};
 
+use crate::classes::Classes;
 use crate::crash::CrashPlan;
 use crate::memory::{MemoryExhausted, MemoryHold, MemoryShare};
 use crate::metrics::AppendMetrics;
@@ -52,6 +54,7 @@ pub(crate) struct AppenderParts {
     pub(crate) cluster: ClusterId,
     pub(crate) incarnation: Incarnation,
     pub(crate) settings: AppendSettings,
+    pub(crate) classes: Arc<Classes>,
     pub(crate) tail: Arc<dyn TailCache>,
     pub(crate) metrics: AppendMetrics,
     pub(crate) crash: CrashPlan,
@@ -62,6 +65,7 @@ pub(crate) struct AppenderParts {
 pub(crate) struct Appender {
     env: Env,
     memory: MemoryShare,
+    classes: Arc<Classes>,
     mailbox: mpsc::UnboundedSender<Message>,
     closing: Arc<AtomicBool>,
     /// Cancelled when the writer's incarnation has ended.
@@ -93,6 +97,7 @@ impl Appender {
             env: env.clone(),
             log: parts.log,
             settings,
+            classes: Arc::clone(&parts.classes),
             uploader,
             budget,
             tail: parts.tail,
@@ -110,6 +115,7 @@ impl Appender {
         Self {
             env,
             memory,
+            classes: parts.classes,
             mailbox,
             closing: Arc::new(AtomicBool::new(false)),
             ended,
@@ -140,6 +146,8 @@ impl Appender {
         if append.batch.size() > append.topic.config.batch_bytes_max() {
             return Err(AppendError::refused(ErrorCode::BatchTooLarge));
         }
+        let lane = self.classes.lane(&append.topic.config);
+        let lane = lane.map_err(|unknown| AppendError::NoStorageClass(unknown.to_owned()))?;
         let mut log_append_time = None;
         if append.topic.config.timestamp_type() == TimestampType::LogAppendTime {
             let now = self.env.clock.wall();
@@ -150,6 +158,7 @@ impl Appender {
         let entry = Entry {
             append,
             partition,
+            lane,
             log_append_time,
             reply: Some(reply),
             _hold: hold,

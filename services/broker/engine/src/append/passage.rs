@@ -14,6 +14,7 @@ use super::pipeline::{Pending, Stage, Ticket, Uncommitted};
 use super::request::{AppendError, OrderedBy};
 use super::segment::StoredSegment;
 use super::upload::UploadError;
+use crate::classes::Lane;
 use crate::crash::CrashPoint;
 use crate::metrics::CloseReason;
 
@@ -54,9 +55,10 @@ impl Batcher {
 
     // ----- upload ---------------------------------------------------------------------------------
 
-    /// Closes the open segment and sends it on its way.
-    pub(super) fn close_open(&mut self, reason: CloseReason) {
-        let Some(open) = self.open.take() else {
+    /// Closes an open segment and sends it on its way.
+    pub(super) fn close_open(&mut self, lane: Lane, reason: CloseReason) {
+        let open = self.lanes.get_mut(lane).and_then(|lane| lane.open.take());
+        let Some(open) = open else {
             return;
         };
         self.parts.metrics.close(reason);
@@ -129,8 +131,11 @@ impl Batcher {
         for _ in 0..self.pipeline.fail_behind(ticket, &mut senders, error) {
             self.parts.metrics.unanswered.dec();
         }
-        let open = self.open.take();
-        self.open = open.and_then(|open| open.fail_dependants(&mut senders, error));
+        // A sender's batches of a partition are in one of them.
+        for lane in self.lanes.iter_mut() {
+            let open = lane.open.take();
+            lane.open = open.and_then(|open| open.fail_dependants(&mut senders, error));
+        }
         self.broken.on_failed(senders, error);
     }
 

@@ -224,6 +224,7 @@ mod tests {
     use super::super::request::{Append, Entry};
     use super::super::segment::OpenSegment;
     use super::*;
+    use crate::classes::Lane;
     use crate::memory::MemoryShare;
 
     /// A batch of one sender.
@@ -253,6 +254,7 @@ mod tests {
                 order: Some(OrderKey(order)),
             },
             partition: TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(0)),
+            lane: Lane::default(),
             log_append_time: None,
             reply: Some(reply),
             _hold: Arc::new(MemoryShare::new(1).try_hold(1).unwrap()),

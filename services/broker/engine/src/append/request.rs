@@ -9,6 +9,7 @@ use tidelog_metadata_api::{BatchCondition, OrderKey, ReadToken, TopicInfo};
 use tidelog_types::{ErrorCode, Offset, PartitionIndex, ProducerId, Timestamp, TopicPartition};
 use tokio::sync::oneshot;
 
+use crate::classes::Lane;
 use crate::memory::MemoryHold;
 
 /// One batch to append.
@@ -56,6 +57,11 @@ pub enum AppendError {
         /// The values that hold.
         detail: RefusalDetail,
     },
+    /// The topic names a storage class that this process does not know; the batch is not in the log.
+    #[error(
+        "the topic's storage class `{0}` is not among `storage.classes` of this broker's settings"
+    )]
+    NoStorageClass(String),
     /// The batch was not stored, or one that it depends on was not; it is not in the log.
     #[error("not stored: {reason}")]
     NotStored {
@@ -84,6 +90,7 @@ impl AppendError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::NoPartition(code) | Self::Refused { code, .. } => *code,
+            Self::NoStorageClass(_) => ErrorCode::InvalidConfig,
             Self::NotStored { .. } | Self::ShuttingDown | Self::Unknown { .. } => {
                 ErrorCode::Unavailable
             }
@@ -112,6 +119,8 @@ pub(super) type OrderedBy = (Sender, TopicPartition);
 pub(super) struct Entry {
     pub(super) append: Append,
     pub(super) partition: TopicPartition,
+    /// Which open segment it joins.
+    pub(super) lane: Lane,
     pub(super) log_append_time: Option<Timestamp>,
     /// `None` once it was answered.
     pub(super) reply: Option<oneshot::Sender<Result<Appended, AppendError>>>,

@@ -5,6 +5,7 @@ mod batches;
 mod watched;
 mod world;
 
+mod classes;
 mod cost;
 mod damage;
 mod drain;

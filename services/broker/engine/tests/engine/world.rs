@@ -11,7 +11,7 @@ use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
 use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
 use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
-    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold, StorageClass,
 };
 use tidelog_cache::{CacheMetrics, CacheSettings, NearPages, PageCache};
 use tidelog_env::clock::timeout;
@@ -36,6 +36,11 @@ use crate::watched::Watched;
 
 /// The linger of most worlds.
 pub(crate) const LINGER: Duration = Duration::from_millis(10);
+
+/// A storage class that topics may name, and what its segments wait for.
+pub(crate) const SLOW: &str = "slow";
+pub(crate) const SLOW_LINGER: Duration = Duration::from_secs(2);
+pub(crate) const SLOW_BYTES: u32 = 16 * 1024;
 
 /// An engine and what is around it.
 #[derive(Debug)]
@@ -64,6 +69,23 @@ pub(crate) struct Place {
     pub(crate) sequence: u64,
     pub(crate) position: u32,
     pub(crate) length: u32,
+}
+
+fn new_topic() -> NewTopic {
+    NewTopic {
+        name: TopicName::new("log").expect("a good name"),
+        partitions: 4,
+        config: BTreeMap::new(),
+        validate_only: false,
+    }
+}
+
+fn classes() -> Vec<StorageClass> {
+    vec![StorageClass {
+        name: SLOW.to_owned(),
+        linger: SLOW_LINGER,
+        segment_bytes: SLOW_BYTES,
+    }]
 }
 
 /// No hedge, no limit that a scenario meets by chance.
@@ -122,13 +144,10 @@ impl World {
         })
         .await
         .expect("the store answers");
-        let topic = NewTopic {
-            name: TopicName::new("log").expect("a good name"),
-            partitions: 4,
-            config: BTreeMap::new(),
-            validate_only: false,
-        };
-        let topic = metadata.create_topic(topic).await.expect("a new topic");
+        let topic = metadata
+            .create_topic(new_topic())
+            .await
+            .expect("a new topic");
         let log = Arc::new(Watched::new(metadata.clone()));
         let objects = Arc::new(InMemory::new());
         let inner = Arc::clone(&objects);
@@ -155,6 +174,7 @@ impl World {
             pages: pages.clone(),
             near,
             settings,
+            classes: classes(),
             crash: CrashPlan::default(),
         };
         let engine = Engine::start(parts, &mut registry)
@@ -257,6 +277,14 @@ impl World {
     /// Sends a record under an order key.
     pub(crate) fn send_ordered(&self, partition: u32, value: &str, order: u64) -> Answer {
         self.send_batch(partition, batch(&[value]), Some(order))
+    }
+
+    /// What will be heard of an append.
+    pub(crate) fn answer(&self, receiver: AppendAnswer) -> Answer {
+        Answer {
+            receiver,
+            env: self.env.clone(),
+        }
     }
 
     pub(crate) fn send_batch(&self, partition: u32, batch: BatchBuf, order: Option<u64>) -> Answer {

@@ -27,7 +27,7 @@ const TYPE_LIST: i8 = 7;
 fn type_of(name: &str) -> i8 {
     match name {
         "preallocate" | "unclean.leader.election.enable" => TYPE_BOOLEAN,
-        "compression.type" | "message.timestamp.type" => TYPE_STRING,
+        "compression.type" | "message.timestamp.type" | "tidelog.storage.class" => TYPE_STRING,
         "index.interval.bytes"
         | "max.message.bytes"
         | "min.insync.replicas"

@@ -143,6 +143,11 @@ impl SegmentWriter {
         })
     }
 
+    /// Whether a partition has a slice.
+    pub fn has_slice(&self, topic_id: TopicId, partition: PartitionIndex) -> bool {
+        self.slices.contains_key(&(topic_id, partition))
+    }
+
     /// The length that the object will have at most.
     pub fn bytes(&self) -> u64 {
         let ends = u64::from(HEADER_BYTES) + u64::from(TRAILER_BYTES) + 20;

@@ -1,6 +1,7 @@
 //! What a key of a topic's configuration is, and which values it takes.
 
 use thiserror::Error;
+use tidelog_types::is_storage_class_name;
 
 use super::table::KEYS;
 
@@ -53,6 +54,8 @@ pub(super) enum ValueRule {
     Ratio,
     /// `true` or `false`.
     Bool,
+    /// The name of a storage class, or nothing.
+    StorageClass,
 }
 
 /// A key of a topic's configuration.
@@ -94,6 +97,9 @@ impl ConfigKey {
             ValueRule::Words(words) => format!("one or more of {}", words.join(",")),
             ValueRule::Ratio => "a number from 0 to 1".to_owned(),
             ValueRule::Bool => "true or false".to_owned(),
+            ValueRule::StorageClass => {
+                "the name of a class of `storage.classes` in the settings, or nothing".to_owned()
+            }
         }
     }
 
@@ -108,6 +114,7 @@ impl ConfigKey {
                 .parse::<f64>()
                 .is_ok_and(|number| (0.0..=1.0).contains(&number)),
             ValueRule::Bool => matches!(value, "true" | "false"),
+            ValueRule::StorageClass => value.is_empty() || is_storage_class_name(value),
         };
         if fits {
             return Ok(());

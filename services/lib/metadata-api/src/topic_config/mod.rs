@@ -9,6 +9,9 @@ use tidelog_types::limits::{BATCH_BYTES_MAX_DEFAULT, BATCH_BYTES_MAX_LIMIT};
 
 pub use key::{ConfigError, ConfigKey, KeyClass};
 
+/// The key that names a topic's storage class.
+pub const STORAGE_CLASS: &str = "tidelog.storage.class";
+
 /// Who gives a record its timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
@@ -117,6 +120,11 @@ impl TopicConfig {
     /// How long the topic can be undeleted after its deletion.
     pub fn deleted_retention_millis(&self) -> i64 {
         self.integer("deleted.retention.ms").unwrap_or_default()
+    }
+
+    /// The storage class that the topic names, if it names one.
+    pub fn storage_class(&self) -> Option<&str> {
+        Some(self.value(STORAGE_CLASS)).filter(|name| !name.is_empty())
     }
 
     /// How old records go.

@@ -190,6 +190,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "segments hold many partitions",
     ),
     key(
+        super::STORAGE_CLASS,
+        "",
+        Honoured,
+        ValueRule::StorageClass,
+        "how segments of the topic are filled: a class of the settings; without one as `produce` says",
+    ),
+    key(
         "unclean.leader.election.enable",
         "false",
         Stored,

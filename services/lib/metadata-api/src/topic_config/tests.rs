@@ -86,3 +86,17 @@ fn a_topic_that_wants_larger_batches_than_a_segment_takes_has_the_largest() {
         assert_eq!(config.as_set()["max.message.bytes"], value);
     }
 }
+
+#[test]
+fn a_storage_class_has_a_plain_name_and_nothing_means_none() {
+    let class = |value: &str| {
+        let config = TopicConfig::new(set(&[(STORAGE_CLASS, value)]));
+        config.map(|config| config.storage_class().map(ToOwned::to_owned))
+    };
+    assert_eq!(TopicConfig::default().storage_class(), None);
+    assert_eq!(class(""), Ok(None));
+    assert_eq!(class("fast-1"), Ok(Some("fast-1".to_owned())));
+    for wrong in ["Fast", "a b", "a/b", "a.b", "\u{e4}", &"x".repeat(33)] {
+        assert!(class(wrong).is_err(), "{wrong}");
+    }
+}

@@ -3,7 +3,7 @@
 use tidelog_types::Role;
 use tidelog_types::limits::SEGMENT_BYTES_MAX;
 
-use super::{MetadataStore, Settings, SettingsError};
+use super::{ByteSize, MetadataStore, Settings, SettingsError};
 use crate::memory::MemoryPlan;
 
 /// Everything that does not fit together.
@@ -145,6 +145,7 @@ fn connections(settings: &Settings) -> Option<String> {
     })
 }
 
+/// Each class has an open segment besides.
 fn segments(settings: &Settings) -> Option<String> {
     let segment = settings.produce.segment_bytes.get();
     let plan = MemoryPlan::divide(settings.memory.total);
@@ -152,6 +153,16 @@ fn segments(settings: &Settings) -> Option<String> {
         return Some(format!(
             "two segments of `produce.segment_bytes` ({}) do not fit into the share of `memory.total` \
              ({}) for segments: raise the one or lower the other",
+            settings.produce.segment_bytes, settings.memory.total
+        ));
+    }
+    let classes = settings.storage.classes.values();
+    let sizes = classes.map(|class| class.segment_bytes.map_or(segment, ByteSize::get));
+    let all = sizes.fold(segment.saturating_mul(2), u64::saturating_add);
+    if all > plan.segments {
+        return Some(format!(
+            "segments of all `storage.classes` and two of `produce.segment_bytes` ({}) do not fit into the \
+             share of `memory.total` ({}) for segments: raise the one or lower the others",
             settings.produce.segment_bytes, settings.memory.total
         ));
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use thiserror::Error;
 use toml::{Table, Value};
 
+use super::classes::{self, ClassKey};
 use super::options::{Kind, OPTIONS, OptionDoc, find};
 use super::{Secret, Settings, check, nearest};
 
@@ -128,9 +129,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     layers.read_file(sources);
     layers.read_environment(sources);
     for (key, value) in &sources.flags {
-        match find(key) {
-            Some(option) => layers.set_text(option, value, Origin::Flag),
-            None => layers.unknown(key, Origin::Flag),
+        match (find(key), classes::find(key)) {
+            (Some(option), _) => layers.set_text(option, value, Origin::Flag),
+            (None, Some(ClassKey::Option(class, option))) => {
+                layers.set_class(class, option, option.check_text(value), Origin::Flag);
+            }
+            (None, _) => layers.unknown(key, Origin::Flag),
         }
     }
     layers.finish()
@@ -139,6 +143,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
 #[derive(Default)]
 struct Layers {
     values: BTreeMap<&'static str, Value>,
+    classes: Table,
     origins: BTreeMap<&'static str, Origin>,
     errors: Vec<SettingsError>,
     warnings: Vec<String>,
@@ -166,10 +171,19 @@ impl Layers {
                 format!("{prefix}.{name}")
             };
             let origin = || Origin::File(file.to_owned());
-            match (find(&key), value) {
-                (Some(option), value) => self.set(option, option.check(value), origin()),
-                (None, Value::Table(inner)) if is_group(&key) => self.read_table(&key, inner, file),
-                (None, _) => self.unknown(&key, origin()),
+            match (find(&key), classes::find(&key), value) {
+                (Some(option), _, value) => self.set(option, option.check(value), origin()),
+                (None, Some(ClassKey::Class(class)), Value::Table(inner)) => {
+                    self.class(class);
+                    self.read_table(&key, inner, file);
+                }
+                (None, Some(ClassKey::Option(class, option)), value) => {
+                    self.set_class(class, option, option.check(value), origin());
+                }
+                (None, None, Value::Table(inner)) if is_group(&key) => {
+                    self.read_table(&key, inner, file);
+                }
+                _ => self.unknown(&key, origin()),
             }
         }
     }
@@ -221,6 +235,35 @@ impl Layers {
         }
     }
 
+    /// The table of a class, which is there from now on.
+    fn class(&mut self, name: &str) -> Option<&mut Table> {
+        let table = self.classes.entry(name);
+        table
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+    }
+
+    fn set_class(
+        &mut self,
+        class: &str,
+        option: &OptionDoc,
+        checked: Result<Value, String>,
+        origin: Origin,
+    ) {
+        match checked {
+            Ok(value) => {
+                if let Some(table) = self.class(class) {
+                    table.insert(option.key.to_owned(), value);
+                }
+            }
+            Err(reason) => self.errors.push(SettingsError::Value {
+                key: format!("storage.classes.{class}.{}", option.key),
+                origin,
+                reason,
+            }),
+        }
+    }
+
     fn unknown(&mut self, key: &str, origin: Origin) {
         let near = nearest(key, OPTIONS.iter().map(|option| option.key)).map(str::to_owned);
         self.errors.push(SettingsError::Unknown {
@@ -250,6 +293,11 @@ impl Layers {
                 }
             }
         }
+        if !self.classes.is_empty() {
+            let classes = Value::Table(std::mem::take(&mut self.classes));
+            let storage = Table::from_iter([("classes".to_owned(), classes)]);
+            root.insert("storage".to_owned(), Value::Table(storage));
+        }
         let settings: Settings = root.try_into().map_err(|error: toml::de::Error| {
             SettingsErrors(vec![SettingsError::Conflict(error.message().to_owned())])
         })?;
@@ -273,10 +321,12 @@ impl Layers {
 }
 
 fn is_group(key: &str) -> bool {
-    OPTIONS.iter().any(|option| {
-        option
-            .key
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with('.'))
-    })
+    let mut options = OPTIONS.iter();
+    classes::is_group(key)
+        || options.any(|option| {
+            option
+                .key
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
 }

@@ -10,6 +10,7 @@
 //! An unknown key is refused with the nearest known one. Nothing below this crate reads the environment.
 
 mod check;
+mod classes;
 mod load;
 mod nearest;
 pub mod options;
@@ -29,7 +30,7 @@ pub use sections::{
     CacheSettings, ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings,
     GrpcSettings, JanitorSettings, KafkaSettings, ListenSettings, LocalSettings, LogSettings,
     MemorySettings, MetadataSettings, OtlpSettings, ProduceSettings, RequestSettings, S3Settings,
-    Settings, StoreSettings, TransactionsSettings,
+    Settings, StorageClassSettings, StorageSettings, StoreSettings, TransactionsSettings,
 };
 use tidelog_types::Role;
 pub use tidelog_types::Secret;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::classes::CLASS_OPTIONS;
 use super::options::OPTIONS;
 
 const HEAD: &str = "\
@@ -15,6 +16,15 @@ page is refused. `tidelog config check` says whether settings are right, `tidelo
 come to and where each comes from.
 
 Sizes are written with a unit (`512MiB`, `8MB`), as are durations (`250ms`, `10s`, `1h 30m`).
+
+";
+
+const CLASSES: &str = "\
+## storage
+
+Storage classes have names of your own: up to 32 letters, digits and `-`, in lower case. A topic names one with
+`tidelog.storage.class`, and its batches fill segments that hold nothing of other classes. All brokers of a cluster need the
+same classes: one that does not know the class of a topic refuses what is written to it.
 
 ";
 
@@ -41,6 +51,17 @@ pub fn reference() -> String {
         let _ = writeln!(page, "- takes {}", option.takes());
         let _ = writeln!(page, "- default: {default}");
         let _ = writeln!(page, "- environment: `{}`", option.variable());
+        let _ = writeln!(page, "- since {}\n", option.since);
+    }
+    page.push_str(CLASSES);
+    for option in CLASS_OPTIONS {
+        let _ = writeln!(
+            page,
+            "### `storage.classes.NAME.{}`\n\n{}\n",
+            option.key, option.doc
+        );
+        let _ = writeln!(page, "- takes {}", option.takes());
+        let _ = writeln!(page, "- default: unset");
         let _ = writeln!(page, "- since {}\n", option.since);
     }
     page.truncate(page.trim_end().len());

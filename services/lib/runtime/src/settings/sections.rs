@@ -5,6 +5,7 @@
     reason = "the table of options documents each field for users and for us"
 )]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub janitor: JanitorSettings,
     pub fdb: FdbSettings,
     pub cluster: ClusterSettings,
+    #[serde(default, skip_serializing_if = "StorageSettings::is_empty")]
+    pub storage: StorageSettings,
     pub drain: DrainSettings,
     pub log: LogSettings,
     pub otlp: OtlpSettings,
@@ -148,6 +151,31 @@ pub struct ProduceSettings {
     pub uploads_max: usize,
     pub unanswered_max: usize,
     pub hedge_after: Span,
+}
+
+/// Storage classes, by the names that users give them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageSettings {
+    #[serde(default)]
+    pub classes: BTreeMap<String, StorageClassSettings>,
+}
+
+impl StorageSettings {
+    /// Whether there is no class.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+}
+
+/// One storage class; what it does not say is as `produce` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageClassSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linger: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_bytes: Option<ByteSize>,
 }
 
 /// The read path.

@@ -240,3 +240,60 @@ fn a_process_serves_other_members_only_where_there_may_be_some() {
     let broker = "roles = \"broker\"\n[cluster]\nmetadata = \"m:7071\"";
     assert_eq!(internal(broker), None);
 }
+
+#[test]
+fn storage_classes_have_names_of_the_users_own() {
+    let mut sources = file(
+        "[storage.classes.fast]\nlinger = \"5ms\"\n[storage.classes.plain]\n[storage.classes.slow]\n\
+         linger = \"2s\"\nsegment_bytes = \"4MiB\"\n",
+    );
+    sources.flags = vec![(
+        "storage.classes.fast.segment_bytes".to_owned(),
+        "1MiB".to_owned(),
+    )];
+    let settings = load(&sources).unwrap().settings;
+    let classes = &settings.storage.classes;
+    assert_eq!(
+        classes.keys().collect::<Vec<_>>(),
+        ["fast", "plain", "slow"]
+    );
+    assert_eq!(classes["plain"], StorageClassSettings::default());
+    assert_eq!(classes["fast"].segment_bytes, Some(ByteSize::new(1 << 20)));
+    assert_eq!(
+        classes["slow"].linger,
+        Some(Span::new(std::time::Duration::from_secs(2)))
+    );
+    let again = load(&file(&settings.to_toml())).unwrap().settings;
+    assert_eq!(again.storage, settings.storage);
+}
+
+#[test]
+fn a_class_of_what_is_not_known_is_refused() {
+    for (text, said) in [
+        (
+            "[storage.classes.fast]\nlingre = \"5ms\"\n",
+            "storage.classes.fast.lingre",
+        ),
+        ("[storage.classes.Fast]\n", "storage.classes.Fast"),
+        (
+            "[storage.classes.fast]\nlinger = \"2h\"\n",
+            "storage.classes.fast.linger",
+        ),
+        (
+            "[storage.classes.fast]\nsegment_bytes = -1\n",
+            "storage.classes.fast.segment_bytes",
+        ),
+        ("[storage]\nclasses = 3\n", "storage.classes"),
+        ("[storage.classes]\nfast = 3\n", "storage.classes.fast"),
+        ("[storage]\ncolour = 3\n", "storage.colour"),
+    ] {
+        let error = load(&file(text)).unwrap_err().to_string();
+        assert!(error.contains(said), "`{text}` said `{error}`");
+    }
+    let many: Vec<String> = (0..40)
+        .map(|n| format!("[storage.classes.c{n}]\n"))
+        .collect();
+    let many = many.concat();
+    let error = load(&file(&many)).unwrap_err().to_string();
+    assert!(error.contains("memory.total"), "{error}");
+}

@@ -54,7 +54,7 @@ pub enum Kind {
 }
 
 /// One option.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OptionDoc {
     /// Its name: group and key, joined by a dot.
     pub key: &'static str,
