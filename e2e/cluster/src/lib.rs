@@ -13,6 +13,7 @@
 //! | `outage.rs` | without any metadata process brokers keep what they accepted, and finish later |
 //! | `drained.rs` | a member that drains still does after a takeover |
 //! | `fenced.rs` | a process that was fenced stands by and shows nothing of what it had |
+//! | `janitor.rs` | a janitor of its own deletes what nobody needs any more |
 //! | `lost_store.rs` | a store that is away for all, or for a standby that opens it, ends nobody, and all go on after it |
 //! | `pause.rs` | a metadata process that stands still past its lease wakes without harm |
 //! | `split.rs` | two that cannot hear each other do not fight over the bucket |

@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use tidelog_blob::settings::{S3Settings, Secret};
 use tidelog_blob::{BlobSettings, Location, OpenedStore};
 use tidelog_blob_admin::BucketAdmin;
+use tidelog_types::SegmentName;
 
 /// The credentials of every S3 server that tests start.
 pub(crate) const ACCESS_KEY: &str = "tidelog-test";
@@ -135,6 +136,14 @@ impl Bucket {
     /// All segments, in order.
     pub async fn segments(&self) -> Result<Vec<String>> {
         self.keys("/seg/").await
+    }
+
+    /// The key of a segment of the cluster that has the segment `other`.
+    pub fn segment(&self, other: &str, name: SegmentName) -> Result<String> {
+        let (root, _) = other.split_once("/seg/").context("the key of a segment")?;
+        let cluster = root.rsplit('/').next().unwrap_or(root);
+        let layout = self.opened.layout.cluster(cluster.parse()?);
+        Ok(layout.segment(name).to_string())
     }
 
     /// An object.

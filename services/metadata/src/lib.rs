@@ -8,6 +8,7 @@
 pub mod backup;
 mod catalogue;
 mod coordinator;
+mod deletion;
 mod driver;
 mod generation;
 pub mod keyspace;

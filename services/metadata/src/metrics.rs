@@ -76,6 +76,8 @@ pub(crate) struct Keeping {
     pub(crate) log_starts_moved: Counter,
     pub(crate) reclaimed_bytes: Counter,
     pub(crate) failures: Counter,
+    /// In seconds.
+    pub(crate) dead_since: Gauge,
 }
 
 impl Keeping {
@@ -93,6 +95,12 @@ impl Keeping {
             ),
         ];
         register_each(registry, &counters);
+        registry.register_with_unit(
+            "oldest_dead_timestamp",
+            "since when the segment is dead that waits longest to be deleted, as seconds since 1970; 0 for none",
+            Unit::Seconds,
+            self.dead_since.clone(),
+        );
         registry.register_with_unit(
             "reclaimed",
             "bytes of segments that nothing names any more since they are below a log start",

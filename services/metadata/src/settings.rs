@@ -35,6 +35,8 @@ pub struct SequencerSettings {
     pub floor_step: u64,
     /// How often it is looked at most what is due to go by its topic's retention.
     pub retention_interval: Duration,
+    /// How long a segment that nothing names any more is kept, and what may be on its way into the bucket is waited for.
+    pub deletion_grace: Duration,
     /// When the tail is merged.
     pub merge: MergeSettings,
     /// How long entries of the tail stay once they are merged: a backup needs those from the time that it takes.
@@ -87,6 +89,7 @@ impl Default for SequencerSettings {
             producer_expiry: Duration::from_hours(24),
             floor_step: 1_000,
             retention_interval: Duration::from_mins(5),
+            deletion_grace: Duration::from_mins(10),
             merge: MergeSettings::default(),
             tail_kept: Duration::from_mins(10),
             tail_age_max: None,

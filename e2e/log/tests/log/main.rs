@@ -7,6 +7,7 @@ mod clients;
 mod command_line;
 mod conditions;
 mod cost;
+mod deletion;
 mod drain;
 mod fence;
 mod flights;

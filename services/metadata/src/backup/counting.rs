@@ -102,7 +102,7 @@ impl Counting {
         self.live.into_iter().map(move |((segment, shard), bytes)| {
             let row = (
                 keys.live_bytes(segment, shard),
-                LiveBytesRow { bytes }.encode(),
+                LiveBytesRow::committed(bytes).encode(),
             );
             (segment, bytes, row)
         })

@@ -70,6 +70,7 @@ impl Jump {
             | KeyKind::LiveBytes
             | KeyKind::EndedWriter
             | KeyKind::Dying
+            | KeyKind::Orphans
             | KeyKind::Merged
             | KeyKind::Partition
             | KeyKind::Producer
@@ -100,6 +101,7 @@ pub(super) struct Counters {
     topic: u64,
     incarnation: u64,
     producer: u64,
+    searched: u64,
 }
 
 impl Counters {
@@ -115,6 +117,7 @@ impl Counters {
             (Counter::TopicNumber, &mut self.topic),
             (Counter::Incarnation, &mut self.incarnation),
             (Counter::ProducerId, &mut self.producer),
+            (Counter::SearchedIncarnation, &mut self.searched),
         ] {
             if *key == keys.counter(counter) {
                 *known = number;
@@ -138,15 +141,19 @@ impl Counters {
         let first = incarnation
             .checked_add(1)
             .ok_or(RestoreError::Exhausted("incarnations"))?;
-        let rows = [
+        let mut rows = vec![
             (Counter::TopicNumber, topic),
             (Counter::Incarnation, incarnation),
             (Counter::ProducerId, producer),
             // Every writer of before has ended: it registers anew, and finds the new generation.
             (Counter::OldestLiveIncarnation, first),
         ];
+        if self.searched > 0 {
+            rows.push((Counter::SearchedIncarnation, self.searched));
+        }
         let row = |(counter, number)| (keys.counter(counter), NumberRow(number).encode());
-        Ok((rows.map(row).to_vec(), Incarnation::new(first)))
+        let rows = rows.into_iter().map(row);
+        Ok((rows.collect(), Incarnation::new(first)))
     }
 }
 

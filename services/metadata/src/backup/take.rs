@@ -163,6 +163,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         for kind in [
             KeyKind::Floor,
             KeyKind::EndedWriter,
+            KeyKind::Orphans,
             KeyKind::Lease,
             KeyKind::Topic,
             KeyKind::Transaction,

@@ -44,6 +44,8 @@ pub enum KeyKind {
     EndedWriter = 0x26,
     /// A segment that may be dead.
     Dying = 0x27,
+    /// How far the orphans of a writer have been looked for.
+    Orphans = 0x28,
     /// How far the tail of a shard has been merged.
     Merged = 0x2A,
     /// A partition as of a group.
@@ -70,7 +72,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -87,6 +89,7 @@ impl KeyKind {
         Self::LiveBytes,
         Self::EndedWriter,
         Self::Dying,
+        Self::Orphans,
         Self::Merged,
         Self::Partition,
         Self::Producer,
@@ -113,6 +116,8 @@ pub enum Counter {
     ProducerId = 3,
     /// The oldest incarnation whose process may still live: those below it have ended.
     OldestLiveIncarnation = 4,
+    /// The last incarnation up to which all orphans have been looked for.
+    SearchedIncarnation = 5,
 }
 
 /// The version of every key kind. A kind that changes its keys takes the next number.

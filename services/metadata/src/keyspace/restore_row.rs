@@ -101,6 +101,7 @@ impl KeyKind {
             Self::LiveBytes => "live bytes",
             Self::EndedWriter => "ended writer",
             Self::Dying => "dying",
+            Self::Orphans => "orphans",
             Self::Merged => "merged",
             Self::Partition => "partition",
             Self::Producer => "producer",

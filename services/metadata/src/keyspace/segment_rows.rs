@@ -93,25 +93,49 @@ impl EndedWriterRow {
     }
 }
 
+/// The newest version of live bytes. On disk for ever; version 1 does not say how many were committed.
+const LIVE_VERSION: u8 = 2;
+
 /// The live bytes of a segment in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveBytesRow {
     /// Bytes that extents name.
     pub bytes: u64,
+    /// Bytes that they named at first; in version 1 only those that they named when it was written.
+    pub committed: u64,
 }
 
 impl LiveBytesRow {
+    /// What is written with a commit.
+    pub const fn committed(bytes: u64) -> Self {
+        Self {
+            bytes,
+            committed: bytes,
+        }
+    }
+
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        RowWriter::new(VERSION).u64(self.bytes).finish()
+        RowWriter::new(LIVE_VERSION)
+            .u64(self.bytes)
+            .u64(self.committed)
+            .finish()
     }
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("live bytes", value, VERSION)?;
+        let (mut row, version) = RowReader::new("live bytes", value, LIVE_VERSION)?;
         let bytes = row.u64()?;
+        let committed = if version >= LIVE_VERSION {
+            row.u64()?
+        } else {
+            bytes
+        };
+        if bytes > committed {
+            return Err(row.error("more is named than was committed"));
+        }
         row.finish()?;
-        Ok(Self { bytes })
+        Ok(Self { bytes, committed })
     }
 }
 
@@ -130,7 +154,11 @@ mod tests {
             highest: SegmentSequence::new(6),
         };
         assert_round_trip(&ended, &ended.encode(), EndedWriterRow::decode);
-        let live = LiveBytesRow { bytes: 77 };
+        let live = LiveBytesRow::committed(77);
         assert_round_trip(&live, &live.encode(), LiveBytesRow::decode);
+        let more = LiveBytesRow { bytes: 78, ..live };
+        assert!(LiveBytesRow::decode(more.encode()).is_err());
+        let old = [&[1][..], &77_u64.to_be_bytes()].concat();
+        assert_eq!(LiveBytesRow::decode(old.into()), Ok(live));
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::sweep::Roster;
 use crate::catalogue::RETRY;
+use crate::deletion::DeletionSignal;
 use crate::generation::{Generation, Refusal};
 use crate::keyspace::{Counter, FloorRow, KeyKind, Keyspace, MemberRow, NumberRow, RowError};
 
@@ -47,6 +48,8 @@ pub(crate) struct Writers {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: Keyspace,
     pub(crate) generation: Generation,
+    /// Told when one has ended.
+    pub(crate) deletions: DeletionSignal,
 }
 
 /// Where it is known which incarnations members are.
@@ -126,7 +129,9 @@ impl Writers {
                 Ok((transaction, ()))
             }
         });
-        Ok(ended.await?)
+        ended.await?;
+        self.deletions.tell();
+        Ok(())
     }
 
     /// The same, again and again while the store is out of reach.
@@ -180,6 +185,7 @@ impl Writers {
             for writer in &due {
                 missing.since.remove(writer);
             }
+            self.deletions.tell();
             for writer in &ended {
                 tracing::info!(
                     incarnation = writer.get(),

@@ -413,6 +413,9 @@ impl Actor {
                 self.apply(&decided);
             }
             self.tell(decided.group, advances);
+            if decided.has_dying {
+                self.parts.deletions.tell();
+            }
         }
         let token = ReadToken {
             generation: self.parts.generation.number(),

@@ -64,6 +64,8 @@ pub(crate) struct Decided {
     pub(crate) broken: HashMap<(OrderKey, TopicPartition), (ErrorCode, RefusalDetail)>,
     pub(crate) receipts: HashMap<SegmentName, Receipt>,
     pub(crate) manifests: u32,
+    /// Whether nobody needs one of its segments.
+    pub(crate) has_dying: bool,
     /// Markers that commit and that abort.
     pub(crate) markers: Markers,
     tail_index: u32,
@@ -295,11 +297,12 @@ impl<'a> Group<'a> {
             .iter()
             .map(|(_, extent)| u64::from(extent.byte_count()))
             .sum::<u64>();
-        let live = LiveBytesRow { bytes };
+        let live = LiveBytesRow::committed(bytes);
         self.push_row(keys.live_bytes(segment, shard), live.encode());
         if bytes == 0 {
             // Nobody will ever lower it, and so find out.
             self.push_row(keys.dying(segment), DyingRow::default().encode());
+            self.decided.has_dying = true;
         }
         self.decided.extents.extend(extents);
         self.decided.manifests += 1;

@@ -76,6 +76,7 @@ pub(crate) use view::ShardView;
 pub(crate) use window::{PartitionView, Shown};
 
 use crate::catalogue::Catalogue;
+use crate::deletion::DeletionSignal;
 use crate::generation::Generation;
 use crate::keyspace::Keyspace;
 use crate::metrics::SequencerMetrics;
@@ -96,6 +97,8 @@ pub(crate) struct SequencerParts {
     pub(crate) owner: [u8; 16],
     pub(crate) settings: SequencerSettings,
     pub(crate) catalogue: Catalogue,
+    /// Told when a segment may be dead.
+    pub(crate) deletions: DeletionSignal,
     /// Whether other processes use the store too.
     pub(crate) is_shared: bool,
     pub(crate) notices: broadcast::Sender<Notice>,

@@ -63,6 +63,9 @@ impl Actor {
         }
         let bytes = taken.segments.values().sum();
         self.parts.metrics.keeping.reclaimed_bytes.inc_by(bytes);
+        if bytes > 0 {
+            self.parts.deletions.tell();
+        }
     }
 
     async fn try_reclaim(
@@ -123,13 +126,16 @@ impl Actor {
         let values = transaction.get_many(&reads.collect::<Vec<_>>()).await?;
         for ((key, value), (segment, bytes)) in asked.into_iter().zip(values).zip(segments) {
             let row = value.map(LiveBytesRow::decode).transpose()?;
-            let left = row.and_then(|row| row.bytes.checked_sub(*bytes));
-            let bytes = left.ok_or(RowError {
+            let left = row.and_then(|row| {
+                let bytes = row.bytes.checked_sub(*bytes)?;
+                Some(LiveBytesRow { bytes, ..row })
+            });
+            let left = left.ok_or(RowError {
                 kind: "live bytes",
                 what: "there are fewer than extents name",
             })?;
-            transaction.put(key, LiveBytesRow { bytes }.encode());
-            if bytes == 0 {
+            transaction.put(key, left.encode());
+            if left.bytes == 0 {
                 transaction.put(keys.dying(*segment), DyingRow::default().encode());
             }
         }

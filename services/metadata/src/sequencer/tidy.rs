@@ -15,7 +15,8 @@ use super::lease::Lease;
 use super::message::read_oldest_live;
 use super::state::ShardState;
 use crate::keyspace::{
-    EndedWriterRow, FloorRow, KeyKind, Keyspace, PartitionRow, ProducerRow, RowError,
+    Counter, EndedWriterRow, FloorRow, KeyKind, Keyspace, NumberRow, PartitionRow, ProducerRow,
+    RowError,
 };
 
 /// Rows that one transaction looks at.
@@ -142,6 +143,7 @@ impl Tidy {
         keys: Keyspace,
     ) -> Result<Found, SequencerError> {
         let oldest_live = read_oldest_live(keys, transaction).await?;
+        let searched = read_searched(keys, transaction).await?;
         let range = self
             .rest
             .take()
@@ -174,7 +176,7 @@ impl Tidy {
                 found.rest = Some(keys.receipts_from(next));
                 break;
             }
-            if has_ended {
+            if has_ended && incarnation > searched {
                 if let Some(done) = highest.filter(|(seen, _)| *seen != incarnation) {
                     found.puts.extend(ended(keys, transaction, done).await?);
                 }
@@ -298,6 +300,17 @@ fn is_due(due: &mut Option<Timestamp>, now: Timestamp, interval: i64) -> bool {
 fn producers_interval(state: &ShardState) -> i64 {
     let expiry = i64::try_from(state.producer_expiry.as_millis()).unwrap_or(i64::MAX);
     expiry / PRODUCER_PASSES
+}
+
+/// Up to here nobody asks any more how far writers came.
+async fn read_searched(
+    keys: Keyspace,
+    transaction: &mut dyn Transaction,
+) -> Result<Incarnation, SequencerError> {
+    let key = keys.counter(Counter::SearchedIncarnation);
+    let value = transaction.get(&key, ReadMode::Serializable).await?;
+    let row = value.map(NumberRow::decode).transpose()?;
+    Ok(Incarnation::new(row.map_or(0, |row| row.0)))
 }
 
 /// What stays of a writer whose receipts go: whoever looks for its orphans needs to know how far it came.

@@ -186,8 +186,9 @@ impl Actor {
         if !due.is_empty() {
             let raised = self.floors.raise(store.as_ref(), &self.lease, due).await;
             // It is tried again after the next checkpoint, and what lands late is true all the same.
-            if let Err(error) = raised {
-                self.warn("floors of writers were not raised", &error);
+            match raised {
+                Ok(()) => self.parts.deletions.tell(),
+                Err(error) => self.warn("floors of writers were not raised", &error),
             }
             return Ok(());
         }

@@ -15,10 +15,10 @@ use crate::sequencer::{Claim, End, Sequencer, SequencerParts};
 
 /// What there is before the first shard.
 pub(super) struct Begun {
-    pub(super) cluster: ClusterRow,
-    pub(super) parts: SequencerParts,
-    pub(super) shards: Arc<Shards>,
-    pub(super) touch: Touch,
+    cluster: ClusterRow,
+    parts: SequencerParts,
+    shards: Arc<Shards>,
+    touch: Touch,
 }
 
 /// A process that nobody has described.
@@ -44,6 +44,20 @@ pub(super) fn nameless(id: MemberId) -> ClusterOptions {
 }
 
 impl Begun {
+    pub(super) fn of(
+        cluster: ClusterRow,
+        parts: SequencerParts,
+        shards: &Arc<Shards>,
+        touch: &Touch,
+    ) -> Self {
+        Self {
+            cluster,
+            parts,
+            shards: Arc::clone(shards),
+            touch: touch.clone(),
+        }
+    }
+
     /// Takes all shards now, or begins to share them.
     pub(super) async fn begin(self, options: ClusterOptions) -> Result<Members, OpenError> {
         match options.ownership {
@@ -62,6 +76,7 @@ impl Begun {
             store: Arc::clone(&self.parts.store),
             keys: self.parts.keys,
             generation: self.parts.generation.clone(),
+            deletions: self.parts.deletions.clone(),
         }
     }
 

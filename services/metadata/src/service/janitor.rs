@@ -8,15 +8,18 @@ use super::MetadataService;
 #[async_trait]
 impl JanitorWork for MetadataService {
     async fn due(&self) {
-        // Nothing is handed out yet.
-        std::future::pending::<()>().await;
+        self.inner.deletion.due().await;
     }
 
     async fn deletions(&self) -> Result<Deletions, LogError> {
-        Ok(Deletions::default())
+        self.inner
+            .touch
+            .answer(self.inner.deletion.deletions())
+            .await
     }
 
-    async fn deleted(&self, _: Deletions, _: bool) -> Result<(), LogError> {
-        Ok(())
+    async fn deleted(&self, done: Deletions, pinned: bool) -> Result<(), LogError> {
+        let noted = self.inner.deletion.deleted(done, pinned);
+        self.inner.touch.answer(noted).await
     }
 }

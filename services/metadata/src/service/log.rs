@@ -220,6 +220,8 @@ impl Inner {
             }
         })
         .await
-        .map_err(transact_error)
+        .map_err(transact_error)?;
+        self.deletion.signal().tell();
+        Ok(())
     }
 }

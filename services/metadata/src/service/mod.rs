@@ -28,6 +28,7 @@ use founding::{end_writers, found};
 
 use crate::catalogue::Catalogue;
 use crate::coordinator::{CoordinatorParts, GroupSettings, TopicDirectory};
+use crate::deletion::Deletion;
 use crate::driver::Memory;
 use crate::generation::Generation;
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     producer_ids: ProducerIds,
     pub(crate) partition_shards: PartitionShards,
     reach: Reach,
+    deletion: Deletion,
     lookups: AtomicU64,
 }
 
@@ -132,6 +134,7 @@ impl MetadataService {
             cluster.shards,
             notices.clone(),
         );
+        let deletion = Deletion::of(&options, &generation, is_shared);
         let parts = SequencerParts {
             env: options.env.clone(),
             store: Arc::clone(&options.store),
@@ -140,6 +143,7 @@ impl MetadataService {
             owner: place.member.id.to_bytes(),
             settings: options.sequencer,
             catalogue: catalogue.clone(),
+            deletions: deletion.signal().clone(),
             is_shared,
             notices: notices.clone(),
             merge_news: merge_news.clone(),
@@ -151,12 +155,7 @@ impl MetadataService {
         let partition_shards = transactors.shards.clone();
         let producer_ids = transactors.producer_ids.clone();
         let shards = Arc::new(Shards::new(cluster.shards, coordinators, transactors));
-        let begun = Begun {
-            cluster,
-            parts,
-            shards: Arc::clone(&shards),
-            touch: touch.clone(),
-        };
+        let begun = Begun::of(cluster, parts, &shards, &touch);
         let members = begun.begin(place).await?;
         let inner = Inner {
             history: History::new(Arc::clone(&options.store), keys),
@@ -177,6 +176,7 @@ impl MetadataService {
             producer_ids,
             partition_shards,
             reach: options.reach,
+            deletion,
             lookups: AtomicU64::new(0),
         };
         Ok(Self {

@@ -10,8 +10,8 @@ use tidelog_metadata::keyspace::{
 };
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, CommittingMember, Decision, GroupDescription, Groups as _,
-    GroupsError, KafkaAddress, Log as _, Member, MemberState, NewTopic, TopicSelector,
-    TransactionState,
+    GroupsError, JanitorWork as _, KafkaAddress, Log as _, Member, MemberState, NewTopic,
+    TopicSelector, TransactionState,
 };
 use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
@@ -185,10 +185,11 @@ async fn put_others(world: &World) {
     put_restore(world).await;
 }
 
-/// What coordinators store.
+/// What coordinators store; and that of a writer that has ended there may be orphans.
 async fn coordinated(world: &World, process: &Process) {
     groups(process).await;
     transactional_ids(world, process).await;
+    process.deletions().await.expect("the store answers");
 }
 
 /// A group of each protocol with a member and an offset, and one that has only offsets: of a transaction that has

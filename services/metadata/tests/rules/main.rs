@@ -21,6 +21,7 @@ mod c8_conditions;
 mod c8_orders;
 mod c9_linearizable;
 mod catalogue;
+mod deletion;
 mod groups;
 mod history;
 mod many_partitions;

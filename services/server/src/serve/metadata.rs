@@ -212,6 +212,7 @@ impl MetadataOpener {
             shards,
             sequencer: SequencerSettings {
                 is_only_process,
+                deletion_grace: settings.janitor.grace.get(),
                 ..sequencer_settings(&settings.metadata, plan, shards)
             },
             groups: group_settings(&settings.groups, plan),

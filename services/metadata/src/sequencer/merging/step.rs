@@ -333,9 +333,11 @@ impl Actor {
         let merged = keys.live_bytes(segment, shard);
         let value = transaction.get(&merged, ReadMode::Snapshot).await?;
         let before = value.map(LiveBytesRow::decode).transpose()?;
-        let bytes = before
-            .map_or(0, |row| row.bytes)
-            .saturating_add(rows.raised);
+        let before = before.unwrap_or(LiveBytesRow::committed(0));
+        let live = LiveBytesRow {
+            bytes: before.bytes.saturating_add(rows.raised),
+            committed: before.committed.saturating_add(rows.raised),
+        };
         self.lower(transaction.as_mut(), &rows.lowered).await?;
         for key in rows.deleted {
             transaction.delete(key);
@@ -343,11 +345,12 @@ impl Actor {
         for (key, value) in rows.written {
             transaction.put(key, value);
         }
-        transaction.put(merged, LiveBytesRow { bytes }.encode());
-        if bytes == 0 {
+        transaction.put(merged, live.encode());
+        if live.bytes == 0 {
             transaction.put(keys.dying(segment), DyingRow::default().encode());
         }
         transaction.commit().await?;
+        self.parts.deletions.tell();
         Ok(())
     }
 

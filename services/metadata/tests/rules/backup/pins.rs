@@ -36,6 +36,18 @@ async fn a_backup_pins_what_it_names_until_it_is_deleted() {
         );
     }
     assert!(!pins.name(segment(Incarnation::new(8), 1)));
+    // What was dead long before it began it does not need.
+    let begun = taken.begun_at.as_millis();
+    let hour = 60 * 60 * 1_000;
+    for (dead_since, is_needed) in [
+        (begun, true),
+        (begun - hour + 1, true),
+        (begun - hour, false),
+    ] {
+        let dead_since = tidelog_types::Timestamp::from_millis(dead_since);
+        assert_eq!(pins.need(segment(WRITER, 5), dead_since), is_needed);
+        assert!(!pins.need(segment(WRITER, 6), dead_since));
+    }
     let listed = bucket.backups.list().await.expect("it answers");
     assert_eq!(listed.len(), 1);
     assert!(matches!(&listed[0].state, BackupState::Complete(summary) if *summary == taken));
