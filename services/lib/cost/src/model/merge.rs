@@ -4,10 +4,10 @@ use super::SegmentRate;
 use crate::load::Load;
 use crate::uses::{Kind, MIB, Use};
 
-/// The least that a merged segment has, where enough is written.
+/// What a merged segment has, where enough is written (`metadata.merge_bytes`).
 const MERGED_BYTES: f64 = 64.0 * MIB;
-/// What was written is merged after about this time, however little it is.
-const WINDOW_SECONDS: f64 = 60.0;
+/// What was written is merged after this time, however little it is (`metadata.merge_age`).
+const WINDOW_SECONDS: f64 = 45.0;
 /// How long a segment lies beside the one that it was merged into: the window, and the time in which caches
 /// may still name it.
 pub(super) const GRACE_SECONDS: f64 = WINDOW_SECONDS + 600.0;
@@ -43,7 +43,7 @@ impl Merges {
             gets,
             from: (
                 format!(
-                    "{:.1} MiB/s in segments of {:.0} MiB, or one a minute of each of {shards} shards",
+                    "{:.1} MiB/s in segments of {:.0} MiB, or one each {WINDOW_SECONDS} s of each of {shards} shards",
                     load.write_rate / MIB,
                     MERGED_BYTES / MIB
                 ),
