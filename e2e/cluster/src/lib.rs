@@ -8,6 +8,7 @@
 //! | `accepted.rs` | a restore is accepted while the server goes on |
 //! | `both_roles.rs` | a process with both roles calls its own metadata without a socket, and another's when it is not active |
 //! | `chaos.rs` | a minute of `kill -9`, pauses and restarts of any process loses, repeats and reorders nothing |
+//! | `readers.rs` | the read tier saves requests in two zones, and no client sees a reader die |
 //! | `takeover.rs` | five seconds after the death of a metadata process every shard takes writes again |
 //! | `drain.rs` | a drained process and one that is asked to end give their shards away and nobody waits |
 //! | `outage.rs` | without any metadata process brokers keep what they accepted, and finish later |

@@ -11,6 +11,7 @@ mod janitor;
 mod lost_store;
 mod outage;
 mod pause;
+mod readers;
 mod split;
 mod status;
 mod support;

@@ -4,7 +4,7 @@
 //! must not pass; past it the part stops reading from sockets or refuses work. What is left over is for
 //! the process itself: code, stacks, indexes and what the allocator holds back.
 
-use tidelog_types::Role;
+use tidelog_types::{Role, RoleSet};
 
 use crate::settings::{ByteSize, MetadataStore, Settings};
 
@@ -78,10 +78,8 @@ pub struct MemoryPlan {
 /// Which parts run in the process. What those that do not would have had goes to those that do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// It takes and serves records.
-    pub broker: bool,
-    /// It owns shards.
-    pub metadata: bool,
+    /// What the process does.
+    pub roles: RoleSet,
     /// It has the embedded store.
     pub store: bool,
 }
@@ -93,8 +91,7 @@ impl MemoryPlan {
         Self::divide_among(
             settings.memory.total,
             Parts {
-                broker: settings.roles.has(Role::Broker),
-                metadata,
+                roles: settings.roles.get(),
                 store: metadata && settings.metadata.store == MetadataStore::Embedded,
             },
         )
@@ -107,16 +104,19 @@ impl MemoryPlan {
         if !parts.store {
             free += std::mem::take(&mut plan.store);
         }
-        if !parts.broker {
+        let has = |role| parts.roles.contains(role);
+        if !has(Role::Broker) {
             free += std::mem::take(&mut plan.segments);
-            free += std::mem::take(&mut plan.cache);
             free += std::mem::take(&mut plan.kafka);
             free += std::mem::take(&mut plan.decode);
         }
-        if parts.metadata {
+        if !has(Role::Broker) && !has(Role::Reader) {
+            free += std::mem::take(&mut plan.cache);
+        }
+        if has(Role::Metadata) {
             plan.metadata += free;
         } else {
-            // A broker alone.
+            // A broker or a reader alone.
             plan.cache += free + std::mem::take(&mut plan.metadata);
         }
         plan
@@ -184,10 +184,13 @@ mod tests {
     fn parts_that_do_not_run_leave_their_memory_to_those_that_do() {
         let total = ByteSize::new(512 * MIB);
         let all = MemoryPlan::divide(total);
-        let parts = |broker, metadata, store| Parts {
-            broker,
-            metadata,
-            store,
+        let parts = |broker, metadata, store| {
+            let roles = [(broker, Role::Broker), (metadata, Role::Metadata)];
+            let roles = roles.into_iter().filter(|(has, _)| *has);
+            Parts {
+                roles: roles.map(|(_, role)| role).collect(),
+                store,
+            }
         };
         let divide = |parts| MemoryPlan::divide_among(total, parts);
         assert_eq!(divide(parts(true, true, true)), all);
@@ -201,7 +204,14 @@ mod tests {
         let broker = divide(parts(true, false, false));
         assert_eq!((broker.metadata, broker.store), (0, 0));
         assert!(broker.cache > all.cache && broker.segments == all.segments);
-        for plan in [sequencers, active, broker] {
+        let reader = Parts {
+            roles: [Role::Reader].into_iter().collect(),
+            store: false,
+        };
+        let reader = divide(reader);
+        assert!(reader.cache >= total.get() / 10 * 7, "{reader:?}");
+        assert_eq!((reader.segments, reader.kafka), (0, 0));
+        for plan in [sequencers, active, broker, reader] {
             assert_eq!(plan.planned(), all.planned(), "{plan:?}");
         }
     }

@@ -44,7 +44,7 @@ impl fmt::Display for Role {
 
 /// The text names no role.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no role; the roles are `metadata`, `broker` and `janitor`")]
+#[error("`{0}` is no role; the roles are `metadata`, `broker`, `reader` and `janitor`")]
 pub struct UnknownRole(pub String);
 
 impl FromStr for Role {

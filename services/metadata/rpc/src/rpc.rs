@@ -70,6 +70,8 @@ mod tests {
     fn the_rpcs_are_those_of_the_proto_files() {
         let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         let services = set.file.iter().flat_map(|file| &file.service);
+        // Readers are a crate of their own.
+        let services = services.filter(|service| service.name() != "ReaderService");
         let declared: BTreeSet<String> = services
             .flat_map(|service| {
                 let methods = service.method.iter();

@@ -9,25 +9,26 @@ use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_broker_engine::{AppendMetrics, CrashPlan, Engine, EngineParts, FetchMetrics};
 use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
 use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
-use tidelog_cache::{CacheMetrics, PageCache};
+use tidelog_cache::CacheMetrics;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_janitor::JanitorMetrics;
 use tidelog_metadata::SequencerMetrics;
 use tidelog_metadata_api::{KafkaAddress, Member};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
+use tidelog_reader::{ReaderMetrics, TierMetrics};
 use tidelog_runtime::settings::Settings;
 use tidelog_runtime::telemetry::Identity;
 use tidelog_runtime::telemetry::metrics::MetricsExport;
 use tidelog_runtime::{AdminServer, AllowAll, Condition, Exit, Health, MemoryPlan, ShownMetrics};
-use tidelog_types::{ClusterId, Role as MemberRole};
+use tidelog_types::{ClusterId, MemberId, Role as MemberRole};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
 
 use super::listed::Listed;
 use super::metadata::Place;
-use super::part_settings::{
-    CacheShares, disk_settings, engine_settings, grpc_settings, kafka_settings, storage_classes,
-};
+use super::pages::{Pages, readers};
+use super::part_settings::{engine_settings, grpc_settings, kafka_settings, storage_classes};
 use super::seams::{Metadata, PeerServer, Seams};
 use super::{Listeners, peers, registry, storage};
 use crate::cli::{CliError, Result};
@@ -73,6 +74,10 @@ pub(super) struct Site<'a> {
     pub(super) cluster: ClusterId,
     pub(super) layout: ClusterLayout,
     pub(super) blob: tidelog_blob::Metrics,
+    /// Pages of segments, until the broker takes them.
+    pub(super) pages: Option<Pages>,
+    /// What other members are served beside metadata.
+    pub(super) beside: Routes,
 }
 
 impl<'a> Site<'a> {
@@ -90,10 +95,17 @@ impl<'a> Site<'a> {
         let (cluster, layout) = storage::enter(&opened, objects.as_ref(), &env).await?;
         tracing::info!(%cluster, bucket = %opened.location, "cluster found");
         sweep_in_background(&opened, settings, &env);
+        let plan = MemoryPlan::of(settings);
+        let pages = Pages::open(settings, &plan, cluster, &mut registry).await?;
+        let place = (&opened, &layout, cluster);
+        let routes = |pages: &Pages| pages.routes(settings, &env, place, &blob, &mut registry);
+        let beside = pages.as_ref().map(routes).unwrap_or_default();
         Ok(Self {
             settings,
             env,
-            plan: MemoryPlan::of(settings),
+            plan,
+            pages,
+            beside,
             rpc: RpcMetrics::new(&mut registry),
             registry,
             health,
@@ -149,7 +161,7 @@ pub(super) async fn start(
     let kafka_listener = listeners.kafka.zip(reached);
     let (broker, incarnation) = match (listeners.grpc, kafka_listener, &parts) {
         (Some(grpc), Some(kafka), Some(parts)) => {
-            let broker = start_broker(&mut site, parts, grpc, kafka).await?;
+            let broker = start_broker(&mut site, parts, member.id, grpc, kafka).await?;
             let incarnation = broker.engine.incarnation();
             (Some(broker), Some(incarnation))
         }
@@ -198,15 +210,16 @@ pub(super) async fn start(
 async fn start_broker(
     site: &mut Site<'_>,
     parts: &Parts,
+    me: MemberId,
     grpc_listener: TcpListener,
     (kafka_listener, advertised): (TcpListener, KafkaAddress),
 ) -> Result<Broker> {
+    let pages = site.pages.take();
+    let pages = pages.ok_or_else(|| CliError::usage("a broker has pages".to_owned()))?;
+    let near = readers(site, &pages, parts, me)?;
     let (settings, plan) = (site.settings, &site.plan);
-    let shares = CacheShares::of(settings, plan);
-    let disk = disk_settings(settings, shares, site.cluster)?;
-    let metrics = CacheMetrics::new(&mut site.registry);
-    let pages = PageCache::open(shares.pools(), disk.as_ref(), metrics).await;
-    let tuned = engine_settings(settings, plan, site.opened.location.is_local(), shares);
+    let is_local = site.opened.location.is_local();
+    let tuned = engine_settings(settings, plan, is_local, pages.shares);
     let engine = EngineParts {
         env: site.env.clone(),
         store: Arc::clone(&site.objects),
@@ -215,8 +228,8 @@ async fn start_broker(
         catalogue: Arc::clone(&parts.catalogue),
         groups: Arc::clone(&parts.groups),
         transactions: Arc::clone(&parts.transactions),
-        pages,
-        near: None,
+        pages: pages.cache,
+        near,
         classes: storage_classes(settings, &tuned.append),
         settings: tuned,
         crash: crash_plan()?,
@@ -330,6 +343,8 @@ pub(crate) fn all_metrics() -> Registry {
     SequencerMetrics::new(&mut registry);
     CacheMetrics::new(&mut registry);
     JanitorMetrics::new(&mut registry);
+    TierMetrics::new(&mut registry);
+    ReaderMetrics::new(&mut registry);
     AppendMetrics::new(&mut registry);
     FetchMetrics::new(&mut registry);
     GrpcMetrics::new(&mut registry);

@@ -400,6 +400,7 @@ mod tests {
             settings: ServerSettings::default(),
             tls: None,
             metrics: metrics.clone(),
+            beside: tonic::service::Routes::default(),
         };
         let serving = tidelog_metadata_rpc::serve(parts, listener, env.supervisor.token());
         drop(env.supervisor.spawn("peers", serving));

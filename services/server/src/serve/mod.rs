@@ -15,6 +15,7 @@ mod give_away;
 mod janitor;
 mod listed;
 pub(crate) mod metadata;
+mod pages;
 mod part_settings;
 mod peers;
 mod probe;

@@ -12,7 +12,7 @@ use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::{
     GroupsSettings, MetadataSettings, Settings, Span, TransactionsSettings,
 };
-use tidelog_types::ClusterId;
+use tidelog_types::{ClusterId, Role};
 
 use crate::cli::{CliError, Result};
 
@@ -33,6 +33,10 @@ pub(super) struct CacheShares {
     /// Half for old data, which readers go through at their own pace; a quarter each for the tail, which all
     /// read at the same time, and for pages that are on their way or that answers keep.
     pages: u64,
+    /// Whether there may be readers elsewhere.
+    is_clustered: bool,
+    is_broker: bool,
+    is_reader: bool,
 }
 
 impl CacheShares {
@@ -55,6 +59,32 @@ impl CacheShares {
             extents,
             aborted,
             pages,
+            is_clustered: settings.is_clustered(),
+            is_broker: settings.roles.has(Role::Broker),
+            is_reader: settings.roles.has(Role::Reader),
+        }
+    }
+
+    /// For pages on their way or that answers keep. A process that is broker and reader has both of them within it.
+    pub(super) const fn moving(self) -> u64 {
+        self.pages / 4
+    }
+
+    /// The part of it for pages that are offered to readers.
+    pub(super) const fn offers(self) -> u64 {
+        if self.is_clustered {
+            self.moving() / 4
+        } else {
+            0
+        }
+    }
+
+    /// The part of it for pages on their way to brokers.
+    pub(super) const fn serving(self) -> u64 {
+        match (self.is_reader, self.is_broker) {
+            (false, _) => 0,
+            (true, false) => self.moving(),
+            (true, true) => self.moving() / 4,
         }
     }
 
@@ -181,7 +211,7 @@ pub(super) fn engine_settings(
         extents_max: fetch.extents_max,
         reads_in_flight: fetch.reads_in_flight,
         memory_bytes: plan.answers / 2,
-        pages_bytes: shares.pages / 4,
+        pages_bytes: shares.moving() - shares.offers() - shares.serving(),
         decode_bytes: plan.decode,
         cached_extents: shares.extents,
         aborted_bytes: shares.aborted,
@@ -363,8 +393,17 @@ mod tests {
 
     #[test]
     fn what_the_parts_are_given_stays_within_the_plan() {
-        for total in ["128MiB", "512MiB", "8GiB"] {
-            let settings = settings(&[("memory.total", total), ("produce.segment_bytes", "1MiB")]);
+        let totals = ["128MiB", "512MiB", "8GiB"];
+        let cases = totals.iter().flat_map(|total| {
+            ["metadata,broker", "metadata,broker,reader"].map(|roles| (*total, roles))
+        });
+        for (total, roles) in cases {
+            let settings = settings(&[
+                ("memory.total", total),
+                ("produce.segment_bytes", "1MiB"),
+                ("roles", roles),
+                ("listen.internal", "127.0.0.1:7071"),
+            ]);
             let plan = MemoryPlan::divide(settings.memory.total);
             let shares = CacheShares::of(&settings, &plan);
             let engine = engine_settings(&settings, &plan, true, shares);
@@ -373,7 +412,8 @@ mod tests {
             let extents = engine.fetch.cached_extents * EXTENT_BYTES;
             assert!(extents <= plan.cache / 8);
             let kept = extents + pages + engine.fetch.aborted_bytes;
-            assert!(kept + engine.fetch.pages_bytes <= plan.cache);
+            let moving = engine.fetch.pages_bytes + shares.offers() + shares.serving();
+            assert!(kept + moving <= plan.cache);
             assert!(engine.append.memory_bytes <= plan.segments);
             assert!(engine.fetch.answer_bytes_max <= engine.fetch.memory_bytes);
             let grpc = grpc_settings(&settings, &plan);

@@ -124,7 +124,7 @@ impl Seams {
             return Ok(Self {
                 parts: Some(parts),
                 metadata: Metadata::Elsewhere,
-                peers: None,
+                peers: listener.map(|listener| serve_without_metadata(site, tls, listener)),
                 announced,
             });
         }
@@ -276,6 +276,19 @@ async fn connect(
     Ok(Parts::of(Arc::new(router)))
 }
 
+/// Serves other members what a process has that is no metadata process.
+fn serve_without_metadata(
+    site: &Site<'_>,
+    tls: Option<&PeerTls>,
+    listener: TcpListener,
+) -> PeerServer {
+    let standing = watch::Sender::new(Standing::Standby {
+        active: None,
+        reason: "it has no metadata".to_owned(),
+    });
+    serve_peers(site, tls, standing.subscribe(), listener)
+}
+
 /// Serves other members.
 fn serve_peers(
     site: &Site<'_>,
@@ -291,6 +304,7 @@ fn serve_peers(
         settings: ServerSettings::default(),
         tls: tls.map(PeerTls::server),
         metrics: site.rpc.clone(),
+        beside: site.beside.clone(),
     };
     let stop = CancellationToken::new();
     let serving = tidelog_metadata_rpc::serve(parts, listener, stop.clone());

@@ -115,6 +115,19 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["types", "env", "format", "blob", "cache", "metadata-api"],
     ),
     ("client", &["types", "env", "format", "api"]),
+    // It knows no broker, and brokers know it as somebody near who has pages.
+    (
+        "reader",
+        &[
+            "types",
+            "crc32c",
+            "env",
+            "api",
+            "blob",
+            "cache",
+            "metadata-api",
+        ],
+    ),
 ];
 
 /// These stand on top and may use everything below them.

@@ -5422,6 +5422,721 @@ pub mod merge_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Which page.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PageKey {
+    /// The bucket, at most 65,535.
+    #[prost(uint32, tag = "1")]
+    pub bucket: u32,
+    /// The incarnation that wrote the segment.
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    /// The segment's sequence in it.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Which page of the segment, from 0.
+    #[prost(uint32, tag = "4")]
+    pub page: u32,
+}
+impl ::prost::Name for PageKey {
+    const NAME: &'static str = "PageKey";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.PageKey".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.PageKey".into()
+    }
+}
+/// What a page is, before its bytes.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PageHead {
+    /// Its bytes, at most 4 MiB.
+    #[prost(uint32, tag = "1")]
+    pub length: u32,
+    /// CRC32C of all of them.
+    #[prost(uint32, tag = "2")]
+    pub crc32c: u32,
+}
+impl ::prost::Name for PageHead {
+    const NAME: &'static str = "PageHead";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.PageHead".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.PageHead".into()
+    }
+}
+/// Asks for a page.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPageRequest {
+    /// The cluster, 16 bytes. Required.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cluster_id: ::prost::bytes::Bytes,
+    /// The page. Required.
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<PageKey>,
+    /// Who wants it.
+    #[prost(enumeration = "PagePool", tag = "3")]
+    pub pool: i32,
+}
+impl ::prost::Name for GetPageRequest {
+    const NAME: &'static str = "GetPageRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GetPageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GetPageRequest".into()
+    }
+}
+/// A part of a page.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPageResponse {
+    /// Required. The first is `head`, all others are `data`.
+    #[prost(oneof = "get_page_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<get_page_response::Part>,
+}
+/// Nested message and enum types in `GetPageResponse`.
+pub mod get_page_response {
+    /// Required. The first is `head`, all others are `data`.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// What comes.
+        #[prost(message, tag = "1")]
+        Head(super::PageHead),
+        /// The next bytes, at most 512 KiB.
+        #[prost(bytes, tag = "2")]
+        Data(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for GetPageResponse {
+    const NAME: &'static str = "GetPageResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.GetPageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.GetPageResponse".into()
+    }
+}
+/// A part of a page that was just written.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutPageRequest {
+    /// Required. The first is `start`, all others are `data`.
+    #[prost(oneof = "put_page_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<put_page_request::Part>,
+}
+/// Nested message and enum types in `PutPageRequest`.
+pub mod put_page_request {
+    /// Required. The first is `start`, all others are `data`.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// What comes.
+        #[prost(message, tag = "1")]
+        Start(super::PutPageStart),
+        /// The next bytes, at most 512 KiB.
+        #[prost(bytes, tag = "2")]
+        Data(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for PutPageRequest {
+    const NAME: &'static str = "PutPageRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.PutPageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.PutPageRequest".into()
+    }
+}
+/// Which page comes.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutPageStart {
+    /// The cluster, 16 bytes. Required.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cluster_id: ::prost::bytes::Bytes,
+    /// The page. Required.
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<PageKey>,
+    /// What comes. Required.
+    #[prost(message, optional, tag = "3")]
+    pub head: ::core::option::Option<PageHead>,
+}
+impl ::prost::Name for PutPageStart {
+    const NAME: &'static str = "PutPageStart";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.PutPageStart".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.PutPageStart".into()
+    }
+}
+/// The reader has the page.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutPageResponse {}
+impl ::prost::Name for PutPageResponse {
+    const NAME: &'static str = "PutPageResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.PutPageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.PutPageResponse".into()
+    }
+}
+/// Names pages that did not prove true.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ForgetPagesRequest {
+    /// The cluster, 16 bytes. Required.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cluster_id: ::prost::bytes::Bytes,
+    /// The pages, at most 256.
+    #[prost(message, repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<PageKey>,
+}
+impl ::prost::Name for ForgetPagesRequest {
+    const NAME: &'static str = "ForgetPagesRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ForgetPagesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ForgetPagesRequest".into()
+    }
+}
+/// They are forgotten.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetPagesResponse {}
+impl ::prost::Name for ForgetPagesResponse {
+    const NAME: &'static str = "ForgetPagesResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ForgetPagesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ForgetPagesResponse".into()
+    }
+}
+/// Whose reader a page is kept for.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PagePool {
+    /// Not said: the tail.
+    Unspecified = 0,
+    /// Somebody at the end of the log.
+    Tail = 1,
+    /// Somebody who reads old data.
+    CatchUp = 2,
+}
+impl PagePool {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PAGE_POOL_UNSPECIFIED",
+            Self::Tail => "PAGE_POOL_TAIL",
+            Self::CatchUp => "PAGE_POOL_CATCH_UP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PAGE_POOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "PAGE_POOL_TAIL" => Some(Self::Tail),
+            "PAGE_POOL_CATCH_UP" => Some(Self::CatchUp),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod reader_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The caching read tier: a process that keeps pages of segments for the brokers of its zone.
+    ///
+    /// A page is 4 MiB of a segment, or less at its end. What is given is not proven: whoever reads it proves it by the
+    /// checksums of the log. Every error means that the bucket is to be asked instead. Messages have at most 1 MiB.
+    #[derive(Debug, Clone)]
+    pub struct ReaderServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ReaderServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ReaderServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ReaderServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ReaderServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// A page, from the reader's memory or disk, or from the bucket: first its head, then its bytes in order.
+        pub async fn get_page(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::GetPageResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.ReaderService/GetPage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.internal.v1.ReaderService", "GetPage"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Gives the reader a page that was just written: first its head, then its bytes in order. Whoever asks for the page
+        /// meanwhile waits for it.
+        pub async fn put_page(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::PutPageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutPageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.ReaderService/PutPage",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidelog.internal.v1.ReaderService", "PutPage"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Makes the reader forget pages that did not prove true.
+        pub async fn forget_pages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForgetPagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForgetPagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.ReaderService/ForgetPages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.ReaderService", "ForgetPages"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod reader_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ReaderServiceServer.
+    #[async_trait]
+    pub trait ReaderService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the GetPage method.
+        type GetPageStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::GetPageResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A page, from the reader's memory or disk, or from the bucket: first its head, then its bytes in order.
+        async fn get_page(
+            &self,
+            request: tonic::Request<super::GetPageRequest>,
+        ) -> std::result::Result<tonic::Response<Self::GetPageStream>, tonic::Status>;
+        /// Gives the reader a page that was just written: first its head, then its bytes in order. Whoever asks for the page
+        /// meanwhile waits for it.
+        async fn put_page(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::PutPageRequest>>,
+        ) -> std::result::Result<tonic::Response<super::PutPageResponse>, tonic::Status>;
+        /// Makes the reader forget pages that did not prove true.
+        async fn forget_pages(
+            &self,
+            request: tonic::Request<super::ForgetPagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForgetPagesResponse>,
+            tonic::Status,
+        >;
+    }
+    /// The caching read tier: a process that keeps pages of segments for the brokers of its zone.
+    ///
+    /// A page is 4 MiB of a segment, or less at its end. What is given is not proven: whoever reads it proves it by the
+    /// checksums of the log. Every error means that the bucket is to be asked instead. Messages have at most 1 MiB.
+    #[derive(Debug)]
+    pub struct ReaderServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ReaderServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ReaderServiceServer<T>
+    where
+        T: ReaderService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.ReaderService/GetPage" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPageSvc<T: ReaderService>(pub Arc<T>);
+                    impl<
+                        T: ReaderService,
+                    > tonic::server::ServerStreamingService<super::GetPageRequest>
+                    for GetPageSvc<T> {
+                        type Response = super::GetPageResponse;
+                        type ResponseStream = T::GetPageStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReaderService>::get_page(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPageSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.ReaderService/PutPage" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutPageSvc<T: ReaderService>(pub Arc<T>);
+                    impl<
+                        T: ReaderService,
+                    > tonic::server::ClientStreamingService<super::PutPageRequest>
+                    for PutPageSvc<T> {
+                        type Response = super::PutPageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::PutPageRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReaderService>::put_page(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutPageSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.ReaderService/ForgetPages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForgetPagesSvc<T: ReaderService>(pub Arc<T>);
+                    impl<
+                        T: ReaderService,
+                    > tonic::server::UnaryService<super::ForgetPagesRequest>
+                    for ForgetPagesSvc<T> {
+                        type Response = super::ForgetPagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForgetPagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReaderService>::forget_pages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForgetPagesSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ReaderServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.ReaderService";
+    impl<T> tonic::server::NamedService for ReaderServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Commits what stored segments hold for shards of the process asked.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]

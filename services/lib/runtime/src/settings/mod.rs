@@ -56,7 +56,8 @@ impl Settings {
 
     /// Where the process serves other members, if it does.
     pub fn internal_address(&self) -> Option<SocketAddr> {
-        let serves = self.roles.has(Role::Metadata) && self.is_clustered();
+        let has_some = self.roles.has(Role::Metadata) || self.roles.has(Role::Reader);
+        let serves = has_some && self.is_clustered();
         serves.then(|| self.listen.internal.unwrap_or(INTERNAL_DEFAULT))
     }
 

@@ -186,6 +186,7 @@ pub struct FetchSettings {
     pub wait_max: Span,
     pub extents_max: usize,
     pub reads_in_flight: usize,
+    pub reader_patience: Span,
     pub cached_extents: u64,
 }
 

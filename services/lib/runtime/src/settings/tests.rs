@@ -239,6 +239,8 @@ fn a_process_serves_other_members_only_where_there_may_be_some() {
     assert_eq!(given, Some("127.0.0.1:9999".to_owned()));
     let broker = "roles = \"broker\"\n[cluster]\nmetadata = \"m:7071\"";
     assert_eq!(internal(broker), None);
+    let reader = "roles = \"reader\"\n[cluster]\nmetadata = \"m:7071\"";
+    assert_eq!(internal(reader), default);
 }
 
 #[test]

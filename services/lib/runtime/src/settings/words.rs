@@ -38,16 +38,8 @@ impl FromStr for Roles {
         let roles: RoleSet = roles
             .collect::<Result<_, _>>()
             .map_err(|unknown| unknown.to_string())?;
-        match roles.iter().find(|role| !is_built(*role)) {
-            Some(role) => Err(format!("the role `{role}` is not in this version yet")),
-            None => Ok(Self(roles)),
-        }
+        Ok(Self(roles))
     }
-}
-
-/// Whether this version can play a role.
-const fn is_built(role: Role) -> bool {
-    matches!(role, Role::Metadata | Role::Broker | Role::Janitor)
 }
 
 /// Addresses of other processes, as `host:port,host:port`.
@@ -181,17 +173,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_are_words_with_commas_and_what_is_not_built_is_said() {
+    fn roles_are_words_with_commas() {
         let roles: Roles = "broker, metadata".parse().unwrap();
         assert_eq!(roles.to_string(), "metadata,broker");
         assert!("".parse::<Roles>().is_err());
         assert!("brokers".parse::<Roles>().unwrap_err().contains("no role"));
-        assert!(
-            "reader"
-                .parse::<Roles>()
-                .unwrap_err()
-                .contains("not in this version")
-        );
+        assert_eq!("reader".parse::<Roles>().unwrap().to_string(), "reader");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::{Catalogue, Cluster, Groups, JanitorWork, Log, Merges, Transactions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tonic::transport::{Server, ServerTlsConfig};
 
@@ -116,6 +117,8 @@ pub struct ServerParts {
     pub tls: Option<ServerTlsConfig>,
     /// Where it reports.
     pub metrics: RpcMetrics,
+    /// What else is served on the port, whoever answers for the metadata service.
+    pub beside: Routes,
 }
 
 /// Why the server ended.
@@ -142,6 +145,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let settings = parts.settings;
     let (env, metrics, tls) = (parts.env.clone(), parts.metrics.clone(), parts.tls.clone());
+    let beside = parts.beside.clone();
     let front = Front::new(parts, stop.clone());
     let mut builder = Server::builder()
         .timeout(settings.call_timeout)
@@ -155,7 +159,7 @@ pub async fn serve(
         let tls = tls.timeout(settings.greeting_timeout);
         builder = builder.tls_config(tls).map_err(ServeError::Tls)?;
     }
-    let router = with_services(&mut builder, front);
+    let router = with_services(&mut builder, front, beside);
     let incoming = accept::incoming(env.clone(), listener, settings, metrics);
     let serving =
         router.serve_with_incoming_shutdown(Box::pin(incoming), stop.clone().cancelled_owned());
@@ -176,8 +180,9 @@ pub async fn serve(
 }
 
 /// Every service, with the largest messages that each takes and gives.
-fn with_services(builder: &mut Server, front: Front) -> Router {
+fn with_services(builder: &mut Server, front: Front, beside: Routes) -> Router {
     builder
+        .add_routes(beside)
         .add_service(
             SequencerServiceServer::new(front.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)

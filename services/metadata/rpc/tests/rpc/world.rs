@@ -21,6 +21,7 @@ use tidelog_store::memory::MemoryStore;
 use tidelog_types::*;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes([9; 16]);
 pub(crate) const GENERATION: ClusterGeneration = ClusterGeneration::new(1);
@@ -99,6 +100,7 @@ pub(crate) async fn served_with(
         settings,
         tls: None,
         metrics: RpcMetrics::new(&mut registry),
+        beside: Routes::default(),
     };
     let serving = serve(parts, listener, stop.clone());
     let ended = tokio::spawn(async move { serving.await.expect("a test process answers") });

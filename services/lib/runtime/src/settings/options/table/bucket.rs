@@ -8,7 +8,7 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "roles",
         Kind::Roles,
         "metadata,broker,janitor",
-        "What the process does. `metadata` gives out offsets and keeps the catalogue, `broker` serves producers and consumers, `janitor` deletes what nobody needs any more. All of it in one process is a whole cluster; with fewer, `cluster.metadata` says where the rest is.",
+        "What the process does. `metadata` gives out offsets and keeps the catalogue, `broker` serves producers and consumers, `reader` keeps pages of segments for the brokers of its zone, `janitor` deletes what nobody needs any more. All of it in one process is a whole cluster; with fewer, `cluster.metadata` says where the rest is.",
     ),
     unset(
         "data",

@@ -26,7 +26,7 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
     unset(
         "listen.internal",
         Kind::Address,
-        "Where a metadata process serves other members. Unset is 127.0.0.1:7071 where the process is one of several, and nowhere where it is all there is.",
+        "Where a metadata process or a reader serves other members. Unset is 127.0.0.1:7071 where the process is one of several, and nowhere where it is all there is.",
     ),
     option(
         "listen.insecure",
@@ -183,6 +183,12 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         Kind::Integer(1, 1024),
         "8",
         "Reads of the bucket that one fetch has in flight.",
+    ),
+    option(
+        "fetch.reader_patience",
+        Kind::Span("10ms", "1m"),
+        "1s",
+        "How long a reader of the zone may take for a page before it is asked of the bucket.",
     ),
     option(
         "fetch.cached_extents",
