@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tidelog_metadata::keyspace::{
-    Counter, DyingRow, KeyKind, Keyspace, LiveBytesRow, NumberRow, RestoreRow, RestoreState,
+    Counter, DyingRow, KeyKind, Keyspace, LiveBytesRow, NumberRow, OrphansRow, RestoreRow,
+    RestoreState,
 };
 use tidelog_metadata_api::{Deletions, JanitorWork as _, Log as _};
 use tidelog_store::Store as _;
@@ -244,8 +245,13 @@ async fn names_below_a_floor_that_were_not_committed_are_looked_at_once() {
     let new = world.open().await;
     let last = searched(&world, &new).await;
     assert_eq!(orphans_of(&last), (vec![7], 10, true));
-    // What was told to the process before comes late.
-    new.deleted(first, false).await.expect("durable");
+    // What comes late is of another round, and says nothing.
+    let mut late = first;
+    late.orphans[0].below = SegmentSequence::new(9);
+    new.deleted(late, false).await.expect("durable");
+    let row = world.store.rows(KeyKind::Orphans).remove(0).1;
+    let row = OrphansRow::decode(row).expect("a good row");
+    assert_eq!(row.below.get(), 7);
     new.deleted(last, false).await.expect("durable");
     assert_eq!(taken(&new).await, Deletions::default());
     assert!(world.store.rows(KeyKind::Orphans).is_empty());
