@@ -19,7 +19,7 @@ pub(super) enum Failure {
         offset: Offset,
     },
     #[error(
-        "it needs `{needed}` bytes of memory, `{memory}` are there; raise `janitor.merge.memory`"
+        "it needs `{needed}` bytes of memory, `{memory}` are there; raise `memory.total`, or lower `metadata.merge_bytes`"
     )]
     TooLarge { needed: u64, memory: u64 },
     #[error("segment `{0}` cannot be read")]

@@ -58,10 +58,27 @@ pub struct Member {
     /// The incarnation under which it writes segments, if it does. When the member has left for good,
     /// nothing more is taken under it.
     pub incarnation: Option<Incarnation>,
+    /// The incarnation under which it writes merged segments, if it does. It ends in the same way.
+    pub merger: Option<Incarnation>,
     /// Whether it takes on work.
     pub state: MemberState,
     /// When it joined.
     pub joined_at: Timestamp,
+}
+
+impl Member {
+    /// The incarnations that it is.
+    pub fn writers(&self) -> impl Iterator<Item = Incarnation> + use<> {
+        self.incarnation.into_iter().chain(self.merger)
+    }
+
+    /// Takes them: it writes no more.
+    pub fn take_writers(&mut self) -> impl Iterator<Item = Incarnation> + use<> {
+        self.incarnation
+            .take()
+            .into_iter()
+            .chain(self.merger.take())
+    }
 }
 
 /// Who owns a shard.
@@ -212,6 +229,7 @@ mod tests {
             grpc_address: String::new(),
             kafka_addresses: Vec::new(),
             incarnation: None,
+            merger: None,
             state: MemberState::Active,
             joined_at: Timestamp::default(),
         }

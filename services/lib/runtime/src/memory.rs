@@ -18,14 +18,16 @@ const STORE_MIN: u64 = 32 * MIB;
 
 /// Shares in percent of the whole. What is missing to 100 belongs to the process itself.
 const CONNECTIONS: u64 = 15;
-const SEGMENTS: u64 = 26;
+const SEGMENTS: u64 = 19;
 const CACHE: u64 = 25;
 const KAFKA: u64 = 5;
 const DECODE: u64 = 5;
 const STORE: u64 = 10;
 const METADATA: u64 = 4;
+const JANITOR: u64 = 7;
 
-const _: () = assert!(CONNECTIONS + SEGMENTS + CACHE + KAFKA + DECODE + STORE + METADATA <= 90);
+const _: () =
+    assert!(CONNECTIONS + SEGMENTS + CACHE + KAFKA + DECODE + STORE + METADATA + JANITOR <= 90);
 
 /// How the share of connections is divided, in percent of it: what the transport gathers, messages that
 /// come in, answers that go out.
@@ -73,6 +75,8 @@ pub struct MemoryPlan {
     pub store: u64,
     /// Sequencers: recent extents, state of partitions and producers, commits that wait.
     pub metadata: u64,
+    /// What is being merged.
+    pub janitor: u64,
 }
 
 /// Which parts run in the process. What those that do not would have had goes to those that do.
@@ -100,23 +104,32 @@ impl MemoryPlan {
     /// Divides `total`, as [`divide`](Self::divide) does, among some parts only.
     pub fn divide_among(total: ByteSize, parts: Parts) -> Self {
         let mut plan = Self::divide(total);
+        let has = |role| parts.roles.contains(role);
+        let (broker, metadata) = (has(Role::Broker), has(Role::Metadata));
+        let janitor = has(Role::Janitor);
         let mut free = 0;
         if !parts.store {
             free += std::mem::take(&mut plan.store);
         }
-        let has = |role| parts.roles.contains(role);
-        if !has(Role::Broker) {
+        if !janitor {
+            // Where nothing merges there may be more to write.
+            plan.segments += std::mem::take(&mut plan.janitor);
+        }
+        if !broker {
             free += std::mem::take(&mut plan.segments);
             free += std::mem::take(&mut plan.kafka);
             free += std::mem::take(&mut plan.decode);
         }
-        if !has(Role::Broker) && !has(Role::Reader) {
+        if !broker && !has(Role::Reader) {
             free += std::mem::take(&mut plan.cache);
         }
-        if has(Role::Metadata) {
+        if metadata {
             plan.metadata += free;
+        } else if janitor && !broker && !has(Role::Reader) {
+            // A janitor alone.
+            plan.janitor += free + std::mem::take(&mut plan.metadata);
         } else {
-            // A broker or a reader alone.
+            // A broker or a reader, with a janitor or alone.
             plan.cache += free + std::mem::take(&mut plan.metadata);
         }
         plan
@@ -142,6 +155,7 @@ impl MemoryPlan {
             decode: share(DECODE),
             store,
             metadata: share(METADATA),
+            janitor: share(JANITOR),
         }
     }
 
@@ -164,6 +178,13 @@ impl MemoryPlan {
             + self.decode
             + self.store
             + self.metadata
+            + self.janitor
+    }
+
+    /// How large a merged segment may be planned by a process that merges what it plans: beside it, a batch of the
+    /// largest size and what lies between extents have room.
+    pub const fn merge_bytes_max(&self) -> u64 {
+        self.janitor / 4 * 3
     }
 }
 
@@ -184,34 +205,30 @@ mod tests {
     fn parts_that_do_not_run_leave_their_memory_to_those_that_do() {
         let total = ByteSize::new(512 * MIB);
         let all = MemoryPlan::divide(total);
-        let parts = |broker, metadata, store| {
-            let roles = [(broker, Role::Broker), (metadata, Role::Metadata)];
-            let roles = roles.into_iter().filter(|(has, _)| *has);
-            Parts {
-                roles: roles.map(|(_, role)| role).collect(),
-                store,
-            }
+        let parts = |roles: &[Role], store| Parts {
+            roles: roles.iter().copied().collect(),
+            store,
         };
+        let (broker, metadata, janitor) = (Role::Broker, Role::Metadata, Role::Janitor);
         let divide = |parts| MemoryPlan::divide_among(total, parts);
-        assert_eq!(divide(parts(true, true, true)), all);
-        let sequencers = divide(parts(false, true, false));
+        assert_eq!(divide(parts(&[broker, metadata, janitor], true)), all);
+        let sequencers = divide(parts(&[metadata], false));
         assert!(
             sequencers.metadata >= total.get() / 10 * 7,
             "{sequencers:?}"
         );
-        let active = divide(parts(false, true, true));
+        let active = divide(parts(&[metadata], true));
         assert!(active.metadata >= total.get() / 2 && active.store == all.store);
-        let broker = divide(parts(true, false, false));
+        let alone = divide(parts(&[janitor], false));
+        let broker = divide(parts(&[broker], false));
         assert_eq!((broker.metadata, broker.store), (0, 0));
-        assert!(broker.cache > all.cache && broker.segments == all.segments);
-        let reader = Parts {
-            roles: [Role::Reader].into_iter().collect(),
-            store: false,
-        };
-        let reader = divide(reader);
+        assert!(broker.cache > all.cache && broker.segments > all.segments);
+        assert_eq!((sequencers.janitor, broker.janitor), (0, 0));
+        assert!(alone.janitor >= total.get() / 10 * 7, "{alone:?}");
+        let reader = divide(parts(&[Role::Reader], false));
         assert!(reader.cache >= total.get() / 10 * 7, "{reader:?}");
         assert_eq!((reader.segments, reader.kafka), (0, 0));
-        for plan in [sequencers, active, broker, reader] {
+        for plan in [sequencers, active, broker, alone, reader] {
             assert_eq!(plan.planned(), all.planned(), "{plan:?}");
         }
     }

@@ -8,9 +8,11 @@ use super::codec::{RowError, RowReader, RowWriter};
 use super::key::{KeyKind, Keyspace};
 
 /// The newest version of these rows. On disk for ever.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The first version with addresses for Kafka clients.
 const KAFKA_FROM: u8 = 2;
+/// The first version with an incarnation for merged segments.
+const MERGER_FROM: u8 = 3;
 /// The longest text of a member in bytes.
 pub(crate) const MEMBER_TEXT_BYTES_MAX: usize = 255;
 
@@ -74,7 +76,7 @@ impl MemberRow {
                 .bytes(address.host.as_bytes())
                 .u16(address.port)
         });
-        row.finish()
+        row.u64(member.merger.map_or(0, Incarnation::get)).finish()
     }
 
     /// Reads a value back.
@@ -89,13 +91,14 @@ impl MemberRow {
             _ => return Err(row.error("its state is unknown")),
         };
         let joined_at = Timestamp::from_millis(row.i64()?);
-        let incarnation = Some(row.u64()?).filter(|number| *number != 0);
-        let member = Member {
+        let incarnation = writer(row.u64()?);
+        let mut member = Member {
             id,
             roles,
             state,
             joined_at,
-            incarnation: incarnation.map(Incarnation::new),
+            incarnation,
+            merger: None,
             name: row.text()?,
             zone: row.text()?,
             version: row.text()?,
@@ -107,6 +110,9 @@ impl MemberRow {
                 kafka_addresses(&mut row)?
             },
         };
+        if version >= MERGER_FROM {
+            member.merger = writer(row.u64()?);
+        }
         row.finish()?;
         Ok(Self {
             member,
@@ -115,6 +121,13 @@ impl MemberRow {
             beat,
         })
     }
+}
+
+/// An incarnation; 0 is none.
+fn writer(number: u64) -> Option<Incarnation> {
+    Some(number)
+        .filter(|number| *number != 0)
+        .map(Incarnation::new)
 }
 
 fn kafka_addresses(row: &mut RowReader) -> Result<Vec<KafkaAddress>, RowError> {
@@ -157,6 +170,7 @@ mod tests {
                     port: 9092,
                 }],
                 incarnation,
+                merger: incarnation.map(|writer| Incarnation::new(writer.get() + 1)),
                 state,
                 joined_at: Timestamp::from_millis(-5),
             },
@@ -178,11 +192,18 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_the_first_version_has_no_kafka_addresses() {
+    fn members_of_earlier_versions_have_no_kafka_addresses_or_no_merger() {
         let mut row = row(None, MemberState::Draining);
         let new = row.encode();
+        let merger = 8;
+        let mut old = new[..new.len() - merger].to_vec();
+        old[0] = 2;
+        assert_eq!(
+            MemberRow::decode(row.member.id, old.into()),
+            Ok(row.clone())
+        );
         // The count, two texts with their lengths, and the port.
-        let without = new.len() - (1 + 4 + 5 + 4 + 3 + 2);
+        let without = new.len() - merger - (1 + 4 + 5 + 4 + 3 + 2);
         let mut old = new[..without].to_vec();
         old[0] = 1;
         row.member.kafka_addresses.clear();

@@ -128,7 +128,7 @@ impl AloneMembers {
         };
         tracing::info!(member = %id, name = member.name, has_left, "member has gone");
         self.show();
-        if let Some(incarnation) = member.incarnation.filter(|_| has_left) {
+        for incarnation in member.writers().filter(|_| has_left) {
             // What is not written when the store closes is found by whoever opens it next.
             drained
                 .run_until_cancelled(self.writers.end_patiently(incarnation))
@@ -146,7 +146,7 @@ impl AloneMembers {
         }
         let gone = member.clone();
         if id == self.me {
-            member.incarnation = None;
+            drop(member.take_writers());
         } else {
             listed.members.remove(&id);
         }
@@ -188,10 +188,7 @@ impl AloneMembers {
             .values()
             .map(|(member, _)| member.clone())
             .collect();
-        let writers: BTreeSet<_> = members
-            .iter()
-            .filter_map(|member| member.incarnation)
-            .collect();
+        let writers: BTreeSet<_> = members.iter().flat_map(Member::writers).collect();
         self.view.send_if_modified(|view| {
             let changes = view.members != members;
             if changes {

@@ -145,7 +145,7 @@ impl SharedMembers {
         let roster = Roster {
             writers: rows
                 .values()
-                .filter_map(|row| row.member.incarnation)
+                .flat_map(|row| row.member.writers())
                 .collect::<BTreeSet<_>>(),
             gone: gone.collect(),
             registered: 0,
@@ -295,9 +295,9 @@ impl SharedMembers {
 
     /// This process stays, though it may write no more.
     async fn on_own_end(&self, has_left: bool) {
-        let incarnation = self.own.lock().incarnation.take();
+        let writers = self.own.lock().take_writers();
         self.poke.notify_one();
-        if let Some(incarnation) = incarnation.filter(|_| has_left) {
+        for incarnation in writers.filter(|_| has_left) {
             self.writers.end_patiently(incarnation).await;
         }
     }
@@ -316,7 +316,7 @@ impl SharedMembers {
             let row = row.filter(|row| row.session == session);
             if let Some(row) = &row {
                 transaction.delete(keys.member(id));
-                if let Some(incarnation) = row.member.incarnation.filter(|_| has_left) {
+                for incarnation in row.member.writers().filter(|_| has_left) {
                     transaction.put(keys.floor(incarnation), FloorRow::ENDED.encode());
                 }
             }

@@ -217,7 +217,7 @@ impl Writers {
                     kind: "member",
                     what: "its key has another length",
                 })?;
-                writers.extend(MemberRow::decode(id, value)?.member.incarnation);
+                writers.extend(MemberRow::decode(id, value)?.member.writers());
             }
         }
         Ok(writers)

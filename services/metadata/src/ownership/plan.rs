@@ -132,6 +132,7 @@ mod tests {
             grpc_address: String::new(),
             kafka_addresses: Vec::new(),
             incarnation: None,
+            merger: None,
             state,
             joined_at: Timestamp::default(),
         };

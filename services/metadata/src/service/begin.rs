@@ -34,6 +34,7 @@ pub(super) fn nameless(id: MemberId) -> ClusterOptions {
             grpc_address: String::new(),
             kafka_addresses: Vec::new(),
             incarnation: None,
+            merger: None,
             state: MemberState::Active,
             joined_at: Timestamp::default(),
         },

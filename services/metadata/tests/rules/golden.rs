@@ -263,6 +263,7 @@ async fn put_member(world: &World) {
             port: 9092,
         }],
         incarnation: Some(Incarnation::new(2)),
+        merger: Some(Incarnation::new(259)),
         state: MemberState::Draining,
         joined_at: Timestamp::from_millis(1_000_000),
     };

@@ -11,7 +11,7 @@ use tidelog_broker_grpc::{GrpcMetrics, GrpcParts, ServeError};
 use tidelog_broker_kafka::{KafkaMetrics, KafkaParts};
 use tidelog_cache::CacheMetrics;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_janitor::JanitorMetrics;
+use tidelog_janitor::{JanitorMetrics, MergeMetrics};
 use tidelog_metadata::SequencerMetrics;
 use tidelog_metadata_api::{KafkaAddress, Member};
 use tidelog_metadata_rpc::{Parts, RpcMetrics};
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
+use super::janitor::Janitor;
 use super::listed::Listed;
 use super::metadata::Place;
 use super::pages::{Pages, readers};
@@ -41,6 +42,8 @@ pub(super) struct Running {
     /// What serves clients, if the process is a broker.
     pub(super) broker: Option<Broker>,
     pub(super) metadata: Metadata,
+    /// What works in the background, if the process has that role.
+    pub(super) janitor: Option<Janitor>,
     /// Lists the process in its cluster.
     pub(super) listed: Option<Listed>,
     /// Serves other members.
@@ -167,16 +170,12 @@ pub(super) async fn start(
         }
         _ => (None, None),
     };
-    if let Some(parts) = parts
-        .as_ref()
-        .filter(|_| settings.roles.has(MemberRole::Janitor))
-    {
-        super::janitor::start(&mut site, parts);
-    }
+    let janitor = start_janitor(&mut site, parts.as_ref()).await?;
     let listed = match &parts {
         Some(parts) => {
             let member = Member {
                 incarnation,
+                merger: janitor.as_ref().map(|janitor| janitor.writer),
                 ..member
             };
             Some(Listed::join(&site.env, &parts.cluster, member, announced).await?)
@@ -197,6 +196,7 @@ pub(super) async fn start(
         Running {
             broker,
             metadata,
+            janitor,
             listed,
             peers,
             health,
@@ -204,6 +204,14 @@ pub(super) async fn start(
             stop_admin,
         }
     })
+}
+
+/// Starts what works in the background, if the process has that role.
+async fn start_janitor(site: &mut Site<'_>, parts: Option<&Parts>) -> Result<Option<Janitor>> {
+    match parts.filter(|_| site.settings.roles.has(MemberRole::Janitor)) {
+        Some(parts) => super::janitor::start(site, parts).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Starts what serves clients.
@@ -345,6 +353,7 @@ pub(crate) fn all_metrics() -> Registry {
     JanitorMetrics::new(&mut registry);
     TierMetrics::new(&mut registry);
     ReaderMetrics::new(&mut registry);
+    MergeMetrics::new(&mut registry);
     AppendMetrics::new(&mut registry);
     FetchMetrics::new(&mut registry);
     GrpcMetrics::new(&mut registry);

@@ -102,6 +102,9 @@ async fn drain(running: Running, env: &Env) -> Exit {
         // Tasks that serve the last handle end with it.
         drop(broker.engine);
     }
+    if let Some(janitor) = running.janitor {
+        janitor.end().await;
+    }
     if let Some(listed) = running.listed {
         listed.leave(env).await;
     }

@@ -4,18 +4,61 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidelog_blob::Role;
-use tidelog_janitor::{BackupsError, JanitorMetrics, JanitorParts, Pins};
+use tidelog_env::CancellationToken;
+use tidelog_janitor::{
+    BackupsError, JanitorMetrics, JanitorParts, MergeMetrics, MergeParts, Pins, Writers,
+};
 use tidelog_metadata::backup::{self, Backups};
 use tidelog_metadata_rpc::Parts;
-use tidelog_types::{SegmentName, Timestamp};
+use tidelog_runtime::Exit;
+use tidelog_types::{Incarnation, SegmentName, Timestamp};
+use tokio::task::JoinHandle;
 
 use super::assemble::Site;
+use super::part_settings::merge_settings;
 use super::storage;
+use crate::cli::{CliError, Result};
 
-/// Begins to work. It ends with the tasks of the process, wherever it is then.
-pub(super) fn start(site: &mut Site<'_>, parts: &Parts) {
+/// What works in the background.
+pub(super) struct Janitor {
+    /// Under which it writes merged segments.
+    pub(super) writer: Incarnation,
+    stop: CancellationToken,
+    merging: JoinHandle<Option<()>>,
+}
+
+impl Janitor {
+    /// Ends merging, so that nothing more is swapped in under its names. What is deleted goes on until the tasks of the
+    /// process end.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        // A panic in it has been told.
+        let _ = self.merging.await;
+    }
+}
+
+/// Begins to work.
+pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor> {
     let meter = site.blob.meter(Role::Janitor);
     let objects = storage::for_segments(&site.opened, site.settings, &meter, &site.env);
+    let writer = parts.log.register_writer().await.map_err(|error| {
+        let message = format!("the janitor cannot be a writer: {error}");
+        CliError::because(Exit::Unavailable, message, error)
+    })?;
+    let supervisor = site.env.supervisor.clone();
+    let stop = supervisor.token().child_token();
+    let merging = MergeParts {
+        env: site.env.clone(),
+        merges: Arc::clone(&parts.merges),
+        writers: Arc::new(Arc::clone(&parts.log)) as Arc<dyn Writers>,
+        objects: Arc::clone(&objects),
+        layout: site.layout.clone(),
+        cluster: site.cluster,
+        writer,
+        settings: merge_settings(&site.settings.janitor, &site.plan),
+        metrics: MergeMetrics::new(&mut site.registry),
+    };
+    let merging = supervisor.spawn("merge", tidelog_janitor::merge(merging, stop.clone()));
     let backups = Backups::new(Arc::clone(&objects), site.layout.clone(), site.cluster);
     let parts = JanitorParts {
         env: site.env.clone(),
@@ -25,9 +68,13 @@ pub(super) fn start(site: &mut Site<'_>, parts: &Parts) {
         backups: Arc::new(InBucket(backups)),
         metrics: JanitorMetrics::new(&mut site.registry),
     };
-    let supervisor = &site.env.supervisor;
     let working = tidelog_janitor::run(parts, supervisor.token());
     drop(supervisor.spawn("janitor", working));
+    Ok(Janitor {
+        writer,
+        stop,
+        merging,
+    })
 }
 
 /// The backups in the bucket.
@@ -36,7 +83,7 @@ struct InBucket(Backups);
 
 #[async_trait]
 impl tidelog_janitor::Backups for InBucket {
-    async fn pins(&self) -> Result<Box<dyn Pins>, BackupsError> {
+    async fn pins(&self) -> std::result::Result<Box<dyn Pins>, BackupsError> {
         Ok(Box::new(Pinned(self.0.pins().await?)))
     }
 }

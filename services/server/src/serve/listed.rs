@@ -65,7 +65,7 @@ impl Listed {
         let id = self.id;
         let gone = view.wait_for(|view| {
             let member = view.member(id);
-            member.is_none_or(|member| member.incarnation.is_none())
+            member.is_none_or(|member| member.writers().next().is_none())
         });
         if timeout(env.clock.as_ref(), LEAVE_WAIT, gone).await.is_err() {
             tracing::info!("the cluster has not said that this process has left");

@@ -1,5 +1,6 @@
 //! What the settings and the memory plan mean for each part of the process.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings, StorageClass};
@@ -10,7 +11,7 @@ use tidelog_metadata::{GroupSettings, MergeSettings, SequencerSettings, Transact
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::{
-    GroupsSettings, MetadataSettings, Settings, Span, TransactionsSettings,
+    GroupsSettings, JanitorSettings, MetadataSettings, Settings, Span, TransactionsSettings,
 };
 use tidelog_types::{ClusterId, Role};
 
@@ -169,11 +170,33 @@ pub(super) fn sequencer_settings(
         merge: MergeSettings {
             is_on: metadata.merge,
             age: metadata.merge_age.get(),
-            bytes: metadata.merge_bytes.get(),
+            bytes: merge_bytes(metadata, plan),
             ..within.merge
         },
         tail_age_max: metadata.tail_age_max.map(Span::get),
         ..within
+    }
+}
+
+/// How large merged segments are to be: what merges them in this process, if anything does, holds one in memory.
+fn merge_bytes(metadata: &MetadataSettings, plan: &MemoryPlan) -> u64 {
+    let wanted = metadata.merge_bytes.get();
+    match plan.merge_bytes_max() {
+        0 => wanted,
+        most => wanted.min(most),
+    }
+}
+
+/// What merging may take.
+pub(super) fn merge_settings(
+    janitor: &JanitorSettings,
+    plan: &MemoryPlan,
+) -> tidelog_janitor::MergeSettings {
+    tidelog_janitor::MergeSettings {
+        memory_bytes: plan.janitor,
+        bytes_per_second: NonZeroU64::new(janitor.merge_rate.get()),
+        at_once: janitor.merges_at_once,
+        ..tidelog_janitor::MergeSettings::default()
     }
 }
 

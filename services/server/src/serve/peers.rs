@@ -101,6 +101,7 @@ pub(super) fn member(
         zone: cluster.zone.clone(),
         version: VERSION.to_owned(),
         incarnation: None,
+        merger: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),
     }

@@ -28,6 +28,7 @@ pub(crate) fn broker(number: u8, zone: &str) -> Member {
             port: 9092,
         }],
         incarnation: Some(Incarnation::new(u64::from(number))),
+        merger: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),
     }

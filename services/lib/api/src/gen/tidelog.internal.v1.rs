@@ -1246,6 +1246,9 @@ pub struct Member {
     /// Where Kafka clients reach it, one for each listener. At most 16; none: it serves no such clients.
     #[prost(message, repeated, tag = "11")]
     pub kafka_addresses: ::prost::alloc::vec::Vec<KafkaAddress>,
+    /// The incarnation under which it writes merged segments. Unset: it writes none.
+    #[prost(uint64, optional, tag = "12")]
+    pub merger: ::core::option::Option<u64>,
 }
 impl ::prost::Name for Member {
     const NAME: &'static str = "Member";

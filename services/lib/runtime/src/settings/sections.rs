@@ -254,6 +254,8 @@ pub struct TransactionsSettings {
 #[serde(deny_unknown_fields)]
 pub struct JanitorSettings {
     pub grace: Span,
+    pub merge_rate: ByteSize,
+    pub merges_at_once: usize,
 }
 
 /// What the process is within its cluster.

@@ -42,6 +42,7 @@ fn member(id: MemberId) -> Member {
         grpc_address: String::new(),
         kafka_addresses: Vec::new(),
         incarnation: None,
+        merger: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),
     }

@@ -33,6 +33,7 @@ pub(crate) fn member_to(member: &Member) -> v1::Member {
         grpc_address: member.grpc_address.clone(),
         kafka_addresses: addresses.collect(),
         incarnation: member.incarnation.map(Incarnation::get),
+        merger: member.merger.map(Incarnation::get),
         draining: member.state == MemberState::Draining,
         joined_at: member.joined_at.as_millis(),
     }
@@ -54,6 +55,7 @@ pub(crate) fn member_from(member: v1::Member) -> Result<Member, WireError> {
         grpc_address: text("grpc_address", member.grpc_address)?,
         kafka_addresses: kafka_addresses(member.kafka_addresses)?,
         incarnation: member.incarnation.map(Incarnation::new),
+        merger: member.merger.map(Incarnation::new),
         state,
         joined_at: Timestamp::from_millis(member.joined_at),
     })

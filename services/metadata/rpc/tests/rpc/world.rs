@@ -195,6 +195,7 @@ pub(crate) fn member(number: u8, role: Role, internal_address: &str) -> Member {
         grpc_address: String::new(),
         kafka_addresses: Vec::new(),
         incarnation: None,
+        merger: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),
     }

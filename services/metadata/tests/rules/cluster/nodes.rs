@@ -51,6 +51,7 @@ pub(crate) fn member(number: u8, role: Role) -> Member {
         grpc_address: String::new(),
         kafka_addresses: Vec::new(),
         incarnation: None,
+        merger: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),
     }

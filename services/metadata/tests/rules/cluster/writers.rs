@@ -178,6 +178,58 @@ async fn writers_end_where_members_are_in_memory_too() {
     drop(stays);
 }
 
+/// Whoever writes and merges is two writers, which live and end together.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_merges_is_two_writers() {
+    let world = world(5, 1);
+    let node = world.join(1).await;
+    node.until_shared_by(&[id(1)]).await;
+    let one = node.register_writer().await.expect("the store answers");
+    let other = node.register_writer().await.expect("the store answers");
+    let member = Member {
+        merger: Some(other),
+        ..broker(9, one)
+    };
+    let membership = node.join(member).await.expect("it is new");
+    tokio::time::sleep(GRACE * 2).await;
+    for writer in [one, other] {
+        node.send_until_answered(&commit(writer, 1)).await;
+    }
+    membership.leave();
+    node.until("it has gone", |view| view.member(id(9)).is_none())
+        .await;
+    for writer in [one, other] {
+        assert_ended(&node, writer).await;
+    }
+}
+
+/// The same, with members in memory.
+#[tokio::test(start_paused = true)]
+async fn a_member_in_memory_that_merges_is_two_writers() {
+    let world = World::with(SequencerSettings {
+        is_only_process: false,
+        ..settings(4)
+    });
+    let process = world.open().await;
+    let one = process.register_writer().await.expect("the store answers");
+    let other = process.register_writer().await.expect("the store answers");
+    let member = Member {
+        merger: Some(other),
+        ..broker(9, one)
+    };
+    let membership = process.join(member).await.expect("it is new");
+    tokio::time::sleep(GRACE * 2).await;
+    for writer in [one, other] {
+        process.send_until_answered(&commit(writer, 1)).await;
+    }
+    membership.leave();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for writer in [one, other] {
+        let error = process.send(commit(writer, 2)).await;
+        assert_eq!(error.expect_err("it has left"), CommitError::WriterEnded);
+    }
+}
+
 /// Whoever sweeps has seen nobody under an incarnation for ten minutes and is about to end it, when a member
 /// joins elsewhere that is it: what holds is what the store says when it is ended.
 #[tokio::test(start_paused = true)]

@@ -305,9 +305,10 @@ fn a_kafka_address() -> impl Strategy<Value = KafkaAddress> {
 pub(super) fn a_member() -> impl Strategy<Value = Member> {
     let texts = (a_text(), a_text(), a_text(), a_text(), a_text());
     let kafka = vec(a_kafka_address(), 0..3);
-    let rest = (option::of(any::<u64>()), any::<bool>(), a_time());
+    let writers = (option::of(any::<u64>()), option::of(any::<u64>()));
+    let rest = (writers, any::<bool>(), a_time());
     (any::<[u8; 16]>(), texts, kafka, any::<u32>(), rest).prop_map(
-        |(id, texts, kafka_addresses, roles, (incarnation, draining, joined_at))| {
+        |(id, texts, kafka_addresses, roles, ((incarnation, merger), draining, joined_at))| {
             let (name, zone, version, internal_address, grpc_address) = texts;
             Member {
                 id: MemberId::from_bytes(id),
@@ -319,6 +320,7 @@ pub(super) fn a_member() -> impl Strategy<Value = Member> {
                 grpc_address,
                 kafka_addresses,
                 incarnation: incarnation.map(Incarnation::new),
+                merger: merger.map(Incarnation::new),
                 state: if draining {
                     MemberState::Draining
                 } else {

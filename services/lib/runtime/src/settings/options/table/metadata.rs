@@ -88,7 +88,7 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "metadata.merge_bytes",
         Kind::Size("1MiB", "256MiB"),
         "64MiB",
-        "How large merged segments are at most. As soon as there is so much to merge, it is merged. A janitor holds one of them in memory.",
+        "How large merged segments are at most. As soon as there is so much to merge, it is merged. A janitor holds one of them in memory: a process that also has that role makes them smaller where its memory is small.",
     ),
     unset(
         "metadata.tail_age_max",
