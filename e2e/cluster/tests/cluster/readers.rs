@@ -193,14 +193,12 @@ async fn readers_that_are_killed_all_the_while_are_seen_by_no_client() -> Result
         scene.progress(50).await?;
         reader.restart().await?;
     }
+    // Who reads where it was written needs no reader; what is written is offered in any case.
     until("readers are of use", PROGRESS_LIMIT, async || {
-        let hits = ["outcome=\"hit\""];
-        let hits = sum(
-            &scene.cluster.brokers,
-            "tidelog_read_tier_pages_total",
-            &hits,
-        );
-        (hits.await.ok()? > 0).then_some(())
+        let taken = ["outcome=\"taken\""];
+        let offers = "tidelog_read_tier_offers_total";
+        let taken = sum(&scene.cluster.brokers, offers, &taken);
+        (taken.await.ok()? > 0).then_some(())
     })
     .await?;
     scene.judge().await?;
