@@ -190,3 +190,21 @@ async fn the_floor_follows_the_names_that_are_done_with() {
         "there is nothing to raise"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_floor_stays_below_a_name_that_is_in_use() {
+    let mut world = written().await;
+    world.settings.at_once = 2;
+    let rule = FaultRule::new(Fault::Hang).on(Operation::Put);
+    world.way.inject(rule.once());
+    for number in 1..=12 {
+        world.owner.give(world.history.task(number));
+    }
+    let working = world.start();
+    world.owner.until_finished(11).await;
+    tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+    assert_eq!(*world.owner.floors.lock(), []);
+    world.stop.cancel();
+    working.await.unwrap();
+    assert_eq!(*world.owner.floors.lock(), [(50, 13)]);
+}
