@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidelog_client::{Client, ConsumerOptions, v1};
-use tidelog_e2e_harness::{Bucket, Cli, Server, ServerOptions, metric, until};
+use tidelog_e2e_harness::{Bucket, Server, ServerOptions, metric};
 use tidelog_types::{Incarnation, SegmentName, SegmentSequence};
 
-use crate::support::{World, base, fetch, records};
+use crate::support::{World, base, fetch, only_what_is_named, records};
 
 const TOPIC: &str = "deletion";
 const KEPT: &str = "kept";
@@ -18,8 +18,6 @@ const APPENDS: u64 = 40;
 const VALUE_BYTES: usize = 1_000;
 /// As many bytes are kept of the first topic.
 const KEPT_BYTES: &str = "20000";
-/// A check comes each second, and what is dead is kept for a second.
-const LIMIT: Duration = Duration::from_mins(1);
 
 fn options(world: &World) -> ServerOptions {
     ServerOptions::at(&world.place)
@@ -80,35 +78,6 @@ async fn read_while_it_is_cut(client: &Client, end: u64) -> Result<u64> {
             read => return read,
         }
     }
-}
-
-/// How many rows there are of some kinds.
-async fn rows(world: &World, kinds: &[&str]) -> Result<u64> {
-    let cli = Cli::new(None);
-    let flags = world.place.flags();
-    let mut words = vec!["metadata", "stats", "-o", "json"];
-    words.extend(flags.iter().map(String::as_str));
-    let stats: serde_json::Value = serde_json::from_str(&cli.ok(&words).await?)?;
-    let counted = stats["kinds"].as_array().context("kinds")?;
-    let of_these = counted.iter().filter(|counted| {
-        let kind = counted["kind"].as_str().unwrap_or_default();
-        kinds.contains(&kind)
-    });
-    Ok(of_these
-        .filter_map(|counted| counted["rows"].as_u64())
-        .sum())
-}
-
-/// Waits until the bucket has as many segments as metadata names, and nothing is left to do.
-async fn only_what_is_named(world: &World) -> Result<u64> {
-    let bucket = Bucket::open(&world.place)?;
-    until("only what is named is left", LIMIT, async || {
-        let dying = rows(world, &["dying", "orphans"]).await.ok()?;
-        let named = rows(world, &["live bytes"]).await.ok()?;
-        let there = bucket.segments().await.ok()?.len();
-        (dying == 0 && there as u64 == named).then_some(named)
-    })
-    .await
 }
 
 /// A segment that was put and never committed, as one that dies between the two leaves it: the next name of the writer

@@ -13,6 +13,7 @@ mod fence;
 mod flights;
 mod idle;
 mod kill;
+mod merge;
 mod outage;
 mod restore;
 mod retention;

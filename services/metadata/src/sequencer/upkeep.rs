@@ -60,7 +60,9 @@ impl Actor {
 
     pub(super) fn report(&self) {
         let shard = self.lease.shard;
-        self.parts.metrics.report_tail(shard, self.state.tail_since);
+        // One segment alone waits for another, however long: that is no tail that grows.
+        let tail_since = self.state.tail_since.filter(|_| self.unmerged.are_some());
+        self.parts.metrics.report_tail(shard, tail_since);
         let view = self.view.read();
         self.parts.metrics.held.report(shard, &view, &self.state);
     }

@@ -16,6 +16,7 @@ impl Merges for MetadataService {
         loop {
             news.borrow_and_update();
             let mut wait = None;
+            let mut failed = None;
             for (_, sequencer) in self.inner.shards.all() {
                 match sequencer.desk().next().await {
                     Ok(NextMerge::Task(task)) => return Ok(task),
@@ -23,12 +24,14 @@ impl Merges for MetadataService {
                     Ok(NextMerge::Wait(Some(time))) => {
                         wait = Some(wait.map_or(time, |wait: std::time::Duration| wait.min(time)));
                     }
-                    Err(error) => {
-                        return Err(MergeError::Unavailable {
-                            reason: error.to_string(),
-                        });
-                    }
+                    // The other shards may have something.
+                    Err(error) => failed = Some(error),
                 }
+            }
+            if let Some(error) = failed {
+                return Err(MergeError::Unavailable {
+                    reason: error.to_string(),
+                });
             }
             let told = news.changed().boxed();
             let Some(wait) = wait else {
