@@ -103,13 +103,13 @@ impl MetadataService {
     /// Opens the service of a process that has the store to itself: finds or founds the cluster, takes
     /// every shard over and loads it.
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
-        Self::open_with(options, None).await
+        Box::pin(Self::open_with(options, None)).await
     }
 
     /// Opens the service of a process that is a member of a cluster. On a store that others use too it
     /// comes by its shards later, in the background.
     pub async fn open_in(options: OpenOptions, cluster: ClusterOptions) -> Result<Self, OpenError> {
-        Self::open_with(options, Some(cluster)).await
+        Box::pin(Self::open_with(options, Some(cluster))).await
     }
 
     async fn open_with(

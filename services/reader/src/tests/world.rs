@@ -101,6 +101,7 @@ pub(super) fn member(number: u8, address: &str) -> Member {
         grpc_address: String::new(),
         kafka_addresses: Vec::new(),
         incarnation: None,
+        merger: None,
         state: MemberState::Active,
         joined_at: Timestamp::default(),
     }
