@@ -33,6 +33,11 @@ impl Counting {
         self.topic.as_ref().is_none_or(|(known, _)| *known != topic)
     }
 
+    /// Topics may have more partitions than before: they are told again.
+    pub(super) fn forget_topic(&mut self) {
+        self.topic = None;
+    }
+
     /// Takes the row of a topic.
     pub(super) fn topic(
         &mut self,
@@ -53,16 +58,18 @@ impl Counting {
     ) -> Result<(), RowError> {
         if PartitionRow::has_pages(&value) {
             let row = PartitionRow::decode(value)?;
-            let last = extents.last().map(|last| last.offsets.next);
-            self.ends
-                .insert(partition, row.next.max(last.unwrap_or_default()));
+            self.ends.insert(partition, row.next);
             let topic = self.topic.as_ref().and_then(|(_, topic)| topic.as_ref());
-            let index = usize::try_from(partition.partition.get()).unwrap_or(usize::MAX);
-            let info = topic.and_then(|topic| topic.partitions.get(index));
             // Where the topic is gone nobody will ever ask for its extents.
-            let Some(shard) = info.map(|info| info.shard) else {
+            let Some(topic) = topic else {
                 return Ok(());
             };
+            let index = usize::try_from(partition.partition.get()).unwrap_or(usize::MAX);
+            let info = topic.partitions.get(index).ok_or(RowError {
+                kind: "partition",
+                what: "its topic has fewer partitions",
+            })?;
+            let shard = info.shard;
             let live = extents
                 .iter()
                 .filter(|extent| extent.offsets.next > row.reclaimed);

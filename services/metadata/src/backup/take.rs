@@ -255,6 +255,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         let mut rest = Rest::of(self.keys.all(KeyKind::Partition));
         while let Some(rows) = self.pages.next(&mut rest).await? {
             let mut trim = Trim::new(rows)?;
+            self.counting.forget_topic();
             if let Some(range) = trim.pages(self.keys) {
                 self.pages_of(range, &mut trim).await?;
             }
@@ -338,9 +339,14 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
     async fn pages_again(
         &self,
         partition: TopicPartition,
-        trim: &Trim,
+        trim: &mut Trim,
     ) -> Result<Vec<Row>, TakeError> {
         for _ in 0..READS_MAX {
+            // What comes after this row is in the tail, as for the one before.
+            let row = self.pages.value(self.keys.partition(partition)).await?;
+            if let Some(row) = row {
+                trim.renew(partition, &row)?;
+            }
             let mut rest = Rest::of(self.keys.pages_of(partition));
             let mut rows = Vec::new();
             while let Some(some) = self.pages.next(&mut rest).await? {

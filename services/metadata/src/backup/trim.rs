@@ -144,6 +144,27 @@ impl Trim {
         Ok(end.is_some_and(|end| marker < end.next))
     }
 
+    /// Takes a row of a partition that was read after the one that is known.
+    pub(super) fn renew(
+        &mut self,
+        partition: TopicPartition,
+        value: &Bytes,
+    ) -> Result<(), RowError> {
+        let row = PartitionRow::decode(value.clone())?;
+        let end = End {
+            next: row.next,
+            reclaimed: row.reclaimed,
+            has_pages: PartitionRow::has_pages(value),
+        };
+        self.ends.insert(partition, end);
+        for (key, known) in &mut self.rows {
+            if Keyspace::partition_of(key) == Some(partition) {
+                known.clone_from(value);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether pages of a partition, in order, have all that its row knows of, from `from` on: as they are at one moment
     /// they do, but not if they were merged between two reads. Without `from`, what lies before the first page may be
     /// gone.
@@ -167,7 +188,10 @@ impl Trim {
             let Some(offsets) = page.offsets() else {
                 continue;
             };
-            if at.is_some_and(|at| offsets.base > at && at < end) {
+            // A merged one that lies across the end was not there when the row was read.
+            let across = |extent: &Extent| extent.offsets.base < end && extent.offsets.next > end;
+            let has_gap = at.is_some_and(|at| offsets.base > at && at < end);
+            if has_gap || page.extents.iter().any(across) {
                 return Ok(false);
             }
             at = Some(at.map_or(offsets.next, |at| at.max(offsets.next)));
@@ -190,7 +214,9 @@ impl Trim {
         let mut page = PageRow::decode(base, value.clone())?;
         let whole = page.extents.len();
         page.extents.retain(|extent| extent.offsets.base < end);
-        // A merged one may lie across the end: what it has beyond is in the tail, too.
+        if page.offsets().is_none_or(|offsets| offsets.next > end) {
+            return Err(damaged("an extent lies across the end of its partition"));
+        }
         let is_whole = page.extents.len() == whole;
         let kept = if is_whole { value } else { page.encode() };
         // Pages may overlap, and then say the same.

@@ -256,7 +256,7 @@ impl Actor {
             };
             let group = gather(first, messages);
             self.run_group(group).await?;
-            if self.is_checkpoint_turn() {
+            if self.is_checkpoint_turn(!merges.is_empty()) {
                 self.checkpoint_step().await?;
             } else if let Some(message) = self.merges.turn(merges) {
                 self.merge_step(message).await?;

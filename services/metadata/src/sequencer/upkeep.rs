@@ -85,8 +85,9 @@ impl Actor {
     }
 
     /// Whether a step of a checkpoint is what comes after this group.
-    pub(super) fn is_checkpoint_turn(&mut self) -> bool {
-        let can_tidy = self.keeping_is_due()
+    pub(super) fn is_checkpoint_turn(&mut self, has_merges: bool) -> bool {
+        let can_tidy = has_merges
+            || self.keeping_is_due()
             || self.floors.is_time()
             || self.own_receipts.is_due(&self.floors)
             || self.tidy.is_time(self.lease.shard);

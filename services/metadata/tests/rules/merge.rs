@@ -414,3 +414,54 @@ async fn merged_entries_of_the_tail_go_after_a_while_and_with_commits_only() {
         assert_eq!(process.log_of(partition(0)).await.len(), 3);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_tail_goes_in_steps() {
+    let world = World::with(merging(MergeSettings::default()));
+    let process = world.open().await;
+    for sequence in 1..=1_200 {
+        process
+            .send_until_answered(&one(sequence, partition(0), plain(1)))
+            .await;
+    }
+    pass(&world, 60).await;
+    let task = now(&process).await.expect("a merge");
+    make(&process, &task, 1).await;
+    pass(&world, 700).await;
+    let mut left = Vec::new();
+    for sequence in 1_201..=1_210 {
+        process
+            .send_until_answered(&one(sequence, partition(0), plain(1)))
+            .await;
+        pass(&world, 1).await;
+        left.push(world.store.rows(KeyKind::Tail).len());
+    }
+    left.dedup_by_key(|left| *left / 100);
+    let left: Vec<usize> = left.iter().map(|left| left / 100).collect();
+    assert_eq!(left, [7, 2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_an_owner_left_is_merged_by_the_next_one_without_commits() {
+    let world = World::with(merging(MergeSettings {
+        bytes: 1_000,
+        ..MergeSettings::default()
+    }));
+    let first = world.open().await;
+    for sequence in 1..=400 {
+        first
+            .send_until_answered(&one(sequence, partition(0), plain(30)))
+            .await;
+    }
+    pass(&world, 20).await;
+    let second = world.open().await;
+    pass(&world, 60).await;
+    let mut sequence = 0;
+    while let Some(task) = now(&second).await {
+        sequence += 1;
+        make(&second, &task, sequence).await;
+    }
+    assert_eq!(merged_row(&world).map(|row| row.group.get()), Some(400));
+    assert!(sequence > 32, "{sequence}: there was more than one window");
+    assert_eq!(now(&first).await, None);
+}

@@ -167,6 +167,7 @@ impl Planning {
         });
         let mut gathered = Gathered::default();
         gathered.window.merged = merged;
+        let mut is_all = true;
         while let Some(range) = rest.take() {
             let mut transaction = self.store.begin().await?;
             let options = ScanOptions::limit(ROWS).snapshot();
@@ -177,6 +178,7 @@ impl Planning {
                 let at = gathered.window.merged.group;
                 if group > at && gathered.is_full(self.segment_bytes) {
                     rest = None;
+                    is_all = false;
                     break;
                 }
                 gathered.window.merged = MergedRow {
@@ -185,6 +187,9 @@ impl Planning {
                 };
                 gathered.row(row);
             }
+        }
+        if is_all {
+            gathered.window.merged.group = checkpoint;
         }
         self.cut(gathered).await
     }

@@ -33,6 +33,8 @@ const PAGES: usize = 16;
 const PAGES_BEFORE: usize = 2;
 /// Pages of one run at most: plans have fewer.
 const PAGES_MAX: usize = 512;
+/// Entries of the tail that a step deletes at most.
+const TRIMMED_ROWS: usize = 500;
 /// How often a step is made anew before whoever asked is told that it did not work.
 const ATTEMPTS: u32 = 3;
 
@@ -162,28 +164,35 @@ impl Actor {
         let Some(group) = self.merges.due(now) else {
             return Ok(false);
         };
-        if let Err(error) = self.try_trim(group).await {
-            self.warn("merged entries of the tail were not deleted", &error);
-            if error.next() == Next::Fenced {
-                return Err(self.end(Vec::new(), &error));
+        match self.try_trim(group).await {
+            Ok(false) => {}
+            Ok(true) => self.merges.trims.push_front((now, group)),
+            Err(error) if error.next() == Next::Fenced => return Err(self.end(Vec::new(), &error)),
+            Err(error) => {
+                self.warn("merged entries of the tail were not deleted", &error);
+                // What lands late is true all the same.
+                let later = now + Duration::from_mins(1);
+                self.merges.trims.push_front((later, group));
             }
-            // What lands late is true all the same.
-            self.merges
-                .trims
-                .push_front((now + Duration::from_mins(1), group));
         }
         Ok(true)
     }
 
-    async fn try_trim(&self, group: GroupNumber) -> Result<(), SequencerError> {
+    /// Deletes some entries, from the first on; returns whether there are more.
+    async fn try_trim(&self, group: GroupNumber) -> Result<bool, SequencerError> {
         let (keys, shard) = (self.parts.keys, self.lease.shard);
         let mut transaction = self.parts.store.begin().await?;
         self.lease.check(transaction.as_mut()).await?;
-        let all = keys.tail_of(shard);
-        let rest = keys.tail_after(shard, group);
-        transaction.delete_range(KeyRange::new(all.start, rest.start));
+        let start = keys.tail_of(shard).start;
+        let range = KeyRange::new(start.clone(), keys.tail_after(shard, group).start);
+        let options = ScanOptions::limit(TRIMMED_ROWS).snapshot();
+        let found = transaction.scan(range, options).await?;
+        let Some((last, _)) = found.rows.last() else {
+            return Ok(false);
+        };
+        transaction.delete_range(KeyRange::new(start, KeyRange::successor(last)));
         transaction.commit().await?;
-        Ok(())
+        Ok(found.more)
     }
 
     /// Tells janitors what there is to merge.
@@ -368,7 +377,7 @@ impl Actor {
                 self.merges.trims.push_back((kept, merged.group));
                 self.state.merged = self.state.merged.max(merged.group);
                 self.state.tail_since = tail_since;
-                self.unmerged.merged(manifests, bytes);
+                self.unmerged.merged(manifests, bytes, tail_since);
                 self.publish_unmerged();
                 Ok(Ok(()))
             }

@@ -15,6 +15,8 @@ pub(crate) struct Unmerged {
     pub(crate) merged: GroupNumber,
     pub(crate) manifests: u64,
     pub(crate) bytes: u64,
+    /// Whether there may be more than was counted.
+    pub(crate) is_guess: bool,
     /// The commit time of the first entry.
     pub(crate) since: Option<Timestamp>,
 }
@@ -65,6 +67,7 @@ impl Unmerged {
             merged: state.merged,
             manifests: state.tail_since.map_or(0, |_| MANIFESTS_MIN),
             bytes: 0,
+            is_guess: state.tail_since.is_some(),
             since: state.tail_since,
         }
     }
@@ -73,6 +76,7 @@ impl Unmerged {
     pub(crate) fn recovered(&mut self, state: &ShardState) {
         if state.tail_since.is_some() {
             self.manifests = self.manifests.max(MANIFESTS_MIN);
+            self.is_guess = true;
         }
     }
 
@@ -87,10 +91,14 @@ impl Unmerged {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Takes note that some were merged.
-    pub(crate) fn merged(&mut self, manifests: u64, bytes: u64) {
+    /// Takes note that some were merged, and since when there is more.
+    pub(crate) fn merged(&mut self, manifests: u64, bytes: u64, since: Option<Timestamp>) {
         self.manifests = self.manifests.saturating_sub(manifests);
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.is_guess &= since.is_some();
+        if self.is_guess {
+            self.manifests = self.manifests.max(MANIFESTS_MIN);
+        }
     }
 
     /// When to merge what is in pages.
@@ -123,6 +131,7 @@ mod tests {
             merged: GroupNumber::new(3),
             manifests,
             bytes,
+            is_guess: false,
             since: Some(Timestamp::from_millis(1_000)),
         }
     }

@@ -143,6 +143,8 @@ pub(crate) struct Retention {
     is_shared: bool,
     checked_at: MonoTime,
     not_before: MonoTime,
+    /// As of the last step.
+    now: MonoTime,
 }
 
 impl Retention {
@@ -169,6 +171,7 @@ impl Retention {
             is_shared,
             checked_at: now,
             not_before: now,
+            now,
         }
     }
 
@@ -199,6 +202,7 @@ impl Retention {
 
     /// Takes what is due into the check, at most once in an interval.
     pub(crate) fn begin_check(&mut self, now: MonoTime, wall: Timestamp) {
+        self.now = now;
         if self.pass_at.is_some_and(|at| at <= now) {
             self.pass_at = None;
             self.pass.get_or_insert_default();
@@ -358,7 +362,7 @@ impl Retention {
         };
         if self.known.len() >= self.partitions_max.max(1) {
             // It is found again in the next pass.
-            let at = self.checked_at + PASS_INTERVAL;
+            let at = self.now + PASS_INTERVAL;
             self.pass_at = Some(self.pass_at.map_or(at, |before| before.min(at)));
             return;
         }

@@ -161,4 +161,11 @@ fn of_too_many_partitions_those_left_are_found_in_a_later_pass() {
     assert_eq!(retention.deadline(later, at(0)), Some(later));
     retention.begin_check(later, at(0));
     assert_eq!(retention.next_pass(), Some(TopicNumber::new(0)));
+    // And those that are left then in the next one, which is as far off.
+    retention.passed([], None, later);
+    retention.looked(partition(2), keeps(Some(1), None), None, false);
+    let deadline = retention.deadline(later, at(0));
+    assert!(deadline > Some(later + MINUTE), "{deadline:?}");
+    retention.begin_check(later + PASS_INTERVAL, at(0));
+    assert_eq!(retention.next_pass(), Some(TopicNumber::new(0)));
 }

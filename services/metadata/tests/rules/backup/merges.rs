@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use tidelog_metadata::backup::TakeOptions;
 use tidelog_metadata::keyspace::{KeyKind, Keyspace, LiveBytesRow};
 use tidelog_metadata::{MergeSettings, SequencerSettings};
-use tidelog_metadata_api::{Log as _, MergeRun, MergeTask, MergedRun, Merges as _, SwapOutcome};
+use tidelog_metadata_api::{
+    Catalogue as _, Log as _, MergeRun, MergeTask, MergedRun, Merges as _, SwapOutcome,
+    TopicSelector,
+};
 use tidelog_store::memory::MemoryStore;
 use tidelog_store::{KeyRange, RowSource, ScanOptions, ScanPage, StoreError};
 use tidelog_types::Offset;
@@ -199,7 +202,14 @@ async fn what_is_merged_between_two_reads_of_pages_is_not_missed() {
         let (store, _) = bucket.restored("b").await;
         let process = World::on(store.clone()).open().await;
         let mut offset = Offset::ZERO;
+        let live_then = live(&store);
         for run in process.log_of(partition(0)).await {
+            // What readers find does not go as long as they find it.
+            let live = live_then.get(&run.sequence).copied().unwrap_or_default();
+            assert!(
+                live >= u64::from(run.length),
+                "after {reads} reads: {run:?}"
+            );
             assert_eq!(run.base, offset.get(), "after {reads} reads");
             offset = Offset::new(run.next);
         }
@@ -219,4 +229,59 @@ async fn what_is_merged_between_two_reads_of_pages_is_not_missed() {
         );
         assert_eq!(process.metric("keeping_failures_total"), 0);
     }
+}
+
+/// Adds partitions, and writes to one of them, when the first pages are about to be read.
+#[derive(Debug)]
+struct Growing<'a> {
+    store: MemoryStore,
+    process: &'a Process,
+    is_done: AtomicBool,
+}
+
+#[async_trait]
+impl RowSource for Growing<'_> {
+    async fn page(&self, range: KeyRange, options: ScanOptions) -> Result<ScanPage, StoreError> {
+        let is_it = range.start.get(4) == Some(&(KeyKind::Page as u8));
+        if is_it && !self.is_done.swap(true, Ordering::Relaxed) {
+            let topic = TopicSelector::Number(partition(0).topic);
+            let grown = self.process.add_partitions(&topic, 8).await;
+            grown.expect("more");
+            let draft = segment(50).slice(partition(7), &[plain(3)]);
+            self.process.send_until_answered(&draft.done()).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.store.page(range, options).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_partitions_have_that_were_added_meanwhile_is_counted() {
+    let world = World::with(settings(1));
+    let process = world.open().await;
+    for sequence in 1..=4 {
+        let index = u32::try_from(sequence).expect("small") - 1;
+        let draft = segment(sequence).slice(partition(index), &[plain(1)]);
+        process.send_until_answered(&draft.done()).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let source = Growing {
+        store: world.store.memory.clone(),
+        process: &process,
+        is_done: AtomicBool::new(false),
+    };
+    let bucket = Bucket::new();
+    let options = TakeOptions {
+        page_rows: 2,
+        ..TakeOptions::default()
+    };
+    bucket
+        .try_take(&source, "b", options)
+        .await
+        .expect("it answers");
+    assert!(source.is_done.into_inner());
+    let (store, _) = bucket.restored("b").await;
+    let process = World::on(store.clone()).open().await;
+    assert_eq!(process.high_watermark(partition(7)).await, 3);
+    assert_eq!(live(&store)[&50], 73);
 }
