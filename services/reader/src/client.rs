@@ -275,7 +275,10 @@ impl Shared {
             Miss::Wire(_) => Asked::Corrupt,
             Miss::Status(status) => match status.code() {
                 // It is well: it has no room, or it had no luck with the bucket.
-                Code::ResourceExhausted | Code::Aborted => return Asked::Refused,
+                Code::ResourceExhausted | Code::Aborted => {
+                    reader.breaker.on_success();
+                    return Asked::Refused;
+                }
                 Code::DeadlineExceeded | Code::Cancelled => Asked::Slow,
                 _ => Asked::Failed,
             },

@@ -9,7 +9,7 @@ use tidelog_api::internal::v1;
 use tidelog_api::internal::v1::reader_service_server::{ReaderService, ReaderServiceServer};
 use tidelog_cache::{BucketPages, FetchFailed, PAGE_BYTES, PageCache, Pool};
 use tidelog_types::ClusterId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -112,9 +112,22 @@ impl ReaderServer {
             Status::resource_exhausted("too many pages are on their way")
         })?;
         // As a fetch, so that whoever wants the page meanwhile waits for it instead of asking the bucket.
-        let coming = collect(parts, assembly);
+        let (broken, told) = oneshot::channel();
+        let bucket = self.parts.bucket.clone();
+        let coming = async move {
+            let error = match collect(parts, assembly).await {
+                Ok(page) => return Ok(page),
+                Err(error) => error,
+            };
+            // Whoever waits for it needs the page all the same.
+            let _ = broken.send(error);
+            bucket.page(key).await.map_err(FetchFailed::new)
+        };
         let page = self.parts.pages.get_or_fetch(key, Pool::Tail, coming).await;
         drop(permit);
+        if let Ok(error) = told.await {
+            return Err(self.failed(&error));
+        }
         page.map_err(|error| self.failed(&error))?;
         self.parts.metrics.put.inc();
         Ok(())

@@ -19,6 +19,8 @@ pub enum CloseReason {
     Idle,
     /// The broker drains.
     Drain,
+    /// Memory is short, and its class would have waited for more.
+    Memory,
 }
 
 impl CloseReason {
@@ -28,6 +30,7 @@ impl CloseReason {
             Self::Linger => "linger",
             Self::Idle => "idle",
             Self::Drain => "drain",
+            Self::Memory => "memory",
         }
     }
 }

@@ -219,9 +219,10 @@ async fn whoever_wants_a_page_that_is_being_put_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_put_wrongly_is_not_kept() {
+async fn a_page_that_is_put_wrongly_is_refused_and_never_given() {
     let bucket = Bucket::new().await;
     let reader = Served::new(1, &bucket).await;
+    let broker = Broker::new(&[&reader.member]);
     let good = || start_of(2, cluster().to_bytes());
     let wrong: Bytes = body(2).iter().map(|byte| byte ^ 1).collect();
     let cases = [
@@ -244,6 +245,27 @@ async fn a_page_that_is_put_wrongly_is_not_kept() {
         }
         let ended = sending.end().await;
         assert_eq!(ended.unwrap_err().code(), code, "{shown}");
-        assert!(!reader.pages.has(&key(2)), "{shown}");
+        assert_eq!(broker.page(2).await, Some(body(2)), "{shown}");
+        reader.pages.remove(&key(2));
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_page_that_is_put_wrongly_has_it_from_the_bucket() {
+    let bucket = Bucket::new().await;
+    let reader = Served::new(1, &bucket).await;
+    let broker = Broker::new(&[&reader.member]);
+    let sending = Sending::to(&reader).await;
+    sending.send(start_of(2, cluster().to_bytes())).await;
+    until(|| reader.pages.fetches() == 1).await;
+    let mut asking = Box::pin(broker.page(2));
+    let shared = || reader.pages.snapshot(tidelog_cache::Pool::CatchUp).shared;
+    tokio::select! {
+        given = &mut asking => panic!("{given:?}"),
+        () = until(|| shared() == 1) => {}
+    }
+    sending.send(part_of(body(2).slice(..10))).await;
+    assert_eq!(sending.end().await.unwrap_err().code(), Code::Aborted);
+    assert_eq!(asking.await, Some(body(2)));
+    assert_eq!(bucket.gets(), 1);
 }

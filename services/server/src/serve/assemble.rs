@@ -99,7 +99,7 @@ impl<'a> Site<'a> {
         tracing::info!(%cluster, bucket = %opened.location, "cluster found");
         sweep_in_background(&opened, settings, &env);
         let plan = MemoryPlan::of(settings);
-        let pages = Pages::open(settings, &plan, cluster, &mut registry).await?;
+        let pages = Pages::open(settings, &plan, cluster, &env, &mut registry).await?;
         let place = (&opened, &layout, cluster);
         let routes = |pages: &Pages| pages.routes(settings, &env, place, &blob, &mut registry);
         let beside = pages.as_ref().map(routes).unwrap_or_default();

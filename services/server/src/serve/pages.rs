@@ -34,6 +34,7 @@ impl Pages {
         settings: &Settings,
         plan: &MemoryPlan,
         cluster: ClusterId,
+        env: &Env,
         registry: &mut Registry,
     ) -> Result<Option<Self>> {
         let roles = settings.roles;
@@ -43,7 +44,7 @@ impl Pages {
         let shares = CacheShares::of(settings, plan);
         let disk = disk_settings(settings, shares, cluster)?;
         let metrics = CacheMetrics::new(registry);
-        let cache = PageCache::open(shares.pools(), disk.as_ref(), metrics).await;
+        let cache = PageCache::open(shares.pools(), disk.as_ref(), env, metrics).await;
         Ok(Some(Self { cache, shares }))
     }
 

@@ -18,6 +18,7 @@ use super::senders::BrokenSenders;
 use super::upload::Uploader;
 use crate::classes::{Classes, Lane};
 use crate::crash::CrashPlan;
+use crate::memory::MemoryShare;
 use crate::metrics::{AppendMetrics, CloseReason};
 use crate::settings::AppendSettings;
 
@@ -34,6 +35,8 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct BatcherParts {
     pub(super) env: Env,
+    /// What batches hold until they are answered.
+    pub(super) memory: MemoryShare,
     pub(super) log: Arc<dyn Log>,
     pub(super) settings: AppendSettings,
     pub(super) classes: Arc<Classes>,
@@ -145,12 +148,17 @@ impl Batcher {
             return None;
         }
         let now = self.parts.env.clock.now();
+        // One batch of a class that waits long keeps all memory of the request that it came with: others must not
+        // wait for that.
+        let is_scarce = self.parts.memory.free_bytes() < self.parts.settings.memory_bytes / 4;
         let reason = |lane: &OpenLane| {
             let deadline = lane.deadline()?;
             if lane.is_full() {
                 Some(CloseReason::Full)
             } else if !self.drains.is_empty() {
                 Some(CloseReason::Drain)
+            } else if is_scarce && !lane.closes_early {
+                Some(CloseReason::Memory)
             } else {
                 (now >= deadline).then_some(CloseReason::Linger)
             }

@@ -93,8 +93,10 @@ impl Appender {
         let clock = Arc::clone(&env.clock);
         let budget = RequestBudget::new(clock, settings.flush_rate, settings.flush_burst);
         let ended = CancellationToken::new();
+        let memory = MemoryShare::new(settings.memory_bytes);
         let batcher = BatcherParts {
             env: env.clone(),
+            memory: memory.clone(),
             log: parts.log,
             settings,
             classes: Arc::clone(&parts.classes),
@@ -111,7 +113,6 @@ impl Appender {
             env.supervisor
                 .spawn("batcher", Batcher::run(batcher, messages)),
         );
-        let memory = MemoryShare::new(settings.memory_bytes);
         Self {
             env,
             memory,

@@ -108,6 +108,19 @@ impl Place {
         (self.position / PAGE_BYTES..=end / PAGE_BYTES)
             .map(move |page| PageKey::new(self.bucket, self.segment, page))
     }
+
+    /// Takes what one of these pages has of it.
+    fn take(self, key: PageKey, page: &Bytes, pieces: &mut Pieces) {
+        let start = u64::from(self.position);
+        let end = start + u64::from(self.length);
+        let page_start = u64::from(key.page) * u64::from(PAGE_BYTES);
+        let page_end = page_start + page.len() as u64;
+        let from = to_usize(start.max(page_start) - page_start);
+        let to = to_usize(end.min(page_end).saturating_sub(page_start));
+        if from < to {
+            pieces.push(page.slice(from..to));
+        }
+    }
 }
 
 impl Reads {
@@ -133,8 +146,8 @@ impl Reads {
             }
             proven => return proven,
         }
-        let proven = match self.renew(partition, extent, place, pool).await {
-            Ok(()) => self.proven(partition, extent, place, pool).await,
+        let proven = match self.renewed(partition, extent, place, pool).await {
+            Ok(pieces) => self.prove(partition, extent, place, pieces),
             Err(error) => Err(error),
         };
         if let Err(error @ ReadError::Damaged { .. }) = &proven {
@@ -157,21 +170,32 @@ impl Reads {
         pool: Pool,
     ) -> Result<Pieces, ReadError> {
         let pieces = self.place(partition, extent, place, pool).await?;
-        // Invariant I6.
+        self.prove(partition, extent, place, pieces)
+    }
+
+    /// Invariant I6.
+    fn prove(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+        pieces: Pieces,
+    ) -> Result<Pieces, ReadError> {
         match prove(extent.crc32c, pieces.as_slice()) {
             Ok(()) => Ok(pieces),
             Err(unproven) => Err(self.damaged(partition, extent, place, unproven.to_string())),
         }
     }
 
-    /// Puts the pages of an extent into the cache as the bucket has them.
-    async fn renew(
+    /// The bytes of an extent as the bucket has them, past all caches; these have them from then on, if there is room.
+    async fn renewed(
         &self,
         partition: TopicPartition,
         extent: &Extent,
         place: Place,
         pool: Pool,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Pieces, ReadError> {
+        let mut pieces = Pieces::default();
         for key in place.pages() {
             let _hold = self.in_flight.hold(u64::from(PAGE_BYTES)).await;
             if let Some(near) = &self.near {
@@ -179,9 +203,10 @@ impl Reads {
             }
             let page = self.bucket.page(key).await.map_err(FetchFailed::new);
             let page = page.map_err(|error| self.page_error(partition, extent, place, &error))?;
+            place.take(key, &page, &mut pieces);
             self.pages.replace(key, pool, page);
         }
-        Ok(())
+        self.whole(partition, extent, place, pieces)
     }
 
     fn damaged(
@@ -207,22 +232,25 @@ impl Reads {
         place: Place,
         pool: Pool,
     ) -> Result<Pieces, ReadError> {
-        let start = u64::from(place.position);
-        let end = start + u64::from(place.length);
         let mut pieces = Pieces::default();
         for key in place.pages() {
             let page = self
                 .page(key, pool)
                 .await
                 .map_err(|error| self.page_error(partition, extent, place, &error))?;
-            let page_start = u64::from(key.page) * u64::from(PAGE_BYTES);
-            let page_end = page_start + page.len() as u64;
-            let from = to_usize(start.max(page_start) - page_start);
-            let to = to_usize(end.min(page_end).saturating_sub(page_start));
-            if from < to {
-                pieces.push(page.slice(from..to));
-            }
+            place.take(key, &page, &mut pieces);
         }
+        self.whole(partition, extent, place, pieces)
+    }
+
+    /// Whether pages had all of an extent.
+    fn whole(
+        &self,
+        partition: TopicPartition,
+        extent: &Extent,
+        place: Place,
+        pieces: Pieces,
+    ) -> Result<Pieces, ReadError> {
         if pieces.len() as u64 == u64::from(place.length) {
             Ok(pieces)
         } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_broker_engine::{Append, AppendError};
+use tidelog_broker_engine::{Append, AppendError, EngineSettings};
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, NewTopic, OrderKey, STORAGE_CLASS, TopicInfo, TopicSelector,
 };
@@ -18,7 +18,10 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// A world in which no segment closes early.
 async fn steady() -> World {
-    let mut settings = settings();
+    steady_with(settings()).await
+}
+
+async fn steady_with(mut settings: EngineSettings) -> World {
     settings.append.flush_rate = std::num::NonZeroU32::MIN;
     settings.append.flush_burst = std::num::NonZeroU32::MIN;
     let world = World::with(settings).await;
@@ -90,6 +93,29 @@ async fn each_class_closes_its_segments_by_its_own_linger() {
     world.pass(3 * MOMENT).await;
     assert_eq!(world.puts(), puts + 2);
     assert_eq!(late.offset().await, 0);
+}
+
+/// What a class keeps while it waits for more is not to be missing to others.
+#[tokio::test(start_paused = true)]
+async fn a_class_that_waits_long_gives_memory_back_when_it_is_short() {
+    let mut settings = settings();
+    settings.append.memory_bytes = 4_000;
+    let world = steady_with(settings).await;
+    let slow = slow_topic(&world).await;
+    let puts = world.puts();
+    let value = "x".repeat(900);
+    let mut answers: Vec<Answer> = Vec::new();
+    for _ in 0..3 {
+        answers.push(send(&world, &slow, &value).expect("taken"));
+        world.pass(MOMENT).await;
+    }
+    assert_eq!(world.puts(), puts, "a quarter is free");
+    answers.push(send(&world, &slow, &value).expect("taken"));
+    world.pass(MOMENT).await;
+    assert_eq!(world.puts(), puts + 1);
+    for (offset, answer) in (0..).zip(answers) {
+        assert_eq!(answer.offset().await, offset);
+    }
 }
 
 #[tokio::test(start_paused = true)]

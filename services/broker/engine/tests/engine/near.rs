@@ -111,3 +111,19 @@ async fn a_neighbour_that_gives_garbage_costs_a_request_and_nobody_sees_it() {
         assert_eq!(world.gets(), 2, "{change:?}");
     }
 }
+
+/// There may be no room for what the bucket has: it is given out all the same, and the neighbour not believed again.
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_that_gives_garbage_is_seen_by_nobody_where_no_page_can_be_kept() {
+    let neighbour = Arc::<Neighbour>::default();
+    *neighbour.change.lock() = Some(Change::FlipBits);
+    let near = Arc::<Neighbour>::clone(&neighbour);
+    let world = World::beside_without_memory(near).await;
+    for value in ["a", "b"] {
+        world.send(0, value).result().await.expect("it is appended");
+    }
+    for round in 1..=2 {
+        assert_eq!(world.values(0).await, ["a@0", "b@1"], "{round}");
+        assert_eq!(world.gets(), 2 * round, "{round}");
+    }
+}

@@ -103,6 +103,12 @@ pub(crate) fn settings() -> EngineSettings {
     }
 }
 
+/// Memory for pages of most worlds.
+const POOLS: CacheSettings = CacheSettings {
+    tail_bytes: 32 << 20,
+    catch_up_bytes: 32 << 20,
+};
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(settings()).await
@@ -114,18 +120,28 @@ impl World {
 
     /// A world whose engine has its own clock.
     pub(crate) async fn at(settings: EngineSettings, clock: Arc<dyn Clock>) -> Self {
-        Self::build(settings, clock, None).await
+        Self::build(settings, clock, None, POOLS).await
+    }
+
+    /// The same without memory for pages.
+    pub(crate) async fn beside_without_memory(near: Arc<dyn NearPages>) -> Self {
+        let pools = CacheSettings {
+            tail_bytes: 0,
+            catch_up_bytes: 0,
+        };
+        Self::build(settings(), Arc::new(SystemClock::new()), Some(near), pools).await
     }
 
     /// A world in which somebody may have pages nearer than the bucket.
     pub(crate) async fn beside(near: Arc<dyn NearPages>) -> Self {
-        Self::build(settings(), Arc::new(SystemClock::new()), Some(near)).await
+        Self::build(settings(), Arc::new(SystemClock::new()), Some(near), POOLS).await
     }
 
     async fn build(
         settings: EngineSettings,
         clock: Arc<dyn Clock>,
         near: Option<Arc<dyn NearPages>>,
+        pools: CacheSettings,
     ) -> Self {
         let env = Env::seeded(7);
         let supervisor = Supervisor::new();
@@ -154,10 +170,6 @@ impl World {
         let bucket = FaultyStore::new(inner, Arc::clone(&env.clock));
         let way = FaultyStore::new(Arc::new(bucket.clone()), Arc::clone(&env.clock));
         let layout = BucketLayout::new("".into()).cluster(cluster);
-        let pools = CacheSettings {
-            tail_bytes: 32 << 20,
-            catch_up_bytes: 32 << 20,
-        };
         let pages = PageCache::with_pools(pools, CacheMetrics::new(&mut registry));
         let parts = EngineParts {
             env: Env {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use foyer::{Cache, CacheBuilder, Event, EventListener, LruConfig};
 use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
+use tidelog_env::Env;
 
 use crate::disk::{Disk, DiskPool};
 use crate::flight::{Boarding, FetchFailed, Flights};
@@ -155,10 +156,11 @@ impl PageCache {
     pub async fn open(
         settings: CacheSettings,
         disk: Option<&DiskSettings>,
+        env: &Env,
         metrics: CacheMetrics,
     ) -> Self {
         let opened = match disk {
-            Some(disk) => Box::pin(Disk::open(disk, |pool| metrics.counters(pool))).await,
+            Some(disk) => Box::pin(Disk::open(disk, env, |pool| metrics.counters(pool))).await,
             None => return Self::build(settings, None, &metrics),
         };
         let disk = opened.inspect_err(|error| {

@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use foyer::{
     BlockEngineConfig, DeviceBuilder as _, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
@@ -26,7 +27,9 @@ use foyer::{
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tidelog_env::Env;
+use tidelog_env::clock::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Counters;
 use crate::page::{Page, PageKey};
@@ -49,6 +52,8 @@ const BUFFER_BYTES: usize = (ENTRY_BYTES_MAX + 64 * 1024).next_multiple_of(4 * 1
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// Pages that are read at the same time: each is in memory twice, as it was read and as it is given out.
 const READS_MAX: usize = 2;
+/// How long a reader waits for the disk before it goes elsewhere, first for its turn and then for the page.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// So many errors of reading, one after the other, and the disk is asked no more.
 const ERRORS_MAX: u32 = 16;
 
@@ -98,14 +103,16 @@ impl Disk {
     /// Opens what the folder holds; a page that was written before is found again.
     pub(crate) async fn open(
         settings: &DiskSettings,
+        env: &Env,
         counters: impl Fn(Pool) -> Counters,
     ) -> Result<Self, DiskError> {
-        Self::open_with(settings, BLOCK_BYTES_MIN, counters).await
+        Self::open_with(settings, BLOCK_BYTES_MIN, env, counters).await
     }
 
     async fn open_with(
         settings: &DiskSettings,
         block_bytes_min: usize,
+        env: &Env,
         counters: impl Fn(Pool) -> Counters,
     ) -> Result<Self, DiskError> {
         let folder = &settings.folder;
@@ -129,7 +136,8 @@ impl Disk {
         remove_others(folder, &used).map_err(failed)?;
         let store = async |shape: Shape| {
             let counters = counters(shape.pool);
-            DiskPool::open(&folder.join(shape.folder()), shape, counters, &reads).await
+            let folder = folder.join(shape.folder());
+            DiskPool::open(&folder, shape, counters, (&reads, env)).await
         };
         Ok(Self {
             tail: store(tail).await?,
@@ -192,6 +200,7 @@ pub(crate) struct DiskPool {
     store: HybridCache<PageKey, Entry>,
     counters: Counters,
     reads: Arc<Semaphore>,
+    env: Env,
     /// How many reads have failed since one did not.
     errors: Arc<AtomicU32>,
 }
@@ -207,7 +216,7 @@ impl DiskPool {
         folder: &Path,
         shape: Shape,
         counters: Counters,
-        reads: &Arc<Semaphore>,
+        (reads, env): (&Arc<Semaphore>, &Env),
     ) -> Result<Self, DiskError> {
         let failed = |source| DiskError::Store {
             folder: folder.to_owned(),
@@ -249,6 +258,7 @@ impl DiskPool {
             store,
             counters,
             reads: Arc::clone(reads),
+            env: env.clone(),
             errors: Arc::default(),
         })
     }
@@ -270,18 +280,39 @@ impl DiskPool {
         }
     }
 
+    /// The page, if the disk has it and gives it in time.
     async fn load(&self, key: &PageKey) -> Option<Page> {
         if !self.has(key) {
             return None;
         }
+        let clock = self.env.clock.as_ref();
+        let turn = Arc::clone(&self.reads).acquire_owned();
+        let Ok(turn) = timeout(clock, PATIENCE, turn).await else {
+            self.on_error(key, "its reads take too long");
+            return None;
+        };
         // The semaphore is never closed.
-        let _permit = self.reads.acquire().await.ok()?;
+        let turn = turn.ok()?;
+        let (pool, key) = (self.clone(), *key);
+        // A read that has begun is not taken back, whoever goes: it keeps its turn, and its memory, until it ends.
+        let reading = async move { pool.read(&key, turn).await };
+        let reading = self.env.supervisor.spawn("read page from disk", reading);
+        let Ok(read) = timeout(clock, PATIENCE, reading).await else {
+            self.on_error(&key, "a read takes too long");
+            return None;
+        };
+        read.ok().flatten().flatten()
+    }
+
+    async fn read(&self, key: &PageKey, _turn: OwnedSemaphorePermit) -> Option<Page> {
         let page = match self.store.storage().load(key).await {
             Ok(Load::Entry { value, .. }) => Some(value.0),
             Ok(Load::Piece { piece, .. }) => Some(piece.value().0.clone()),
             Ok(Load::Miss | Load::Throttled) => None,
             Err(error) => {
-                self.on_error(&error);
+                // It is written anew when it leaves memory again.
+                self.remove(key);
+                self.on_error(key, &error.to_string());
                 return None;
             }
         };
@@ -296,12 +327,11 @@ impl DiskPool {
         None
     }
 
-    fn on_error(&self, error: &foyer::Error) {
+    fn on_error(&self, key: &PageKey, error: &str) {
         self.counters.disk_errors.inc();
         let errors = self.errors.fetch_add(1, Ordering::Relaxed) + 1;
         if errors == ERRORS_MAX {
-            let error = error as &dyn std::error::Error;
-            tracing::error!(error, "the disk of the page cache is not used any more");
+            tracing::error!(%key, error, "the disk of the page cache is not used any more");
         }
     }
 

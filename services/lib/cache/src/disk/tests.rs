@@ -33,7 +33,10 @@ fn settings(folder: &Path) -> DiskSettings {
 }
 
 async fn open(folder: &Path, metrics: &CacheMetrics) -> Result<Disk, DiskError> {
-    Disk::open_with(&settings(folder), BLOCK, |pool| metrics.counters(pool)).await
+    Disk::open_with(&settings(folder), BLOCK, &Env::system(), |pool| {
+        metrics.counters(pool)
+    })
+    .await
 }
 
 async fn read(disk: &Disk, sequence: u64) -> Option<Bytes> {
@@ -146,7 +149,10 @@ async fn a_smaller_disk_gives_back_what_it_took() {
         bytes: (BLOCK * 16) as u64,
         ..settings(folder.path())
     };
-    let disk = Disk::open_with(&smaller, BLOCK, |pool| metrics.counters(pool)).await;
+    let disk = Disk::open_with(&smaller, BLOCK, &Env::system(), |pool| {
+        metrics.counters(pool)
+    })
+    .await;
     assert_eq!(files(folder.path(), Pool::CatchUp).len(), 12);
     drop(disk.unwrap());
 }
@@ -256,4 +262,26 @@ async fn a_disk_without_room_for_all_is_not_used_at_all() {
     let error = opened.err().unwrap();
     assert!(matches!(error, DiskError::Folder { .. }), "{error}");
     assert_eq!(left, 0);
+}
+
+/// Two reads that hang, as on a disk that does not answer.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_too_long_for_the_disk_goes_elsewhere() {
+    let folder = TempDir::new().unwrap();
+    let metrics = CacheMetrics::default();
+    let disk = open(folder.path(), &metrics).await.unwrap();
+    disk.catch_up.put(key(1), &page(1));
+    disk.settle().await;
+    let reads = Arc::clone(&disk.catch_up.reads);
+    let hanging = reads.acquire_many(u32::try_from(READS_MAX).unwrap()).await;
+    assert_eq!(read(&disk, 1).await, None);
+    assert_eq!(metrics.counters(Pool::CatchUp).disk_errors.get(), 1);
+    drop(hanging);
+    assert!(read(&disk, 1).await.is_some(), "it is well again");
+    let hanging = reads.acquire_many(u32::try_from(READS_MAX).unwrap()).await;
+    for _ in 0..ERRORS_MAX {
+        assert_eq!(read(&disk, 1).await, None);
+    }
+    drop(hanging);
+    assert_eq!(read(&disk, 1).await, None, "it is asked no more");
 }

@@ -20,7 +20,13 @@ async fn open(folder: &TempDir) -> PageCache {
         folder: folder.path().to_owned(),
         bytes: DISK_BYTES_MIN,
     };
-    PageCache::open(settings, Some(&disk), CacheMetrics::default()).await
+    PageCache::open(
+        settings,
+        Some(&disk),
+        &Env::system(),
+        CacheMetrics::default(),
+    )
+    .await
 }
 
 /// Reads a page, and says whether it had to be fetched.
