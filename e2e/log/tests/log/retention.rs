@@ -25,6 +25,8 @@ fn options(world: &World) -> ServerOptions {
     ServerOptions::at(&world.place)
         .with("metadata.checkpoint_interval", "1s")
         .with("metadata.retention_interval", "1s")
+        // Extents go as a whole, and merged ones would have many records.
+        .with("metadata.merge", "false")
 }
 
 /// What a record says: its number, and so many bytes that follow from it.
