@@ -357,11 +357,13 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             let row = row.map(PartitionRow::decode).transpose()?;
             let reclaimed = row.map(|row| row.reclaimed).unwrap_or_default();
             let mut live = Vec::with_capacity(rows.len());
-            for (key, value) in rows {
-                let base = Keyspace::page_base(&key).ok_or(short("page"))?;
-                let offsets = PageRow::decode(base, value.clone())?.offsets();
-                if offsets.is_some_and(|offsets| offsets.next > reclaimed) {
-                    live.push((key, value));
+            for row in rows {
+                let (_, page) = PageRow::of_row(row.clone())?;
+                if page
+                    .offsets()
+                    .is_some_and(|offsets| offsets.next > reclaimed)
+                {
+                    live.push(row);
                 }
             }
             if trim.is_whole(partition, &live, Some(reclaimed))? {

@@ -179,12 +179,8 @@ impl Trim {
             return Ok(true);
         };
         let mut at = from;
-        for (key, value) in pages {
-            let base = Keyspace::page_base(key).ok_or(RowError {
-                kind: "page",
-                what: "its key has another length",
-            })?;
-            let page = PageRow::decode(base, value.clone())?;
+        for row in pages {
+            let (_, page) = PageRow::of_row(row.clone())?;
             let Some(offsets) = page.offsets() else {
                 continue;
             };

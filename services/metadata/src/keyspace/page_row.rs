@@ -10,6 +10,7 @@ use tidelog_types::limits::{STORE_TRANSACTION_BYTES_MAX, STORE_VALUE_BYTES_MAX};
 use tidelog_types::{Offset, OffsetRange, Timestamp};
 
 use super::codec::{RowError, RowReader, RowWriter};
+use super::key::Keyspace;
 
 /// The newest version of these rows. On disk for ever; version 1 says nothing of bytes and commit times.
 const SIZES_VERSION: u8 = 2;
@@ -69,6 +70,15 @@ impl PageRow {
             time = extent.max_timestamp.as_millis();
         }
         row.finish()
+    }
+
+    /// Reads back a row, with the offset at which the page begins.
+    pub(crate) fn of_row((key, value): (Bytes, Bytes)) -> Result<(Offset, Self), RowError> {
+        let base = Keyspace::page_base(&key).ok_or(RowError {
+            kind: "page",
+            what: "its key has another length",
+        })?;
+        Ok((base, Self::decode(base, value)?))
     }
 
     /// Reads back the value of the page that begins at `base`.

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use tidelog_format::manifest::{Manifest, Outcome, Receipt};
 use tidelog_metadata_api::{FencingToken, TransactionNumber};
-use tidelog_types::{Offset, PartitionIndex, Timestamp, TopicNumber, TopicPartition};
+use tidelog_types::{GroupNumber, Offset, PartitionIndex, Timestamp, TopicNumber, TopicPartition};
 
 use super::codec::{RowError, RowReader, RowWriter};
+use super::key::Keyspace;
 use super::marker_row::MarkerRow;
 
 /// The newest version of these rows. On disk for ever; in version 1 there were no transactions.
@@ -65,6 +66,15 @@ pub enum TailRow {
 }
 
 impl TailRow {
+    /// Reads back a row, with the group that it is of.
+    pub(crate) fn of_row((key, value): (Bytes, Bytes)) -> Result<(GroupNumber, Self), RowError> {
+        let group = Keyspace::tail_group(&key).ok_or(RowError {
+            kind: "tail",
+            what: "its key is too short",
+        })?;
+        Ok((group, Self::decode(value)?))
+    }
+
     /// The row's value.
     pub fn encode(&self) -> Bytes {
         let row = RowWriter::new(TRANSACTIONS_VERSION);

@@ -409,14 +409,9 @@ impl Taking {
     }
 }
 
-fn decode((key, value): (Bytes, Bytes)) -> Result<PageRow, LogError> {
-    let base = Keyspace::page_base(&key).ok_or_else(|| {
-        damaged(&RowError {
-            kind: "page",
-            what: "its key is too short",
-        })
-    })?;
-    PageRow::decode(base, value).map_err(|error| damaged(&error))
+fn decode(row: (Bytes, Bytes)) -> Result<PageRow, LogError> {
+    let page = PageRow::of_row(row).map_err(|error| damaged(&error))?;
+    Ok(page.1)
 }
 
 /// What a damaged row means to whoever asked.

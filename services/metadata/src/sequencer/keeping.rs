@@ -15,6 +15,7 @@ use super::error::{Next, SequencerError};
 use super::message::Message;
 use super::retention::{Aged, Cut, Limits};
 use super::state::PartitionState;
+use crate::catalogue::Catalogue;
 use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
 
 /// Topics that a step of a pass finds.
@@ -125,19 +126,9 @@ impl Actor {
         Ok(())
     }
 
-    /// A topic; nothing if it is gone.
-    async fn topic(&self, topic: TopicNumber) -> Result<Option<Arc<TopicInfo>>, SequencerError> {
-        let selector = TopicSelector::Number(topic);
-        match self.parts.catalogue.topic(&selector).await {
-            Ok(topic) => Ok(Some(topic)),
-            Err(CatalogueError::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(catalogue_error(error)),
-        }
-    }
-
     /// Sees partitions of a topic that are of this shard: those whose limits are others than before are looked at.
     async fn see_topic(&mut self, number: TopicNumber, from: u32) -> Result<(), SequencerError> {
-        let Some(topic) = self.topic(number).await? else {
+        let Some(topic) = topic_of(&self.parts.catalogue, number).await? else {
             self.retention.seen(number, None);
             return Ok(());
         };
@@ -214,7 +205,7 @@ impl Actor {
         is_check: bool,
     ) -> Result<(), SequencerError> {
         for partition in partitions {
-            let Some(topic) = self.topic(partition.topic).await? else {
+            let Some(topic) = topic_of(&self.parts.catalogue, partition.topic).await? else {
                 self.retention.forget(partition);
                 continue;
             };
@@ -309,9 +300,8 @@ impl Looked {
         let range = keys.pages_after(partition, from);
         let options = ScanOptions::limit(PAGES).snapshot();
         rows.extend(transaction.scan(range, options).await?.rows);
-        for (key, value) in rows {
-            let base = Keyspace::page_base(&key).ok_or(damaged("its key has another length"))?;
-            let page = PageRow::decode(base, value)?;
+        for row in rows {
+            let (_, page) = PageRow::of_row(row)?;
             for (extent, bytes_so_far) in page.sized() {
                 let aged = Aged {
                     offsets: extent.offsets,
@@ -344,8 +334,20 @@ fn index_of(from: u32) -> usize {
     usize::try_from(from).unwrap_or(usize::MAX)
 }
 
+/// A topic; nothing if it is gone.
+pub(super) async fn topic_of(
+    catalogue: &Catalogue,
+    topic: TopicNumber,
+) -> Result<Option<Arc<TopicInfo>>, SequencerError> {
+    match catalogue.topic(&TopicSelector::Number(topic)).await {
+        Ok(topic) => Ok(Some(topic)),
+        Err(CatalogueError::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(catalogue_error(error)),
+    }
+}
+
 /// What the catalogue could not say.
-pub(super) fn catalogue_error(error: CatalogueError) -> SequencerError {
+fn catalogue_error(error: CatalogueError) -> SequencerError {
     SequencerError::Read(match error {
         CatalogueError::NotOwner => StoreError::Fenced,
         error => StoreError::Unavailable(Arc::new(error)),

@@ -50,7 +50,7 @@ pub(crate) async fn load(
             .scan(range.clone(), ScanOptions::limit(PAGE_ROWS).snapshot())
             .await?;
         rest = page.next(&range, ScanOptions::default().direction);
-        let rows: Result<Vec<_>, _> = page.rows.into_iter().map(tail_row).collect();
+        let rows: Result<Vec<_>, _> = page.rows.into_iter().map(TailRow::of_row).collect();
         let rows = rows?;
         let wants = wanted(&rows, &stored, checkpoint.group);
         stored.read(keys, transaction.as_mut(), wants).await?;
@@ -152,14 +152,6 @@ async fn show_loaded_bounds(
         }
     }
     Ok(())
-}
-
-fn tail_row((key, value): (Bytes, Bytes)) -> Result<(GroupNumber, TailRow), RowError> {
-    let group = Keyspace::tail_group(&key).ok_or(RowError {
-        kind: "tail",
-        what: "its key is too short",
-    })?;
-    Ok((group, TailRow::decode(value)?))
 }
 
 /// Rows that the tail changes, as they are stored. Each is read once: the tail may name it often.

@@ -157,13 +157,6 @@ async fn read_pages(
     let behind = transaction.scan(range, ScanOptions::limit(PAGES).snapshot());
     let behind = behind.await?;
     rows.extend(behind.rows);
-    let decode = |(key, value): (Bytes, Bytes)| {
-        let base = Keyspace::page_base(&key).ok_or(RowError {
-            kind: "page",
-            what: "its key has another length",
-        })?;
-        Ok((base, PageRow::decode(base, value)?))
-    };
-    let pages: Result<_, RowError> = rows.into_iter().map(decode).collect();
+    let pages: Result<_, RowError> = rows.into_iter().map(PageRow::of_row).collect();
     Ok((pages?, behind.more))
 }

@@ -4,18 +4,18 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
-use tidelog_metadata_api::{CatalogueError, Extent, MergeRun, TopicInfo, TopicSelector};
+use tidelog_metadata_api::{Extent, MergeRun, TopicInfo};
 use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store};
 use tidelog_types::{BucketId, GroupNumber, ShardId, TopicNumber, TopicPartition};
 
 use super::super::SequencerParts;
 use super::super::error::SequencerError;
 use super::super::extents::extents_of;
+use super::super::keeping::topic_of;
 use crate::catalogue::Catalogue;
-use crate::keyspace::{Keyspace, MergedRow, PartitionRow, RowError, TailRow};
+use crate::keyspace::{Keyspace, MergedRow, PartitionRow, TailRow};
 
 /// Extents of one window, about: all of them are in memory until it is merged.
 const EXTENTS_MAX: usize = 50_000;
@@ -174,7 +174,7 @@ impl Planning {
             let page = transaction.scan(range.clone(), options).await?;
             rest = page.next(&range, options.direction);
             for row in page.rows {
-                let (group, row) = decode(row)?;
+                let (group, row) = TailRow::of_row(row)?;
                 let at = gathered.window.merged.group;
                 if group > at && gathered.is_full(self.segment_bytes) {
                     rest = None;
@@ -207,7 +207,7 @@ impl Planning {
             extents.retain(|extent| extent.offsets.next > reclaimed);
             let topic = match topics.entry(partition.topic) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.topic(partition.topic).await?),
+                Entry::Vacant(new) => new.insert(topic_of(&self.catalogue, partition.topic).await?),
             };
             let topic = topic.as_ref();
             let Some((topic, bucket)) = topic.zip(extents.iter().find_map(bucket_of)) else {
@@ -236,15 +236,6 @@ impl Planning {
         Ok(window)
     }
 
-    async fn topic(&self, number: TopicNumber) -> Result<Option<Arc<TopicInfo>>, SequencerError> {
-        let selector = TopicSelector::Number(number);
-        match self.catalogue.topic(&selector).await {
-            Ok(topic) => Ok(Some(topic)),
-            Err(CatalogueError::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(super::super::keeping::catalogue_error(error)),
-        }
-    }
-
     async fn reclaimed(
         &self,
         partitions: &[TopicPartition],
@@ -270,14 +261,6 @@ const fn bucket_of(extent: &Extent) -> Option<BucketId> {
         Location::Segment { bucket, .. } => Some(bucket),
         Location::Inline { .. } | Location::Marker(_) => None,
     }
-}
-
-fn decode((key, value): (Bytes, Bytes)) -> Result<(GroupNumber, TailRow), RowError> {
-    let group = Keyspace::tail_group(&key).ok_or(RowError {
-        kind: "tail",
-        what: "its key is too short",
-    })?;
-    Ok((group, TailRow::decode(value)?))
 }
 
 /// Bytes that an extent takes when it is merged.

@@ -427,7 +427,7 @@ async fn read_pages(
         let found = transaction.scan(rest.clone(), options).await?;
         range = found.next(&rest, options.direction);
         for row in found.rows {
-            let (base, page) = decode_page(row)?;
+            let (base, page) = PageRow::of_row(row)?;
             let is_last = page
                 .offsets()
                 .is_none_or(|found| found.next <= offsets.base);
@@ -444,7 +444,7 @@ async fn read_pages(
         let found = transaction.scan(range, ScanOptions::limit(PAGES).snapshot());
         let found = found.await?;
         for row in found.rows {
-            let (base, page) = decode_page(row)?;
+            let (base, page) = PageRow::of_row(row)?;
             at = base;
             pages.push((base, page));
             if base >= offsets.next {
@@ -460,14 +460,6 @@ async fn read_pages(
         what: "there are more than a run can have",
     }
     .into())
-}
-
-fn decode_page((key, value): (Bytes, Bytes)) -> Result<(Offset, PageRow), RowError> {
-    let base = Keyspace::page_base(&key).ok_or(RowError {
-        kind: "page",
-        what: "its key has another length",
-    })?;
-    Ok((base, PageRow::decode(base, value)?))
 }
 
 /// Whether merged extents are what they must be: in the merged segment, dense, and with the offsets of the run.
