@@ -23,6 +23,10 @@ const DEBIAN: &[(&str, &str)] = &[
 /// The package of the library that reads C headers, to build the client of `FoundationDB`.
 const LIBCLANG: &str = "libclang1";
 
+/// A definition that ours import, below the folder beside that of `protoc`, and the package that brings it: the one of
+/// `protoc` only recommends it.
+const WELL_KNOWN: (&str, &str) = ("google/protobuf/timestamp.proto", "libprotobuf-dev");
+
 const NEXTEST_VERSION: &str = "0.9.148";
 const DENY_VERSION: &str = "0.20.2";
 const MINIO_MODULE: &str = "github.com/minio/minio";
@@ -120,6 +124,9 @@ pub(crate) fn debian(workspace: &Workspace) -> Result<()> {
     if !has_libclang(workspace) {
         missing.push(LIBCLANG);
     }
+    if !has_well_known() {
+        missing.push(WELL_KNOWN.1);
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -143,8 +150,29 @@ pub(crate) fn debian(workspace: &Workspace) -> Result<()> {
 fn has_libclang(workspace: &Workspace) -> bool {
     let listed = process::output(workspace.command("ldconfig").arg("-p"));
     std::env::var_os("LIBCLANG_PATH").is_some()
-        || listed.is_ok_and(|list| list.contains("libclang.so") || list.contains("libclang-"))
+        || listed.is_ok_and(|list| lists_libclang(&list))
         || !cfg!(target_os = "linux")
+}
+
+/// `libclang.so.1` or `libclang-14.so.1`; `libclang-cpp.so.14` is another library.
+fn lists_libclang(list: &str) -> bool {
+    list.split_whitespace().any(|word| {
+        let rest = word.strip_prefix("libclang");
+        let version = rest.and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.starts_with(".so"))
+            || version
+                .is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+    })
+}
+
+/// Whether `protoc` finds the definitions that it looks for beside itself.
+fn has_well_known() -> bool {
+    let protoc = on_path("protoc").and_then(|protoc| protoc.canonicalize().ok());
+    let installed = protoc
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(Path::parent);
+    installed.is_some_and(|installed| installed.join("include").join(WELL_KNOWN.0).is_file())
 }
 
 /// `cargo xtask tools`: makes sure of all of them and says where they are.
@@ -220,4 +248,21 @@ fn link(target: &Path, link: &Path) -> Result<()> {
     let _ = std::fs::remove_file(link);
     std::os::unix::fs::symlink(target, link)
         .with_context(|| format!("cannot link `{}`", link.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_that_reads_headers_is_told_from_others_of_its_name() {
+        let line =
+            |name: &str| format!("1 libs found\n\t{name} (libc6,x86-64) => /usr/lib/{name}\n");
+        for name in ["libclang.so", "libclang.so.1", "libclang-14.so.1"] {
+            assert!(lists_libclang(&line(name)), "{name}");
+        }
+        for name in ["libclang-cpp.so.14", "libclangBasic.so", "libLLVM-14.so"] {
+            assert!(!lists_libclang(&line(name)), "{name}");
+        }
+    }
 }
