@@ -5,6 +5,7 @@
 //! rows. `docs/architecture.md` states the commit rules C1 to C10; the code names them where they are
 //! kept.
 
+pub mod audit;
 pub mod backup;
 mod catalogue;
 mod coordinator;
@@ -20,6 +21,7 @@ mod ownership;
 mod partition_shards;
 mod producer_ids;
 mod read;
+pub mod rebuild;
 mod sequencer;
 mod service;
 mod settings;

@@ -1,6 +1,7 @@
 //! End-to-end scenarios of the log, see the crate's page for the list.
 
 mod abuse;
+mod audit;
 mod bad_input;
 mod classes;
 mod clients;
@@ -15,6 +16,7 @@ mod idle;
 mod kill;
 mod merge;
 mod outage;
+mod rebuild;
 mod restore;
 mod retention;
 mod support;

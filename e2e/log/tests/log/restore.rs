@@ -57,7 +57,7 @@ fn acknowledged(appends: &[Append]) -> Records {
 }
 
 /// Loses the store of the metadata, as if somebody had deleted it.
-async fn lose_metadata(bucket: &Bucket) -> Result<()> {
+pub(crate) async fn lose_metadata(bucket: &Bucket) -> Result<()> {
     let keys = bucket.keys("/meta/").await?;
     ensure!(!keys.is_empty(), "there is metadata to lose");
     for key in keys {

@@ -89,9 +89,19 @@ impl ClusterLayout {
         &self.root
     }
 
+    /// The folders below [`root`](Self::root) in which a cluster has objects.
+    pub fn roots(&self) -> [Path; 5] {
+        [SEGMENTS, STORE, BACKUPS, RESTORES, ACCEPTS].map(|folder| self.root.clone().join(folder))
+    }
+
     /// What comes before all segments.
     pub fn segments_root(&self) -> Path {
         self.root.clone().join(SEGMENTS)
+    }
+
+    /// What comes before all segments of one [`spread`].
+    pub fn segments_of(&self, spread: u8) -> Path {
+        self.segments_root().join(format!("{spread:02x}"))
     }
 
     /// What comes before everything that the embedded store writes.
@@ -146,8 +156,7 @@ impl ClusterLayout {
 
     /// Where a segment lies.
     pub fn segment(&self, name: SegmentName) -> Path {
-        self.segments_root()
-            .join(format!("{:02x}", spread(name)))
+        self.segments_of(spread(name))
             .join(number(name.incarnation.get()))
             .join(number(name.sequence.get()))
     }
@@ -203,8 +212,8 @@ fn parse_number(text: &str) -> Option<u64> {
         .flatten()
 }
 
-/// The byte that spreads segments over prefixes.
-fn spread(name: SegmentName) -> u8 {
+/// The byte that spreads segments over folders: the two hex digits in their names.
+pub fn spread(name: SegmentName) -> u8 {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&name.incarnation.get().to_be_bytes());
     bytes[8..].copy_from_slice(&name.sequence.get().to_be_bytes());

@@ -66,7 +66,9 @@ impl fmt::Display for Offset {
 }
 
 /// A half-open run of offsets `[base, next)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct OffsetRange {
     /// The first offset in the run.
     pub base: Offset,

@@ -12,6 +12,8 @@ use crate::keyspace::{Counter, KeyKind, Keyspace, LeaseRow, NumberRow};
 /// give out: 2^32 topics at a thousand a second are fifty days of nothing else, 2^32 starts of a writer
 /// process or of a lease are never seen; and 2^32 generations, each of which is a restore, fit.
 const JUMP: u64 = 1 << 32;
+/// Incarnations that one generation may give out.
+pub(super) const INCARNATIONS: u64 = JUMP;
 /// The same for producer ids, which clients take: 2^40 at ten thousand a second are three years, and each
 /// process takes a thousand at once. Eight million generations fit the 63 bits that an id has.
 const PRODUCER_JUMP: u64 = 1 << 40;

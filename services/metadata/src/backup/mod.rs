@@ -23,6 +23,7 @@ mod pending;
 mod restore;
 mod restore_rows;
 mod scan;
+mod standing;
 mod take;
 mod trim;
 
@@ -39,6 +40,7 @@ pub use list::{BackupEntry, BackupState, BackupSummary, Pins};
 pub use objects::ObjectError;
 pub use pending::{accept_restore, may_delete, pending_restore};
 pub use restore::{RestoreOptions, Restored};
+pub(crate) use restore_rows::{Change, Steps};
 pub(crate) use scan::{Pages, Rest};
 pub use take::TakeOptions;
 

@@ -18,7 +18,7 @@ const TOPIC_BYTES: usize = 1_024;
 
 /// Something that a transaction does. Doing it twice is doing it once.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Put(Bytes, Bytes),
     Delete(Bytes),
     DeleteRange(KeyRange),
@@ -28,7 +28,7 @@ pub(super) enum Change {
 
 /// Writes to a store for one restore.
 #[derive(Debug)]
-pub(super) struct Steps<'a> {
+pub(crate) struct Steps<'a> {
     store: &'a dyn Store,
     env: &'a Env,
     keys: Keyspace,
@@ -39,14 +39,14 @@ pub(super) struct Steps<'a> {
     has_begun: bool,
     changes: Vec<Change>,
     bytes: usize,
-    pub(super) written: u64,
+    pub(crate) written: u64,
 }
 
 type StepError = TransactError<RestoreError>;
 
 impl<'a> Steps<'a> {
     /// Begins: makes `row` the row of the restore, and removes what lets others use the store.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         store: &'a dyn Store,
         env: &'a Env,
         keys: Keyspace,
@@ -70,7 +70,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Adds a change, and commits those before it if they are many.
-    pub(super) async fn push(&mut self, change: Change) -> Result<(), RestoreError> {
+    pub(crate) async fn push(&mut self, change: Change) -> Result<(), RestoreError> {
         self.bytes += match &change {
             Change::Put(key, value) => key.len() + value.len(),
             Change::Delete(key) => key.len(),
@@ -86,7 +86,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Commits the changes that wait.
-    pub(super) async fn flush(&mut self) -> Result<(), RestoreError> {
+    pub(crate) async fn flush(&mut self) -> Result<(), RestoreError> {
         if self.changes.is_empty() {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Commits what waits together with the row as it shall stay.
-    pub(super) async fn finish(mut self, row: RestoreRow) -> Result<u64, RestoreError> {
+    pub(crate) async fn finish(mut self, row: RestoreRow) -> Result<u64, RestoreError> {
         let step = self.row.step;
         self.row = RestoreRow { step, ..row };
         self.step().await?;

@@ -8,6 +8,7 @@ mod model;
 mod store;
 mod world;
 
+mod audit;
 mod backup;
 mod c10_unknown;
 mod c1_lease;
@@ -26,6 +27,7 @@ mod groups;
 mod history;
 mod many_partitions;
 mod merge;
+mod rebuild;
 mod reclaim;
 mod restart;
 mod retention;

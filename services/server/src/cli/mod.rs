@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. `-o json` gives results as JSON for
 //! programs; without it they are tables for people. Exit codes are those of [`Exit`].
 
+mod audit;
 mod bench;
 mod bucket;
 mod cluster;
@@ -124,6 +125,8 @@ enum Command {
     /// Look into the metadata store, back it up and restore it.
     #[command(subcommand)]
     Metadata(metadata::MetadataCommand),
+    /// Compare the bucket with the metadata: what is missing, damaged, or left behind.
+    Audit(audit::AuditArgs),
     /// Print a script that completes commands in a shell.
     Completion(completion::CompletionArgs),
     /// Print a page of the reference.
@@ -201,6 +204,7 @@ async fn run_async(command: Command, global: &Global, env: Env) -> Result<Exit> 
         Command::Cluster(command) => cluster::run(command, global, env).await,
         Command::Bucket(command) => bucket::run(command).await,
         Command::Cost(args) => cost::run(&args, global, &env).await,
+        Command::Audit(args) => Box::pin(audit::run(args, global.output, env)).await,
         Command::Metadata(command) => metadata::run(command, global.output, env).await,
         Command::Completion(_)
         | Command::Config(_)

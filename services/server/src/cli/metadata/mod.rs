@@ -4,7 +4,8 @@
 //! has the store open alone; a restore takes the store from it.
 
 mod backup;
-mod place;
+pub(super) mod place;
+mod rebuild;
 mod restore;
 mod stats;
 
@@ -25,6 +26,11 @@ pub(crate) enum MetadataCommand {
     /// Stop the server first: the store is opened for writing, which takes it from whoever has it. What was
     /// committed after the backup is lost; its segments are kept until `tidelog metadata accept-restore`.
     Restore(restore::RestoreArgs),
+    /// Make the metadata store again from a backup and from the merged segments that are newer than it.
+    ///
+    /// As a restore, but logs go on with all that was merged after the backup, at the offsets that it had. What was
+    /// written and not merged yet is counted and told, and stays in the bucket.
+    Rebuild(rebuild::RebuildArgs),
     /// Accept what a restore has lost: from then on what is newer than the backup may be deleted.
     ///
     /// A server may run meanwhile, and keeps its store: it finds the word in the bucket.
@@ -36,6 +42,7 @@ pub(crate) async fn run(command: MetadataCommand, output: Output, env: Env) -> R
         MetadataCommand::Stats(args) => stats::run(&args, output, env).await,
         MetadataCommand::Backup(args) => backup::run(*args, output, env).await,
         MetadataCommand::Restore(args) => restore::run(args, output, env).await,
+        MetadataCommand::Rebuild(args) => Box::pin(rebuild::run(args, output, env)).await,
         MetadataCommand::AcceptRestore(args) => restore::accept(&args, output, env).await,
     }
 }

@@ -18,8 +18,8 @@ use crate::serve::metadata::{self, StoreRows};
 use crate::serve::storage;
 
 /// Where a cluster's metadata and backups are.
-pub(super) struct Place {
-    pub(super) env: Env,
+pub(in crate::cli) struct Place {
+    pub(in crate::cli) env: Env,
     settings: Settings,
     opened: OpenedStore,
     blob: tidelog_blob::Metrics,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Finds the cluster that settings name.
-    pub(super) async fn find(args: &SettingsArgs, env: Env) -> Result<Self> {
+    pub(in crate::cli) async fn find(args: &SettingsArgs, env: Env) -> Result<Self> {
         let settings = args.load()?.settings;
         let blob = tidelog_blob::Metrics::register(&mut Registry::default());
         let opened = storage::open(&settings)?;
@@ -48,23 +48,34 @@ impl Place {
     }
 
     /// The backups of the cluster.
-    pub(super) fn backups(&self) -> Backups {
+    pub(in crate::cli) fn backups(&self) -> Backups {
         let objects = Arc::clone(&self.objects);
         Backups::new(objects, self.layout.clone(), self.cluster)
     }
 
+    /// The bucket, where the cluster's objects are in it, and whose it is.
+    pub(in crate::cli) fn bucket(&self) -> (Arc<dyn ObjectStore>, ClusterLayout, ClusterId) {
+        let objects = Arc::clone(&self.objects);
+        (objects, self.layout.clone(), self.cluster)
+    }
+
+    /// The settings.
+    pub(in crate::cli) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The rows of the store, for reading; whoever has it open keeps it.
-    pub(super) async fn rows(&self) -> Result<StoreRows> {
+    pub(in crate::cli) async fn rows(&self) -> Result<StoreRows> {
         metadata::open_rows(&self.settings, &self.store_place(), &self.env).await
     }
 
     /// Whether other processes use the store at the same time.
-    pub(super) fn is_shared(&self) -> bool {
+    pub(in crate::cli) fn is_shared(&self) -> bool {
         self.settings.metadata.store != MetadataStore::Embedded
     }
 
     /// The store, for writing; whoever had an embedded one open loses it.
-    pub(super) async fn store(&self) -> Result<Arc<dyn Store>> {
+    pub(in crate::cli) async fn store(&self) -> Result<Arc<dyn Store>> {
         metadata::open_store(&self.settings, &self.store_place(), &self.env).await
     }
 
@@ -79,7 +90,7 @@ impl Place {
 }
 
 /// An error of a command, told with its causes.
-pub(super) fn failed(exit: Exit) -> impl Fn(Box<dyn Error + Send + Sync>) -> CliError {
+pub(in crate::cli) fn failed(exit: Exit) -> impl Fn(Box<dyn Error + Send + Sync>) -> CliError {
     move |error| CliError::Other {
         exit,
         message: error.to_string(),

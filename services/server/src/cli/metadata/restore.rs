@@ -42,7 +42,7 @@ struct Done {
 pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(&args.settings, env).await?;
     // First without taking the store from anybody: what is refused leaves a server alone that works on it.
-    check(&place, &args).await?;
+    check(&place, &args.name, args.wipe).await?;
     let store = place.store().await?;
     let options = RestoreOptions {
         env: &place.env,
@@ -72,29 +72,29 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
 }
 
 /// Whether the restore would be refused, by reading alone.
-async fn check(place: &Place, args: &RestoreArgs) -> Result<()> {
-    let (backups, env, name) = (place.backups(), &place.env, &args.name);
+pub(super) async fn check(place: &Place, name: &BackupName, wipe: bool) -> Result<()> {
+    let (backups, env) = (place.backups(), &place.env);
     let rows = match place.rows().await {
         Ok(rows) => Some(rows),
         // There is nothing yet.
         Err(error) if error.exit() == Exit::NotFound => None,
         // What cannot be read may be why there is a restore.
-        Err(_) if args.wipe => None,
+        Err(_) if wipe => None,
         Err(error) => return Err(error),
     };
     let checked = match &rows {
         None => {
             let none: Option<&dyn RowSource> = None;
-            backups.check_restore(none, env, name, args.wipe).await
+            backups.check_restore(none, env, name, wipe).await
         }
         Some(StoreRows::Embedded(reader)) => {
             let reader = Some(reader.as_ref());
-            backups.check_restore(reader, env, name, args.wipe).await
+            backups.check_restore(reader, env, name, wipe).await
         }
         #[cfg(feature = "fdb")]
         Some(StoreRows::Shared(store)) => {
             let store = Some(store.as_ref());
-            backups.check_restore(store, env, name, args.wipe).await
+            backups.check_restore(store, env, name, wipe).await
         }
     };
     if let Some(rows) = rows {
@@ -104,7 +104,7 @@ async fn check(place: &Place, args: &RestoreArgs) -> Result<()> {
 }
 
 /// Why nothing was restored, for people.
-fn refused(name: &BackupName, error: RestoreError) -> CliError {
+pub(super) fn refused(name: &BackupName, error: RestoreError) -> CliError {
     let exit = match &error {
         RestoreError::NotEmpty | RestoreError::InUse => Exit::Usage,
         RestoreError::Backup { source, .. } if matches!(**source, ObjectError::Missing(_)) => {

@@ -1,0 +1,151 @@
+//! Mends what an audit has found and what can be mended without losing anything.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tidelog_blob::object_store::{self, ObjectStore, ObjectStoreExt as _};
+use tidelog_blob::{ClusterLayout, ErrorKind, classify};
+use tidelog_env::Env;
+use tidelog_store::{ReadMode, Store, TransactError, transact};
+use tidelog_types::{SegmentName, ShardId, Tenant};
+
+use super::difference::Difference;
+use crate::backup::{PendingError, pending_restore};
+use crate::catalogue::RETRY;
+use crate::keyspace::{DyingRow, Keyspace, LiveBytesRow, RowError};
+
+/// What was mended, and what was left since it had changed.
+#[derive(Clone, Debug, Default)]
+pub struct Mended {
+    /// The differences that are no more.
+    pub mended: BTreeSet<Difference>,
+    /// Those that something has changed since they were found: the next audit says what has become of them.
+    pub changed: BTreeSet<Difference>,
+}
+
+/// Why something was not mended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MendError {
+    /// The bucket failed.
+    #[error("an orphan cannot be deleted")]
+    Bucket(#[from] object_store::Error),
+    /// The metadata store failed.
+    #[error("a row cannot be written")]
+    Store(#[from] TransactError<Box<MendError>>),
+    /// A row is damaged.
+    #[error("stored metadata is damaged")]
+    Row(#[from] RowError),
+    /// What was restored waits to be accepted.
+    #[error("nothing is mended until the restore is accepted")]
+    Restored,
+}
+
+/// Deletes the orphans among the differences that no backup needs. None of them can be committed any more, now or
+/// later, so that metadata need not be asked again.
+pub async fn mend_orphans(
+    objects: &Arc<dyn ObjectStore>,
+    layout: &ClusterLayout,
+    differences: &BTreeSet<Difference>,
+) -> Result<Mended, MendError> {
+    let mut mended = Mended::default();
+    for difference in differences {
+        let Difference::Orphan {
+            segment,
+            pinned: false,
+            ..
+        } = difference
+        else {
+            continue;
+        };
+        match objects.delete(&layout.segment(*segment)).await {
+            Ok(()) => {}
+            Err(error) if classify(&error) == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        mended.mended.insert(difference.clone());
+    }
+    Ok(mended)
+}
+
+/// Writes the live bytes among the differences as extents have them, and takes note of segments that were forgotten.
+///
+/// Each row is written only if it still is what the audit has read: every change of the extents of a segment changes its
+/// live bytes, so that the sum that was found then holds.
+pub async fn mend_rows(
+    store: &dyn Store,
+    env: &Env,
+    differences: &BTreeSet<Difference>,
+) -> Result<Mended, MendError> {
+    let mut mended = Mended::default();
+    for difference in differences {
+        let is_done = match difference {
+            Difference::LiveBytes {
+                segment,
+                shard,
+                stored,
+                named,
+            } => write(store, env, *segment, Some((*shard, *stored, *named))).await?,
+            Difference::Forgotten { segment } => write(store, env, *segment, None).await?,
+            _ => continue,
+        };
+        let done = if is_done {
+            &mut mended.mended
+        } else {
+            &mut mended.changed
+        };
+        done.insert(difference.clone());
+    }
+    Ok(mended)
+}
+
+/// Writes one row of live bytes, if it has what is expected, and a dying row where nothing is named. Says whether it did.
+async fn write(
+    store: &dyn Store,
+    env: &Env,
+    segment: SegmentName,
+    change: Option<(ShardId, Option<u64>, u64)>,
+) -> Result<bool, MendError> {
+    let keys = Keyspace::new(Tenant::default());
+    let written = transact(store, env, RETRY, |mut transaction| async move {
+        match pending_restore(transaction.as_mut()).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(TransactError::Abort(Box::new(MendError::Restored))),
+            Err(PendingError::Read(error)) => return Err(TransactError::Read(error)),
+            Err(PendingError::Row(error)) => return Err(abort(error)),
+        }
+        let mut names_none = true;
+        if let Some((shard, expected, named)) = change {
+            names_none = named == 0;
+            let key = keys.live_bytes(segment, shard);
+            let value = transaction.get(&key, ReadMode::Serializable).await?;
+            let row = value.map(LiveBytesRow::decode).transpose().map_err(abort)?;
+            if row.map(|row| row.bytes) != expected {
+                return Ok((transaction, false));
+            }
+            let committed = row.map_or(named, |row| row.committed.max(named));
+            let row = LiveBytesRow {
+                bytes: named,
+                committed,
+            };
+            transaction.put(key, row.encode());
+        }
+        if names_none {
+            let key = keys.dying(segment);
+            if transaction
+                .get(&key, ReadMode::Serializable)
+                .await?
+                .is_none()
+            {
+                transaction.put(key, DyingRow::default().encode());
+            }
+        }
+        Ok((transaction, true))
+    });
+    Ok(written.await?)
+}
+
+fn abort(error: RowError) -> TransactError<Box<MendError>> {
+    TransactError::Abort(Box::new(MendError::Row(error)))
+}
