@@ -78,6 +78,8 @@ pub(crate) struct Keeping {
     pub(crate) failures: Counter,
     /// In seconds.
     pub(crate) dead_since: Gauge,
+    pub(crate) deleted_topics: Gauge,
+    pub(crate) purged_topics: Counter,
 }
 
 impl Keeping {
@@ -87,6 +89,11 @@ impl Keeping {
                 "log_starts_moved",
                 "log start offsets that were moved up by the retention of their topics",
                 &self.log_starts_moved,
+            ),
+            (
+                "purged_topics",
+                "deleted topics of which nothing is left, also not in segments once these are deleted",
+                &self.purged_topics,
             ),
             (
                 "keeping_failures",
@@ -100,6 +107,11 @@ impl Keeping {
             "since when the segment is dead that waits longest to be deleted, as seconds since 1970; 0 for none",
             Unit::Seconds,
             self.dead_since.clone(),
+        );
+        registry.register(
+            "deleted_topics",
+            "deleted topics that wait for their time or are being purged, where shard 0 is; 0 elsewhere",
+            self.deleted_topics.clone(),
         );
         registry.register_with_unit(
             "reclaimed",

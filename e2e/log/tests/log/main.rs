@@ -16,6 +16,7 @@ mod idle;
 mod kill;
 mod merge;
 mod outage;
+mod purge;
 mod rebuild;
 mod restore;
 mod retention;

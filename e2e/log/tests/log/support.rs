@@ -149,7 +149,7 @@ pub(crate) fn fetched(data: &v1::PartitionData) -> Vec<v1::Record> {
 }
 
 /// How many rows there are of some kinds.
-async fn rows(world: &World, kinds: &[&str]) -> Result<u64> {
+pub(crate) async fn rows(world: &World, kinds: &[&str]) -> Result<u64> {
     let cli = Cli::new(None);
     let flags = world.place.flags();
     let mut words = vec!["metadata", "stats", "-o", "json"];

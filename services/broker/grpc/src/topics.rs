@@ -38,14 +38,17 @@ fn to_proto(topic: &TopicInfo) -> v1::Topic {
             is_default: value.is_none(),
         }
     });
-    let (state, delete_time, purge_time) = match topic.state {
-        TopicState::Live => (v1::TopicState::Active, None, None),
-        TopicState::Deleted { at, purge_after } => (
-            v1::TopicState::Deleted,
-            Some(to_timestamp(at)),
-            Some(to_timestamp(purge_after)),
-        ),
+    let (state, times) = match topic.state {
+        TopicState::Live => (v1::TopicState::Active, None),
+        TopicState::Deleted { at, purge_after } => {
+            (v1::TopicState::Deleted, Some((at, purge_after)))
+        }
+        TopicState::Purging { at, purge_after } => {
+            (v1::TopicState::Purging, Some((at, purge_after)))
+        }
     };
+    let delete_time = times.map(|(at, _)| to_timestamp(at));
+    let purge_time = times.map(|(_, purge_after)| to_timestamp(purge_after));
     v1::Topic {
         name: topic.name.to_string(),
         topic_id: topic.id.to_string(),

@@ -145,6 +145,9 @@ pub enum CatalogueError {
     /// No topic has this id.
     #[error("no topic has the id `{0}`")]
     UnknownTopicId(TopicId),
+    /// The topic was deleted too long ago.
+    #[error("topic `{0}` is being purged: the time in which it could be brought back is over")]
+    Purging(TopicName),
     /// A live topic has this name.
     #[error("topic `{0}` exists already")]
     TopicExists(TopicName),
@@ -189,7 +192,9 @@ impl CatalogueError {
     /// The code for callers.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::UnknownTopic(_) | Self::UnknownTopicId(_) => ErrorCode::UnknownTopic,
+            Self::UnknownTopic(_) | Self::UnknownTopicId(_) | Self::Purging(_) => {
+                ErrorCode::UnknownTopic
+            }
             Self::TopicExists(_) => ErrorCode::TopicExists,
             Self::InvalidName(_) => ErrorCode::InvalidTopicName,
             Self::InvalidConfig(_) => ErrorCode::InvalidConfig,

@@ -18,6 +18,13 @@ pub enum TopicState {
         /// When it may be purged.
         purge_after: Timestamp,
     },
+    /// It was deleted, its time is over, and what there is of it goes: nothing brings it back.
+    Purging {
+        /// When it was deleted.
+        at: Timestamp,
+        /// Since when it might be purged.
+        purge_after: Timestamp,
+    },
 }
 
 /// A partition as the catalogue knows it.

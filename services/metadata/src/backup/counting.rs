@@ -56,6 +56,7 @@ impl Counting {
         value: Bytes,
         extents: &[Extent],
     ) -> Result<(), RowError> {
+        self.ends.insert(partition, Offset::ZERO);
         if PartitionRow::has_pages(&value) {
             let row = PartitionRow::decode(value)?;
             self.ends.insert(partition, row.next);
@@ -80,8 +81,14 @@ impl Counting {
         Ok(())
     }
 
-    /// Counts what an entry of the tail has beyond the pages.
-    pub(super) fn tail(&mut self, row: &TailRow) {
+    /// Whether a partition has a row.
+    pub(super) fn has_row(&self, partition: TopicPartition) -> bool {
+        self.ends.contains_key(&partition)
+    }
+
+    /// Counts what an entry of the tail has beyond the pages. A partition without a row has no others than these, and
+    /// `counts` says whether it has these: where its topic is purged, it may not.
+    pub(super) fn tail(&mut self, row: &TailRow, counts: impl Fn(TopicPartition) -> bool) {
         let TailRow::Manifest {
             manifest, receipt, ..
         } = row
@@ -90,8 +97,11 @@ impl Counting {
         };
         self.know(manifest.segment, manifest.shard);
         for (partition, extent) in extents_of(manifest, &receipt.outcomes) {
-            let end = self.ends.get(&partition).copied().unwrap_or_default();
-            if extent.offsets.base >= end {
+            let is_counted = match self.ends.get(&partition) {
+                Some(end) => extent.offsets.base >= *end,
+                None => counts(partition),
+            };
+            if is_counted {
                 self.add(&extent, manifest.shard);
             }
         }

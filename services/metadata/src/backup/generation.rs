@@ -64,6 +64,7 @@ impl Jump {
             | KeyKind::TopicName
             | KeyKind::TopicId
             | KeyKind::DeletedTopic
+            | KeyKind::Emptied
             | KeyKind::GroupMember => Ok(Fate::Later),
             KeyKind::Checkpoint
             | KeyKind::Tail

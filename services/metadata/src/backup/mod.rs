@@ -25,6 +25,7 @@ mod restore_rows;
 mod scan;
 mod standing;
 mod take;
+mod topics;
 mod trim;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use super::format::{End, Origin};
 use super::list::BackupSummary;
 use super::part_writer::PartWriter;
 use super::scan::{Pages, Rest, Row};
+use super::topics::Topics;
 use super::trim::Trim;
 use crate::keyspace::{
     CheckpointRow, ClusterRow, DyingRow, KeyKind, Keyspace, PageRow, PartitionRow, ReceiptRow,
@@ -65,12 +66,13 @@ struct Shard {
 
 /// A backup under way.
 #[derive(Debug)]
-struct Taking<'a, R: ?Sized> {
-    pages: Pages<'a, R>,
-    keys: Keyspace,
-    writer: PartWriter<'a>,
+pub(super) struct Taking<'a, R: ?Sized> {
+    pub(super) pages: Pages<'a, R>,
+    pub(super) keys: Keyspace,
+    pub(super) writer: PartWriter<'a>,
     shards: BTreeMap<ShardId, Shard>,
     counting: Counting,
+    pub(super) topics: Topics,
 }
 
 impl Backups {
@@ -109,6 +111,7 @@ impl Backups {
             writer,
             shards: BTreeMap::new(),
             counting: Counting::default(),
+            topics: Topics::default(),
         };
         match taking.run(&cluster).await {
             Ok(end) => Ok(BackupSummary::of(&end, cluster.generation)),
@@ -150,7 +153,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
     async fn run(mut self, cluster: &ClusterRow) -> Result<End, TakeError> {
         // Offsets of groups come before the log that they are about: none lies beyond its end.
         self.copy(KeyKind::Group).await?;
-        self.copy(KeyKind::GroupOffset).await?;
+        self.group_offsets().await?;
         // Before the checkpoints, so that it is not beyond them.
         self.copy(KeyKind::Merged).await?;
         self.live_bytes().await?;
@@ -165,10 +168,11 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             KeyKind::EndedWriter,
             KeyKind::Orphans,
             KeyKind::Lease,
-            KeyKind::Topic,
-            KeyKind::Transaction,
-            KeyKind::Counter,
         ] {
+            self.copy(kind).await?;
+        }
+        self.write_topics().await?;
+        for kind in [KeyKind::Transaction, KeyKind::Counter] {
             self.copy(kind).await?;
         }
         let after = self.cluster().await?;
@@ -254,6 +258,12 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
     async fn partitions(&mut self) -> Result<(), TakeError> {
         let mut rest = Rest::of(self.keys.all(KeyKind::Partition));
         while let Some(rows) = self.pages.next(&mut rest).await? {
+            let rows = self
+                .topics
+                .with_topics(&self.pages, self.keys, rows, |key| {
+                    Keyspace::partition_of(key).map(|at| at.topic)
+                })
+                .await?;
             let mut trim = Trim::new(rows)?;
             self.counting.forget_topic();
             if let Some(range) = trim.pages(self.keys) {
@@ -264,17 +274,18 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             }
             if let Some(range) = trim.range(self.keys) {
                 let mut rest = Rest::of(range);
+                let mut after = Vec::new();
                 while let Some(rows) = self.pages.next(&mut rest).await? {
-                    trim.raise(&rows)?;
+                    after.extend(rows);
                 }
+                trim.raise(&after)?;
             }
             for trimmed in trim.into_rows()? {
                 let (key, value) = trimmed.row;
                 self.writer.row(&key, &value).await?;
                 let topic = trimmed.partition.topic;
                 if self.counting.needs(topic) {
-                    let value = self.pages.value(self.keys.topic(topic)).await?;
-                    self.counting.topic(topic, value)?;
+                    self.counting.topic(topic, self.topics.row(topic))?;
                 }
                 let partition = trimmed.partition;
                 self.counting.pages(partition, value, &trimmed.extents)?;
@@ -405,10 +416,22 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
                 at = at.max(group);
                 self.writer.row(&key, &value).await?;
                 let row = TailRow::decode(value)?;
-                if group > known.checkpoint {
+                let is_new = group > known.checkpoint;
+                if is_new {
                     self.aborted(&row).await?;
                 }
-                self.counting.tail(&row);
+                if let TailRow::Manifest { manifest, .. } = &row {
+                    for slice in &manifest.slices {
+                        let topic = slice.partition.topic;
+                        if is_new && !self.counting.has_row(slice.partition) {
+                            self.topics.look(&self.pages, self.keys, topic).await?;
+                        }
+                    }
+                }
+                // What came before the checkpoint has a row, unless it is gone.
+                let topics = &self.topics;
+                let counts = |at: TopicPartition| is_new && topics.row(at.topic).is_some();
+                self.counting.tail(&row, counts);
             }
         }
         if at == known.reached {

@@ -74,13 +74,17 @@ impl Trim {
         })
     }
 
-    /// Takes note of rows that were read after the pages: what was taken off the books by then may be in no page.
+    /// Takes note of all rows that were read after the pages: what was taken off the books by then may be in no page.
+    /// Of one that is gone by then all was taken off, since its topic is purged.
     pub(super) fn raise(&mut self, rows: &[Row]) -> Result<(), RowError> {
+        let mut now = BTreeMap::new();
         for (key, value) in rows {
-            let now = PartitionRow::decode(value.clone())?.reclaimed;
-            if let Some(end) = self.ends.get_mut(&partition_of(key)?) {
-                end.reclaimed = end.reclaimed.max(now.min(end.next));
-            }
+            let reclaimed = PartitionRow::decode(value.clone())?.reclaimed;
+            now.insert(partition_of(key)?, reclaimed);
+        }
+        for (partition, end) in &mut self.ends {
+            let reclaimed = now.get(partition).copied().unwrap_or(end.next);
+            end.reclaimed = end.reclaimed.max(reclaimed.min(end.next));
         }
         Ok(())
     }

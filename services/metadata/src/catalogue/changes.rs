@@ -241,8 +241,13 @@ impl Catalogue {
                 find(self.keys, transaction, selector).await?
             }
         };
-        if is_live(&row) {
-            return Ok(row);
+        match row.state() {
+            TopicState::Live => return Ok(row),
+            TopicState::Deleted { .. } => {}
+            TopicState::Purging { .. } => {
+                let error = CatalogueError::Purging(row.name().clone());
+                return Err(TransactError::Abort(error));
+            }
         }
         let name = row.name().clone();
         if read_number(transaction, self.keys.topic_name(&name))

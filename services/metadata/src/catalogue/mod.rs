@@ -1,6 +1,7 @@
 //! The topic catalogue on the store. Each change is one transaction; what is read often is cached.
 
 mod changes;
+mod purge;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::sync::broadcast;
 
 use crate::generation::Generation;
 use crate::keyspace::{KeyKind, Keyspace, NumberRow, RowError, TopicRow};
+pub(crate) use purge::BeginPurge;
 
 /// Topics kept in memory.
 const CACHED_TOPICS: u64 = 10_000;
@@ -98,8 +100,13 @@ impl Catalogue {
         Ok(info)
     }
 
+    /// How many shards the cluster has.
+    pub(crate) const fn shards(&self) -> u32 {
+        self.shards
+    }
+
     /// Forgets a topic under all its selectors and tells brokers.
-    async fn changed(&self, info: &TopicInfo) {
+    pub(crate) async fn changed(&self, info: &TopicInfo) {
         for selector in [
             TopicSelector::Name(info.name.clone()),
             TopicSelector::Id(info.id),

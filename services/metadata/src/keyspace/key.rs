@@ -28,6 +28,8 @@ pub enum KeyKind {
     TopicId = 0x12,
     /// A deleted topic, by name and number.
     DeletedTopic = 0x13,
+    /// A shard that has nothing left of a topic that is purged.
+    Emptied = 0x14,
     /// Who owns a shard.
     Lease = 0x20,
     /// How far the partition and producer rows of a shard have been written.
@@ -72,7 +74,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -81,6 +83,7 @@ impl KeyKind {
         Self::TopicName,
         Self::TopicId,
         Self::DeletedTopic,
+        Self::Emptied,
         Self::Lease,
         Self::Checkpoint,
         Self::Tail,

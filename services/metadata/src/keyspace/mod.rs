@@ -3,6 +3,7 @@
 mod aborted_row;
 mod codec;
 mod dying_row;
+mod emptied_row;
 mod group_keys;
 mod group_member;
 mod group_rows;
@@ -26,6 +27,7 @@ mod transaction_row;
 pub use aborted_row::AbortedRow;
 pub use codec::RowError;
 pub use dying_row::DyingRow;
+pub use emptied_row::EmptiedRow;
 pub use group_member::GroupMemberRow;
 pub use group_rows::{GroupKindRow, GroupOffsetRow, GroupRow};
 pub use group_transaction_rows::{GroupPendingRow, GroupProducerRow};

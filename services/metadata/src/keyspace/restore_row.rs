@@ -93,6 +93,7 @@ impl KeyKind {
             Self::TopicName => "topic name",
             Self::TopicId => "topic id",
             Self::DeletedTopic => "deleted topic",
+            Self::Emptied => "emptied",
             Self::Lease => "lease",
             Self::Checkpoint => "checkpoint",
             Self::Tail => "tail",

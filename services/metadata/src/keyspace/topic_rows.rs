@@ -13,6 +13,8 @@ use super::codec::{RowError, RowReader, RowWriter};
 
 /// The newest version of these rows. On disk for ever.
 const VERSION: u8 = 1;
+/// The version of a topic that is being purged: a program that does not know of it must not bring it back.
+const TOPIC_VERSION: u8 = 2;
 
 /// The cluster as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +205,11 @@ impl TopicRow {
 
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        let mut row = RowWriter::new(VERSION)
+        let version = match self.state {
+            TopicState::Live | TopicState::Deleted { .. } => VERSION,
+            TopicState::Purging { .. } => TOPIC_VERSION,
+        };
+        let mut row = RowWriter::new(version)
             .fixed(&self.id.to_bytes())
             .u64(self.number.get())
             .bytes(self.name.as_str().as_bytes())
@@ -212,6 +218,9 @@ impl TopicRow {
             TopicState::Live => row.u8(0),
             TopicState::Deleted { at, purge_after } => {
                 row.u8(1).i64(at.as_millis()).i64(purge_after.as_millis())
+            }
+            TopicState::Purging { at, purge_after } => {
+                row.u8(2).i64(at.as_millis()).i64(purge_after.as_millis())
             }
         };
         row = row.u32(length(self.spreads.len()));
@@ -232,9 +241,19 @@ impl TopicRow {
         row.finish()
     }
 
+    /// Whether nothing is committed any more to a topic of which this is the row, or nothing. Of a damaged row nobody
+    /// knows: whoever needs it will say so.
+    pub fn is_gone(value: Option<Bytes>) -> bool {
+        match value.map(Self::decode) {
+            None => true,
+            Some(Ok(row)) => matches!(row.state, TopicState::Purging { .. }),
+            Some(Err(_)) => false,
+        }
+    }
+
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("topic", value, VERSION)?;
+        let (mut row, version) = RowReader::new("topic", value, TOPIC_VERSION)?;
         let id = TopicId::from_bytes(row.array()?);
         let number = TopicNumber::new(row.u64()?);
         let name = TopicName::new(&row.text()?).map_err(|_| row.error("its name is not valid"))?;
@@ -242,6 +261,10 @@ impl TopicRow {
         let state = match row.u8()? {
             0 => TopicState::Live,
             1 => TopicState::Deleted {
+                at: Timestamp::from_millis(row.i64()?),
+                purge_after: Timestamp::from_millis(row.i64()?),
+            },
+            2 if version == TOPIC_VERSION => TopicState::Purging {
                 at: Timestamp::from_millis(row.i64()?),
                 purge_after: Timestamp::from_millis(row.i64()?),
             },
@@ -335,6 +358,22 @@ mod tests {
                 TopicRow::decode(value.slice(..cut)).is_err(),
                 "cut at {cut}"
             );
+        }
+    }
+
+    #[test]
+    fn only_the_row_of_a_topic_that_is_purged_is_of_the_second_version() {
+        let (at, purge_after) = (Timestamp::from_millis(5), Timestamp::from_millis(9));
+        let mut row = sample();
+        for (state, version) in [
+            (TopicState::Live, 1),
+            (TopicState::Deleted { at, purge_after }, 1),
+            (TopicState::Purging { at, purge_after }, 2),
+        ] {
+            row.set_state(state);
+            let value = row.encode();
+            assert_eq!(value[0], version);
+            super::super::codec::assert_round_trip(&row, &value, TopicRow::decode);
         }
     }
 

@@ -21,6 +21,7 @@ use super::merging::{MergeMessage, MergeQueue, Unmerged};
 use super::message::{Answer, Message, decide};
 use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
+use super::purge::Purge;
 use super::reclaim::Reclaim;
 use super::retention::Retention;
 use super::state::ShardState;
@@ -89,6 +90,7 @@ pub(crate) struct Actor {
     pub(super) tidy: Tidy,
     pub(super) retention: Retention,
     pub(super) reclaim: Reclaim,
+    pub(super) purge: Purge,
     pub(super) merges: MergeQueue,
     /// What is in the tail and not merged, and who is told of it.
     pub(super) unmerged: Unmerged,
@@ -141,17 +143,12 @@ impl Actor {
         let drained = parts.env.supervisor.token();
         let orders = BrokenOrders::default();
         let floors = Floors::new(parts.settings.floor_step);
-        let retention = Retention::new(
-            parts.settings.retention_interval,
-            parts.settings.partitions_in_memory,
-            parts.is_shared,
-            parts.env.clock.now(),
-        );
-        let reclaim = Reclaim::new(
-            parts.settings.partitions_in_memory.max(RECLAIMED_MIN),
-            parts.env.clock.now(),
-        );
-        let kept = parts.env.clock.now() + parts.settings.tail_kept;
+        let (settings, now) = (&parts.settings, parts.env.clock.now());
+        let most = settings.partitions_in_memory;
+        let retention = Retention::new(settings.retention_interval, most, parts.is_shared, now);
+        let reclaim = Reclaim::new(most.max(RECLAIMED_MIN), now);
+        let purge = Purge::new(now);
+        let kept = now + settings.tail_kept;
         let merges = MergeQueue::new(state.merged, kept);
         let unmerged = Unmerged::loaded(&state);
         let actor = Self {
@@ -169,6 +166,7 @@ impl Actor {
             tidy: Tidy::default(),
             retention,
             reclaim,
+            purge,
             merges,
             unmerged,
             unmerged_shown,

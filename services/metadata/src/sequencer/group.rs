@@ -338,8 +338,20 @@ impl<'a> Group<'a> {
 
     /// Decides what retention asks for: nothing goes that is not stable.
     pub(crate) fn expire(&mut self, shard: ShardId, partition: TopicPartition, before: Offset) {
+        if self.state.is_gone(partition) {
+            return;
+        }
         let last_stable = self.partition(partition).last_stable();
         self.delete_records(shard, partition, before.min(last_stable));
+    }
+
+    /// Decides that nothing is kept of a partition of a topic that is purged, also not what an open transaction has
+    /// left. Its row is written anew in any case.
+    pub(crate) fn empty(&mut self, shard: ShardId, partition: TopicPartition) {
+        let state = self.partition(partition);
+        let next = state.next;
+        self.put_partition(partition, state);
+        self.delete_records(shard, partition, next);
     }
 
     /// Decides a deletion of records: the log start offset moves up, at most to the end.

@@ -47,6 +47,9 @@ impl Group<'_> {
         if let Some((code, detail)) = aside.order.and_then(|order| self.broken(order, partition)) {
             return Err(refused(code, detail));
         }
+        if self.state.is_gone(partition) {
+            return Err(refused(ErrorCode::UnknownTopic, RefusalDetail::None));
+        }
         let number = aside.condition.and_then(|asked| asked.transaction);
         let begun = self.judge_producer(partition, batch, number)?;
         let mut state = self.partition(partition);

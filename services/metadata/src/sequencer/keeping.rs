@@ -53,8 +53,9 @@ impl Actor {
     fn keeping_deadline(&self) -> Option<MonoTime> {
         let clock = &self.parts.env.clock;
         let retention = self.retention.deadline(clock.now(), clock.wall());
-        let both = [self.reclaim.deadline(), retention];
-        both.into_iter().flatten().min()
+        let purge = self.purge.deadline(clock.now(), clock.wall());
+        let all = [self.reclaim.deadline(), retention, purge];
+        all.into_iter().flatten().min()
     }
 
     /// Whether there is something to do for retention now.
@@ -77,6 +78,9 @@ impl Actor {
         let clock = Arc::clone(&self.parts.env.clock);
         if let Some(partition) = self.reclaim.next(clock.now()) {
             return self.reclaim_step(partition).await;
+        }
+        if let Some(job) = self.purge.next(clock.now(), clock.wall()) {
+            return self.purge_step(job).await;
         }
         self.retention.begin_check(clock.now(), clock.wall());
         let (partitions, is_check) = self.retention.next_partitions(PARTITIONS);
@@ -130,8 +134,12 @@ impl Actor {
     async fn see_topic(&mut self, number: TopicNumber, from: u32) -> Result<(), SequencerError> {
         let Some(topic) = topic_of(&self.parts.catalogue, number).await? else {
             self.retention.seen(number, None);
+            self.purge.forget(number);
             return Ok(());
         };
+        if from == 0 {
+            self.purge_sees(&topic);
+        }
         let limits = Limits::of(&topic);
         let shard = self.lease.shard;
         let mut rest = None;
@@ -347,7 +355,7 @@ pub(super) async fn topic_of(
 }
 
 /// What the catalogue could not say.
-fn catalogue_error(error: CatalogueError) -> SequencerError {
+pub(super) fn catalogue_error(error: CatalogueError) -> SequencerError {
     SequencerError::Read(match error {
         CatalogueError::NotOwner => StoreError::Fenced,
         error => StoreError::Unavailable(Arc::new(error)),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use tidelog_store::{ReadMode, ScanOptions, Store, Transaction, Version};
-use tidelog_types::{GroupNumber, ShardId, Timestamp, TopicPartition};
+use tidelog_types::{GroupNumber, ShardId, Timestamp, TopicNumber, TopicPartition};
 
 use super::error::SequencerError;
 use super::producer::producer_of;
@@ -13,7 +13,7 @@ use super::state::{ProducerKey, ShardState};
 use super::view::ShardView;
 use super::window::PartitionView;
 use crate::keyspace::{
-    CheckpointRow, Keyspace, MergedRow, PartitionRow, ProducerRow, RowError, TailRow,
+    CheckpointRow, Keyspace, MergedRow, PartitionRow, ProducerRow, RowError, TailRow, TopicRow,
 };
 
 /// How many tail rows are read in one transaction, so that none grows old.
@@ -53,7 +53,9 @@ pub(crate) async fn load(
         let rows: Result<Vec<_>, _> = page.rows.into_iter().map(TailRow::of_row).collect();
         let rows = rows?;
         let wants = wanted(&rows, &stored, checkpoint.group);
-        stored.read(keys, transaction.as_mut(), wants).await?;
+        stored
+            .read(keys, transaction.as_mut(), shard, wants)
+            .await?;
         for (group, row) in rows {
             let mut replay = Replay {
                 state: &mut state,
@@ -75,6 +77,11 @@ pub(crate) async fn load(
         .into());
     }
     view.group = state.group;
+    for (topic, fate) in &stored.topics {
+        if *fate != Fate::Kept {
+            state.has_gone(*topic);
+        }
+    }
     if !checkpoint.is_paged {
         state.changed_partitions.extend(view.partitions());
     }
@@ -154,9 +161,21 @@ async fn show_loaded_bounds(
     Ok(())
 }
 
+/// What becomes of the topic of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// There is one.
+    Kept,
+    /// It is being purged, and this shard may have something of it that is to be taken off the books.
+    Purging,
+    /// This shard has nothing of it any more, whatever the tail says.
+    Gone,
+}
+
 /// Rows that the tail changes, as they are stored. Each is read once: the tail may name it often.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
+    topics: HashMap<TopicNumber, Fate>,
     partitions: HashMap<TopicPartition, Option<PartitionRow>>,
     producers: HashMap<ProducerKey, Option<ProducerRow>>,
 }
@@ -212,10 +231,19 @@ impl Rows {
         &mut self,
         keys: Keyspace,
         transaction: &mut dyn Transaction,
+        shard: ShardId,
         wants: Wants,
     ) -> Result<(), SequencerError> {
         let snapshot = |key: Bytes| (key, ReadMode::Snapshot);
         let partitions: Vec<_> = wants.partitions.into_iter().collect();
+        let topics: HashSet<_> = partitions.iter().map(|at| at.topic).collect();
+        let new = topics
+            .into_iter()
+            .filter(|at| !self.topics.contains_key(at));
+        let new: Vec<_> = new.collect();
+        for some in new.chunks(PAGE_ROWS) {
+            self.read_topics(keys, transaction, shard, some).await?;
+        }
         for some in partitions.chunks(PAGE_ROWS) {
             let asked: Vec<_> = some
                 .iter()
@@ -238,6 +266,37 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    async fn read_topics(
+        &mut self,
+        keys: Keyspace,
+        transaction: &mut dyn Transaction,
+        shard: ShardId,
+        topics: &[TopicNumber],
+    ) -> Result<(), SequencerError> {
+        let asked = topics
+            .iter()
+            .map(|at| (keys.topic(*at), ReadMode::Snapshot));
+        let values = transaction.get_many(&asked.collect::<Vec<_>>()).await?;
+        for (topic, value) in topics.iter().zip(values) {
+            let fate = if value.is_none() {
+                Fate::Gone
+            } else if !TopicRow::is_gone(value) {
+                Fate::Kept
+            } else {
+                let key = keys.emptied(*topic, shard);
+                let emptied = transaction.get(&key, ReadMode::Snapshot).await?;
+                emptied.map_or(Fate::Purging, |_| Fate::Gone)
+            };
+            self.topics.insert(*topic, fate);
+        }
+        Ok(())
+    }
+
+    /// Whether the shard has nothing of the partition any more.
+    pub(super) fn is_gone(&self, partition: TopicPartition) -> bool {
+        self.topics.get(&partition.topic) == Some(&Fate::Gone)
     }
 
     pub(super) fn partition(&self, partition: TopicPartition) -> Option<&PartitionRow> {

@@ -42,6 +42,9 @@ impl Group<'_> {
         &mut self,
         marker: &TransactionMarker,
     ) -> Result<Option<MarkerRow>, LogError> {
+        if self.state.is_gone(marker.partition) {
+            return Err(LogError::UnknownPartition(marker.partition));
+        }
         let key = (marker.partition, marker.producer.id);
         let known = self.producer(key).cloned();
         let Some(number) = judge_marker(known.as_ref(), marker)? else {

@@ -57,6 +57,8 @@ pub(crate) enum Message {
     Expire {
         moves: Vec<(TopicPartition, Offset)>,
     },
+    /// Move the log starts of partitions of topics that are purged to their ends. Nobody waits for it.
+    Empty { partitions: Vec<TopicPartition> },
     /// End transactions, all at once.
     EndTransactions {
         markers: Vec<TransactionMarker>,
@@ -97,6 +99,8 @@ pub(crate) enum Answer {
     Overloaded(String),
     /// Done.
     Done,
+    /// The topic of the partition is gone.
+    Gone(TopicPartition),
     /// The expected fencing token is not the one that holds.
     TokenMismatch,
     /// What became of each marker.
@@ -110,7 +114,9 @@ impl Message {
     /// to a commit is durable itself.
     pub(crate) const fn is_linearizable(&self) -> bool {
         match self {
-            Self::Commit { .. } | Self::Rows { .. } | Self::Expire { .. } => false,
+            Self::Commit { .. } | Self::Rows { .. } | Self::Expire { .. } | Self::Empty { .. } => {
+                false
+            }
             Self::SetToken { .. }
             | Self::DeleteRecords { .. }
             | Self::EndTransactions { .. }
@@ -129,6 +135,7 @@ impl Message {
             | Self::Producers { .. } => 128,
             Self::EndTransactions { markers, .. } => MARKER_ROWS_BYTES * markers.len(),
             Self::Expire { moves } => MARKER_ROWS_BYTES * moves.len(),
+            Self::Empty { partitions } => MARKER_ROWS_BYTES * partitions.len(),
             Self::Rows { rows, .. } => group_rows_bytes(rows),
         }
     }
@@ -161,6 +168,7 @@ impl Message {
             Self::Producers { reply, .. } => {
                 let _ = reply.send(match answer {
                     Answer::Producers(producers) => Ok(producers),
+                    Answer::Gone(partition) => Err(LogError::UnknownPartition(partition)),
                     _ => Err(undecided()),
                 });
             }
@@ -169,10 +177,11 @@ impl Message {
             | Self::Barrier { reply } => {
                 let _ = reply.send(match answer {
                     Answer::TokenMismatch => Err(LogError::FencingTokenMismatch),
+                    Answer::Gone(partition) => Err(LogError::UnknownPartition(partition)),
                     _ => Ok(token),
                 });
             }
-            Self::Expire { .. } => {}
+            Self::Expire { .. } | Self::Empty { .. } => {}
         }
     }
 
@@ -213,7 +222,7 @@ impl Message {
             Self::Producers { reply, .. } => {
                 let _ = reply.send(Err(log_error()));
             }
-            Self::Expire { .. } => {}
+            Self::Expire { .. } | Self::Empty { .. } => {}
         }
     }
 }
@@ -236,9 +245,11 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
         Answer::Early(after) => Err(CommitError::Early { after }),
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
         Answer::Overloaded(reason) => Err(CommitError::Unavailable { reason }),
-        Answer::Done | Answer::TokenMismatch | Answer::Ended(_) | Answer::Producers(_) => {
-            Err(CommitError::Unknown)
-        }
+        Answer::Done
+        | Answer::Gone(_)
+        | Answer::TokenMismatch
+        | Answer::Ended(_)
+        | Answer::Producers(_) => Err(CommitError::Unknown),
     }
 }
 
@@ -287,6 +298,13 @@ pub(crate) fn decide(
 ) -> Answer {
     match message {
         Message::Commit { commit, .. } => decide_commit(group, known, shard, commit),
+        Message::SetToken { partition, .. }
+        | Message::DeleteRecords { partition, .. }
+        | Message::Producers { partition, .. }
+            if group.state.is_gone(*partition) =>
+        {
+            Answer::Gone(*partition)
+        }
         Message::SetToken {
             partition,
             expected,
@@ -305,6 +323,12 @@ pub(crate) fn decide(
         Message::Expire { moves } => {
             for (partition, before) in moves {
                 group.expire(shard, *partition, *before);
+            }
+            Answer::Done
+        }
+        Message::Empty { partitions } => {
+            for partition in partitions {
+                group.empty(shard, *partition);
             }
             Answer::Done
         }

@@ -28,6 +28,8 @@ mod needed;
 mod own_receipts;
 mod producer;
 mod publish;
+mod purge;
+mod purging;
 mod reclaim;
 mod reclaiming;
 mod recovery;

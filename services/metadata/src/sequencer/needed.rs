@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 use tidelog_env::MonoTime;
 use tidelog_store::{KeyRange, ReadMode, Store, Transaction};
-use tidelog_types::{Incarnation, SegmentName, SegmentSequence, TopicPartition};
+use tidelog_types::{Incarnation, SegmentName, SegmentSequence, TopicNumber, TopicPartition};
 
 use super::error::SequencerError;
 use super::lately::Lately;
@@ -15,7 +15,7 @@ use super::message::Message;
 use super::own_receipts::{OwnReceipts, Receipt};
 use super::producer::producer_of;
 use super::state::{ProducerKey, ShardState};
-use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow};
+use crate::keyspace::{Counter, FloorRow, Keyspace, NumberRow, ReceiptRow, TopicRow};
 
 /// What the store says of the segments and writers of a group.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ enum Want {
     OldestLive,
     Receipt(SegmentName),
     Floor(Incarnation),
+    /// Whether there is the topic of a partition that is not in memory.
+    Topic(TopicNumber),
     Partition(TopicPartition),
     Producer(ProducerKey),
 }
@@ -66,7 +68,9 @@ pub(crate) fn recall(
         match want {
             Want::Lease | Want::OldestLive => {}
             Want::Floor(incarnation) => floors.push(*incarnation),
-            Want::Receipt(_) | Want::Partition(_) | Want::Producer(_) => return Ok(None),
+            Want::Receipt(_) | Want::Topic(_) | Want::Partition(_) | Want::Producer(_) => {
+                return Ok(None);
+            }
         }
     }
     let Some((version, known)) = lately.recall(now, floors) else {
@@ -105,6 +109,7 @@ pub(crate) async fn read_needed(
         .map(|want| want.key(state.keys, lease))
         .collect();
     let values = transaction.get_many(&keys).await?;
+    let mut gone = Vec::new();
     for (want, value) in wants.into_iter().zip(values) {
         match want {
             Want::Lease => drop(lease.check_row(value)?),
@@ -122,9 +127,17 @@ pub(crate) async fn read_needed(
                 let floor = row.map(|row| row.floor).unwrap_or_default();
                 known.floors.insert(incarnation, floor);
             }
+            Want::Topic(topic) => {
+                if TopicRow::is_gone(value) && !state.gone.contains(&topic) {
+                    gone.push(topic);
+                }
+            }
             Want::Partition(partition) => state.put_partition_row(partition, value)?,
             Want::Producer(key) => state.put_producer_row(key, value)?,
         }
+    }
+    for topic in gone {
+        state.has_gone(topic);
     }
     Ok(known)
 }
@@ -182,6 +195,11 @@ fn wanted(
                     wanted.partition(*partition);
                 }
             }
+            Message::Empty { partitions } => {
+                for partition in partitions {
+                    wanted.kept(*partition);
+                }
+            }
             Message::EndTransactions { markers, .. } => {
                 for marker in markers {
                     wanted.partition(marker.partition);
@@ -208,13 +226,21 @@ impl Wanted<'_> {
     }
 
     fn partition(&mut self, partition: TopicPartition) {
+        if !self.state.is_gone(partition) {
+            self.kept(partition);
+        }
+    }
+
+    /// Also of a topic that is being purged.
+    fn kept(&mut self, partition: TopicPartition) {
         if !self.state.partitions.contains_key(&partition) {
+            self.push(Want::Topic(partition.topic));
             self.push(Want::Partition(partition));
         }
     }
 
     fn producer(&mut self, key: ProducerKey) {
-        if !self.state.producers.contains_key(&key) {
+        if !self.state.is_gone(key.0) && !self.state.producers.contains_key(&key) {
             self.push(Want::Producer(key));
         }
     }
@@ -233,6 +259,8 @@ impl Want {
             ),
             Self::Floor(incarnation) => (keys.floor(incarnation), ReadMode::Serializable),
             Self::Receipt(segment) => (keys.receipt(segment, shard), ReadMode::Snapshot),
+            // Whoever purges the topic is this owner, and none but a purge takes it away.
+            Self::Topic(topic) => (keys.topic(topic), ReadMode::Snapshot),
             Self::Partition(partition) => (keys.partition(partition), ReadMode::Snapshot),
             Self::Producer((partition, producer)) => {
                 (keys.producer(partition, producer), ReadMode::Snapshot)

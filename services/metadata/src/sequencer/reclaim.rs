@@ -62,6 +62,17 @@ impl Reclaim {
         }
     }
 
+    /// The partition is gone.
+    pub(crate) fn forget(&mut self, partition: TopicPartition) {
+        self.waiting.remove(&partition);
+        self.unwritten.remove(&partition);
+    }
+
+    /// Whether nothing waits that can be done now.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// What was found of the partition that came first is taken off.
     pub(crate) fn done(&mut self, partition: TopicPartition, rest: Rest) {
         if rest != Rest::More {

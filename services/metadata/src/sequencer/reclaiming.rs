@@ -33,6 +33,9 @@ impl Actor {
             Ok((taken, rest)) => {
                 self.reclaimed(partition, &taken);
                 self.reclaim.done(partition, rest);
+                if self.reclaim.is_idle() {
+                    self.purge.wake();
+                }
                 if self.reclaim.take_missed() {
                     self.retention.begin_anew();
                 }

@@ -80,6 +80,9 @@ impl Replay<'_> {
 
     /// Begins the partition in the view where its row ends: what lies before is in pages.
     fn open_view(&mut self, partition: TopicPartition) {
+        if self.stored.is_gone(partition) {
+            return;
+        }
         self.load_row(partition);
         if self.view.partition(partition).is_some() {
             return;
@@ -195,6 +198,9 @@ impl Replay<'_> {
 
     /// The same for a producer's row.
     fn applies_to_producer(&mut self, key: ProducerKey) -> bool {
+        if self.stored.is_gone(key.0) {
+            return false;
+        }
         if self.state.changed_producers.contains(&key) {
             return true;
         }
@@ -211,6 +217,9 @@ impl Replay<'_> {
     /// Whether the partition's row is older than this group. A checkpoint that was cut off has written
     /// some rows and not others; each says how far it goes.
     fn applies_to(&mut self, partition: TopicPartition, commit_time: Timestamp) -> bool {
+        if self.stored.is_gone(partition) {
+            return false;
+        }
         if self.state.changed_partitions.contains(&partition) {
             return true;
         }

@@ -6,13 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_metadata_api::FencingToken;
 use tidelog_store::{ReadMode, Transaction};
-use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp, TopicPartition};
+use tidelog_types::{GroupNumber, Offset, ProducerId, Timestamp, TopicNumber, TopicPartition};
 
 use super::producer::ProducerState;
 use super::transaction::OpenTransactions;
 use super::view::ShardView;
 use crate::keyspace::{Keyspace, PartitionRow, ProducerRow, RowError};
 use crate::sequencer::error::SequencerError;
+
+/// Topics that are gone, of which it is remembered, beyond those that have partitions in memory.
+const GONE_MAX: usize = 10_000;
 
 /// A producer in a partition.
 pub(crate) type ProducerKey = (TopicPartition, ProducerId);
@@ -83,6 +86,9 @@ pub(crate) struct ShardState {
     /// What has changed since the last checkpoint.
     pub(crate) changed_partitions: HashSet<TopicPartition>,
     pub(crate) changed_producers: HashSet<ProducerKey>,
+    /// Topics that are being purged or are gone: nothing is committed to them any more. Of any other topic that has
+    /// partitions in memory it is known that it was neither when they came there.
+    pub(crate) gone: HashSet<TopicNumber>,
 }
 
 impl ShardState {
@@ -99,6 +105,7 @@ impl ShardState {
             producers: HashMap::new(),
             changed_partitions: HashSet::new(),
             changed_producers: HashSet::new(),
+            gone: HashSet::new(),
         }
     }
 
@@ -166,6 +173,29 @@ impl ShardState {
         self.producers
             .insert(key, row.as_ref().map(ProducerState::from_row));
         Ok(())
+    }
+
+    /// Whether nothing is committed to a partition any more.
+    pub(crate) fn is_gone(&self, partition: TopicPartition) -> bool {
+        self.gone.contains(&partition.topic)
+    }
+
+    /// Takes note that a topic is being purged or is gone. It never comes back, and is found out again if it is
+    /// forgotten while it has no partition in memory.
+    pub(crate) fn has_gone(&mut self, topic: TopicNumber) {
+        if self.gone.len() >= GONE_MAX && !self.gone.contains(&topic) {
+            let held: HashSet<_> = self.partitions.keys().map(|at| at.topic).collect();
+            self.gone.retain(|gone| held.contains(gone));
+        }
+        self.gone.insert(topic);
+    }
+
+    /// Forgets all that is known of the partitions of a topic that is gone.
+    pub(crate) fn forget_topic(&mut self, topic: TopicNumber) {
+        self.partitions.retain(|at, _| at.topic != topic);
+        self.producers.retain(|(at, _), _| at.topic != topic);
+        self.changed_partitions.retain(|at| at.topic != topic);
+        self.changed_producers.retain(|(at, _)| at.topic != topic);
     }
 
     /// Forgets producers that are safe in their rows, when there are more than `limit`: down to the

@@ -157,6 +157,7 @@ impl Actor {
         self.state.evict_producers(settings.producers_in_memory);
         self.state.checkpoint = reached;
         self.publish_unmerged();
+        self.purge.wake();
         self.floors.begin();
         self.own_receipts.begin();
         self.tidy.begin();

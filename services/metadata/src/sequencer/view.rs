@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use tidelog_metadata_api::{Extent, PartitionBounds};
-use tidelog_types::{GroupNumber, Offset, Timestamp, TopicPartition};
+use tidelog_types::{GroupNumber, Offset, Timestamp, TopicNumber, TopicPartition};
 
 use super::state::PartitionState;
 use super::window::{ENTRY_BYTES, Evicted, PartitionView};
@@ -147,6 +147,22 @@ impl ShardView {
                 self.order.shrink_to(2 * self.order.len());
             }
         }
+    }
+
+    /// Drops all partitions of a topic that is gone.
+    pub(crate) fn forget_topic(&mut self, topic: TopicNumber) {
+        let (extents, bytes, unpaged) = (&mut self.extents, &mut self.bytes, &mut self.unpaged);
+        self.partitions.retain(|partition, view| {
+            let stays = partition.topic != topic;
+            if !stays {
+                let (held, own) = view.counts();
+                *extents -= held;
+                *unpaged -= own;
+                *bytes -= view.bytes();
+            }
+            stays
+        });
+        self.generation += 1;
     }
 
     /// Drops partitions whose rows and pages say all that is known of them, when there are more than

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use tidelog_metadata::keyspace::{
-    KeyKind, Keyspace, MemberRow, MergedRow, PartitionRow, RestoreRow, RestoreState,
+    EmptiedRow, KeyKind, Keyspace, MemberRow, MergedRow, PartitionRow, RestoreRow, RestoreState,
 };
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, CommittingMember, Decision, GroupDescription, Groups as _,
@@ -17,7 +17,7 @@ use tidelog_store::Store as _;
 use tidelog_store::memory::{MemoryOptions, MemoryStore};
 use tidelog_types::{
     ClusterGeneration, GroupNumber, Incarnation, MemberId, Offset, Role, RoleSet, SegmentSequence,
-    Timestamp, TopicName,
+    Timestamp, TopicName, TopicNumber,
 };
 
 use crate::manifests::{
@@ -292,11 +292,11 @@ async fn put_restore(world: &World) {
     };
     let mut transaction = world.store.begin().await.expect("the store answers");
     transaction.put(Keyspace::default().restore(), row.encode());
-    let merged = MergedRow {
-        group: GroupNumber::new(1),
-        commit_time: Timestamp::from_millis(1_000_000),
-    };
+    let (group, commit_time) = (GroupNumber::new(1), Timestamp::from_millis(1_000_000));
+    let merged = MergedRow { group, commit_time };
     transaction.put(Keyspace::default().merged(SHARD), merged.encode());
+    let at = TopicNumber::new(9);
+    transaction.put(Keyspace::default().emptied(at, SHARD), EmptiedRow.encode());
     transaction.commit().await.expect("no conflict");
 }
 

@@ -27,6 +27,7 @@ mod groups;
 mod history;
 mod many_partitions;
 mod merge;
+mod purge;
 mod rebuild;
 mod reclaim;
 mod restart;

@@ -191,6 +191,7 @@ fn pairs(arguments: &[String]) -> Result<Vec<(String, String)>> {
 fn shown(topic: v1::Topic) -> Shown {
     let state = match topic.state() {
         v1::TopicState::Deleted => "deleted",
+        v1::TopicState::Purging => "purging",
         v1::TopicState::Active | v1::TopicState::Unspecified => "active",
     };
     Shown {

@@ -72,6 +72,9 @@ pub struct TopicDeletion {
     /// When it may be purged, in milliseconds.
     #[prost(sint64, tag = "2")]
     pub purge_after: i64,
+    /// Whether it is being purged: then nothing brings it back.
+    #[prost(bool, tag = "3")]
+    pub purging: bool,
 }
 impl ::prost::Name for TopicDeletion {
     const NAME: &'static str = "TopicDeletion";
@@ -2439,6 +2442,8 @@ pub enum CatalogueFailureReason {
     Unknown = 14,
     /// Stored metadata cannot be read.
     Corrupt = 15,
+    /// The topic was deleted too long ago to be brought back.
+    Purging = 16,
 }
 impl CatalogueFailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2463,6 +2468,7 @@ impl CatalogueFailureReason {
             Self::Unavailable => "CATALOGUE_FAILURE_REASON_UNAVAILABLE",
             Self::Unknown => "CATALOGUE_FAILURE_REASON_UNKNOWN",
             Self::Corrupt => "CATALOGUE_FAILURE_REASON_CORRUPT",
+            Self::Purging => "CATALOGUE_FAILURE_REASON_PURGING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2486,6 +2492,7 @@ impl CatalogueFailureReason {
             "CATALOGUE_FAILURE_REASON_UNAVAILABLE" => Some(Self::Unavailable),
             "CATALOGUE_FAILURE_REASON_UNKNOWN" => Some(Self::Unknown),
             "CATALOGUE_FAILURE_REASON_CORRUPT" => Some(Self::Corrupt),
+            "CATALOGUE_FAILURE_REASON_PURGING" => Some(Self::Purging),
             _ => None,
         }
     }

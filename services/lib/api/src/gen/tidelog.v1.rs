@@ -4896,6 +4896,8 @@ pub enum TopicState {
     Active = 1,
     /// Deleted, but kept for a while: it can be undeleted until its `purge_time`.
     Deleted = 2,
+    /// Deleted, and its `purge_time` is over: its records are being removed, and nothing brings it back.
+    Purging = 3,
 }
 impl TopicState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4907,6 +4909,7 @@ impl TopicState {
             Self::Unspecified => "TOPIC_STATE_UNSPECIFIED",
             Self::Active => "TOPIC_STATE_ACTIVE",
             Self::Deleted => "TOPIC_STATE_DELETED",
+            Self::Purging => "TOPIC_STATE_PURGING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4915,6 +4918,7 @@ impl TopicState {
             "TOPIC_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "TOPIC_STATE_ACTIVE" => Some(Self::Active),
             "TOPIC_STATE_DELETED" => Some(Self::Deleted),
+            "TOPIC_STATE_PURGING" => Some(Self::Purging),
             _ => None,
         }
     }

@@ -182,6 +182,7 @@ pub(crate) fn catalogue_failure_to(error: &CatalogueError) -> v1::CatalogueFailu
     };
     match error {
         CatalogueError::UnknownTopic(topic) => named(Reason::UnknownTopic, topic),
+        CatalogueError::Purging(topic) => named(Reason::Purging, topic),
         CatalogueError::TopicExists(topic) => named(Reason::TopicExists, topic),
         CatalogueError::UnknownTopicId(id) => v1::CatalogueFailure {
             topic_id: id_bytes(id.to_bytes()),
@@ -254,6 +255,7 @@ fn read_catalogue_failure(failure: v1::CatalogueFailure) -> Result<CatalogueErro
     };
     Ok(match failure.reason() {
         Reason::UnknownTopic => CatalogueError::UnknownTopic(name(&failure.topic)?),
+        Reason::Purging => CatalogueError::Purging(name(&failure.topic)?),
         Reason::TopicExists => CatalogueError::TopicExists(name(&failure.topic)?),
         Reason::UnknownTopicId => {
             let id = id("topic_id", &failure.topic_id)?;

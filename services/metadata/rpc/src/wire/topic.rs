@@ -18,12 +18,15 @@ pub(crate) fn topic_to(topic: &TopicInfo) -> v1::Topic {
         count: count.count,
         since: count.since.as_millis(),
     });
+    let deletion = |at: Timestamp, purge_after: Timestamp, purging| v1::TopicDeletion {
+        at: at.as_millis(),
+        purge_after: purge_after.as_millis(),
+        purging,
+    };
     let deletion = match topic.state {
         TopicState::Live => None,
-        TopicState::Deleted { at, purge_after } => Some(v1::TopicDeletion {
-            at: at.as_millis(),
-            purge_after: purge_after.as_millis(),
-        }),
+        TopicState::Deleted { at, purge_after } => Some(deletion(at, purge_after, false)),
+        TopicState::Purging { at, purge_after } => Some(deletion(at, purge_after, true)),
     };
     let shards = topic.partitions.iter();
     v1::Topic {
@@ -53,12 +56,14 @@ pub(crate) fn topic_from(topic: Option<v1::Topic>) -> Result<Arc<TopicInfo>, Wir
         count: count.count,
         since: time(count.since),
     });
-    let state = topic
-        .deletion
-        .map_or(TopicState::Live, |deletion| TopicState::Deleted {
-            at: time(deletion.at),
-            purge_after: time(deletion.purge_after),
-        });
+    let state = topic.deletion.map_or(TopicState::Live, |deletion| {
+        let (at, purge_after) = (time(deletion.at), time(deletion.purge_after));
+        if deletion.purging {
+            TopicState::Purging { at, purge_after }
+        } else {
+            TopicState::Deleted { at, purge_after }
+        }
+    });
     Ok(Arc::new(TopicInfo {
         id: TopicId::from_bytes(id("topic_id", &topic.topic_id)?),
         number: TopicNumber::new(topic.number),

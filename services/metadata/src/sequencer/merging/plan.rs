@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
-use tidelog_metadata_api::{Extent, MergeRun, TopicInfo};
+use tidelog_metadata_api::{Extent, MergeRun, TopicInfo, TopicState};
 use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store};
 use tidelog_types::{BucketId, GroupNumber, ShardId, TopicNumber, TopicPartition};
 
@@ -209,7 +209,10 @@ impl Planning {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => new.insert(topic_of(&self.catalogue, partition.topic).await?),
             };
-            let topic = topic.as_ref();
+            // Of one that is purged all goes anyway.
+            let is_kept =
+                |topic: &&Arc<TopicInfo>| !matches!(topic.state, TopicState::Purging { .. });
+            let topic = topic.as_ref().filter(is_kept);
             let Some((topic, bucket)) = topic.zip(extents.iter().find_map(bucket_of)) else {
                 // Nobody has it any more, or there are markers alone, which take no bytes as they are.
                 continue;

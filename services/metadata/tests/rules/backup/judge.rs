@@ -188,7 +188,9 @@ pub(super) fn check_catalogue(store: &MemoryStore) {
         expected.insert((keys.topic_id(topic.info().id), topic.number()));
         let found_by = match topic.state() {
             TopicState::Live => keys.topic_name(topic.name()),
-            TopicState::Deleted { .. } => keys.deleted_topic(topic.name(), topic.number()),
+            TopicState::Deleted { .. } | TopicState::Purging { .. } => {
+                keys.deleted_topic(topic.name(), topic.number())
+            }
         };
         expected.insert((found_by, topic.number()));
     }

@@ -8,6 +8,7 @@ mod history;
 mod judge;
 mod merges;
 mod pins;
+mod purges;
 mod reclaims;
 mod restores;
 mod transactions;

@@ -21,7 +21,7 @@ use crate::store::TestStore;
 use crate::transactions::{abort, with_epoch};
 use crate::world::{PARTITIONS, Process, World, partition, settings};
 
-const FAULTS: [CommitFault; 8] = [
+pub(super) const FAULTS: [CommitFault; 8] = [
     CommitFault::Conflict,
     CommitFault::TooOld,
     CommitFault::Unavailable,
@@ -179,6 +179,7 @@ impl Driver {
                 "seed {seed}: hangs"
             );
         }
+        self.purge().await;
     }
 
     /// What its coordinator says of each transaction that is open.

@@ -8,6 +8,7 @@ mod books;
 mod drive;
 mod judge;
 mod merges;
+mod purges;
 mod requests;
 
 use drive::Driver;

@@ -267,6 +267,7 @@ pub(super) fn a_topic() -> impl Strategy<Value = TopicInfo> {
     let state = prop_oneof![
         Just(TopicState::Live),
         (a_time(), a_time()).prop_map(|(at, purge_after)| TopicState::Deleted { at, purge_after }),
+        (a_time(), a_time()).prop_map(|(at, purge_after)| TopicState::Purging { at, purge_after }),
     ];
     let shards = vec(any::<u32>(), 0..5);
     let counts = vec((any::<u32>(), a_time()), 0..3);
