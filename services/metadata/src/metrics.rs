@@ -128,6 +128,7 @@ pub(crate) struct Merging {
     pub(crate) runs: Counter,
     pub(crate) failures: Counter,
     pub(crate) given_up: Counter,
+    pub(crate) again_bytes: Counter,
 }
 
 impl Merging {
@@ -147,6 +148,11 @@ impl Merging {
                 "merges_given_up",
                 "merges that no janitor could make: what they were to be made of stays as it is",
                 &self.given_up,
+            ),
+            (
+                "merged_again_bytes",
+                "bytes of merged extents that were planned to be merged again, since they were small",
+                &self.again_bytes,
             ),
         ];
         register_each(registry, &counters);

@@ -33,6 +33,8 @@ pub struct SequencerSettings {
     /// The floor of a writer that lives is raised once it is done with so many sequences more, so that about
     /// as many receipts stay. Each rise lets groups of other shards that are on their way conflict.
     pub floor_step: u64,
+    /// And once it could have been raised for so long, also where nothing is written any more.
+    pub floor_age: Duration,
     /// How often it is looked at most what is due to go by its topic's retention.
     pub retention_interval: Duration,
     /// How long a segment that nothing names any more is kept, and what may be on its way into the bucket is waited for.
@@ -88,6 +90,7 @@ impl Default for SequencerSettings {
             mailbox_bytes: 16 * 1024 * 1024,
             producer_expiry: Duration::from_hours(24),
             floor_step: 1_000,
+            floor_age: Duration::from_mins(10),
             retention_interval: Duration::from_mins(5),
             deletion_grace: Duration::from_mins(10),
             merge: MergeSettings::default(),

@@ -17,7 +17,7 @@ use super::group::{Decided, Group};
 use super::lately::Lately;
 use super::lease::{Claim, Lease};
 use super::load::load;
-use super::merging::{MergeMessage, MergeQueue, Unmerged};
+use super::merging::{Again, MergeMessage, MergeQueue, Unmerged};
 use super::message::{Answer, Message, decide};
 use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
@@ -62,6 +62,7 @@ pub(super) struct Outside {
     pub(super) view: Arc<RwLock<ShardView>>,
     pub(super) shown: watch::Sender<GroupNumber>,
     pub(super) unmerged: watch::Sender<Unmerged>,
+    pub(super) again: Arc<Again>,
     /// Cancelled when the shard is to be given back.
     pub(super) release: CancellationToken,
 }
@@ -95,6 +96,8 @@ pub(crate) struct Actor {
     /// What is in the tail and not merged, and who is told of it.
     pub(super) unmerged: Unmerged,
     pub(super) unmerged_shown: watch::Sender<Unmerged>,
+    /// What is merged and small.
+    pub(super) again: Arc<Again>,
     /// Whether the last step between groups was one of retention.
     pub(super) has_kept: bool,
     /// Steps of checkpoints since rows were last looked at that nobody needs.
@@ -118,6 +121,7 @@ impl Actor {
             view,
             shown,
             unmerged: unmerged_shown,
+            again,
             release,
         } = outside;
         let store = parts.store.as_ref();
@@ -141,8 +145,7 @@ impl Actor {
         *view.write() = loaded;
         shown.send_replace(state.group);
         let drained = parts.env.supervisor.token();
-        let orders = BrokenOrders::default();
-        let floors = Floors::new(parts.settings.floor_step);
+        let floors = Floors::new(parts.settings.floor_step, parts.settings.floor_age);
         let (settings, now) = (&parts.settings, parts.env.clock.now());
         let most = settings.partitions_in_memory;
         let retention = Retention::new(settings.retention_interval, most, parts.is_shared, now);
@@ -155,7 +158,7 @@ impl Actor {
             parts,
             lease,
             state,
-            orders,
+            orders: BrokenOrders::default(),
             view,
             shown,
             due,
@@ -170,6 +173,7 @@ impl Actor {
             merges,
             unmerged,
             unmerged_shown,
+            again,
             has_kept: false,
             checkpoint_steps: 0,
             drained,
@@ -240,6 +244,10 @@ impl Actor {
                 Some(message) = merges.recv() => {
                     self.merge_step(message).await?;
                     self.report();
+                    continue;
+                }
+                () = self.floor_time() => {
+                    self.floor_step().await;
                     continue;
                 }
                 () = self.keeping_time() => {
@@ -421,7 +429,7 @@ impl Actor {
             group: self.state.group,
         };
         for (message, answer) in group.into_iter().zip(answers) {
-            self.floors.note(&message, &answer);
+            self.floors.note(&message, &answer, now);
             self.own_receipts.note(&message, &answer);
             message.reply(answer, token);
         }

@@ -70,7 +70,7 @@ use lease::Lease;
 pub(crate) use markers::KnownProducer;
 pub use merging::MergeSettings;
 pub(crate) use merging::NextMerge;
-use merging::{Desk, Planning, Unmerged};
+use merging::{Again, Desk, Planning, Unmerged};
 pub(crate) use message::{Answer, GroupRows, Message, group_rows_bytes};
 pub(crate) use producer::is_past;
 pub(crate) use state::ShardState;
@@ -145,6 +145,7 @@ impl Sequencer {
         let (shown_sender, shown) = watch::channel(GroupNumber::default());
         let (merges, merge_messages) = mpsc::channel(MERGES_MAX);
         let (unmerged_sender, unmerged) = watch::channel(Unmerged::default());
+        let again = Arc::new(Again::default());
         let planning = Planning::new(&parts, shard);
         let (merge_settings, merge_metrics) = (parts.settings.merge, parts.metrics.merging.clone());
         let supervisor = parts.env.supervisor.clone();
@@ -156,6 +157,7 @@ impl Sequencer {
             view: Arc::clone(&view),
             shown: shown_sender,
             unmerged: unmerged_sender,
+            again: Arc::clone(&again),
             release: release.clone(),
         };
         let actor = Box::pin(actor::Actor::start(parts, shard, claim, outside)).await?;
@@ -163,7 +165,7 @@ impl Sequencer {
         let desk = Box::new(Desk::new(
             planning,
             merge_settings,
-            unmerged,
+            (unmerged, again),
             merges,
             Arc::clone(&clock),
             epoch,

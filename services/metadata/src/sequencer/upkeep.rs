@@ -188,7 +188,9 @@ impl Actor {
         let store = Arc::clone(&self.parts.store);
         let due = self.floors.take_due();
         if !due.is_empty() {
-            let raised = self.floors.raise(store.as_ref(), &self.lease, due).await;
+            let now = self.parts.env.clock.now();
+            let raised = self.floors.raise(store.as_ref(), &self.lease, &due, now);
+            let raised = raised.await;
             // It is tried again after the next checkpoint, and what lands late is true all the same.
             match raised {
                 Ok(()) => self.parts.deletions.tell(),
@@ -223,6 +225,40 @@ impl Actor {
                     Err(error) => Err(self.end(Vec::new(), &error)),
                 }
             }
+        }
+    }
+
+    /// Ends when a floor could have gone up for long; never where all have (invariant I8).
+    pub(super) async fn floor_time(&self) {
+        match self.floors.deadline() {
+            Some(deadline) => self.parts.env.clock.sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Raises floors that could have gone up for long, and deletes receipts below them, as many as one transaction takes:
+    /// others go after the next checkpoint. So a writer that is quiet keeps nothing that is not needed.
+    pub(super) async fn floor_step(&mut self) {
+        let store = Arc::clone(&self.parts.store);
+        let now = self.parts.env.clock.now();
+        let due = self.floors.overdue(now);
+        let raised = self.floors.raise(store.as_ref(), &self.lease, &due, now);
+        if let Err(error) = raised.await {
+            // As after a checkpoint: what lands late is true all the same.
+            self.warn("floors of writers were not raised", &error);
+            self.floors.put_off(&due, now);
+            return;
+        }
+        self.parts.deletions.tell();
+        self.own_receipts.begin();
+        let due = self.own_receipts.due(&self.floors);
+        if due.is_empty() {
+            return;
+        }
+        let deleted = self.own_receipts.delete(store.as_ref(), &self.lease, due);
+        match deleted.await {
+            Ok(deleted) => drop(self.parts.metrics.rows_deleted.inc_by(deleted)),
+            Err(error) => self.warn("receipts were not deleted", &error),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod golden;
+mod levels;
 mod limits;
 mod manifests;
 mod model;
@@ -23,6 +24,7 @@ mod c8_orders;
 mod c9_linearizable;
 mod catalogue;
 mod deletion;
+mod flat;
 mod groups;
 mod history;
 mod many_partitions;

@@ -25,7 +25,7 @@ pub(crate) const fn merged(sequence: u64) -> SegmentName {
     SegmentName::new(JANITOR, SegmentSequence::new(sequence))
 }
 
-fn merging(merge: MergeSettings) -> SequencerSettings {
+pub(crate) fn merging(merge: MergeSettings) -> SequencerSettings {
     SequencerSettings {
         merge,
         tail_kept: Duration::from_mins(10),
@@ -34,7 +34,7 @@ fn merging(merge: MergeSettings) -> SequencerSettings {
 }
 
 /// Time passes on all clocks, a second at a time.
-async fn pass(world: &World, seconds: u64) {
+pub(crate) async fn pass(world: &World, seconds: u64) {
     for _ in 0..seconds {
         world.clock.jump_wall(1_000);
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -71,7 +71,7 @@ pub(crate) fn whole(segment: SegmentName, run: &MergeRun) -> MergedRun {
     }
 }
 
-async fn make(process: &Process, task: &MergeTask, sequence: u64) -> Vec<SwapOutcome> {
+pub(crate) async fn make(process: &Process, task: &MergeTask, sequence: u64) -> Vec<SwapOutcome> {
     let runs = task.runs.iter().map(|run| whole(merged(sequence), run));
     let swapped = process
         .swap(task.id, merged(sequence), runs.collect())

@@ -171,6 +171,8 @@ pub(super) fn sequencer_settings(
             is_on: metadata.merge,
             age: metadata.merge_age.get(),
             bytes: merge_bytes(metadata, plan),
+            growth: metadata.merge_growth,
+            again_age: metadata.merge_again_age.get(),
             ..within.merge
         },
         tail_age_max: metadata.tail_age_max.map(Span::get),

@@ -224,6 +224,8 @@ pub struct MetadataSettings {
     pub merge: bool,
     pub merge_age: Span,
     pub merge_bytes: ByteSize,
+    pub merge_growth: u64,
+    pub merge_again_age: Span,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_age_max: Option<Span>,
 }

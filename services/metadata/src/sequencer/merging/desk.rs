@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use tidelog_env::{Clock, MonoTime};
 use tidelog_metadata_api::{
-    Extent, MergeError, MergeId, MergeTask, MergedRun, SWAP_RUNS_MAX, SwapOutcome,
+    Extent, MergeError, MergeId, MergeRun, MergeTask, MergedRun, SWAP_RUNS_MAX, SwapOutcome,
 };
-use tidelog_types::{GroupNumber, OffsetRange, SegmentName, TopicPartition};
+use tidelog_types::{GroupNumber, OffsetRange, SegmentName, Timestamp, TopicPartition};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::super::error::SequencerError;
-use super::plan::{Planned, Planning, Window};
-use super::step::{MergeMessage, check_merged};
+use super::again::Again;
+use super::plan::{EXTENTS_MAX, Planned, Planning, SEGMENTS_MAX, Window};
+use super::step::MergeMessage;
+use super::swapping::check_merged;
 use super::windows::{Due, MergeSettings, Unmerged};
 use crate::keyspace::MergedRow;
 use crate::metrics::Merging;
@@ -36,6 +38,7 @@ pub(crate) struct Desk {
     pub(super) planning: Planning,
     pub(super) settings: MergeSettings,
     pub(super) unmerged: watch::Receiver<Unmerged>,
+    pub(super) again: Arc<Again>,
     pub(super) messages: mpsc::Sender<MergeMessage>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) epoch: u64,
@@ -47,7 +50,18 @@ pub(crate) struct Desk {
 struct State {
     /// The last task that was made up.
     number: u64,
+    /// Of the tail.
     window: Option<OpenWindow>,
+    /// What is merged again. Its extents are no others than those of the window.
+    again: Vec<Lending>,
+}
+
+impl State {
+    fn task(&mut self, id: MergeId) -> Option<&mut Lending> {
+        let window = self.window.iter_mut().flat_map(|window| &mut window.tasks);
+        let mut all = window.chain(&mut self.again);
+        all.find(|task| task.task.id == id)
+    }
 }
 
 /// A window that is being merged.
@@ -74,17 +88,13 @@ impl OpenWindow {
     fn is_finished(&self) -> bool {
         self.tasks.iter().all(|task| task.is_finished)
     }
-
-    fn task(&mut self, id: MergeId) -> Option<&mut Lending> {
-        self.tasks.iter_mut().find(|task| task.task.id == id)
-    }
 }
 
 impl Desk {
     pub(crate) fn new(
         planning: Planning,
         settings: MergeSettings,
-        unmerged: watch::Receiver<Unmerged>,
+        (unmerged, again): (watch::Receiver<Unmerged>, Arc<Again>),
         messages: mpsc::Sender<MergeMessage>,
         clock: Arc<dyn Clock>,
         epoch: u64,
@@ -94,6 +104,7 @@ impl Desk {
             planning,
             settings,
             unmerged,
+            again,
             messages,
             clock,
             epoch,
@@ -102,18 +113,27 @@ impl Desk {
         }
     }
 
-    /// A merge, if there is one to be made now.
+    /// A merge, if there is one to be made now: of the tail first, so that it stays short.
     pub(crate) async fn next(&self) -> Result<NextMerge, SequencerError> {
         let mut state = self.state.lock().await;
+        let tail = match self.next_of_tail(&mut state).await? {
+            NextMerge::Wait(wait) => wait,
+            task @ NextMerge::Task(_) => return Ok(task),
+        };
+        let again = match self.next_again(&mut state).await? {
+            NextMerge::Wait(wait) => wait,
+            task @ NextMerge::Task(_) => return Ok(task),
+        };
+        Ok(NextMerge::Wait(tail.into_iter().chain(again).min()))
+    }
+
+    async fn next_of_tail(&self, state: &mut State) -> Result<NextMerge, SequencerError> {
         loop {
-            let mut wait = None;
             if let Some(window) = &mut state.window {
-                match self.lend(window) {
-                    Some(NextMerge::Wait(until)) => return Ok(NextMerge::Wait(until)),
-                    Some(task) => return Ok(task),
-                    // All are finished, or were given up.
-                    None => {}
+                if let Some(next) = self.lend(&mut window.tasks) {
+                    return Ok(next);
                 }
+                // All are finished, or were given up.
                 let (merged, counts) = (window.merged, (window.manifests, window.bytes));
                 if self.finish_window(merged, counts).await.is_err() {
                     return Ok(NextMerge::Wait(Some(self.settings.lent_for)));
@@ -122,21 +142,32 @@ impl Desk {
             }
             let unmerged = *self.unmerged.borrow();
             match unmerged.due(&self.settings, self.clock.wall()) {
-                Due::Now => {}
-                Due::In(left) => wait = Some(left),
+                Due::Now => self.plan(state, unmerged.checkpoint).await?,
+                Due::In(left) => return Ok(NextMerge::Wait(Some(left))),
                 Due::Never => return Ok(NextMerge::Wait(None)),
             }
-            if wait.is_some() {
-                return Ok(NextMerge::Wait(wait));
+        }
+    }
+
+    async fn next_again(&self, state: &mut State) -> Result<NextMerge, SequencerError> {
+        loop {
+            if let Some(next) = self.lend(&mut state.again) {
+                return Ok(next);
             }
-            self.plan(&mut state, unmerged.checkpoint).await?;
+            state.again.clear();
+            let now = self.clock.now();
+            match self.again.due(&self.settings, now) {
+                Due::Now => self.plan_again(state, now).await?,
+                Due::In(left) => return Ok(NextMerge::Wait(Some(left))),
+                Due::Never => return Ok(NextMerge::Wait(None)),
+            }
         }
     }
 
     /// Lends the first merge that nobody has; nothing if there is none to wait for either.
-    fn lend(&self, window: &mut OpenWindow) -> Option<NextMerge> {
+    fn lend(&self, tasks: &mut [Lending]) -> Option<NextMerge> {
         let now = self.clock.now();
-        for task in &mut window.tasks {
+        for task in &mut *tasks {
             let is_free = task.lent_until.is_none_or(|until| until <= now);
             if task.is_finished || !is_free {
                 continue;
@@ -154,7 +185,7 @@ impl Desk {
             task.lent_until = Some(now + self.settings.lent_for);
             return Some(NextMerge::Task(MergeTask::clone(&task.task)));
         }
-        let open = window.tasks.iter().filter(|task| !task.is_finished);
+        let open = tasks.iter().filter(|task| !task.is_finished);
         let until = open.filter_map(|task| task.lent_until).min()?;
         Some(NextMerge::Wait(Some(until.saturating_since(now))))
     }
@@ -167,7 +198,32 @@ impl Desk {
             bytes,
             segments,
         } = self.planning.window(merged, checkpoint).await?;
-        let committed_at = merged.commit_time;
+        let tasks = self.lendings(&mut state.number, segments, merged.commit_time);
+        state.window = Some(OpenWindow {
+            merged,
+            manifests,
+            bytes,
+            tasks,
+        });
+        Ok(())
+    }
+
+    async fn plan_again(&self, state: &mut State, now: MonoTime) -> Result<(), SequencerError> {
+        let bytes_max = self.settings.bytes.saturating_mul(SEGMENTS_MAX);
+        let noted = self.again.take(EXTENTS_MAX, bytes_max, now);
+        let planned = self.planning.again(noted, &self.settings).await?;
+        let bytes = planned.segments.iter().map(|segment| segment.bytes).sum();
+        self.metrics.again_bytes.inc_by(bytes);
+        state.again = self.lendings(&mut state.number, planned.segments, planned.committed_at);
+        Ok(())
+    }
+
+    fn lendings(
+        &self,
+        number: &mut u64,
+        segments: Vec<Planned>,
+        committed_at: Timestamp,
+    ) -> Vec<Lending> {
         let mut tasks = Vec::with_capacity(segments.len());
         for Planned {
             bucket,
@@ -175,15 +231,13 @@ impl Desk {
             runs,
         } in segments
         {
-            state.number += 1;
+            *number += 1;
             let id = MergeId {
                 shard: self.planning.shard,
                 epoch: self.epoch,
-                number: state.number,
+                number: *number,
             };
-            let of = |run: &tidelog_metadata_api::MergeRun| {
-                (run.partition, Arc::from(run.extents.as_slice()))
-            };
+            let of = |run: &MergeRun| (run.partition, Arc::from(run.extents.as_slice()));
             tasks.push(Lending {
                 runs: runs.iter().map(of).collect(),
                 task: Arc::new(MergeTask {
@@ -198,13 +252,7 @@ impl Desk {
                 is_finished: false,
             });
         }
-        state.window = Some(OpenWindow {
-            merged,
-            manifests,
-            bytes,
-            tasks,
-        });
-        Ok(())
+        tasks
     }
 
     /// Swaps runs of a merge.
@@ -219,9 +267,7 @@ impl Desk {
         }
         let runs = {
             let mut state = self.state.lock().await;
-            let window = state.window.as_mut();
-            let task = window.and_then(|window| window.task(id));
-            let task = task.filter(|task| !task.is_finished);
+            let task = state.task(id).filter(|task| !task.is_finished);
             let task = task.ok_or(MergeError::Gone)?;
             task.lent_until = Some(self.clock.now() + self.settings.lent_for);
             let known = runs.into_iter().map(|run| {
@@ -251,9 +297,9 @@ impl Desk {
     /// Takes note that a merge is made. When it was the last one of its window, that is durable.
     pub(crate) async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
         let mut state = self.state.lock().await;
-        let window = state.window.as_mut().ok_or(MergeError::Gone)?;
-        window.task(id).ok_or(MergeError::Gone)?.is_finished = true;
-        if window.is_finished() {
+        state.task(id).ok_or(MergeError::Gone)?.is_finished = true;
+        let finished = state.window.as_ref().filter(|window| window.is_finished());
+        if let Some(window) = finished {
             let (merged, counts) = (window.merged, (window.manifests, window.bytes));
             self.finish_window(merged, counts).await?;
             state.window = None;

@@ -8,14 +8,19 @@
 //! ```
 //!
 //! What is to be merged is planned outside the task that owns the shard, from entries of the tail that nobody changes;
-//! the task only swaps, between groups, in small steps, each a transaction under the lease.
+//! the task only swaps, between groups, in small steps, each a transaction under the lease. What is merged and still
+//! small is merged again, when nothing of the tail is to be merged.
 
+mod again;
 mod desk;
 mod plan;
+mod plan_again;
 mod step;
 mod swap;
+mod swapping;
 mod windows;
 
+pub(crate) use again::Again;
 pub(crate) use desk::{Desk, NextMerge};
 pub(crate) use plan::Planning;
 pub(crate) use step::{MergeMessage, MergeQueue};

@@ -18,11 +18,11 @@ use crate::catalogue::Catalogue;
 use crate::keyspace::{Keyspace, MergedRow, PartitionRow, TailRow};
 
 /// Extents of one window, about: all of them are in memory until it is merged.
-const EXTENTS_MAX: usize = 50_000;
+pub(super) const EXTENTS_MAX: usize = 50_000;
 /// Manifests of one window, about: the rows of all their segments are written together.
 const MANIFESTS_MAX: u64 = 2_000;
 /// Bytes of one window, about, in segments to be.
-const SEGMENTS_MAX: u64 = 16;
+pub(super) const SEGMENTS_MAX: u64 = 16;
 /// Extents of one run: what is swapped at once.
 const RUN_EXTENTS_MAX: usize = 2_048;
 /// Rows that are read at once.
@@ -79,9 +79,9 @@ pub(super) struct Window {
 /// Where plans are read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Planning {
-    store: Arc<dyn Store>,
-    keys: Keyspace,
-    catalogue: Catalogue,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keys: Keyspace,
+    pub(super) catalogue: Catalogue,
     pub(super) shard: ShardId,
     /// Bytes of a merged segment.
     segment_bytes: u64,
@@ -191,14 +191,16 @@ impl Planning {
         if is_all {
             gathered.window.merged.group = checkpoint;
         }
-        self.cut(gathered).await
+        let mut window = gathered.window;
+        window.segments = self.cut(gathered.runs).await?;
+        Ok(window)
     }
 
     /// Cuts what was gathered into segments, each of one class.
-    async fn cut(&self, gathered: Gathered) -> Result<Window, SequencerError> {
-        let Gathered {
-            runs, mut window, ..
-        } = gathered;
+    pub(super) async fn cut(
+        &self,
+        runs: BTreeMap<TopicPartition, Vec<Extent>>,
+    ) -> Result<Vec<Planned>, SequencerError> {
         let partitions: Vec<TopicPartition> = runs.keys().copied().collect();
         let reclaimed = self.reclaimed(&partitions).await?;
         let mut topics: HashMap<TopicNumber, Option<Arc<TopicInfo>>> = HashMap::new();
@@ -229,14 +231,13 @@ impl Planning {
                     extents,
                 });
         }
+        let mut all = Vec::new();
         for (class, mut runs) in classes {
             runs.sort_unstable_by_key(|run| (run.topic_id, run.partition.partition));
             let bucket = BucketId::new(class.bucket);
-            window
-                .segments
-                .extend(segments(bucket, runs, self.segment_bytes));
+            all.extend(segments(bucket, runs, self.segment_bytes));
         }
-        Ok(window)
+        Ok(all)
     }
 
     async fn reclaimed(
@@ -267,7 +268,7 @@ const fn bucket_of(extent: &Extent) -> Option<BucketId> {
 }
 
 /// Bytes that an extent takes when it is merged.
-const fn merged_bytes(extent: &Extent) -> u64 {
+pub(super) const fn merged_bytes(extent: &Extent) -> u64 {
     match extent.location {
         Location::Segment { length, .. } => length as u64,
         Location::Marker(_) => MARKER_BATCH_BYTES as u64,

@@ -14,6 +14,7 @@ use tidelog_format::location::Location;
 use tidelog_metadata_api::Extent;
 use tidelog_types::{Offset, SegmentName, Timestamp};
 
+use super::again::Timed;
 use crate::keyspace::{PAGE_EXTENTS_MAX, PageRow};
 
 /// A page with fewer extents than this is written again with those that follow, as checkpoints do.
@@ -30,6 +31,37 @@ pub(crate) struct Swap {
     pub(crate) lowered: BTreeMap<SegmentName, u64>,
     /// How much more of the merged one is.
     pub(crate) raised: u64,
+}
+
+impl Swap {
+    /// What pages have once it is made, from what is not reclaimed up to an offset. `pages` are those that it was worked
+    /// out from.
+    pub(super) fn leaves<'a>(
+        &'a self,
+        pages: &'a [(Offset, PageRow)],
+        reclaimed: Offset,
+        next: Offset,
+    ) -> Vec<Timed<'a>> {
+        let first = self.written.first().map_or(next, |(base, _)| *base);
+        let before = pages.iter().filter(|(base, _)| *base < first);
+        let before = before.flat_map(|(_, page)| {
+            let extents = page.extents.iter();
+            let extents = extents.filter(move |extent| extent.offsets.next <= first);
+            extents.map(|extent| Timed::new(extent, page.committed_at))
+        });
+        let written = self.written.iter().flat_map(|(_, page)| {
+            let extents = page.extents.iter();
+            extents.map(|extent| Timed::new(extent, page.committed_at))
+        });
+        let mut at = reclaimed;
+        let each_once = before.chain(written).filter(|timed| {
+            let offsets = timed.extent.offsets;
+            let is_new = offsets.next > at && offsets.next <= next;
+            at = at.max(offsets.next);
+            is_new
+        });
+        each_once.collect()
+    }
 }
 
 /// What a run comes to.

@@ -30,6 +30,11 @@ pub struct MergeSettings {
     pub bytes: u64,
     /// And once the oldest is older than this.
     pub age: Duration,
+    /// Merged extents of a partition are merged again once the result is so many times as large as each of them; 0:
+    /// never.
+    pub growth: u64,
+    /// And once there are as many bytes of such as a merged segment has, or the first was found so long ago.
+    pub again_age: Duration,
     /// How long a janitor may have a merge before it is given to another.
     pub lent_for: Duration,
 }
@@ -40,6 +45,8 @@ impl Default for MergeSettings {
             is_on: true,
             bytes: 64 * 1024 * 1024,
             age: Duration::from_secs(45),
+            growth: 8,
+            again_age: Duration::from_hours(1),
             lent_for: Duration::from_mins(5),
         }
     }

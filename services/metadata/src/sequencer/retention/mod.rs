@@ -293,6 +293,12 @@ impl Retention {
         known.is_some_and(|known| known.limits == limits)
     }
 
+    /// How long records of the partition are kept, as far as it is known here.
+    pub(crate) fn kept_millis(&self, partition: TopicPartition) -> Option<i64> {
+        let known = self.known.get(&partition);
+        known.and_then(|known| known.limits.millis)
+    }
+
     /// It is to be found out when something of the partition is due.
     pub(crate) fn refresh(&mut self, partition: TopicPartition) {
         self.set(partition, None);

@@ -80,6 +80,8 @@ pub(crate) struct Driver {
     /// Merges that were begun, and runs that were swapped.
     pub(super) merges: u64,
     pub(super) swapped: usize,
+    /// Runs of merged extents that were merged again.
+    pub(super) again: usize,
     pub(super) made: RefCell<Made>,
 }
 
@@ -95,6 +97,9 @@ impl Driver {
         world.settings.extent_bytes = [0, 2_000, 16 << 20][pick(&rng, 3)];
         world.settings.merge.bytes = [600, 2_000, 64 << 20][pick(&rng, 3)];
         world.settings.merge.age = Duration::from_secs([0, 60][pick(&rng, 2)]);
+        world.settings.merge.growth = [0, 2, 8][pick(&rng, 3)];
+        world.settings.merge.again_age = Duration::from_secs([0, 60][pick(&rng, 2)]);
+        world.settings.floor_age = Duration::from_secs([5, 600][pick(&rng, 2)]);
         world.settings.merge.lent_for = Duration::from_secs(5);
         world.settings.tail_kept = Duration::from_secs([0, 30][pick(&rng, 2)]);
         let store = world.store.clone();
@@ -118,13 +123,14 @@ impl Driver {
             done_below: 0,
             merges: 0,
             swapped: 0,
+            again: 0,
             made: RefCell::default(),
         }
     }
 
-    /// How many runs were merged.
-    pub(crate) const fn swapped(&self) -> usize {
-        self.swapped
+    /// How many runs were merged, and how many again.
+    pub(crate) const fn swapped(&self) -> (usize, usize) {
+        (self.swapped, self.again)
     }
 
     pub(crate) fn rows(&self) -> Vec<(Bytes, Bytes)> {

@@ -74,7 +74,11 @@ impl Driver {
                 Ok(outcomes) => {
                     assert_eq!(outcomes.len(), some.len(), "seed {}", self.seed);
                     let swapped = |outcome: &&SwapOutcome| **outcome == SwapOutcome::Swapped;
-                    self.swapped += outcomes.iter().filter(swapped).count();
+                    let swapped = outcomes.iter().filter(swapped).count();
+                    self.swapped += swapped;
+                    if is_again(&task) {
+                        self.again += swapped;
+                    }
                 }
                 // Asked again it says the same of what was done, and does the rest.
                 Err(MergeError::Unavailable { .. }) if self.chance(50) => {
@@ -139,6 +143,16 @@ impl Driver {
             extents,
         }
     }
+}
+
+/// Whether it is made of what was merged before.
+fn is_again(task: &MergeTask) -> bool {
+    let extents = task.runs.iter().flat_map(|run| &run.extents);
+    let mut segments = extents.filter_map(|extent| match extent.location {
+        Location::Segment { segment, .. } => Some(segment.sequence.get()),
+        Location::Inline { .. } | Location::Marker(_) => None,
+    });
+    segments.any(|sequence| sequence > MERGED)
 }
 
 fn task_bucket(run: &MergeRun) -> tidelog_types::BucketId {

@@ -90,6 +90,18 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "64MiB",
         "How large merged segments are at most. As soon as there is so much to merge, it is merged. A janitor holds one of them in memory: a process that also has that role makes them smaller where its memory is small.",
     ),
+    option(
+        "metadata.merge_growth",
+        Kind::Integer(0, 64),
+        "8",
+        "Merged data of a partition that is small is merged again, once what comes of it is so many times as large as each piece. The less, the fewer requests reading old records takes, and the more often each byte is copied. 0 or 1 merges nothing again.",
+    ),
+    option(
+        "metadata.merge_again_age",
+        Kind::Span("1s", "7d"),
+        "1h",
+        "What is to be merged again waits so long for more of it, or until there is as much as a merged segment has.",
+    ),
     unset(
         "metadata.tail_age_max",
         Kind::Span("1m", "365d"),
