@@ -12,12 +12,14 @@
 //!
 //! Where nothing is due it sleeps: no request is made, neither to the bucket nor to the store (invariant I8).
 
+mod compaction;
 mod deletion;
 mod merge;
 mod metrics;
 mod pins;
 mod run;
 
+pub use compaction::{CompactionMetrics, CompactionParts, CompactionSettings, History};
 pub use merge::{MergeMetrics, MergeParts, MergeSettings, Writers, merge};
 pub use metrics::JanitorMetrics;
 pub use pins::{Backups, BackupsError, Pins};

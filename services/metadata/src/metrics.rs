@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -39,6 +40,7 @@ pub struct SequencerMetrics {
     pub(crate) rows_deleted: Counter,
     pub(crate) keeping: Keeping,
     pub(crate) merging: Merging,
+    pub(crate) compacting: Compacting,
     pub(crate) history_reads: Counter,
     pub(crate) shards_taken: Counter,
     pub(crate) shards_released: Counter,
@@ -159,6 +161,52 @@ impl Merging {
     }
 }
 
+/// What becomes of compaction by key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Compacting {
+    pub(crate) rounds: Counter,
+    pub(crate) given_up: Counter,
+    pub(crate) dirty_ratio_max: Gauge<f64, AtomicU64>,
+    uncleanable: Gauge,
+    /// What each shard has reported last.
+    reported: Arc<Mutex<HashMap<ShardId, i64>>>,
+}
+
+impl Compacting {
+    /// How many partitions of a shard are left alone, since they could not be compacted.
+    pub(crate) fn report_uncleanable(&self, shard: ShardId, count: i64) {
+        let mut reported = self.reported.lock();
+        reported.insert(shard, count);
+        self.uncleanable.set(reported.values().sum());
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            (
+                "compaction_rounds",
+                "rounds of key compaction after which a partition was clean up to some offset",
+                &self.rounds,
+            ),
+            (
+                "compactions_given_up",
+                "partitions that could not be compacted, for a reason that the log says, and are tried again later",
+                &self.given_up,
+            ),
+        ];
+        register_each(registry, &counters);
+        registry.register(
+            "compaction_dirty_ratio_max",
+            "largest share of bytes not compacted, of the partitions that were due at the last look",
+            self.dirty_ratio_max.clone(),
+        );
+        registry.register(
+            "uncleanable_partitions",
+            "partitions that are left alone for a while since they could not be compacted",
+            self.uncleanable.clone(),
+        );
+    }
+}
+
 /// What the sequencers of the process hold in memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
@@ -271,6 +319,7 @@ impl SequencerMetrics {
             rows_deleted: Counter::default(),
             keeping: Keeping::default(),
             merging: Merging::default(),
+            compacting: Compacting::default(),
             history_reads: Counter::default(),
             shards_taken: Counter::default(),
             shards_released: Counter::default(),
@@ -286,6 +335,7 @@ impl SequencerMetrics {
         metrics.register_batches(registry);
         metrics.keeping.register(registry);
         metrics.merging.register(registry);
+        metrics.compacting.register(registry);
         registry.register_with_unit(
             "group_duration",
             "time from the first member of a group to its durable commit",

@@ -8,7 +8,7 @@ use tidelog_types::{Incarnation, Offset, SegmentName, TopicPartition};
 
 /// Why a task was let be. What was swapped before stays.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("the task makes no sense: {reason}")]
     Malformed { reason: String },
     #[error(
@@ -38,7 +38,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The label in metrics.
-    pub(super) const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Malformed { .. } | Self::Layout(_) => "malformed",
             Self::Unsupported { .. } => "unsupported",
@@ -68,9 +68,18 @@ impl Failure {
 
 /// Why the bytes of an extent cannot be merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The object is not there.
     Missing,
     /// The bytes are not those that were written (invariant I6).
     Damaged(String),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the object is missing"),
+            Self::Damaged(reason) => f.write_str(reason),
+        }
+    }
 }

@@ -29,7 +29,7 @@ mod writers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use tidelog_blob::ClusterLayout;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_env::clock::timeout;
@@ -37,11 +37,15 @@ use tidelog_env::{CancellationToken, Env};
 use tidelog_metadata_api::Merges;
 use tidelog_types::{ClusterId, Incarnation};
 
+pub(crate) use failure::Failure;
 pub use metrics::MergeMetrics;
+pub(crate) use names::DONE_MAX;
 use names::Names;
 pub use settings::MergeSettings;
-use worker::Worker;
+pub(crate) use worker::Worker;
 pub use writers::Writers;
+
+use crate::compaction::{CompactionParts, Compactor};
 
 /// How long the end of the writer may take to be noted. If it is not, the end of the member notes it.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
@@ -67,6 +71,8 @@ pub struct MergeParts {
     pub settings: MergeSettings,
     /// Where it reports.
     pub metrics: MergeMetrics,
+    /// What compacts beside it, if anything does: it writes as the same writer.
+    pub compaction: Option<CompactionParts>,
 }
 
 /// Merges until `stop` is cancelled, wherever it is then: what is half done is done anew by whoever comes next. At the
@@ -76,8 +82,16 @@ pub async fn merge(parts: MergeParts, stop: CancellationToken) {
     let clock = Arc::clone(&parts.env.clock);
     let count = parts.settings.at_once.max(1);
     let worker = Arc::new(Worker::new(parts, Arc::clone(&names)));
+    let compaction = worker.parts.compaction.clone();
+    let compactor = compaction.map(|parts| Compactor::new(parts, Arc::clone(&worker)));
+    let compacting = async {
+        if let Some(compactor) = &compactor {
+            compactor.run().await;
+        }
+    };
     let workers = (0..count).map(|_| worker.run());
-    stop.run_until_cancelled(join_all(workers)).await;
+    stop.run_until_cancelled(join(join_all(workers), compacting))
+        .await;
     if timeout(clock.as_ref(), CLOSE_WITHIN, names.raise())
         .await
         .is_err()

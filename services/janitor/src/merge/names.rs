@@ -11,11 +11,11 @@ use super::Writers;
 
 /// So many names that are done with, the floor is raised over them. Whoever looks for orphans behind the floor of a
 /// writer that has died looks at a multiple of that.
-pub(super) const DONE_MAX: u64 = 8;
+pub(crate) const DONE_MAX: u64 = 8;
 
 /// Gives out names, each once.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     writers: Arc<dyn Writers>,
     state: Mutex<State>,
 }
@@ -47,8 +47,8 @@ impl State {
 
 /// A name that may be stored and swapped in until this is dropped.
 #[derive(Debug)]
-pub(super) struct Name {
-    pub(super) segment: SegmentName,
+pub(crate) struct Name {
+    pub(crate) segment: SegmentName,
     names: Arc<Names>,
 }
 
@@ -82,13 +82,13 @@ impl Names {
     }
 
     /// How many names are done with and still above the floor.
-    pub(super) fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         let state = self.state.lock();
         state.done_below().saturating_sub(state.floor)
     }
 
     /// Raises the floor over all names that are done with. If that does not come about, a later time does it.
-    pub(super) async fn raise(&self) {
+    pub(crate) async fn raise(&self) {
         let (writer, below) = {
             let state = self.state.lock();
             if state.done_below() <= state.floor {
@@ -114,7 +114,7 @@ impl Names {
     }
 
     /// Goes on as another writer, if `ended` is the one that gives names out: nothing more is taken under it.
-    pub(super) async fn renew(&self, ended: Incarnation) -> Result<(), LogError> {
+    pub(crate) async fn renew(&self, ended: Incarnation) -> Result<(), LogError> {
         if self.state.lock().writer != ended {
             return Ok(());
         }

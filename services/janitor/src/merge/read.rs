@@ -10,7 +10,7 @@ use tidelog_format::extent::{place, prove};
 use tidelog_metadata_api::{Extent, MergeTask};
 
 use super::failure::{Failure, Fault};
-use super::plan::{Plan, Read, Slot};
+use super::plan::{Plan, Read, Slot, plan};
 use super::worker::Worker;
 
 /// The bytes of every extent of a task that lies in a segment, with their offsets in them, or why there are none.
@@ -19,7 +19,7 @@ pub(super) struct Inputs {
     runs: Vec<Vec<Option<Input>>>,
 }
 
-pub(super) type Input = Result<Bytes, Fault>;
+pub(crate) type Input = Result<Bytes, Fault>;
 
 impl Inputs {
     fn new(task: &MergeTask) -> Self {
@@ -49,6 +49,12 @@ impl Inputs {
 type Proven = Vec<(Slot, Input)>;
 
 impl Worker {
+    /// The bytes of the extents of a task with one run, proven, with their offsets in them; none of markers.
+    pub(crate) async fn read(&self, task: &Arc<MergeTask>) -> Result<Vec<Option<Input>>, Failure> {
+        let plan = plan(task, self.parts.settings.memory_bytes)?;
+        Ok(self.inputs(task, plan).await?.take(0))
+    }
+
     /// Reads all inputs, some at a time. What is missing or damaged is told in its place; that the bucket does not answer
     /// ends it.
     pub(super) async fn inputs(

@@ -49,7 +49,7 @@ impl Worker {
     }
 
     /// Asks again while it is not known what became of it.
-    async fn patiently<T, F: Future<Output = Result<T, MergeError>>>(
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T, MergeError>>>(
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, MergeError> {

@@ -22,9 +22,9 @@ const MEMORY_PART: u64 = 1_024;
 
 /// Merges, as many at a time as run it.
 #[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) parts: MergeParts,
-    pub(super) names: Arc<Names>,
+pub(crate) struct Worker {
+    pub(crate) parts: MergeParts,
+    pub(crate) names: Arc<Names>,
     pub(super) pace: Pace,
     memory: Arc<Semaphore>,
 }

@@ -115,7 +115,7 @@ fn pieces(run: &MergeRun, inputs: Vec<Option<Input>>) -> Result<Vec<Bytes>, (usi
 
 impl Worker {
     /// Stores a segment; its name is in use until the answer is dropped.
-    pub(super) async fn store(
+    pub(crate) async fn store(
         &self,
         bucket: BucketId,
         writer: &MergedWriter,

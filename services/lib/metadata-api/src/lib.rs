@@ -13,6 +13,7 @@
 mod catalogue;
 mod cluster;
 mod commit;
+mod compaction;
 mod error;
 mod groups;
 mod janitor;
@@ -36,6 +37,7 @@ pub use commit::{
     BatchCondition, BatchPosition, CommitAnswer, FencingToken, FencingTokenError, OrderKey,
     ShardCommit,
 };
+pub use compaction::{Compacted, CompactionTask, Compactions, REPLACED_EXTENTS_MAX};
 pub use error::{CatalogueError, CommitError, LogError};
 pub use groups::{
     ClassicDescription, ClassicMember, CommitOffsets, CommittedOffset, CommittingMember,

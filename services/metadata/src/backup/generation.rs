@@ -79,6 +79,7 @@ impl Jump {
             | KeyKind::Producer
             | KeyKind::Page
             | KeyKind::Aborted
+            | KeyKind::Compacted
             | KeyKind::Group
             | KeyKind::GroupOffset
             | KeyKind::GroupProducer

@@ -58,6 +58,8 @@ pub enum KeyKind {
     Page = 0x32,
     /// An aborted transaction of a partition, by the offset of its marker.
     Aborted = 0x33,
+    /// How far a partition is compacted by key.
+    Compacted = 0x34,
     /// A group of consumers.
     Group = 0x40,
     /// A member of a group, in pieces.
@@ -74,7 +76,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -98,6 +100,7 @@ impl KeyKind {
         Self::Producer,
         Self::Page,
         Self::Aborted,
+        Self::Compacted,
         Self::Group,
         Self::GroupMember,
         Self::GroupOffset,

@@ -2,6 +2,7 @@
 
 mod aborted_row;
 mod codec;
+mod compacted_row;
 mod dying_row;
 mod emptied_row;
 mod group_keys;
@@ -26,6 +27,7 @@ mod transaction_row;
 
 pub use aborted_row::AbortedRow;
 pub use codec::RowError;
+pub use compacted_row::CompactedRow;
 pub use dying_row::DyingRow;
 pub use emptied_row::EmptiedRow;
 pub use group_member::GroupMemberRow;

@@ -108,6 +108,7 @@ impl KeyKind {
             Self::Producer => "producer",
             Self::Page => "page",
             Self::Aborted => "aborted",
+            Self::Compacted => "compacted",
             Self::Group => "group",
             Self::GroupMember => "group member",
             Self::GroupOffset => "group offset",

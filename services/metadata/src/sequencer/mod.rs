@@ -11,6 +11,7 @@
 mod actor;
 mod aside;
 mod checkpoint;
+mod compaction;
 mod error;
 mod extents;
 mod floors;
@@ -61,6 +62,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, wat
 use tokio::task::JoinHandle;
 
 pub(crate) use actor::End;
+pub(crate) use compaction::NextCompaction;
+use compaction::{CompactionDesk, Look};
 pub(crate) use error::SequencerError;
 pub(crate) use extents::extents_of;
 pub(crate) use group::{Decided, GROUP_ROWS_MESSAGE_BYTES_MAX};
@@ -119,6 +122,7 @@ pub(crate) struct Sequencer {
     room_bytes: usize,
     epoch: u64,
     desk: Box<Desk>,
+    compactions: Box<CompactionDesk>,
     release: CancellationToken,
     clock: Arc<dyn Clock>,
     commit_seconds: Histogram,
@@ -147,6 +151,7 @@ impl Sequencer {
         let (unmerged_sender, unmerged) = watch::channel(Unmerged::default());
         let again = Arc::new(Again::default());
         let planning = Planning::new(&parts, shard);
+        let (look, compacting) = (Look::new(&parts, shard), parts.metrics.compacting.clone());
         let (merge_settings, merge_metrics) = (parts.settings.merge, parts.metrics.merging.clone());
         let supervisor = parts.env.supervisor.clone();
         let room_bytes = parts.settings.mailbox_bytes.min(Semaphore::MAX_PERMITS);
@@ -162,6 +167,15 @@ impl Sequencer {
         };
         let actor = Box::pin(actor::Actor::start(parts, shard, claim, outside)).await?;
         let epoch = actor.epoch();
+        let compactions = Box::new(CompactionDesk::new(
+            look,
+            merge_settings,
+            unmerged.clone(),
+            merges.clone(),
+            Arc::clone(&clock),
+            epoch,
+            compacting,
+        ));
         let desk = Box::new(Desk::new(
             planning,
             merge_settings,
@@ -180,6 +194,7 @@ impl Sequencer {
             room_bytes,
             epoch,
             desk,
+            compactions,
             release,
             clock,
             commit_seconds,
@@ -190,6 +205,11 @@ impl Sequencer {
     /// Where merges of the shard are asked for.
     pub(crate) const fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// Where partitions of the shard that are to be compacted are asked for.
+    pub(crate) const fn compactions(&self) -> &CompactionDesk {
+        &self.compactions
     }
 
     /// The epoch of the lease.

@@ -27,10 +27,11 @@ const PARTITIONS: usize = 500;
 /// Rows that a step deletes, or looks at.
 const ROWS: usize = 1_000;
 /// The kinds of rows that begin with a partition. The partition's own goes last.
-const KINDS: [KeyKind; 4] = [
+const KINDS: [KeyKind; 5] = [
     KeyKind::Page,
     KeyKind::Producer,
     KeyKind::Aborted,
+    KeyKind::Compacted,
     KeyKind::Partition,
 ];
 

@@ -62,7 +62,7 @@ impl Merges for MetadataService {
 
 impl Inner {
     /// The owner that has made a merge up, if it is here.
-    fn merging(&self, id: MergeId) -> Result<std::sync::Arc<Sequencer>, MergeError> {
+    pub(super) fn merging(&self, id: MergeId) -> Result<std::sync::Arc<Sequencer>, MergeError> {
         let sequencer = self.shards.get(id.shard).map_err(|_| MergeError::Gone)?;
         if sequencer.epoch() == id.epoch {
             Ok(sequencer)

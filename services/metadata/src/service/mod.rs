@@ -3,6 +3,7 @@
 mod begin;
 mod catalogue;
 mod cluster;
+mod compactions;
 mod founding;
 mod groups;
 mod janitor;

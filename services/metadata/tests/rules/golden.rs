@@ -297,6 +297,7 @@ async fn put_restore(world: &World) {
     transaction.put(Keyspace::default().merged(SHARD), merged.encode());
     let at = TopicNumber::new(9);
     transaction.put(Keyspace::default().emptied(at, SHARD), EmptiedRow.encode());
+    crate::compaction::put_some_row(transaction.as_mut());
     transaction.commit().await.expect("no conflict");
 }
 

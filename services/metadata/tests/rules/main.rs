@@ -23,6 +23,7 @@ mod c8_conditions;
 mod c8_orders;
 mod c9_linearizable;
 mod catalogue;
+mod compaction;
 mod deletion;
 mod flat;
 mod groups;

@@ -22,7 +22,7 @@ fn log() -> TopicSelector {
     TopicSelector::Name(TopicName::new("log").expect("a good name"))
 }
 
-async fn configure(process: &Process, config: &[(&str, &str)]) {
+pub(crate) async fn configure(process: &Process, config: &[(&str, &str)]) {
     let set = config
         .iter()
         .map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned())));

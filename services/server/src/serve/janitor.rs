@@ -57,6 +57,7 @@ pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor>
         writer,
         settings: merge_settings(&site.settings.janitor, &site.plan),
         metrics: MergeMetrics::new(&mut site.registry),
+        compaction: None,
     };
     let merging = supervisor.spawn("merge", tidelog_janitor::merge(merging, stop.clone()));
     let backups = Backups::new(Arc::clone(&objects), site.layout.clone(), site.cluster);

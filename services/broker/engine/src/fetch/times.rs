@@ -186,6 +186,9 @@ impl Candidate {
     }
 
     fn latest(&self) -> Timestamp {
+        if self.header.attributes.has_delete_horizon() {
+            return self.header.max_timestamp;
+        }
         self.header.max_timestamp.max(self.header.base_timestamp)
     }
 

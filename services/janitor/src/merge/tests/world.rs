@@ -185,6 +185,7 @@ impl World {
             writer: JANITOR,
             settings: self.settings,
             metrics: self.metrics.clone(),
+            compaction: None,
         };
         let working = merge(parts, self.stop.clone());
         self.env.supervisor.spawn("merge", working)

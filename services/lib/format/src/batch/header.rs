@@ -218,6 +218,12 @@ impl Attributes {
         Self(self.0 | Self::CONTROL)
     }
 
+    /// The same, with a base timestamp that says until when tombstones are kept.
+    #[must_use]
+    pub const fn delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
     /// The same, with log append time.
     #[must_use]
     pub const fn log_append_time(self) -> Self {

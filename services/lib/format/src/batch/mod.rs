@@ -13,6 +13,7 @@ mod header;
 mod limits;
 mod patch;
 mod records;
+mod retain;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use header::{Attributes, BatchHeader, Compression, HEADER_BYTES, TimestampTy
 pub use limits::DecodeLimit;
 pub use patch::{patch_offsets, patched_head};
 pub use records::{Record, RecordHeader, Records};
+pub use retain::{GAP_OFFSETS_MAX, RetainError, Retained, gap_batch};
 pub use rules::{BatchRules, Origin};
 pub(crate) use view::check_crc;
 pub use view::{BatchView, BatchViews};

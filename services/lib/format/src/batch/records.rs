@@ -89,6 +89,17 @@ impl Records {
         self.body.len()
     }
 
+    /// The next record with its bytes as they are.
+    pub(super) fn next_raw(&mut self) -> Option<Result<(Record, Raw), RecordError>> {
+        let start = self.at;
+        let record = match self.next()? {
+            Ok(record) => record,
+            Err(error) => return Some(Err(error)),
+        };
+        let bytes = self.body.slice(start..self.at);
+        Some(Ok((record, Raw { bytes })))
+    }
+
     fn read_record(&mut self) -> Result<Record, RecordError> {
         let index = self.index;
         let mut frame = Cursor {
@@ -157,6 +168,37 @@ impl Iterator for Records {
         let record = self.read_record();
         self.done = record.is_err();
         Some(record)
+    }
+}
+
+/// The bytes of a record that has been read, with its length in front.
+#[derive(Clone, Debug)]
+pub(super) struct Raw {
+    pub(super) bytes: Bytes,
+}
+
+impl Raw {
+    /// Appends it, relative to another base timestamp that is earlier by `shift`; all else is as it was.
+    pub(super) fn put_shifted(&self, shift: i64, out: &mut Vec<u8>) {
+        let whole = &self.bytes;
+        let parts = || {
+            let (_, length) = varint::read_i32(whole).ok()?;
+            let inner = whole.get(length..)?;
+            let (attributes, rest) = inner.split_first()?;
+            let (delta, taken) = varint::read_i64(rest).ok()?;
+            Some((*attributes, delta, rest.get(taken..)?))
+        };
+        match parts().filter(|_| shift != 0) {
+            Some((attributes, delta, rest)) => {
+                let delta = delta.wrapping_add(shift);
+                let length = 1 + varint::len(delta) + rest.len();
+                varint::put(out, i64::try_from(length).unwrap_or(i64::MAX));
+                out.push(attributes);
+                varint::put(out, delta);
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(whole),
+        }
     }
 }
 

@@ -98,7 +98,13 @@ impl BatchEntry {
     /// [`BatchBuf`](crate::batch::BatchBuf).
     pub fn of(header: &BatchHeader) -> Self {
         let idempotent = header.producer_id.is_idempotent();
-        let (base, max) = (header.base_timestamp, header.max_timestamp);
+        let max = header.max_timestamp;
+        // Where it is the time until which tombstones stay, it is no time of a record.
+        let base = if header.attributes.has_delete_horizon() {
+            max
+        } else {
+            header.base_timestamp
+        };
         let offsets = header.offset_count();
         Self {
             length: header.size(),

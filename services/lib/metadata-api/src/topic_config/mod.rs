@@ -127,6 +127,24 @@ impl TopicConfig {
         Some(self.value(STORAGE_CLASS)).filter(|name| !name.is_empty())
     }
 
+    /// How long a tombstone stays after compaction has reached it.
+    pub fn tombstone_millis(&self) -> i64 {
+        self.integer("delete.retention.ms").unwrap_or_default()
+    }
+
+    /// How young records may not be compacted, and after how long they must be.
+    pub fn compaction_lags_millis(&self) -> (i64, i64) {
+        let min = self.integer("min.compaction.lag.ms").unwrap_or_default();
+        let max = self.integer("max.compaction.lag.ms").unwrap_or(i64::MAX);
+        (min, max)
+    }
+
+    /// Which share of the bytes must be new before a partition is compacted, from 0 to 1.
+    pub fn dirty_ratio_min(&self) -> f64 {
+        let ratio = self.value("min.cleanable.dirty.ratio").trim().parse();
+        ratio.unwrap_or(0.5_f64).clamp(0.0, 1.0)
+    }
+
     /// How old records go.
     pub fn cleanup_policy(&self) -> CleanupPolicy {
         let has = |word| {

@@ -24,5 +24,6 @@ pub(crate) use again::Again;
 pub(crate) use desk::{Desk, NextMerge};
 pub(crate) use plan::Planning;
 pub(crate) use step::{MergeMessage, MergeQueue};
+pub(crate) use swapping::check_merged;
 pub use windows::MergeSettings;
 pub(crate) use windows::Unmerged;

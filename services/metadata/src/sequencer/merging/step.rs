@@ -11,6 +11,7 @@ use tidelog_types::{GroupNumber, SegmentName, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::actor::{Actor, Ended};
+use super::super::compaction::NoteCompacted;
 use super::super::error::{Next, SequencerError};
 use super::windows::Unmerged;
 use crate::keyspace::{MergedRow, TailRow};
@@ -35,6 +36,8 @@ pub(crate) enum MergeMessage {
         counts: (u64, u64),
         reply: oneshot::Sender<Result<(), MergeError>>,
     },
+    /// Take note of how far a partition is compacted.
+    Compacted(NoteCompacted),
 }
 
 /// What the task has yet to do for merges.
@@ -97,6 +100,7 @@ impl Actor {
                 let finished = self.finish_merge(merged, counts).await?;
                 let _ = reply.send(finished);
             }
+            MergeMessage::Compacted(note) => self.note_compacted(note).await?,
         }
         Ok(())
     }

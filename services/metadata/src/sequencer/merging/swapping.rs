@@ -297,7 +297,7 @@ async fn read_pages(
 }
 
 /// Whether merged extents are what they must be: in the merged segment, dense, and with the offsets of the run.
-pub(super) fn check_merged(
+pub(crate) fn check_merged(
     segment: SegmentName,
     offsets: OffsetRange,
     run: &MergedRun,

@@ -37,6 +37,8 @@ pub struct MergeSettings {
     pub again_age: Duration,
     /// How long a janitor may have a merge before it is given to another.
     pub lent_for: Duration,
+    /// How long there is between two looks for partitions to compact.
+    pub compaction_interval: Duration,
 }
 
 impl Default for MergeSettings {
@@ -48,6 +50,7 @@ impl Default for MergeSettings {
             growth: 8,
             again_age: Duration::from_hours(1),
             lent_for: Duration::from_mins(5),
+            compaction_interval: Duration::from_secs(15),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Facts about batches: each rule has its error, and patching leaves the rest as it was.
 
 mod records;
+mod retain;
 
 use bytes::Bytes;
 use proptest::prelude::*;

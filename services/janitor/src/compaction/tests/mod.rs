@@ -1,0 +1,3 @@
+//! Compaction: the rules by a model.
+
+mod model;

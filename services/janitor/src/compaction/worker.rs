@@ -1,0 +1,95 @@
+//! Takes partitions that are due, one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelog_env::{BackoffPolicy, error_chain};
+use tidelog_metadata_api::{CompactionTask, MergeError};
+
+use super::CompactionParts;
+use super::failure::Failure;
+use crate::merge::{DONE_MAX, Worker};
+
+/// The waits after tasks that have failed.
+const RETRY: BackoffPolicy =
+    BackoffPolicy::new(Duration::from_secs(1), Duration::from_mins(1), u32::MAX);
+/// Who has had nothing to do for so long raises the floor over the names that were used.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
+
+/// Compacts. It reads and writes as merging does, under names of the same writer.
+#[derive(Debug)]
+pub(crate) struct Compactor {
+    pub(super) parts: CompactionParts,
+    pub(super) worker: Arc<Worker>,
+}
+
+impl Compactor {
+    pub(crate) const fn new(parts: CompactionParts, worker: Arc<Worker>) -> Self {
+        Self { parts, worker }
+    }
+
+    /// Takes tasks for ever. One that fails is let be: its owner gives it out again after a while.
+    pub(crate) async fn run(&self) {
+        let env = &self.worker.parts.env;
+        let mut backoff = RETRY.start();
+        loop {
+            match self.next().await {
+                Ok(task) => match self.task(&task).await {
+                    Ok(()) => {
+                        self.parts.metrics.tasks.inc();
+                        backoff = RETRY.start();
+                        continue;
+                    }
+                    Err(failure) => self.on_failure(&task, &failure).await,
+                },
+                Err(error) => {
+                    let error = error_chain(&error);
+                    tracing::debug!(error, "nobody says what is to be compacted, asking again");
+                }
+            }
+            let wait = backoff.next_wait(env.rng.as_ref());
+            env.clock.sleep(wait.unwrap_or(RETRY.max)).await;
+        }
+    }
+
+    /// The next task. Where none is due, all names that were used are done with after a while (invariant I8).
+    async fn next(&self) -> Result<CompactionTask, MergeError> {
+        let names = &self.worker.names;
+        if names.done() >= DONE_MAX {
+            names.raise().await;
+        }
+        let mut next = self.parts.compactions.next_compaction();
+        if names.done() > 0 {
+            tokio::select! {
+                biased;
+                task = &mut next => return task,
+                () = self.worker.parts.env.clock.sleep(IDLE_AFTER) => names.raise().await,
+            }
+        }
+        next.await
+    }
+
+    async fn on_failure(&self, task: &CompactionTask, failure: &Failure) {
+        self.parts.metrics.failure(failure.reason());
+        let error = error_chain(failure);
+        let (partition, topic) = (task.partition, &task.topic_name);
+        if failure.is_lasting() {
+            tracing::warn!(%partition, %topic, error, "a partition cannot be compacted");
+            let reason = Some(error);
+            // Who owns it by then finds out by itself.
+            let _ = self
+                .parts
+                .compactions
+                .hold_compaction(task.id, reason)
+                .await;
+        } else {
+            tracing::info!(%partition, %topic, error, "a compaction was let be, and is tried again later");
+        }
+        if let Failure::Owner(MergeError::BelowFloor(name)) = failure
+            && let Err(error) = self.worker.names.renew(name.incarnation).await
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "there is no writer for compacted segments yet");
+        }
+    }
+}

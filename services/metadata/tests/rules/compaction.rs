@@ -1,0 +1,183 @@
+//! Key compaction as the owner of a shard does it: when a partition is due, what may be put in its place, and who may say
+//! how far it has come.
+
+use std::time::Duration;
+
+use tidelog_env::Clock as _;
+use tidelog_format::location::Location;
+use tidelog_metadata::keyspace::{CompactedRow, KeyKind, Keyspace};
+use tidelog_metadata::{MergeSettings, SequencerSettings};
+use tidelog_metadata_api::{
+    Compacted, CompactionTask, Compactions as _, Extent, Log as _, LookupRequest, MergeError,
+    Merges as _, SwapOutcome,
+};
+use tidelog_store::Transaction;
+use tidelog_types::{BucketId, Offset, OffsetRange, SegmentName, Timestamp};
+
+use crate::manifests::{plain, segment};
+use crate::merge::{merged, now as merge_now, whole};
+use crate::retention::configure;
+use crate::world::{Process, World, partition, settings};
+
+fn compacting() -> SequencerSettings {
+    SequencerSettings {
+        merge: MergeSettings {
+            age: Duration::from_secs(1),
+            compaction_interval: Duration::from_secs(1),
+            ..MergeSettings::default()
+        },
+        ..settings(u32::MAX)
+    }
+}
+
+async fn pass(world: &World, seconds: u64) {
+    for _ in 0..seconds {
+        world.clock.jump_wall(1_000);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// A partition that is due now, if one is.
+async fn now(process: &Process) -> Option<CompactionTask> {
+    let next = tokio::time::timeout(Duration::from_millis(1), process.next_compaction());
+    Some(next.await.ok()?.expect("nothing fails"))
+}
+
+/// Merges what there is.
+async fn merge(process: &Process, sequence: u64) {
+    let task = merge_now(process).await.expect("a merge");
+    let runs = task.runs.iter().map(|run| whole(merged(sequence), run));
+    let swapped = process.swap(task.id, merged(sequence), runs.collect());
+    swapped.await.expect("nothing fails");
+    process.finish(task.id).await.expect("nothing fails");
+}
+
+async fn extents(process: &Process) -> Vec<Extent> {
+    let request = LookupRequest {
+        partition: partition(0),
+        offset: Offset::ZERO,
+        bytes_max: u64::MAX,
+        extents_max: 100,
+    };
+    process.lookup(request).await.expect("an answer").extents
+}
+
+fn compact(segment: SegmentName, old: &[Extent]) -> Vec<Extent> {
+    let (first, last) = (old.first().expect("one"), old.last().expect("one"));
+    vec![Extent {
+        offsets: OffsetRange {
+            base: first.offsets.base,
+            next: last.offsets.next,
+        },
+        location: Location::Segment {
+            bucket: BucketId::new(0),
+            segment,
+            position: 40,
+            length: 61,
+        },
+        crc32c: Some(7),
+        max_timestamp: Timestamp::NONE,
+    }]
+}
+
+async fn due(world: &World, process: &Process) -> CompactionTask {
+    for sequence in 1..=3 {
+        let draft = segment(sequence).slice(partition(0), &[plain(2)]);
+        process.send_until_answered(&draft.done()).await;
+    }
+    assert_eq!(now(process).await, None, "nothing is merged");
+    pass(world, 30).await;
+    pass(world, 30).await;
+    merge(process, 1).await;
+    pass(world, 2).await;
+    now(process).await.expect("it is due")
+}
+
+/// For the rows that are kept as they are written.
+pub(crate) fn put_some_row(transaction: &mut dyn Transaction) {
+    let row = CompactedRow {
+        cleaned: Offset::new(2),
+        bytes: 71,
+        tombstones_until: Some(Timestamp::from_millis(1_000_000)),
+    };
+    let key = Keyspace::default().compacted(partition(0));
+    transaction.put(key, row.encode());
+}
+
+fn row(world: &World) -> Option<CompactedRow> {
+    let row = world.store.rows(KeyKind::Compacted).pop();
+    row.map(|(_, value)| CompactedRow::decode(value).expect("a good row"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_merged_is_compacted_and_the_next_owner_knows_how_far() {
+    let world = World::with(compacting());
+    let process = world.open().await;
+    configure(&process, &[("cleanup.policy", "compact")]).await;
+    let task = due(&world, &process).await;
+    assert_eq!(task.partition, partition(0));
+    assert_eq!((task.cleaned.get(), task.end.get()), (0, 6));
+    assert_eq!(task.tombstones_millis, 86_400_000);
+    assert_eq!(now(&process).await, None, "it is lent");
+    let old = extents(&process).await;
+    let new = compact(merged(2), &old);
+    let replace = || process.replace(task.id, merged(2), old.clone(), new.clone());
+    assert_eq!(replace().await, Ok(SwapOutcome::Swapped));
+    assert_eq!(replace().await, Ok(SwapOutcome::Swapped), "once is enough");
+    assert_eq!(extents(&process).await, new);
+    let until = Timestamp::from_millis(world.clock.wall().as_millis() + 5_000);
+    let compacted = Compacted {
+        cleaned: task.end,
+        bytes: 61,
+        tombstones_until: Some(until),
+    };
+    let noted = process.compacted(task.id, compacted, true).await;
+    assert_eq!(noted, Ok(()));
+    assert_eq!(row(&world).map(|row| row.cleaned.get()), Some(6));
+    pass(&world, 2).await;
+    assert_eq!(now(&process).await, None, "nothing is dirty");
+    let other = world.open().await;
+    pass(&world, 2).await;
+    assert_eq!(now(&other).await, None, "the next owner knows");
+    assert_eq!(
+        process.compacted(task.id, compacted, true).await,
+        Err(MergeError::Gone)
+    );
+    pass(&world, 5).await;
+    let task = now(&other).await.expect("tombstones are over");
+    assert_eq!((task.cleaned.get(), task.end.get()), (6, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_changed_meanwhile_is_not_replaced() {
+    let world = World::with(compacting());
+    let process = world.open().await;
+    configure(&process, &[("cleanup.policy", "compact")]).await;
+    let task = due(&world, &process).await;
+    let old = extents(&process).await;
+    let mut other = old.clone();
+    other[0].crc32c = Some(99);
+    let new = compact(merged(2), &old);
+    let replaced = process.replace(task.id, merged(2), other, new.clone());
+    assert_eq!(replaced.await, Ok(SwapOutcome::Changed));
+    assert_eq!(extents(&process).await, old);
+    let held = process.hold_compaction(task.id, Some("a reason".to_owned()));
+    assert_eq!(held.await, Ok(()));
+    let replaced = process.replace(task.id, merged(2), old.clone(), new);
+    assert_eq!(replaced.await, Err(MergeError::Gone));
+    pass(&world, 60).await;
+    assert_eq!(now(&process).await, None, "it is left alone for a while");
+    pass(&world, 600).await;
+    let again = now(&process).await.expect("it is tried again");
+    assert_eq!((again.cleaned.get(), again.end.get()), (0, 6));
+    assert_eq!(row(&world), None);
+    // What was deleted is not compacted.
+    let deleted = process.delete_records(partition(0), Offset::new(6)).await;
+    deleted.expect("nothing fails");
+    let new = compact(merged(2), &old);
+    let replaced = process.replace(again.id, merged(2), old, new).await;
+    assert!(matches!(
+        replaced,
+        Ok(SwapOutcome::Changed | SwapOutcome::Swapped)
+    ));
+}
