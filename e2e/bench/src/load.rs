@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tidelog_client::{Client, ConsumerOptions, ProducerOptions, SendRecord};
 use tidelog_e2e_harness::Server;
+use tokio::time::sleep;
 
 use crate::report::float;
 
@@ -26,6 +27,17 @@ pub(crate) struct Load {
     pub(crate) producers: u32,
     /// How long they write.
     pub(crate) duration: Duration,
+    /// Bytes of values that all of them write in a second at most; without it as fast as the log allows.
+    pub(crate) bytes_per_second: Option<u64>,
+}
+
+impl Load {
+    /// When one producer may have sent so many records, if it keeps to a rate.
+    fn due(&self, records: u64) -> Option<Duration> {
+        let share = float(self.bytes_per_second?) / f64::from(self.producers);
+        let bytes = float(records * self.record_bytes as u64);
+        Some(Duration::from_secs_f64(bytes / share))
+    }
 }
 
 /// What was moved, and how long it took.
@@ -73,6 +85,7 @@ pub(crate) async fn prepare(server: &Server, load: &Load) -> Result<()> {
     }
     let warm = Load {
         duration: WARM_UP,
+        bytes_per_second: None,
         ..*load
     };
     send(client, "warm", warm).await.map(drop)
@@ -99,14 +112,18 @@ pub(crate) async fn produce(server: &Server, load: &Load) -> Result<Moved> {
 async fn send(client: Client, topic: &'static str, load: Load) -> Result<u64> {
     let producer = client.producer(topic, ProducerOptions::default()).await?;
     let mut values = Values::new(load.record_bytes);
-    let deadline = Instant::now() + load.duration;
+    let start = Instant::now();
+    let deadline = start + load.duration;
     let mut records = 0;
     while Instant::now() < deadline {
         for _ in 0..LOOK_EVERY {
             producer.send(SendRecord::value(values.next())).await?;
         }
         records += LOOK_EVERY;
-        tokio::task::yield_now().await;
+        match load.due(records) {
+            Some(due) => sleep(due.saturating_sub(start.elapsed())).await,
+            None => tokio::task::yield_now().await,
+        }
     }
     producer
         .close()
@@ -120,11 +137,7 @@ pub(crate) async fn consume(server: &Server, produced: &Moved) -> Result<Moved> 
     let client = server.client()?;
     client.describe_cluster().await?;
     let start = Instant::now();
-    let mut consumer = client.consumer("bench", ConsumerOptions::all_until_end());
-    let mut records = 0;
-    while let Some(chunk) = consumer.next().await? {
-        records += chunk.offsets.count();
-    }
+    let records = read(&client, ConsumerOptions::all_until_end()).await?;
     let moved = Moved::since(start, records, produced.bytes);
     ensure!(
         records == produced.count,
@@ -132,6 +145,16 @@ pub(crate) async fn consume(server: &Server, produced: &Moved) -> Result<Moved> 
         produced.count
     );
     Ok(moved)
+}
+
+/// Reads from the topic `bench` what `options` name, in batches; answers how many records there are.
+pub(crate) async fn read(client: &Client, options: ConsumerOptions) -> Result<u64> {
+    let mut consumer = client.consumer("bench", options);
+    let mut records = 0;
+    while let Some(chunk) = consumer.next().await? {
+        records += chunk.offsets.count();
+    }
+    Ok(records)
 }
 
 /// Values of one size, cut from bytes that no codec could make small.

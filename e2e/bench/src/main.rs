@@ -12,10 +12,12 @@
 //! | `small` | records of 100 bytes |
 //! | `clients` | Kafka's own load generators against Apache Kafka, the log on a folder and the log on S3 |
 //! | `single` | one idempotent producer of Kafka's, while each PUT takes 10, 50 and 150 ms |
+//! | `history` | a history at 100 MB/s: its requests, merging, reading it back cold, the tail beside a scan |
 //! | `metadata` | commits of manifests beside bare transactions of the same store, what they leave there, and takeovers |
 
 mod clients;
 mod folder;
+mod history;
 mod java;
 mod kafka;
 mod load;
@@ -74,6 +76,7 @@ async fn run(
         Section::Small => small::round(options, &Minio::start().await?, report).await,
         Section::Clients => clients::round(options, report).await,
         Section::Single => single::round(options, report).await,
+        Section::History => history::round(options, &Minio::start().await?, report).await,
         Section::Metadata => metadata::round(options, stores, &Minio::start().await?, report).await,
     }
 }

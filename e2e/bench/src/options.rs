@@ -54,6 +54,9 @@ pub(crate) struct Options {
     /// Producers in the section of small records.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) small_producers: u32,
+    /// MiB that are written in the section of history.
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(64..=1_000_000))]
+    pub(crate) history_mib: u64,
     /// Raw requests at the same time, and uploads of the server.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) uploads: u32,
@@ -86,18 +89,21 @@ pub(crate) enum Section {
     Clients,
     /// One producer of Kafka's on a bucket that is far away.
     Single,
+    /// Requests of writing and merging a history, reading it back, and the tail beside that.
+    History,
     /// Commits, rows and takeovers of the metadata service.
     Metadata,
 }
 
 impl Section {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::S3,
         Self::Folder,
         Self::Lone,
         Self::Small,
         Self::Clients,
         Self::Single,
+        Self::History,
         Self::Metadata,
     ];
 
@@ -110,6 +116,7 @@ impl Section {
             Self::Small => "small",
             Self::Clients => "clients",
             Self::Single => "single",
+            Self::History => "history",
             Self::Metadata => "metadata",
         }
     }
@@ -123,6 +130,7 @@ impl Section {
             Self::Small => "small records",
             Self::Clients => "Kafka's load generators against Kafka and the log",
             Self::Single => "one producer on a bucket that is far away",
+            Self::History => "a history written, merged and read back",
             Self::Metadata => "commits, rows and takeovers of the metadata service",
         }
     }
@@ -160,6 +168,7 @@ impl Options {
             record_bytes: self.record_bytes,
             producers: self.producers,
             duration: self.duration(),
+            bytes_per_second: None,
         }
     }
 

@@ -7,6 +7,7 @@ mod drain;
 mod drained;
 mod fenced;
 mod health;
+mod history;
 mod janitor;
 mod lost_store;
 mod outage;

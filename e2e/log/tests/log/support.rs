@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tidelog_client::v1;
 use tidelog_client::v1::batch_result::Outcome;
 use tidelog_client::v1::produce_entry::Data;
-use tidelog_e2e_harness::{Bucket, Cli, Minio, Place, Seaweed, until};
+use tidelog_e2e_harness::{Minio, Place, Seaweed};
 
 /// Time for a server to end that has something to finish.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(30);
@@ -150,29 +150,10 @@ pub(crate) fn fetched(data: &v1::PartitionData) -> Vec<v1::Record> {
 
 /// How many rows there are of some kinds.
 pub(crate) async fn rows(world: &World, kinds: &[&str]) -> Result<u64> {
-    let cli = Cli::new(None);
-    let flags = world.place.flags();
-    let mut words = vec!["metadata", "stats", "-o", "json"];
-    words.extend(flags.iter().map(String::as_str));
-    let stats: serde_json::Value = serde_json::from_str(&cli.ok(&words).await?)?;
-    let counted = stats["kinds"].as_array().context("kinds")?;
-    let of_these = counted.iter().filter(|counted| {
-        let kind = counted["kind"].as_str().unwrap_or_default();
-        kinds.contains(&kind)
-    });
-    Ok(of_these
-        .filter_map(|counted| counted["rows"].as_u64())
-        .sum())
+    tidelog_e2e_harness::rows(&world.place, kinds).await
 }
 
 /// Waits until the bucket has as many segments as metadata names, and nothing is left to do.
 pub(crate) async fn only_what_is_named(world: &World) -> Result<u64> {
-    let bucket = Bucket::open(&world.place)?;
-    until("only what is named is left", NAMED_LIMIT, async || {
-        let dying = rows(world, &["dying", "orphans"]).await.ok()?;
-        let named = rows(world, &["live bytes"]).await.ok()?;
-        let there = bucket.segments().await.ok()?.len();
-        (dying == 0 && there as u64 == named).then_some(named)
-    })
-    .await
+    tidelog_e2e_harness::only_what_is_named(&world.place, NAMED_LIMIT).await
 }

@@ -1,10 +1,11 @@
 //! Takes tasks, one after the other.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_env::{BackoffPolicy, error_chain};
-use tidelog_metadata_api::{MergeError, MergeTask};
+use tidelog_metadata_api::{MERGE_KEEP_EVERY, MergeError, MergeId, MergeTask};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::MergeParts;
@@ -87,14 +88,30 @@ impl Worker {
         let clock = &self.parts.env.clock;
         let begun = clock.now();
         let _under_way = UnderWay::new(&metrics.under_way);
-        let (shard, bytes, runs) = (task.id.shard, task.bytes, task.runs.len());
-        let done = self.task(task).await;
+        let (id, bytes, runs) = (task.id, task.bytes, task.runs.len());
+        let done = tokio::select! {
+            biased;
+            done = self.task(task) => done,
+            never = self.keep(id) => match never {},
+        };
         let took = clock.now() - begun;
         metrics.seconds.observe(took.as_secs_f64());
         if done.is_ok() {
-            tracing::debug!(%shard, bytes, runs, ?took, "merged");
+            tracing::debug!(shard = %id.shard, bytes, runs, ?took, "merged");
         }
         done
+    }
+
+    /// Says again and again that this janitor is at a task. An owner that does not hear it may lend the task to another,
+    /// and then finds that what one of them has swapped is not there to be swapped any more.
+    async fn keep(&self, id: MergeId) -> Infallible {
+        loop {
+            self.parts.env.clock.sleep(MERGE_KEEP_EVERY).await;
+            if let Err(error) = self.parts.merges.keep(id).await {
+                let error = error_chain(&error);
+                tracing::debug!(error, shard = %id.shard, "the owner does not hear that a merge is under way");
+            }
+        }
     }
 
     async fn on_failure(&self, failure: &Failure) {

@@ -54,7 +54,8 @@ pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
 };
 pub use merge::{
-    MergeError, MergeId, MergeRun, MergeTask, MergedRun, Merges, SWAP_RUNS_MAX, SwapOutcome,
+    MERGE_KEEP_EVERY, MergeError, MergeId, MergeRun, MergeTask, MergedRun, Merges, SWAP_RUNS_MAX,
+    SwapOutcome,
 };
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
 pub use orders::{BrokenKey, BrokenOrders, BrokenReason};

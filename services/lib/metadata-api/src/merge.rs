@@ -2,6 +2,7 @@
 //! be merged, a janitor makes the object, and the owner puts it in the place of what was merged.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -105,15 +106,21 @@ pub enum MergeError {
     },
 }
 
+/// How often a janitor says that it is still at a task. One that has not said so a few times has died, or cannot be heard.
+pub const MERGE_KEEP_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs that one call of [`Merges::swap`] takes at most.
 pub const SWAP_RUNS_MAX: usize = 64;
 
 /// Who gives out merges: the owners of shards.
 #[async_trait]
 pub trait Merges: fmt::Debug + Send + Sync + 'static {
-    /// Waits until something is to be merged, and lends it for some minutes to the caller, who should merge it or
-    /// let it be. While nothing is to be merged, nothing is asked of anybody.
+    /// Waits until something is to be merged, and lends it for half a minute to the caller, who should merge it and
+    /// keep it meanwhile, or let it be. While nothing is to be merged, nothing is asked of anybody.
     async fn next(&self) -> Result<MergeTask, MergeError>;
+
+    /// Says that the caller is still at a task: it is lent to nobody else for half a minute from now on.
+    async fn keep(&self, id: MergeId) -> Result<(), MergeError>;
 
     /// Puts runs of a merged segment, which is durable under its name, in the place of what they were made of: at most
     /// [`SWAP_RUNS_MAX`] at a time, one outcome for each, in order. Durable when answered. Asking again is safe.

@@ -48,6 +48,7 @@ rpcs! {
     Watch = "ClusterService/Watch";
     SetDraining = "ClusterService/SetDraining";
     TakeMerge = "MergeService/TakeMerge";
+    KeepMerge = "MergeService/KeepMerge";
     SwapMerge = "MergeService/SwapMerge";
     FinishMerge = "MergeService/FinishMerge";
     Ask = "GroupService/Ask";

@@ -45,6 +45,10 @@ impl Merges for MetadataService {
         }
     }
 
+    async fn keep(&self, id: MergeId) -> Result<(), MergeError> {
+        self.inner.merging(id)?.desk().keep(id).await
+    }
+
     async fn swap(
         &self,
         id: MergeId,

@@ -101,7 +101,10 @@ async fn as_much_as_a_segment_has_is_merged_again_at_once_and_the_tail_before_it
         let sent = one(sequence, partition(2), plain(5));
         process.send_until_answered(&sent).await;
     }
-    pass(&world, 60).await;
+    for _ in 0..3 {
+        pass(&world, 20).await;
+        process.keep(first.id).await.expect("somebody is at it");
+    }
     let second = now(&process).await.expect("of the tail");
     assert!(!is_again(&second));
     let third = now(&process).await.expect("the rest");

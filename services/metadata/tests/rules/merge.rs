@@ -356,11 +356,7 @@ async fn extents_that_are_not_the_run_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_merge_that_nobody_makes_is_lent_again_some_times_and_then_left_be() {
-    let lent_for = Duration::from_mins(5);
-    let world = World::with(merging(MergeSettings {
-        lent_for,
-        ..MergeSettings::default()
-    }));
+    let world = World::with(merging(MergeSettings::default()));
     let process = world.open().await;
     for sequence in 1..=2 {
         process
@@ -369,16 +365,42 @@ async fn a_merge_that_nobody_makes_is_lent_again_some_times_and_then_left_be() {
     }
     pass(&world, 60).await;
     let first = now(&process).await.expect("a merge");
-    for _ in 0..2 {
+    for _ in 0..11 {
         assert_eq!(now(&process).await, None, "somebody has it");
-        pass(&world, 301).await;
+        pass(&world, 31).await;
         assert_eq!(now(&process).await, Some(first.clone()));
     }
-    pass(&world, 301).await;
+    pass(&world, 31).await;
     assert_eq!(now(&process).await, None);
     assert_eq!(process.metric("merges_given_up_total"), 1);
     assert!(merged_row(&world).is_some(), "the rest goes on");
     assert_eq!(process.log_of(partition(0)).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_is_lent_to_nobody_else_as_long_as_it_is_kept() {
+    let world = World::with(merging(MergeSettings::default()));
+    let process = world.open().await;
+    for sequence in 1..=2 {
+        process
+            .send_until_answered(&one(sequence, partition(0), plain(1)))
+            .await;
+    }
+    pass(&world, 60).await;
+    let first = now(&process).await.expect("a merge");
+    for _ in 0..20 {
+        pass(&world, 25).await;
+        process.keep(first.id).await.expect("it is kept");
+        assert_eq!(now(&process).await, None, "somebody has it");
+    }
+    pass(&world, 31).await;
+    assert_eq!(
+        now(&process).await,
+        Some(first.clone()),
+        "who had it is gone"
+    );
+    make(&process, &first, 1).await;
+    assert_eq!(process.keep(first.id).await, Err(MergeError::Gone));
 }
 
 #[tokio::test(start_paused = true)]

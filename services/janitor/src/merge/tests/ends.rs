@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidelog_blob::Operation;
 use tidelog_blob::faulty::{Fault, FaultRule};
+use tidelog_metadata_api::MERGE_KEEP_EVERY;
 
 use super::world::World;
 
@@ -34,6 +35,25 @@ async fn who_drains_in_the_middle_swaps_nothing_later() {
             assert_eq!(floors, expected, "{operation:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_is_kept_for_as_long_as_it_is_worked_on() {
+    let world = written().await;
+    world
+        .way
+        .inject(FaultRule::new(Fault::Hang).on(Operation::Get));
+    world.owner.give(world.history.task(1));
+    let working = world.start();
+    world
+        .owner
+        .until(|owner| owner.kept.lock().len() == 3)
+        .await;
+    assert_eq!(*world.owner.kept.lock(), [1, 1, 1]);
+    world.stop.cancel();
+    working.await.unwrap();
+    tokio::time::sleep(3 * MERGE_KEEP_EVERY).await;
+    assert_eq!(world.owner.kept.lock().len(), 3, "nobody works on it");
 }
 
 #[tokio::test(start_paused = true)]

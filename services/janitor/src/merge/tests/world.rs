@@ -37,6 +37,7 @@ pub(super) struct Owner {
     pub(super) answers: Mutex<VecDeque<Answer>>,
     pub(super) swaps: Mutex<Vec<(MergeId, SegmentName, Vec<MergedRun>)>>,
     pub(super) swapped: Mutex<BTreeMap<TopicPartition, Vec<Extent>>>,
+    pub(super) kept: Mutex<Vec<u64>>,
     pub(super) finished: Mutex<Vec<u64>>,
     pub(super) floors: Mutex<Vec<(u64, u64)>>,
     pub(super) writers: Mutex<u64>,
@@ -77,6 +78,12 @@ impl Merges for Owner {
             }
             changed.changed().await.unwrap();
         }
+    }
+
+    async fn keep(&self, id: MergeId) -> Result<(), MergeError> {
+        self.kept.lock().push(id.number);
+        self.heard();
+        Ok(())
     }
 
     async fn swap(

@@ -4826,6 +4826,38 @@ impl ::prost::Name for MergeRun {
         "/tidelog.internal.v1.MergeRun".into()
     }
 }
+/// Keeps a task.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+}
+impl ::prost::Name for KeepMergeRequest {
+    const NAME: &'static str = "KeepMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.KeepMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.KeepMergeRequest".into()
+    }
+}
+/// The task is kept.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepMergeResponse {}
+impl ::prost::Name for KeepMergeResponse {
+    const NAME: &'static str = "KeepMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.KeepMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.KeepMergeResponse".into()
+    }
+}
 /// What runs have become.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5050,7 +5082,7 @@ pub mod merge_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for some minutes. The
+        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for half a minute. The
         /// parts of one task come, then the stream ends.
         pub async fn take_merge(
             &mut self,
@@ -5077,6 +5109,33 @@ pub mod merge_service_client {
                     GrpcMethod::new("tidelog.internal.v1.MergeService", "TakeMerge"),
                 );
             self.inner.server_streaming(req, path, codec).await
+        }
+        /// The caller is still at a task, which is lent to it for half a minute from now on.
+        pub async fn keep_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::KeepMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::KeepMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/KeepMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "KeepMerge"),
+                );
+            self.inner.unary(req, path, codec).await
         }
         /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
         pub async fn swap_merge(
@@ -5153,12 +5212,20 @@ pub mod merge_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for some minutes. The
+        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for half a minute. The
         /// parts of one task come, then the stream ends.
         async fn take_merge(
             &self,
             request: tonic::Request<super::TakeMergeRequest>,
         ) -> std::result::Result<tonic::Response<Self::TakeMergeStream>, tonic::Status>;
+        /// The caller is still at a task, which is lent to it for half a minute from now on.
+        async fn keep_merge(
+            &self,
+            request: tonic::Request<super::KeepMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::KeepMergeResponse>,
+            tonic::Status,
+        >;
         /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
         async fn swap_merge(
             &self,
@@ -5298,6 +5365,51 @@ pub mod merge_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/KeepMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct KeepMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::KeepMergeRequest>
+                    for KeepMergeSvc<T> {
+                        type Response = super::KeepMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::KeepMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::keep_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = KeepMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use tidelog_api::internal::v1;
-use tidelog_metadata_api::{MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome};
+use tidelog_metadata_api::{
+    MERGE_KEEP_EVERY, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
+};
 use tidelog_types::SegmentName;
 
 use super::node::RemoteNode;
@@ -34,6 +36,18 @@ impl Merges for RemoteNode {
                 return Ok(task);
             }
         }
+    }
+
+    async fn keep(&self, id: MergeId) -> Result<(), MergeError> {
+        let message = v1::KeepMergeRequest {
+            id: Some(merge_id_to(id)),
+        };
+        let mut client = self.peer.merges();
+        let send = |request| async move { client.keep_merge(request).await };
+        let call = self
+            .peer
+            .call_within(Rpc::KeepMerge, MERGE_KEEP_EVERY, message, send);
+        call.await.map(drop).map_err(CallError::into_merge)
     }
 
     async fn swap(

@@ -74,6 +74,10 @@ impl Merges for Router {
         }
     }
 
+    async fn keep(&self, id: MergeId) -> Result<(), MergeError> {
+        self.owner_of_merge(id)?.keep(id).await
+    }
+
     async fn swap(
         &self,
         id: MergeId,

@@ -28,6 +28,21 @@ impl v1::merge_service_server::MergeService for Front {
         Ok(Response::new(Box::pin(task(call, merges))))
     }
 
+    async fn keep_merge(
+        &self,
+        request: Request<v1::KeepMergeRequest>,
+    ) -> Result<Response<v1::KeepMergeResponse>, Status> {
+        let call = self.begin(Rpc::KeepMerge, &request)?;
+        let merges = call.parts()?.merges;
+        let request = request.into_inner();
+        call.run(async move {
+            let kept = merges.keep(merge_id_from(request.id)?).await;
+            kept.map_err(|error| status::of_merge(&error))?;
+            Ok(v1::KeepMergeResponse {})
+        })
+        .await
+    }
+
     async fn swap_merge(
         &self,
         request: Request<v1::SwapMergeRequest>,

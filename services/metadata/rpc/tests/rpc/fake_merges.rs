@@ -18,6 +18,7 @@ pub(crate) struct Merging {
     /// How many wait for a task.
     pub(crate) waiting: watch::Sender<usize>,
     pub(crate) swaps: Mutex<Vec<(MergeId, SegmentName, Vec<MergedRun>)>>,
+    pub(crate) kept: Mutex<Vec<MergeId>>,
     pub(crate) finished: Mutex<Vec<MergeId>>,
     /// What is answered from now on, in place of what was asked for.
     pub(crate) error: Mutex<Option<MergeError>>,
@@ -57,6 +58,12 @@ impl Merges for Fake {
             }
             given.changed().await.expect("the sender is here");
         }
+    }
+
+    async fn keep(&self, id: MergeId) -> Result<(), MergeError> {
+        self.merging.check()?;
+        self.merging.kept.lock().push(id);
+        Ok(())
     }
 
     async fn swap(

@@ -97,6 +97,8 @@ async fn what_became_of_runs_and_every_error_comes_back() {
     let (swapped, changed) = (SwapOutcome::Swapped, SwapOutcome::Changed);
     assert_eq!(outcomes, [swapped, changed, swapped, swapped]);
     assert_eq!(*fake.merging.swaps.lock(), [(id, segment(9), merged(4))]);
+    node.keep(id).await.unwrap();
+    assert_eq!(*fake.merging.kept.lock(), [id]);
     node.finish(id).await.unwrap();
     assert_eq!(*fake.merging.finished.lock(), [id]);
     for error in [
@@ -112,6 +114,7 @@ async fn what_became_of_runs_and_every_error_comes_back() {
         *fake.merging.error.lock() = Some(error.clone());
         let swapped = node.swap(id, segment(9), merged(1)).await;
         assert_eq!(swapped, Err(error.clone()));
+        assert_eq!(node.keep(id).await, Err(error.clone()));
         assert_eq!(node.finish(id).await, Err(error.clone()));
         assert_eq!(node.next().await, Err(error));
     }
@@ -178,6 +181,7 @@ async fn a_router_has_the_tasks_of_all_owners_and_answers_each() {
         let task = next(&router).await;
         assert_eq!(task.id.shard, ShardId::new(shard));
         router.swap(task.id, segment(1), merged(2)).await.unwrap();
+        router.keep(task.id).await.unwrap();
         router.finish(task.id).await.unwrap();
     }
     let shards = |fake: &Fake| {

@@ -20,8 +20,9 @@ use super::windows::{Due, MergeSettings, Unmerged};
 use crate::keyspace::MergedRow;
 use crate::metrics::Merging;
 
-/// How often a merge is lent before its extents stay as they are: something is wrong with them.
-const LENT_MAX: u32 = 3;
+/// How often a merge is lent before its extents stay as they are: something is wrong with them. Janitors may die of
+/// other things, some of them one after the other, and a bucket may be out of reach for some minutes.
+const LENT_MAX: u32 = 12;
 
 /// What there is to do.
 #[derive(Debug)]
@@ -253,6 +254,15 @@ impl Desk {
             });
         }
         tasks
+    }
+
+    /// Whoever has a merge is still at it.
+    pub(crate) async fn keep(&self, id: MergeId) -> Result<(), MergeError> {
+        let mut state = self.state.lock().await;
+        let task = state.task(id).filter(|task| !task.is_finished);
+        let task = task.ok_or(MergeError::Gone)?;
+        task.lent_until = Some(self.clock.now() + self.settings.lent_for);
+        Ok(())
     }
 
     /// Swaps runs of a merge.

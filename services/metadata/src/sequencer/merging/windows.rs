@@ -35,7 +35,8 @@ pub struct MergeSettings {
     pub growth: u64,
     /// And once there are as many bytes of such as a merged segment has, or the first was found so long ago.
     pub again_age: Duration,
-    /// How long a janitor may have a merge before it is given to another.
+    /// How long a janitor may be silent about a merge before it is given to another: some times
+    /// [`MERGE_KEEP_EVERY`](tidelog_metadata_api::MERGE_KEEP_EVERY).
     pub lent_for: Duration,
     /// How long there is between two looks for partitions to compact.
     pub compaction_interval: Duration,
@@ -49,7 +50,7 @@ impl Default for MergeSettings {
             age: Duration::from_secs(45),
             growth: 8,
             again_age: Duration::from_hours(1),
-            lent_for: Duration::from_mins(5),
+            lent_for: Duration::from_secs(30),
             compaction_interval: Duration::from_secs(15),
         }
     }

@@ -1,8 +1,9 @@
 //! Names, units and help of this crate's metrics.
 
+mod upkeep;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,6 +20,8 @@ use tidelog_types::{ShardId, Timestamp};
 use crate::coordinator::CoordinatorMetrics;
 use crate::sequencer::{Answer, Decided, ShardState, ShardView};
 use crate::transactor::TransactorMetrics;
+
+pub(crate) use upkeep::{Compacting, Keeping, Merging};
 
 /// What sequencers report. Clones share the numbers.
 #[derive(Clone, Debug)]
@@ -70,141 +73,6 @@ impl ShardLabel {
 struct ByShard {
     manifests: Family<ShardLabel, Counter>,
     tail_since: Family<ShardLabel, Gauge>,
-}
-
-/// What goes out of logs.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Keeping {
-    pub(crate) log_starts_moved: Counter,
-    pub(crate) reclaimed_bytes: Counter,
-    pub(crate) failures: Counter,
-    /// In seconds.
-    pub(crate) dead_since: Gauge,
-    pub(crate) deleted_topics: Gauge,
-    pub(crate) purged_topics: Counter,
-}
-
-impl Keeping {
-    fn register(&self, registry: &mut Registry) {
-        let counters = [
-            (
-                "log_starts_moved",
-                "log start offsets that were moved up by the retention of their topics",
-                &self.log_starts_moved,
-            ),
-            (
-                "purged_topics",
-                "deleted topics of which nothing is left, also not in segments once these are deleted",
-                &self.purged_topics,
-            ),
-            (
-                "keeping_failures",
-                "steps of retention and reclaiming that failed, and are tried again unless a row is damaged",
-                &self.failures,
-            ),
-        ];
-        register_each(registry, &counters);
-        registry.register_with_unit(
-            "oldest_dead_timestamp",
-            "since when the segment is dead that waits longest to be deleted, as seconds since 1970; 0 for none",
-            Unit::Seconds,
-            self.dead_since.clone(),
-        );
-        registry.register(
-            "deleted_topics",
-            "deleted topics that wait for their time or are being purged, where shard 0 is; 0 elsewhere",
-            self.deleted_topics.clone(),
-        );
-        registry.register_with_unit(
-            "reclaimed",
-            "bytes of segments that nothing names any more since they are below a log start",
-            Unit::Bytes,
-            self.reclaimed_bytes.clone(),
-        );
-    }
-}
-
-/// What becomes of merges.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Merging {
-    pub(crate) runs: Counter,
-    pub(crate) failures: Counter,
-    pub(crate) given_up: Counter,
-    pub(crate) again_bytes: Counter,
-}
-
-impl Merging {
-    fn register(&self, registry: &mut Registry) {
-        let counters = [
-            (
-                "merged_runs",
-                "runs of extents that were put in the place of smaller ones",
-                &self.runs,
-            ),
-            (
-                "merge_failures",
-                "steps of merging that failed, and are tried again unless a row is damaged",
-                &self.failures,
-            ),
-            (
-                "merges_given_up",
-                "merges that no janitor could make: what they were to be made of stays as it is",
-                &self.given_up,
-            ),
-            (
-                "merged_again_bytes",
-                "bytes of merged extents that were planned to be merged again, since they were small",
-                &self.again_bytes,
-            ),
-        ];
-        register_each(registry, &counters);
-    }
-}
-
-/// What becomes of compaction by key.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Compacting {
-    pub(crate) rounds: Counter,
-    pub(crate) given_up: Counter,
-    pub(crate) dirty_ratio_max: Gauge<f64, AtomicU64>,
-    uncleanable: Gauge,
-    /// What each shard has reported last.
-    reported: Arc<Mutex<HashMap<ShardId, i64>>>,
-}
-
-impl Compacting {
-    /// How many partitions of a shard are left alone, since they could not be compacted.
-    pub(crate) fn report_uncleanable(&self, shard: ShardId, count: i64) {
-        let mut reported = self.reported.lock();
-        reported.insert(shard, count);
-        self.uncleanable.set(reported.values().sum());
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        let counters = [
-            (
-                "compaction_rounds",
-                "rounds of key compaction after which a partition was clean up to some offset",
-                &self.rounds,
-            ),
-            (
-                "compactions_given_up",
-                "partitions that could not be compacted, for a reason that the log says, and are tried again later",
-                &self.given_up,
-            ),
-        ];
-        register_each(registry, &counters);
-        registry.register(
-            "compaction_dirty_ratio_max",
-            "largest share of bytes not compacted, of the partitions that were due at the last look",
-            self.dirty_ratio_max.clone(),
-        );
-        registry.register(
-            "uncleanable_partitions",
-            "partitions that are left alone for a while since they could not be compacted",
-            self.uncleanable.clone(),
-        );
-    }
 }
 
 /// What the sequencers of the process hold in memory.
