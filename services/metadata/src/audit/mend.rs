@@ -37,9 +37,23 @@ pub enum MendError {
     /// A row is damaged.
     #[error("stored metadata is damaged")]
     Row(#[from] RowError),
+    /// Rows are damaged or missing: what they would name counts as named by nothing, and would be lost with a row or an
+    /// object that is mended after such a picture.
+    #[error("nothing is mended while rows of the metadata store are damaged or missing")]
+    Incomplete,
     /// What was restored waits to be accepted.
     #[error("nothing is mended until the restore is accepted")]
     Restored,
+}
+
+/// What rows that cannot be read, or are not there, would name is not known.
+fn is_whole(differences: &BTreeSet<Difference>) -> Result<(), MendError> {
+    let unknown =
+        |found: &Difference| matches!(found, Difference::Row { .. } | Difference::Log { .. });
+    if differences.iter().any(unknown) {
+        return Err(MendError::Incomplete);
+    }
+    Ok(())
 }
 
 /// Deletes the orphans among the differences that no backup needs. None of them can be committed any more, now or
@@ -49,6 +63,7 @@ pub async fn mend_orphans(
     layout: &ClusterLayout,
     differences: &BTreeSet<Difference>,
 ) -> Result<Mended, MendError> {
+    is_whole(differences)?;
     let mut mended = Mended::default();
     for difference in differences {
         let Difference::Orphan {
@@ -78,6 +93,7 @@ pub async fn mend_rows(
     env: &Env,
     differences: &BTreeSet<Difference>,
 ) -> Result<Mended, MendError> {
+    is_whole(differences)?;
     let mut mended = Mended::default();
     for difference in differences {
         let is_done = match difference {

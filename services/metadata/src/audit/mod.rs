@@ -37,6 +37,7 @@ use tidelog_store::{RowSource, ScanOptions, StoreError};
 use tidelog_types::{ClusterId, SegmentName, Timestamp, TopicName, TopicNumber};
 
 use crate::backup::{Backups, ObjectError, Pages};
+use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use compare::{Compared, Comparison, Stored};
 pub use difference::{Difference, LogFault, Part};
 use known::Picture;
@@ -102,6 +103,11 @@ pub enum AuditError {
     /// The bucket cannot be read.
     #[error("the bucket cannot be read")]
     Bucket(#[from] object_store::Error),
+    /// The metadata store is not that of this bucket, or has been emptied: by it all segments would be orphans.
+    #[error(
+        "the metadata store does not have the cluster of this bucket: it is another one, or was emptied"
+    )]
+    Foreign,
     /// Backups cannot be listed, which say what must stay.
     #[error("the backups cannot be listed")]
     Backups(#[from] ObjectError),
@@ -201,6 +207,7 @@ struct Round {
 impl<R: RowSource + ?Sized> Audit<'_, R> {
     /// Compares everything. What it reports was there each time that it looked.
     pub async fn run(&self) -> Result<Report, AuditError> {
+        self.is_ours().await?;
         let mut report = Report::default();
         let backups = self.backups().list().await?;
         report.backups = backups.len() as u64;
@@ -231,6 +238,28 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
         }
         self.look_again(suspicious, moving, &mut report).await?;
         Ok(report)
+    }
+
+    /// The store must be that of the bucket, and have given out incarnations.
+    async fn is_ours(&self) -> Result<(), AuditError> {
+        let pages = self.pages();
+        let keys = Keyspace::default();
+        let cluster = pages.value(keys.cluster()).await?;
+        let cluster = cluster.and_then(|value| ClusterRow::decode(value).ok());
+        let is_ours = cluster.is_some_and(|row| row.id == self.cluster);
+        let writers = pages.value(keys.counter(Counter::Incarnation)).await?;
+        if is_ours && writers.is_some() {
+            return Ok(());
+        }
+        Err(AuditError::Foreign)
+    }
+
+    fn pages(&self) -> Pages<'_, R> {
+        Pages {
+            source: self.source,
+            env: self.env,
+            options: ScanOptions::default(),
+        }
     }
 
     fn backups(&self) -> Backups {
@@ -292,11 +321,7 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
 
     /// Reads metadata after the bucket, compares, and proves segments.
     async fn round(&self, scope: Scope, objects: Objects) -> Result<Round, Stopped> {
-        let pages = Pages {
-            source: self.source,
-            env: self.env,
-            options: ScanOptions::default(),
-        };
+        let pages = self.pages();
         let entries = self.options.entries_max.saturating_sub(objects.len());
         let painter = Painter::new(&pages, &scope, entries);
         let picture = painter.paint().await.map_err(|unread| match unread {

@@ -192,6 +192,11 @@ async fn mend(
     output: Output,
 ) -> Result<BTreeSet<Difference>> {
     let error = |error: MendError| failed(Exit::Error)(error.into());
+    if report.has_more {
+        let text =
+            "there are too many differences to mend any: the store may not be that of this bucket";
+        return Err(CliError::other(Exit::Error, text));
+    }
     let (objects, layout, _) = place.bucket();
     let mut mended = mend_orphans(&objects, &layout, &report.differences)
         .await

@@ -13,7 +13,7 @@ use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
 use tidelog_format::extent::place;
 use tidelog_format::location::Location;
 use tidelog_format::segment::{MergedWriter, NewSlice, Nonce, SegmentIdentity, SegmentWriter};
-use tidelog_metadata::audit::{Audit, AuditOptions, Report, Verify};
+use tidelog_metadata::audit::{Audit, AuditError, AuditOptions, Report, Verify};
 use tidelog_metadata::{MergeSettings, SequencerSettings};
 use tidelog_metadata_api::{
     BatchPosition, Catalogue as _, Extent, Log as _, MergeTask, MergedRun, Merges as _,
@@ -312,6 +312,15 @@ impl Ground {
         source: &R,
         options: AuditOptions,
     ) -> Report {
+        let audited = self.try_audit(source, options).await;
+        audited.expect("all answers")
+    }
+
+    pub(crate) async fn try_audit<R: RowSource + ?Sized>(
+        &self,
+        source: &R,
+        options: AuditOptions,
+    ) -> Result<Report, AuditError> {
         let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&self.objects);
         let audit = Audit {
             source,
@@ -322,7 +331,7 @@ impl Ground {
             options,
             progress: &(),
         };
-        audit.run().await.expect("all answers")
+        audit.run().await
     }
 }
 

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use tidelog_blob::object_store::memory::InMemory;
 use tidelog_blob::object_store::{ObjectStore, ObjectStoreExt as _};
 use tidelog_metadata::audit::{
-    AuditOptions, Difference, Part, Report, Verify, mend_orphans, mend_rows,
+    AuditError, AuditOptions, Difference, MendError, Part, Report, Verify, mend_orphans, mend_rows,
 };
-use tidelog_metadata::keyspace::{DyingRow, KeyKind, Keyspace, LiveBytesRow, PageRow};
+use tidelog_metadata::keyspace::{Counter, DyingRow, KeyKind, Keyspace, LiveBytesRow, PageRow};
 use tidelog_types::{Offset, OffsetRange, ShardId, Timestamp};
 
 use crate::world::{SHARD, partition};
@@ -359,4 +359,45 @@ async fn with_little_memory_the_same_is_found_in_parts() {
     assert_eq!(parts.differences, all.differences);
     assert_eq!(all.differences.len(), 3);
     assert_eq!((parts.objects, parts.segments), (all.objects, all.segments));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_mended_by_a_picture_with_holes() {
+    let ground = some_of_all().await;
+    // Whatever the damaged page names seems to be named by nothing.
+    let pages = ground.world.store.rows(KeyKind::Page);
+    let (key, _) = pages.first().expect("there are pages");
+    ground
+        .write_row(key.clone(), Some(Bytes::from_static(&[255])))
+        .await;
+    let report = ground.audit(Verify::Indexes).await;
+    let found = kinds(&report);
+    assert!(
+        found.contains(&"row") && found.contains(&"live-bytes"),
+        "{found:?}"
+    );
+    let mut differences = report.differences.clone();
+    differences.insert(Difference::Orphan {
+        segment: merged(99),
+        bytes: 1,
+        modified: Timestamp::from_millis(0),
+        pinned: false,
+    });
+    let rows = mend_rows(&ground.world.store, &ground.env, &differences).await;
+    assert!(matches!(rows, Err(MendError::Incomplete)), "{rows:?}");
+    let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&ground.objects);
+    let orphans = mend_orphans(&objects, &ground.layout, &differences).await;
+    assert!(matches!(orphans, Err(MendError::Incomplete)), "{orphans:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_of_another_cluster_or_without_any_makes_no_orphans() {
+    for key in [KEYS.cluster(), KEYS.counter(Counter::Incarnation)] {
+        let ground = some_of_all().await;
+        ground.write_row(key, None).await;
+        let audited = ground
+            .try_audit(&ground.world.store.memory, AuditOptions::default())
+            .await;
+        assert!(matches!(audited, Err(AuditError::Foreign)), "{audited:?}");
+    }
 }
