@@ -22,6 +22,8 @@ fn options(world: &World) -> ServerOptions {
         .with("metadata.checkpoint_interval", "1s")
         .with("metadata.merge_age", "1s")
         .with("metadata.merge_bytes", "1MiB")
+        .with("metadata.merge_growth", "3")
+        .with("metadata.merge_again_age", "1s")
         .with("janitor.grace", "1s")
 }
 
@@ -68,6 +70,13 @@ async fn read(client: &Client, end: u64) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of merged extents that were to be merged again since the server has started.
+async fn merged_again(server: &Server) -> Result<f64> {
+    let page = server.metrics().await?;
+    let bytes = metric(&page, "tidelog_sequencer_merged_again_bytes_total", &[]);
+    Ok(bytes.unwrap_or_default())
+}
+
 async fn segments_are_merged(world: &World) -> Result<()> {
     let mut server = Server::start(options(world)).await?;
     let client = server.client()?;
@@ -77,7 +86,7 @@ async fn segments_are_merged(world: &World) -> Result<()> {
         .create_topic(TOPIC, PARTITIONS, config)
         .await?;
     let mut number = 0;
-    let mut most = 0;
+    let (mut most, mut again) = (0, 0.0);
     for round in 0..=KILLS {
         for _ in 0..APPENDS {
             append(&client, number).await?;
@@ -87,6 +96,7 @@ async fn segments_are_merged(world: &World) -> Result<()> {
         read(&client, number).await?;
         // In the middle of whatever is merged, or swapped, or deleted.
         tokio::time::sleep(Duration::from_millis(600 * round)).await;
+        again += merged_again(&server).await?;
         server.process().kill();
         if world.minio.is_some() {
             server.wipe()?;
@@ -113,7 +123,11 @@ async fn segments_are_merged(world: &World) -> Result<()> {
         named * 4 <= appends,
         "{named} segments of {appends} appends are left"
     );
-    println!("{appends} appends, at most {most} segments at once, {named} are left");
+    again += merged_again(&server).await?;
+    ensure!(again > 0.0, "nothing was merged again");
+    println!(
+        "{appends} appends, at most {most} segments at once, {named} are left, {again} bytes were merged again"
+    );
     // What is merged is deleted like all else.
     for partition in 0..PARTITIONS {
         let deleted = tidelog_client::v1::DeleteRecordsPartition {
