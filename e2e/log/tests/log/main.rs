@@ -6,6 +6,7 @@ mod bad_input;
 mod classes;
 mod clients;
 mod command_line;
+mod compaction;
 mod conditions;
 mod cost;
 mod deletion;

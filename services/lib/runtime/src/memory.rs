@@ -75,7 +75,7 @@ pub struct MemoryPlan {
     pub store: u64,
     /// Sequencers: recent extents, state of partitions and producers, commits that wait.
     pub metadata: u64,
-    /// What is being merged.
+    /// What is being merged and compacted.
     pub janitor: u64,
 }
 
@@ -181,10 +181,20 @@ impl MemoryPlan {
             + self.janitor
     }
 
+    /// What key compaction has of the share of the janitor: for the keys of a partition, and what is read and written.
+    pub const fn compaction(&self) -> u64 {
+        self.janitor / 5
+    }
+
+    /// What is left of that share for what is being merged.
+    pub const fn merging(&self) -> u64 {
+        self.janitor - self.compaction()
+    }
+
     /// How large a merged segment may be planned by a process that merges what it plans: beside it, a batch of the
     /// largest size and what lies between extents have room.
     pub const fn merge_bytes_max(&self) -> u64 {
-        self.janitor / 4 * 3
+        self.merging() / 4 * 3
     }
 }
 

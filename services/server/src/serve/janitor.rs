@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use tidelog_blob::Role;
 use tidelog_env::CancellationToken;
 use tidelog_janitor::{
-    BackupsError, JanitorMetrics, JanitorParts, MergeMetrics, MergeParts, Pins, Writers,
+    BackupsError, CompactionMetrics, CompactionParts, CompactionSettings, History, JanitorMetrics,
+    JanitorParts, MergeMetrics, MergeParts, Pins, Writers,
 };
 use tidelog_metadata::backup::{self, Backups};
 use tidelog_metadata_rpc::Parts;
@@ -47,6 +48,17 @@ pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor>
     })?;
     let supervisor = site.env.supervisor.clone();
     let stop = supervisor.token().child_token();
+    let compaction = parts
+        .compactions
+        .as_ref()
+        .map(|compactions| CompactionParts {
+            compactions: Arc::clone(compactions),
+            history: Arc::new(Arc::clone(&parts.log)) as Arc<dyn History>,
+            settings: CompactionSettings {
+                memory_bytes: site.plan.compaction(),
+            },
+            metrics: CompactionMetrics::new(&mut site.registry),
+        });
     let merging = MergeParts {
         env: site.env.clone(),
         merges: Arc::clone(&parts.merges),
@@ -57,7 +69,7 @@ pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor>
         writer,
         settings: merge_settings(&site.settings.janitor, &site.plan),
         metrics: MergeMetrics::new(&mut site.registry),
-        compaction: None,
+        compaction,
     };
     let merging = supervisor.spawn("merge", tidelog_janitor::merge(merging, stop.clone()));
     let backups = Backups::new(Arc::clone(&objects), site.layout.clone(), site.cluster);

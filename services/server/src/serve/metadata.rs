@@ -155,7 +155,8 @@ pub(super) struct OpenedMetadata {
 impl OpenedMetadata {
     /// The service as others call it.
     pub(super) fn parts(&self) -> Parts {
-        Parts::of(Arc::new(self.service.clone()))
+        let service = Arc::new(self.service.clone());
+        Parts::of(Arc::clone(&service)).with_compactions(service)
     }
 
     /// Gives away what others can have, and closes the store.

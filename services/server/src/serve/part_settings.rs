@@ -173,6 +173,7 @@ pub(super) fn sequencer_settings(
             bytes: merge_bytes(metadata, plan),
             growth: metadata.merge_growth,
             again_age: metadata.merge_again_age.get(),
+            compaction_interval: metadata.retention_interval.get(),
             ..within.merge
         },
         tail_age_max: metadata.tail_age_max.map(Span::get),
@@ -195,7 +196,7 @@ pub(super) fn merge_settings(
     plan: &MemoryPlan,
 ) -> tidelog_janitor::MergeSettings {
     tidelog_janitor::MergeSettings {
-        memory_bytes: plan.janitor,
+        memory_bytes: plan.merging(),
         bytes_per_second: NonZeroU64::new(janitor.merge_rate.get()),
         at_once: janitor.merges_at_once,
         ..tidelog_janitor::MergeSettings::default()

@@ -273,7 +273,8 @@ async fn connect(
             ),
         ));
     }
-    Ok(Parts::of(Arc::new(router)))
+    let router = Arc::new(router);
+    Ok(Parts::of(Arc::clone(&router)).with_compactions(router))
 }
 
 /// Serves other members what a process has that is no metadata process.

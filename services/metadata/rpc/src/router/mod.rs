@@ -2,6 +2,7 @@
 
 mod ask;
 mod asking;
+mod compactions;
 mod coordinators;
 mod denials;
 mod given_up;

@@ -27,7 +27,9 @@ use tidelog_api::internal::v1::sequencer_service_server::SequencerServiceServer;
 use tidelog_api::internal::v1::transaction_service_server::TransactionServiceServer;
 use tidelog_api::internal::v1::writer_service_server::WriterServiceServer;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{Catalogue, Cluster, Groups, JanitorWork, Log, Merges, Transactions};
+use tidelog_metadata_api::{
+    Catalogue, Cluster, Compactions, Groups, JanitorWork, Log, Merges, Transactions,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
@@ -67,6 +69,8 @@ pub struct Parts {
     pub janitor: Arc<dyn JanitorWork>,
     /// What is to be merged.
     pub merges: Arc<dyn Merges>,
+    /// What is to be compacted, where that is known: it is not asked of other processes yet.
+    pub compactions: Option<Arc<dyn Compactions>>,
 }
 
 impl Parts {
@@ -83,6 +87,16 @@ impl Parts {
             transactions: Arc::clone(&service) as Arc<dyn Transactions>,
             janitor: Arc::clone(&service) as Arc<dyn JanitorWork>,
             merges: service,
+            compactions: None,
+        }
+    }
+
+    /// The same, with what is to be compacted.
+    #[must_use]
+    pub fn with_compactions(self, compactions: Arc<dyn Compactions>) -> Self {
+        Self {
+            compactions: Some(compactions),
+            ..self
         }
     }
 }

@@ -39,7 +39,11 @@ impl Limits {
         }
         Self {
             millis: topic.config.retention_millis(),
-            bytes: topic.config.retention_bytes(),
+            // Pages count bytes as they were committed: of a log that is compacted too, more would go than is said.
+            bytes: topic
+                .config
+                .retention_bytes()
+                .filter(|_| !topic.config.cleanup_policy().compact),
         }
     }
 
