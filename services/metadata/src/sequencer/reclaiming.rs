@@ -33,7 +33,9 @@ impl Actor {
             Ok((taken, rest)) => {
                 self.reclaimed(partition, &taken);
                 self.reclaim.done(partition, rest);
-                if self.reclaim.is_idle() {
+                // A step that could take nothing waits for a checkpoint, and so does whoever waits for it.
+                let has_taken = !taken.segments.is_empty() || !taken.pages.is_empty();
+                if has_taken && self.reclaim.is_idle() {
                     self.purge.wake();
                 }
                 if self.reclaim.take_missed() {

@@ -365,12 +365,13 @@ async fn a_merge_that_nobody_makes_is_lent_again_some_times_and_then_left_be() {
     }
     pass(&world, 60).await;
     let first = now(&process).await.expect("a merge");
-    for _ in 0..11 {
+    // An hour, and the first time at which it would be lent after that.
+    for _ in 0..19 {
         assert_eq!(now(&process).await, None, "somebody has it");
-        pass(&world, 31).await;
+        pass(&world, 180).await;
         assert_eq!(now(&process).await, Some(first.clone()));
     }
-    pass(&world, 31).await;
+    pass(&world, 180).await;
     assert_eq!(now(&process).await, None);
     assert_eq!(process.metric("merges_given_up_total"), 1);
     assert!(merged_row(&world).is_some(), "the rest goes on");

@@ -23,6 +23,9 @@ use crate::metrics::Merging;
 /// How often a merge is lent before its extents stay as they are: something is wrong with them. Janitors may die of
 /// other things, some of them one after the other, and a bucket may be out of reach for some minutes.
 const LENT_MAX: u32 = 12;
+/// And for how long at least: what only seems to be wrong with them, such as a bucket that janitors cannot reach, is over by
+/// then.
+const LENT_FOR_MIN: Duration = Duration::from_hours(1);
 
 /// What there is to do.
 #[derive(Debug)]
@@ -81,6 +84,7 @@ struct Lending {
     /// What each run is made of.
     runs: HashMap<TopicPartition, Arc<[Extent]>>,
     lent: u32,
+    first_lent: Option<MonoTime>,
     lent_until: Option<MonoTime>,
     is_finished: bool,
 }
@@ -173,7 +177,8 @@ impl Desk {
             if task.is_finished || !is_free {
                 continue;
             }
-            if task.lent == LENT_MAX {
+            let first = *task.first_lent.get_or_insert(now);
+            if task.lent >= LENT_MAX && now - first >= LENT_FOR_MIN {
                 tracing::warn!(
                     merge = ?task.task.id,
                     "a merge was not made although it was tried some times: what it was to be made of stays"
@@ -249,6 +254,7 @@ impl Desk {
                     runs,
                 }),
                 lent: 0,
+                first_lent: None,
                 lent_until: None,
                 is_finished: false,
             });

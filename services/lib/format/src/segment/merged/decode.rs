@@ -1,7 +1,7 @@
 //! Reads the footer of a merged segment. What each field adds to the lists takes bytes of the input, so they stay in
 //! proportion to it.
 
-use tidelog_types::limits::{MERGED_BYTES_MAX, MERGED_SLICES_MAX};
+use tidelog_types::limits::{MERGED_BYTES_MAX, MERGED_SLICES_MAX, TOPIC_PARTITIONS_MAX};
 use tidelog_types::{
     Offset, OffsetRange, PartitionIndex, ShardId, Timestamp, TopicId, TopicName, TopicNumber,
     TopicPartition,
@@ -47,6 +47,9 @@ fn read_topic(reader: &mut Reader<'_>, place: &mut Place) -> Result<MergedTopic,
     let name = name.and_then(|name| TopicName::new(name).ok());
     let name = name.ok_or(SegmentError::TopicName { slice: place.slice })?;
     let partition_count = reader.narrow("partition count")?;
+    if partition_count > TOPIC_PARTITIONS_MAX {
+        return Err(range("partition count", u64::from(partition_count)));
+    }
     let count = at_least_one(reader, "slice count")?;
     let mut slices = Vec::new();
     for _ in 0..count {

@@ -288,6 +288,7 @@ fn a_footer_that_lies_is_refused_at_the_field_that_does() {
         |fields| fields.name = "not a name".to_owned(),
         |fields| fields.name = "x".repeat(250),
         |fields| fields.partition_count = 4,
+        |fields| fields.partition_count = 100_001,
         |fields| fields.partition_count = u64::MAX,
         |fields| fields.slices = 0,
         |fields| fields.slices = 2,
