@@ -43,7 +43,7 @@ impl Scenario {
     }
 
     async fn run(&self, words: &[&str]) -> Result<(Finished, Value)> {
-        let mut all = vec!["audit", "-o", "json", "--set", "janitor.grace=1s"];
+        let mut all = vec!["audit", "-o", "json", "--grace", "1s"];
         all.extend(words);
         all.extend(self.flags.iter().map(String::as_str));
         let finished = Cli::new(None).run(&all).await?;

@@ -21,8 +21,6 @@ use crate::open::{OpenError, last_manifest, seed, split_cache};
 use crate::options::EmbeddedOptions;
 use crate::snapshot::{collect, scan_options};
 
-/// How often the reader looks for what was committed since.
-const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// How long what the reader sees is kept for it, should it end without a word.
 const PINNED_FOR: Duration = Duration::from_mins(10);
 
@@ -38,6 +36,9 @@ pub struct EmbeddedReader {
 }
 
 impl EmbeddedReader {
+    /// How often it looks for what was committed since.
+    pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
     /// Opens the rows for reading. `None` if there is no store under the path.
     pub async fn open(
         objects: Arc<dyn ObjectStore>,
@@ -55,7 +56,7 @@ impl EmbeddedReader {
         let opening = DbReader::builder(root.clone(), main)
             .with_reader_mode(DbReaderMode::ManagedCheckpoint)
             .with_options(DbReaderOptions {
-                manifest_poll_interval: POLL_INTERVAL,
+                manifest_poll_interval: Self::POLL_INTERVAL,
                 checkpoint_lifetime: PINNED_FOR,
                 max_memtable_bytes: options.reader_table_bytes(),
                 object_store_max_retries: Some(options.request_retries_max),

@@ -26,6 +26,8 @@ pub(super) struct Comparison<'a> {
     pub(super) now: Timestamp,
     /// What was put less long ago may still be in flight.
     pub(super) grace: Duration,
+    /// The same for what writers have put that no row knows of.
+    pub(super) unknown_grace: Duration,
 }
 
 /// What comes of it.
@@ -106,9 +108,16 @@ impl Comparison<'_> {
             compared.kept += 1;
             return;
         }
-        let grace = i64::try_from(self.grace.as_millis()).unwrap_or(i64::MAX);
-        let is_young = stored.modified.as_millis().saturating_add(grace) > self.now.as_millis();
-        if is_young || self.picture.writers.of(segment) != Unnamed::Left {
+        let is_young = |grace: Duration| {
+            let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+            stored.modified.as_millis().saturating_add(grace) > self.now.as_millis()
+        };
+        let is_left = match self.picture.writers.of(segment) {
+            Unnamed::Left => true,
+            Unnamed::Unknown => !is_young(self.unknown_grace),
+            Unnamed::InFlight | Unnamed::Searched => false,
+        };
+        if is_young(self.grace) || !is_left {
             compared.in_flight += 1;
             return;
         }

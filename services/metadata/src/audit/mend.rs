@@ -1,19 +1,23 @@
 //! Mends what an audit has found and what can be mended without losing anything.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tidelog_blob::object_store::{self, ObjectStore, ObjectStoreExt as _};
 use tidelog_blob::{ClusterLayout, ErrorKind, classify};
 use tidelog_env::Env;
-use tidelog_store::{ReadMode, Store, TransactError, transact};
-use tidelog_types::{SegmentName, ShardId, Tenant};
+use tidelog_store::{ReadMode, RowSource, ScanOptions, Store, StoreError, TransactError, transact};
+use tidelog_types::{ClusterId, SegmentName, ShardId, Tenant};
 
 use super::difference::Difference;
-use crate::backup::{PendingError, pending_restore};
+use crate::backup::{Backups, ObjectError, Pages, PendingError, pending_restore};
 use crate::catalogue::RETRY;
 use crate::keyspace::{DyingRow, Keyspace, LiveBytesRow, RowError};
+
+/// Orphans that are deleted between two looks at what must stay.
+const ORPHANS: usize = 100;
 
 /// What was mended, and what was left since it had changed.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +35,12 @@ pub enum MendError {
     /// The bucket failed.
     #[error("an orphan cannot be deleted")]
     Bucket(#[from] object_store::Error),
+    /// The metadata store cannot be read.
+    #[error("the metadata store cannot be read")]
+    Read(#[from] StoreError),
+    /// Backups cannot be listed, which say what must stay.
+    #[error("the backups cannot be listed")]
+    Backups(#[from] ObjectError),
     /// The metadata store failed.
     #[error("a row cannot be written")]
     Store(#[from] TransactError<Box<MendError>>),
@@ -56,30 +66,70 @@ fn is_whole(differences: &BTreeSet<Difference>) -> Result<(), MendError> {
     Ok(())
 }
 
+/// Whose orphans are deleted.
+pub struct OrphansOf<'a, R: ?Sized> {
+    /// The rows of the metadata store, as they are now.
+    pub source: &'a R,
+    /// The bucket.
+    pub objects: Arc<dyn ObjectStore>,
+    /// Where the cluster's objects are.
+    pub layout: ClusterLayout,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Clock and randomness.
+    pub env: &'a Env,
+}
+
+impl<R: ?Sized> fmt::Debug for OrphansOf<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrphansOf").finish_non_exhaustive()
+    }
+}
+
 /// Deletes the orphans among the differences that no backup needs. None of them can be committed any more, now or
-/// later, so that metadata need not be asked again.
-pub async fn mend_orphans(
-    objects: &Arc<dyn ObjectStore>,
-    layout: &ClusterLayout,
+/// later. But an audit may have taken hours: before some are deleted it is looked whether a restore has begun since, by
+/// which they may be named again, and which of them a backup needs.
+pub async fn mend_orphans<R: RowSource + ?Sized>(
+    of: &OrphansOf<'_, R>,
     differences: &BTreeSet<Difference>,
 ) -> Result<Mended, MendError> {
     is_whole(differences)?;
+    let backups = Backups::new(Arc::clone(&of.objects), of.layout.clone(), of.cluster);
+    let pages = Pages {
+        source: of.source,
+        env: of.env,
+        options: ScanOptions::default(),
+    };
+    let restore = Keyspace::new(Tenant::default()).restore();
+    let orphans = differences
+        .iter()
+        .filter_map(|difference| match difference {
+            Difference::Orphan {
+                segment,
+                pinned: false,
+                ..
+            } => Some((*segment, difference)),
+            _ => None,
+        });
+    let orphans: Vec<_> = orphans.collect();
     let mut mended = Mended::default();
-    for difference in differences {
-        let Difference::Orphan {
-            segment,
-            pinned: false,
-            ..
-        } = difference
-        else {
-            continue;
-        };
-        match objects.delete(&layout.segment(*segment)).await {
-            Ok(()) => {}
-            Err(error) if classify(&error) == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+    for some in orphans.chunks(ORPHANS) {
+        if pages.value(restore.clone()).await?.is_some() {
+            return Err(MendError::Restored);
         }
-        mended.mended.insert(difference.clone());
+        let pins = backups.pins().await?;
+        for (segment, difference) in some {
+            if pins.name(*segment) {
+                mended.changed.insert((*difference).clone());
+                continue;
+            }
+            match of.objects.delete(&of.layout.segment(*segment)).await {
+                Ok(()) => {}
+                Err(error) if classify(&error) == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+            mended.mended.insert((*difference).clone());
+        }
     }
     Ok(mended)
 }

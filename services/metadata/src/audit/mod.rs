@@ -18,6 +18,7 @@ mod mend;
 mod picture;
 mod reader;
 mod scope;
+mod tails;
 mod verify;
 mod writers;
 
@@ -41,7 +42,7 @@ use crate::keyspace::{ClusterRow, Counter, Keyspace};
 use compare::{Compared, Comparison, Stored};
 pub use difference::{Difference, LogFault, Part};
 use known::Picture;
-pub use mend::{MendError, Mended, mend_orphans, mend_rows};
+pub use mend::{MendError, Mended, OrphansOf, mend_orphans, mend_rows};
 use picture::{Painter, Unread};
 pub(crate) use reader::{Reader, Unreadable};
 use scope::{SPREADS, Scope};
@@ -50,8 +51,6 @@ pub(crate) use verify::{Index, NoIndex, read_index};
 
 /// How often what is suspicious is looked at again.
 const LOOKS: u32 = 2;
-/// How long an audit waits before it looks again.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Differences that are reported at most.
 const DIFFERENCES_MAX: usize = 10_000;
 
@@ -73,6 +72,10 @@ pub struct AuditOptions {
     pub verify: Verify,
     /// What was put less long ago may still be on its way, and is no orphan.
     pub grace: Duration,
+    /// The same for what writers have put that no row knows of: they may be newer than the rows.
+    pub unknown_grace: Duration,
+    /// How long it waits before it looks again: longer than what it sees of the rows may be behind the bucket.
+    pub pause: Duration,
     /// How fast objects are read.
     pub bytes_per_second: Option<u64>,
     /// Objects that are read at once.
@@ -86,6 +89,8 @@ impl Default for AuditOptions {
         Self {
             verify: Verify::Indexes,
             grace: Duration::from_mins(10),
+            unknown_grace: Duration::from_hours(1),
+            pause: Duration::from_secs(1),
             bytes_per_second: None,
             reads_at_once: 8,
             entries_max: 2_000_000,
@@ -336,6 +341,7 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
             pins: &pins,
             now: self.env.clock.wall(),
             grace: self.options.grace,
+            unknown_grace: self.options.unknown_grace,
         };
         let mut compared = comparison.run();
         let faults = picture.faults.iter().cloned();
@@ -396,7 +402,7 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
             if suspicious.is_empty() && moving.is_empty() {
                 return Ok(());
             }
-            self.env.clock.sleep(PAUSE).await;
+            self.env.clock.sleep(self.options.pause).await;
             let segments = suspicious.iter().filter_map(Difference::segment);
             let names: BTreeSet<SegmentName> = segments.chain(moving.iter().copied()).collect();
             // The bucket first: what metadata names afterwards was there to be named.

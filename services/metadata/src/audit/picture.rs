@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use tidelog_format::location::Location;
-use tidelog_metadata_api::Extent;
+use tidelog_metadata_api::{Extent, TopicState};
 use tidelog_store::{KeyRange, RowSource, StoreError};
 use tidelog_types::{
     GroupNumber, Offset, OffsetRange, PartitionIndex, ShardId, TopicNumber, TopicPartition,
@@ -21,9 +21,8 @@ use super::writers::Writers;
 use crate::backup::{Pages, Rest};
 use crate::keyspace::{
     CheckpointRow, ClusterRow, KeyKind, Keyspace, LiveBytesRow, PageRow, PartitionRow, RestoreRow,
-    RowError, TailRow, TopicRow,
+    RowError, TopicRow,
 };
-use crate::sequencer::extents_of;
 
 /// Why there is no picture.
 #[derive(Debug)]
@@ -47,13 +46,17 @@ pub(super) struct Painter<'a, R: ?Sized> {
     /// Segments and extents at most.
     pub(super) entries_max: usize,
     entries: usize,
-    picture: Picture,
+    pub(super) picture: Picture,
     /// Up to where the extents of each partition go that were met.
-    ends: HashMap<TopicPartition, Offset>,
+    pub(super) ends: HashMap<TopicPartition, Offset>,
     /// Partitions from before there were pages: all there is of them is in the tail.
-    unpaged: BTreeSet<TopicPartition>,
+    pub(super) unpaged: BTreeSet<TopicPartition>,
     /// The last group that is in the rows, by shard.
-    shards: BTreeMap<ShardId, GroupNumber>,
+    pub(super) shards: BTreeMap<ShardId, GroupNumber>,
+    /// Topics that are being purged.
+    pub(super) purging: BTreeSet<TopicNumber>,
+    /// Whether a shard has nothing of a topic any more, of those that were asked for.
+    pub(super) gone: HashMap<(TopicNumber, ShardId), bool>,
 }
 
 /// A partition as its row has it.
@@ -82,6 +85,8 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
             ends: HashMap::new(),
             unpaged: BTreeSet::new(),
             shards: BTreeMap::new(),
+            purging: BTreeSet::new(),
+            gone: HashMap::new(),
         }
     }
 
@@ -98,7 +103,7 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         Ok(self.picture)
     }
 
-    fn fault(&mut self, key: &[u8], error: &RowError) {
+    pub(super) fn fault(&mut self, key: &[u8], error: &RowError) {
         self.picture.faults.insert(Difference::Row {
             kind: error.kind,
             key: hex(key),
@@ -106,7 +111,7 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         });
     }
 
-    fn log_fault(
+    pub(super) fn log_fault(
         &mut self,
         partition: TopicPartition,
         base: Offset,
@@ -224,6 +229,9 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
 
     async fn topic(&mut self, row: &TopicRow) -> Result<(), Unread> {
         let info = row.info();
+        if matches!(row.state(), TopicState::Purging { .. }) {
+            self.purging.insert(info.number);
+        }
         self.picture.names.insert(info.number, info.name.clone());
         self.picture.counts.partitions += u64::from(info.partition_count());
         let shards: Vec<ShardId> = info.partitions.iter().map(|info| info.shard).collect();
@@ -350,7 +358,7 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         Ok(())
     }
 
-    fn extent(
+    pub(super) fn extent(
         &mut self,
         partition: TopicPartition,
         shard: ShardId,
@@ -383,70 +391,6 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
             crc32c: extent.crc32c,
         });
         Ok(())
-    }
-
-    /// What the tails have beyond the pages.
-    async fn tails(&mut self) -> Result<(), Unread> {
-        for (shard, checkpoint) in self.shards.clone() {
-            let mut at = checkpoint;
-            let mut rest = Rest::of(self.keys.tail_after(shard, checkpoint));
-            while let Some(rows) = self.pages.next(&mut rest).await? {
-                for (key, value) in rows {
-                    let group = Keyspace::tail_group(&key);
-                    if group.is_none_or(|group| group.get() > at.get().saturating_add(1)) {
-                        let what = "groups before it are missing";
-                        self.fault(&key, &RowError { kind: "tail", what });
-                    }
-                    at = group.unwrap_or(at).max(at);
-                    match TailRow::decode(value) {
-                        Ok(row) => self.tail(&row)?,
-                        Err(error) => self.fault(&key, &error),
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn tail(&mut self, row: &TailRow) -> Result<(), Unread> {
-        match row {
-            TailRow::Manifest {
-                manifest, receipt, ..
-            } => {
-                for (partition, extent) in extents_of(manifest, &receipt.outcomes) {
-                    if self.follows(partition, extent.offsets) {
-                        self.extent(partition, manifest.shard, &extent)?;
-                    }
-                }
-            }
-            TailRow::Markers { markers, .. } => {
-                for marker in markers {
-                    let base = marker.offset;
-                    let next = base.checked_add(1).unwrap_or(base);
-                    self.follows(marker.partition, OffsetRange { base, next });
-                }
-            }
-            TailRow::Command { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// Whether offsets of the tail are beyond the pages; they must begin where these end.
-    fn follows(&mut self, partition: TopicPartition, offsets: OffsetRange) -> bool {
-        // Nothing is known of where the log of these begins in the tail.
-        let known = self.ends.get(&partition).copied();
-        let known = known.or_else(|| self.unpaged.contains(&partition).then_some(offsets.base));
-        let at = known.unwrap_or_default();
-        if offsets.next <= at {
-            return false;
-        }
-        if offsets.base > at {
-            self.log_fault(partition, at, offsets.base, LogFault::Hole);
-        } else if offsets.base < at {
-            self.log_fault(partition, offsets.base, at, LogFault::Overlap);
-        }
-        self.ends.insert(partition, offsets.next);
-        true
     }
 }
 

@@ -13,6 +13,8 @@ use crate::keyspace::{Counter, FloorRow, KeyKind, Keyspace, NumberRow, OrphansRo
 pub(super) enum Unnamed {
     /// It may be committed yet.
     InFlight,
+    /// No writer had its number when the rows were read. It may have been given out since then: rows may be seen late.
+    Unknown,
     /// It can never be committed, and the cluster looks for it itself.
     Searched,
     /// It can never be committed, and nobody looks for it.
@@ -77,8 +79,7 @@ impl Writers {
     pub(super) fn of(&self, segment: SegmentName) -> Unnamed {
         let writer = segment.incarnation;
         if writer.get() > self.last {
-            // No writer had that number when the object was there already.
-            return Unnamed::Left;
+            return Unnamed::Unknown;
         }
         let floor = self.floors.get(&writer).copied().unwrap_or_default();
         if writer.get() >= self.oldest_live && segment.sequence >= floor {
@@ -139,7 +140,7 @@ mod tests {
             (8, 99, Unnamed::Searched),
             (8, 100, Unnamed::InFlight),
             (9, 1 << 40, Unnamed::Searched),
-            (10, 1, Unnamed::Left),
+            (10, 1, Unnamed::Unknown),
         ] {
             let found = writers.of(name(incarnation, sequence));
             assert_eq!(found, expected, "{incarnation}/{sequence}");

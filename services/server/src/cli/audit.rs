@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tidelog_blob::ClusterLayout;
 use tidelog_env::Env;
 use tidelog_metadata::audit::{
-    Audit, AuditError, AuditOptions, Difference, MendError, Part, Progress, Report, Verify,
-    mend_orphans, mend_rows,
+    Audit, AuditError, AuditOptions, Difference, MendError, Mended, OrphansOf, Part, Progress,
+    Report, Verify, mend_orphans, mend_rows,
 };
 use tidelog_runtime::Exit;
 use tidelog_runtime::settings::{ByteSize, Span};
+use tidelog_store::RowSource;
+use tidelog_store_embedded::EmbeddedReader;
 
 use super::metadata::place::{Place, failed};
 use super::output::{Table, counted, grouped, print, say};
@@ -21,6 +24,12 @@ use crate::serve::metadata::StoreRows;
 
 /// Segments between two signs of life on a terminal.
 const SIGN_SEGMENTS: u64 = 100;
+/// How long it waits before it looks again where the rows are those of now.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What was put less long ago is no orphan, unless somebody says so: clocks differ, and rows may be seen late.
+const GRACE_MIN: Duration = Duration::from_mins(1);
+/// The same for what writers have put that no row knows.
+const UNKNOWN_GRACE: Duration = Duration::from_hours(1);
 
 /// Compares the bucket with the metadata, and reports every difference that it finds twice. Servers may run meanwhile.
 ///
@@ -33,7 +42,8 @@ pub(crate) struct AuditArgs {
     /// How fast segments are read, a second [default: as fast as the bucket allows].
     #[arg(long, value_name = "SIZE")]
     rate: Option<ByteSize>,
-    /// Take what nothing names for an orphan only this long after it was put [default: janitor.grace].
+    /// Take what nothing names for an orphan only this long after it was put [default: janitor.grace, at least a minute,
+    /// and an hour where no row knows who has put it].
     #[arg(long, value_name = "DURATION")]
     grace: Option<Span>,
     /// Mend what can be mended: delete orphans that no backup needs, and where processes share the store also write
@@ -143,14 +153,26 @@ pub(crate) async fn run(args: AuditArgs, output: Output, env: Env) -> Result<Exi
 }
 
 async fn audit(args: &AuditArgs, place: &Place, output: Output) -> Result<Report> {
-    let grace = args.grace.unwrap_or(place.settings().janitor.grace);
+    let (grace, unknown_grace) = if let Some(grace) = args.grace {
+        (grace.get(), grace.get())
+    } else {
+        let grace = place.settings().janitor.grace.get().max(GRACE_MIN);
+        (grace, grace.max(UNKNOWN_GRACE))
+    };
     let options = AuditOptions {
         verify: match args.verify {
             Depth::Lengths => Verify::Lengths,
             Depth::Indexes => Verify::Indexes,
             Depth::Bytes => Verify::Bytes,
         },
-        grace: grace.get(),
+        grace,
+        unknown_grace,
+        pause: if place.is_shared() {
+            PAUSE
+        } else {
+            // What it sees comes late by so much at most.
+            2 * EmbeddedReader::POLL_INTERVAL
+        },
         bytes_per_second: args.rate.map(ByteSize::get),
         ..AuditOptions::default()
     };
@@ -197,11 +219,14 @@ async fn mend(
             "there are too many differences to mend any: the store may not be that of this bucket";
         return Err(CliError::other(Exit::Error, text));
     }
-    let (objects, layout, _) = place.bucket();
-    let mut mended = mend_orphans(&objects, &layout, &report.differences)
-        .await
-        .map_err(error)?
-        .mended;
+    let rows = place.rows().await?;
+    let written = match &rows {
+        StoreRows::Embedded(reader) => orphans(reader.as_ref(), place, report).await,
+        #[cfg(feature = "fdb")]
+        StoreRows::Shared(store) => orphans(store.as_ref(), place, report).await,
+    };
+    rows.close().await;
+    let mut mended = written.map_err(error)?.mended;
     let mut rows = report.differences.iter().filter(|found| is_of_rows(found));
     if rows.next().is_none() {
         return Ok(mended);
@@ -217,6 +242,22 @@ async fn mend(
     let _ = store.close().await;
     mended.extend(written.map_err(error)?.mended);
     Ok(mended)
+}
+
+async fn orphans<R: RowSource + ?Sized>(
+    source: &R,
+    place: &Place,
+    report: &Report,
+) -> std::result::Result<Mended, MendError> {
+    let (objects, layout, cluster) = place.bucket();
+    let of = OrphansOf {
+        source,
+        objects,
+        layout,
+        cluster,
+        env: &place.env,
+    };
+    mend_orphans(&of, &report.differences).await
 }
 
 const fn is_of_rows(found: &Difference) -> bool {

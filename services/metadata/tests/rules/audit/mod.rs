@@ -8,16 +8,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidelog_blob::BackupName;
 use tidelog_blob::object_store::memory::InMemory;
 use tidelog_blob::object_store::{ObjectStore, ObjectStoreExt as _};
+use tidelog_env::Clock as _;
 use tidelog_metadata::audit::{
-    AuditError, AuditOptions, Difference, MendError, Part, Report, Verify, mend_orphans, mend_rows,
+    AuditError, AuditOptions, Difference, MendError, OrphansOf, Part, Report, Verify, mend_orphans,
+    mend_rows,
 };
+use tidelog_metadata::backup::{Backups, TakeOptions};
 use tidelog_metadata::keyspace::{Counter, DyingRow, KeyKind, Keyspace, LiveBytesRow, PageRow};
+use tidelog_store::memory::MemoryStore;
 use tidelog_types::{Offset, OffsetRange, ShardId, Timestamp};
 
 use crate::world::{SHARD, partition};
-use ground::{Ground, MERGER, batch, merged, written};
+use ground::{CLUSTER, Ground, MERGER, batch, merged, written};
 
 const KEYS: Keyspace = Keyspace::new(tidelog_types::Tenant::new(0));
 
@@ -46,9 +51,18 @@ fn part(index: u32, base: u64, next: u64) -> Part {
     }
 }
 
+fn orphans_of(ground: &Ground) -> OrphansOf<'_, MemoryStore> {
+    OrphansOf {
+        source: &ground.world.store.memory,
+        objects: Arc::<InMemory>::clone(&ground.objects),
+        layout: ground.layout.clone(),
+        cluster: CLUSTER,
+        env: &ground.env,
+    }
+}
+
 async fn mend(ground: &Ground, report: &Report) -> usize {
-    let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&ground.objects);
-    let orphans = mend_orphans(&objects, &ground.layout, &report.differences).await;
+    let orphans = mend_orphans(&orphans_of(ground), &report.differences).await;
     let rows = mend_rows(&ground.world.store, &ground.env, &report.differences).await;
     let (orphans, rows) = (orphans.expect("memory"), rows.expect("memory"));
     assert!(rows.changed.is_empty(), "{rows:?}");
@@ -203,11 +217,56 @@ async fn orphans_go_and_what_may_be_committed_yet_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_restore_waits_nothing_is_an_orphan() {
+async fn of_a_writer_that_no_row_knows_nothing_is_an_orphan_for_an_hour() {
     let ground = some_of_all().await;
-    let lost = merged(1 << 30);
-    ground.put(lost, vec![Bytes::from_static(b"abc")]).await;
-    let row = tidelog_metadata::keyspace::RestoreRow {
+    let name = tidelog_types::SegmentName::new(
+        tidelog_types::Incarnation::new(3),
+        tidelog_types::SegmentSequence::new(1),
+    );
+    ground.put(name, vec![Bytes::from_static(b"abc")]).await;
+    let path = ground.layout.segment(name);
+    let put = ground.objects.head(&path).await.expect("it is there");
+    let age = ground.world.clock.wall().as_millis() - put.last_modified.timestamp_millis();
+    ground.world.clock.jump_wall(30 * 60_000 - age);
+    let report = ground.audit(Verify::Lengths).await;
+    assert_eq!((kinds(&report).len(), report.in_flight), (0, 1));
+    ground.world.clock.jump_wall(31 * 60_000);
+    let report = ground.audit(Verify::Lengths).await;
+    assert_eq!(kinds(&report), ["orphan"]);
+    // A restore begins, or a backup that needs it, while somebody looks at the report.
+    let name = BackupName::new("b").expect("it is good");
+    let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&ground.objects);
+    let backups = Backups::new(objects, ground.layout.clone(), CLUSTER);
+    let path = ground.layout.backup(&name, tidelog_blob::BackupPart::Begin);
+    let taken = backups
+        .take(
+            &ground.world.store.memory,
+            &ground.env,
+            &name,
+            TakeOptions::default(),
+        )
+        .await;
+    taken.expect("the store answers");
+    let begun = ground.objects.get(&path).await.expect("it is there");
+    let begun = begun.bytes().await.expect("memory");
+    assert!(backups.delete(&name).await.expect("memory"));
+    ground
+        .objects
+        .put(&path, begun.into())
+        .await
+        .expect("memory");
+    assert_eq!(mend(&ground, &report).await, 0, "a backup has begun");
+    assert!(backups.delete(&name).await.expect("memory"));
+    let row = restore_row();
+    ground.write_row(KEYS.restore(), Some(row.encode())).await;
+    let refused = mend_orphans(&orphans_of(&ground), &report.differences).await;
+    assert!(matches!(refused, Err(MendError::Restored)), "{refused:?}");
+    ground.write_row(KEYS.restore(), None).await;
+    is_mended(&ground, &report).await;
+}
+
+fn restore_row() -> tidelog_metadata::keyspace::RestoreRow {
+    tidelog_metadata::keyspace::RestoreRow {
         state: tidelog_metadata::keyspace::RestoreState::Pending,
         nonce: [1; 16],
         step: 1,
@@ -215,7 +274,42 @@ async fn while_a_restore_waits_nothing_is_an_orphan() {
         first_incarnation: MERGER,
         begun_at: Timestamp::from_millis(1),
         backup: "b".to_owned(),
-    };
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_tail_has_of_a_topic_that_is_gone_counts_nothing() {
+    // Nothing is merged, and no checkpoint is written.
+    let ground = Ground::new(u32::MAX).await;
+    ground.fill(1..=6).await;
+    ground.world.clock.jump_wall(1 << 42);
+    let report = ground.audit(Verify::Bytes).await;
+    assert_eq!(report.differences, BTreeSet::new());
+    // As a purge leaves it: no rows of the topic, and no live bytes.
+    for kind in [KeyKind::Topic, KeyKind::Partition, KeyKind::Page] {
+        for (key, _) in ground.world.store.rows(kind) {
+            ground.write_row(key, None).await;
+        }
+    }
+    for (key, _) in ground.world.store.rows(KeyKind::LiveBytes) {
+        let row = LiveBytesRow::committed(0);
+        ground.write_row(key, Some(row.encode())).await;
+    }
+    for sequence in 1..=6 {
+        let key = KEYS.dying(written(sequence));
+        let row = DyingRow::default().encode();
+        ground.write_row(key, Some(row)).await;
+    }
+    let report = ground.audit(Verify::Bytes).await;
+    assert_eq!(report.differences, BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_restore_waits_nothing_is_an_orphan() {
+    let ground = some_of_all().await;
+    let lost = merged(1 << 30);
+    ground.put(lost, vec![Bytes::from_static(b"abc")]).await;
+    let row = restore_row();
     ground.write_row(KEYS.restore(), Some(row.encode())).await;
     let report = ground.audit(Verify::Indexes).await;
     assert_eq!((kinds(&report).len(), report.kept), (0, 1));
@@ -385,8 +479,7 @@ async fn nothing_is_mended_by_a_picture_with_holes() {
     });
     let rows = mend_rows(&ground.world.store, &ground.env, &differences).await;
     assert!(matches!(rows, Err(MendError::Incomplete)), "{rows:?}");
-    let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&ground.objects);
-    let orphans = mend_orphans(&objects, &ground.layout, &differences).await;
+    let orphans = mend_orphans(&orphans_of(&ground), &differences).await;
     assert!(matches!(orphans, Err(MendError::Incomplete)), "{orphans:?}");
 }
 
