@@ -131,15 +131,29 @@ impl Index {
             Self::Merged(footer) => {
                 let mut slices = footer.slices();
                 let slice = slices.find(|(_, slice)| slice.partition == named.part.partition);
+                // The last one that does not begin behind it.
                 let found = slice.and_then(|(_, slice)| {
-                    let at = slice
+                    let after = slice
                         .extents
-                        .binary_search_by_key(&named.position, |extent| extent.position);
-                    slice.extents.get(at.ok()?)
+                        .partition_point(|extent| extent.position <= named.position);
+                    slice.extents.get(after.checked_sub(1)?)
+                });
+                // A rebuild takes a part of an extent where another one has the rest.
+                let is_part = found.is_some_and(|extent| {
+                    let offsets = named.part.offsets;
+                    let end = u64::from(extent.position) + u64::from(extent.length);
+                    named.length < extent.length
+                        && named.end() <= end
+                        && offsets.base >= extent.offsets.base
+                        && offsets.next <= extent.offsets.next
                 });
                 match found {
                     _ if footer.shard != named.shard => "the segment is of another shard",
                     None => "the segment has no extent there",
+                    Some(_) if is_part => return None,
+                    Some(extent) if extent.position != named.position => {
+                        "the segment has no extent there"
+                    }
                     Some(extent)
                         if extent.length != named.length
                             || extent.offsets != named.part.offsets =>

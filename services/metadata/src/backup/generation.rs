@@ -18,6 +18,41 @@ pub(super) const INCARNATIONS: u64 = JUMP;
 /// process takes a thousand at once. Eight million generations fit the 63 bits that an id has.
 const PRODUCER_JUMP: u64 = 1 << 40;
 
+/// A lower bound of the incarnations that a generation gives out: each one before it was at least a jump.
+pub(super) const fn first_incarnation(generation: ClusterGeneration) -> u64 {
+    JUMP.saturating_mul(generation.get().saturating_sub(1) as u64)
+}
+
+/// The generation that has given out an incarnation.
+pub(crate) const fn generation_of(incarnation: Incarnation) -> u64 {
+    incarnation.get() / JUMP + 1
+}
+
+/// Numbers above all that generations before have given out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FirstNumbers {
+    /// The last topic number that may be in use.
+    pub(super) topic: u64,
+    /// The first incarnation that the generation gives out.
+    pub(super) incarnation: u64,
+    /// The last producer id that may be in use.
+    pub(super) producer: u64,
+}
+
+/// Those of a generation that begins without a backup.
+pub(super) fn first_numbers(generation: ClusterGeneration) -> Result<FirstNumbers, RestoreError> {
+    let jump = Jump::between(ClusterGeneration::new(1), generation);
+    let producer = jump.raise(0, PRODUCER_JUMP, "producer ids")?;
+    if i64::try_from(producer).is_err() {
+        return Err(RestoreError::Exhausted("producer ids"));
+    }
+    Ok(FirstNumbers {
+        topic: jump.raise(0, JUMP, "topic numbers")?,
+        incarnation: jump.raise(1, JUMP, "incarnations")?,
+        producer,
+    })
+}
+
 /// From the generation of a backup to the one that a restore of it begins. Two restores of one backup
 /// begin two generations, and differ in every number that they give out from then on.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@
 //! ```
 
 mod accept;
+mod anew;
 mod counting;
 mod error;
 mod format;
@@ -35,14 +36,17 @@ use tidelog_blob::object_store::ObjectStore;
 use tidelog_types::ClusterId;
 
 pub use accept::Acceptance;
+pub(crate) use anew::Remains;
 pub use error::{AcceptError, PendingError, RestoreError, TakeError};
 pub use format::FormatError;
+pub(crate) use generation::generation_of;
 pub use list::{BackupEntry, BackupState, BackupSummary, Pins};
 pub use objects::ObjectError;
 pub use pending::{accept_restore, may_delete, pending_restore};
 pub use restore::{RestoreOptions, Restored};
 pub(crate) use restore_rows::{Change, Steps};
 pub(crate) use scan::{Pages, Rest};
+pub(crate) use standing::Before;
 pub use take::TakeOptions;
 
 /// The backups of one cluster. Clones are handles on the same ones.

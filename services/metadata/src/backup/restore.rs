@@ -74,20 +74,23 @@ impl Standing {
 
 impl Backups {
     /// Looks whether [`restore`](Self::restore) would refuse: because of the backup, or of rows that are there.
-    /// It only reads, so that whoever has the store keeps it. `rows` is what is in the store, if there is one.
+    /// It only reads, so that whoever has the store keeps it. `rows` is what is in the store, if there is one, and `name`
+    /// the backup, if it is to be from one.
     pub async fn check_restore<R: RowSource + ?Sized>(
         &self,
         rows: Option<&R>,
         env: &Env,
-        name: &BackupName,
+        name: Option<&BackupName>,
         wipe: bool,
     ) -> Result<(), RestoreError> {
-        let of_backup = |source| RestoreError::Backup {
-            name: name.clone(),
-            source: Box::new(source),
-        };
-        let backup = Backup::open(self, name).await.map_err(of_backup)?;
-        backup.verify().await.map_err(of_backup)?;
+        if let Some(name) = name {
+            let of_backup = |source| RestoreError::Backup {
+                name: name.clone(),
+                source: Box::new(source),
+            };
+            let backup = Backup::open(self, name).await.map_err(of_backup)?;
+            backup.verify().await.map_err(of_backup)?;
+        }
         let Some(source) = rows.filter(|_| !wipe) else {
             return Ok(());
         };
@@ -109,6 +112,17 @@ impl Backups {
     /// run again, from the begin and without `wipe`. What it ends with waits for
     /// [`accept_restore`](super::accept_restore).
     pub async fn restore(&self, options: &RestoreOptions<'_>) -> Result<Restored, RestoreError> {
+        let (restored, _) = self.restore_as(options, RestoreState::Pending).await?;
+        Ok(restored)
+    }
+
+    /// The same, and what its row says in the end. One that stays *running* is refused by whoever opens the store, until
+    /// somebody who goes on with it says otherwise.
+    pub(crate) async fn restore_as(
+        &self,
+        options: &RestoreOptions<'_>,
+        state: RestoreState,
+    ) -> Result<(Restored, RestoreRow), RestoreError> {
         let of_backup = |source| RestoreError::Backup {
             name: options.name.clone(),
             source: Box::new(source),
@@ -117,7 +131,6 @@ impl Backups {
         backup.verify().await.map_err(of_backup)?;
         let restoring = Restoring {
             backups: self,
-            backup: &backup,
             options,
             keys: Keyspace::new(Tenant::default()),
             pages: Pages {
@@ -126,34 +139,84 @@ impl Backups {
                 options: ScanOptions::default(),
             },
         };
-        let restored = restoring.run().await?;
+        let (restored, row) = restoring.run(&backup, state).await?;
         tracing::info!(
             backup = %options.name,
             generation = restored.generation.get(),
             rows = restored.rows,
             "restored the metadata store"
         );
-        Ok(restored)
+        Ok((restored, row))
     }
 }
 
-struct Restoring<'a> {
-    backups: &'a Backups,
-    backup: &'a Backup<'a>,
-    options: &'a RestoreOptions<'a>,
-    keys: Keyspace,
-    pages: Pages<'a, dyn Store>,
+/// A store that is taken over.
+pub(super) struct Restoring<'a> {
+    pub(super) backups: &'a Backups,
+    pub(super) options: &'a RestoreOptions<'a>,
+    pub(super) keys: Keyspace,
+    pub(super) pages: Pages<'a, dyn Store>,
+}
+
+/// The generation that begins, and what the store had.
+pub(super) struct Claimed {
+    pub(super) generation: ClusterGeneration,
+    standing: Standing,
 }
 
 impl Restoring<'_> {
-    async fn run(&self) -> Result<Restored, RestoreError> {
+    async fn run(
+        &self,
+        backup: &Backup<'_>,
+        state: RestoreState,
+    ) -> Result<(Restored, RestoreRow), RestoreError> {
+        let numbers = async { self.numbers(backup).await };
+        let claimed = self.claim(backup.origin.generation, numbers).await?;
+        let (claimed, (counters, cluster)) = claimed;
+        let generation = claimed.generation;
+        let jump = Jump::between(backup.origin.generation, generation);
+        let (counters, first_incarnation) = counters.raised(jump, self.keys)?;
+        let (mut steps, row) = self.begin(claimed, first_incarnation).await?;
+        self.rows(backup, &mut steps, jump).await?;
+        let cluster = ClusterRow {
+            generation,
+            ..cluster
+        };
+        let last = [(self.keys.cluster(), cluster.encode())];
+        for (key, value) in counters.into_iter().chain(last) {
+            steps.push(Change::Put(key, value)).await?;
+        }
+        self.end(steps, RestoreRow { state, ..row }).await
+    }
+
+    /// Looks whether the store may be taken over, then whatever else is to be known before, then takes a generation.
+    pub(super) async fn claim<T>(
+        &self,
+        before: ClusterGeneration,
+        known: impl Future<Output = Result<T, RestoreError>>,
+    ) -> Result<(Claimed, T), RestoreError> {
         let standing = standing(&self.pages, self.keys).await?;
         standing.check(self.options.wipe)?;
         self.check_unused().await?;
-        let (counters, cluster) = self.numbers().await?;
-        let generation = self.claim(standing.generation).await?;
-        let jump = Jump::between(self.backup.origin.generation, generation);
-        let (counters, first_incarnation) = counters.raised(jump, self.keys)?;
+        let known = known.await?;
+        let generation = self.take(standing.generation.max(before)).await?;
+        let claimed = Claimed {
+            generation,
+            standing,
+        };
+        Ok((claimed, known))
+    }
+
+    /// From here on nobody uses the store, and it has no rows.
+    pub(super) async fn begin(
+        &self,
+        claimed: Claimed,
+        first_incarnation: Incarnation,
+    ) -> Result<(Steps<'_>, RestoreRow), RestoreError> {
+        let Claimed {
+            generation,
+            standing,
+        } = claimed;
         let row = RestoreRow {
             state: RestoreState::Running,
             nonce: self.options.env.rng.bytes_16(),
@@ -175,26 +238,22 @@ impl Restoring<'_> {
             self.wipe(&mut steps).await?;
         }
         steps.written = 0;
-        self.rows(&mut steps, jump).await?;
-        let cluster = ClusterRow {
-            generation,
-            ..cluster
-        };
-        let last = [(self.keys.cluster(), cluster.encode())];
-        for (key, value) in counters.into_iter().chain(last) {
-            steps.push(Change::Put(key, value)).await?;
-        }
-        let rows = steps
-            .finish(RestoreRow {
-                state: RestoreState::Pending,
-                ..row
-            })
-            .await?;
-        Ok(Restored {
-            generation,
-            first_incarnation,
+        Ok((steps, row))
+    }
+
+    /// Writes what waits, and the row as it is to stay.
+    pub(super) async fn end(
+        &self,
+        steps: Steps<'_>,
+        row: RestoreRow,
+    ) -> Result<(Restored, RestoreRow), RestoreError> {
+        let rows = steps.finish(row.clone()).await?;
+        let restored = Restored {
+            generation: row.generation,
+            first_incarnation: row.first_incarnation,
             rows,
-        })
+        };
+        Ok((restored, row))
     }
 
     /// Fails if the rows of members change: then their processes live.
@@ -221,15 +280,14 @@ impl Restoring<'_> {
     }
 
     /// Takes a generation that no other restore has had or will have.
-    async fn claim(&self, standing: ClusterGeneration) -> Result<ClusterGeneration, RestoreError> {
+    async fn take(&self, known: ClusterGeneration) -> Result<ClusterGeneration, RestoreError> {
         let layout = &self.backups.layout;
         let objects = self.backups.objects.as_ref();
         let taken = names_below(objects, &layout.restores_root())
             .await
             .map_err(RestoreError::Claim)?;
         let taken = taken.iter().filter_map(|path| layout.parse_restore(path));
-        let known = [self.backup.origin.generation, standing];
-        let highest = taken.chain(known).max().unwrap_or_default().get();
+        let highest = taken.chain([known]).max().unwrap_or_default().get();
         let text = format!("{}\n", self.options.name);
         // Bytes of our own, so that another's object is never taken for ours.
         let nonce = self.options.env.rng.bytes_16();
@@ -259,8 +317,8 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    async fn part(&self, number: u32) -> Result<Vec<Row>, RestoreError> {
-        let part = self.backup.part(number).await;
+    async fn part(&self, backup: &Backup<'_>, number: u32) -> Result<Vec<Row>, RestoreError> {
+        let part = backup.part(number).await;
         part.map_err(|source| RestoreError::Backup {
             name: self.options.name.clone(),
             source: Box::new(source),
@@ -268,11 +326,11 @@ impl Restoring<'_> {
     }
 
     /// The counters and the cluster's row, which come last: they are needed first.
-    async fn numbers(&self) -> Result<(Counters, ClusterRow), RestoreError> {
+    async fn numbers(&self, backup: &Backup<'_>) -> Result<(Counters, ClusterRow), RestoreError> {
         let mut counters = Counters::default();
         let mut cluster = None;
-        for number in 1..=self.backup.end.parts {
-            for (key, value) in self.part(number).await? {
+        for number in 1..=backup.end.parts {
+            for (key, value) in self.part(backup, number).await? {
                 match kind_of(&key)? {
                     KeyKind::Counter => counters.note(self.keys, &key, value)?,
                     KeyKind::Cluster => cluster = Some(ClusterRow::decode(value)?),
@@ -288,9 +346,14 @@ impl Restoring<'_> {
         Ok((counters, cluster.ok_or(missing)?))
     }
 
-    async fn rows(&self, steps: &mut Steps<'_>, jump: Jump) -> Result<(), RestoreError> {
-        for number in 1..=self.backup.end.parts {
-            for (key, value) in self.part(number).await? {
+    async fn rows(
+        &self,
+        backup: &Backup<'_>,
+        steps: &mut Steps<'_>,
+        jump: Jump,
+    ) -> Result<(), RestoreError> {
+        for number in 1..=backup.end.parts {
+            for (key, value) in self.part(backup, number).await? {
                 match jump.fate(kind_of(&key)?, value)? {
                     Fate::Stays(value) => steps.push(Change::Put(key, value)).await?,
                     Fate::Topic(value) => {

@@ -151,6 +151,8 @@ impl Backups {
 impl<R: RowSource + ?Sized> Taking<'_, R> {
     /// The steps of `docs/format/backup.md`, which says why they are in this order.
     async fn run(mut self, cluster: &ClusterRow) -> Result<End, TakeError> {
+        // And once more in the end: who had ended and which topics there were before any row was read.
+        self.copy(KeyKind::Counter).await?;
         // Offsets of groups come before the log that they are about: none lies beyond its end.
         self.copy(KeyKind::Group).await?;
         self.group_offsets().await?;
@@ -185,10 +187,9 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         self.writer
             .row(&self.keys.cluster(), &after.encode())
             .await?;
-        let shards = self.shards.into_iter();
-        let reached = shards
-            .map(|(shard, known)| (shard, known.reached))
-            .collect();
+        let reached = self.shards.into_iter();
+        let reached = reached.map(|(shard, known)| (shard, known.reached));
+        let reached = reached.collect();
         let now = self.pages.env.clock.wall();
         Ok(self.writer.finish(reached, now).await?)
     }
@@ -401,9 +402,9 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
     }
 
     async fn tail(&mut self, shard: ShardId, known: Shard) -> Result<(), TakeError> {
-        let end = self.keys.tail(shard, known.reached, u32::MAX);
+        let end = KeyRange::successor(&self.keys.tail(shard, known.reached, u32::MAX));
         let mut rest = Rest::of(KeyRange {
-            end: Some(KeyRange::successor(&end)),
+            end: Some(end),
             ..self.keys.tail_of(shard)
         });
         let mut at = known.checkpoint;

@@ -49,6 +49,7 @@ pub use segment_rows::{EndedWriterRow, FloorRow, LiveBytesRow, ReceiptRow};
 pub use shard_rows::{CheckpointRow, LeaseRow};
 pub(crate) use tail_row::BEGUN_BYTES_MAX;
 pub use tail_row::{BegunTransaction, TailCommand, TailRow};
+pub(crate) use topic_rows::shard_of;
 pub use topic_rows::{ClusterRow, DeletedTopicRow, NumberRow, TopicRow};
 pub use transaction_row::TransactionRow;
 pub(crate) use transaction_row::encode as encode_transaction;

@@ -105,7 +105,7 @@ pub struct TopicRow {
 }
 
 /// Spreads partitions over shards: any fixed function does, since each spread keeps its shard count.
-fn shard_of(topic: TopicId, partition: u32, shards: u32) -> ShardId {
+pub(crate) fn shard_of(topic: TopicId, partition: u32, shards: u32) -> ShardId {
     // FNV-1a over the id and the index, then murmur3's finalizer, since FNV alone leaves the last byte in
     // a few bits, so that small topics would lie in one shard; on disk for ever.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;

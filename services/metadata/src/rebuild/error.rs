@@ -9,7 +9,7 @@ use crate::OpenError;
 use crate::backup::{ObjectError, RestoreError};
 use crate::keyspace::RowError;
 
-/// Why a store is not rebuilt. But for the first of them, it is as a restore of the backup leaves it.
+/// Why a store is not rebuilt. Until it is, or is restored, nobody opens it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RebuildError {
@@ -31,11 +31,6 @@ pub enum RebuildError {
     /// What was restored cannot be opened.
     #[error("what was restored cannot be opened")]
     Open(#[from] OpenError),
-    /// The tail did not become pages in time.
-    #[error(
-        "what the backup has in tails did not go into pages in time: run it again with `--wipe`"
-    )]
-    Fold,
     /// Segments are of a generation of the cluster that began after the backup was taken.
     #[error(
         "segment `{segment}` is of writer `{}`, which a later generation of the cluster had: rebuild from a backup \
@@ -45,6 +40,20 @@ pub enum RebuildError {
         /// One of them.
         segment: SegmentName,
     },
+    /// There is no backup, and more than one generation of the cluster has left segments.
+    #[error(
+        "segments `{first}` and `{last}` are of two generations of the cluster: without a backup nobody knows which part of \
+         the first one the other goes on with"
+    )]
+    Generations {
+        /// One of the first generation.
+        first: SegmentName,
+        /// One of the last.
+        last: SegmentName,
+    },
+    /// There is no backup, and no number of shards explains where partitions are.
+    #[error("no number of shards up to {0} puts partitions into the shards that segments name")]
+    Shards(u32),
     /// Logs go on after a gap, and nobody said what is to become of them.
     #[error(
         "partition {} of topic `{topic}` ends at offset {}, and merged segments have offsets from {} on: \

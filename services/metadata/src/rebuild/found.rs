@@ -26,7 +26,28 @@ pub(super) struct FoundTopic {
 #[derive(Clone, Debug, Default)]
 pub(super) struct FoundPartition {
     pub(super) pieces: Vec<Piece>,
-    pub(super) shard: ShardId,
+    /// The shard that they say, and a segment that says so. None is said where they contradict each other.
+    pub(super) shard: Option<(ShardId, SegmentName)>,
+    pub(super) contradicts: bool,
+    /// What was written and not merged, in the order of the names of segments; only if it is asked for.
+    pub(super) unmerged: Vec<UnmergedSlice>,
+}
+
+impl FoundPartition {
+    /// A segment says that the partition is in a shard.
+    pub(super) fn says(&mut self, shard: ShardId, segment: SegmentName) {
+        let (known, _) = *self.shard.get_or_insert((shard, segment));
+        self.contradicts |= known != shard;
+    }
+}
+
+/// The bytes of a partition in a segment that was not merged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnmergedSlice {
+    pub(super) segment: SegmentName,
+    pub(super) position: u32,
+    pub(super) length: u32,
+    pub(super) crc32c: u32,
 }
 
 /// All that was found.

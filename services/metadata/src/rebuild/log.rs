@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use tidelog_format::batch::{BatchHeader, BatchView};
 use tidelog_format::extent::prove;
 use tidelog_format::marker::{Decision, EndMarker};
 use tidelog_metadata_api::TransactionNumber;
 use tidelog_types::limits::PRODUCER_BATCHES_KEPT;
-use tidelog_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use tidelog_types::{Offset, OffsetRange, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::keyspace::{AbortedRow, OpenTransactionRow, PartitionRow, ProducerRow, SentBatch};
 
@@ -22,6 +24,19 @@ pub(super) struct LogState {
     pub(super) aborted_below: Offset,
     /// Where the backup ends.
     from: Offset,
+    /// The highest epoch of each producer that has sent something in a transaction.
+    pub(super) epochs: BTreeMap<ProducerId, ProducerEpoch>,
+    /// Whether a batch has fewer records than offsets: then compaction has gone over it.
+    pub(super) is_compacted: bool,
+    /// By what batches are told apart that no producer has numbered: how many there are of each.
+    pub(super) prints: BTreeMap<Print, u64>,
+}
+
+/// Checksum and bytes of a batch, neither of which hangs on its offset.
+pub(super) type Print = (u32, u32);
+
+pub(super) const fn print_of(header: &BatchHeader) -> Print {
+    (header.crc, header.size())
 }
 
 impl LogState {
@@ -35,14 +50,19 @@ impl LogState {
             aborted: BTreeMap::new(),
             aborted_below: row.aborted_below,
             from: row.next,
+            epochs: BTreeMap::new(),
+            is_compacted: false,
+            prints: BTreeMap::new(),
         }
     }
 
-    /// Reads the bytes of an extent, whose batches carry their offsets. What is wrong with them otherwise.
+    /// Reads the bytes of an extent, whose batches carry their offsets, of which these are taken. What is wrong with
+    /// them otherwise.
     pub(super) fn read(
         &mut self,
-        bytes: &bytes::Bytes,
+        bytes: &Bytes,
         crc32c: Option<u32>,
+        taken: OffsetRange,
         at: Timestamp,
     ) -> Result<(), String> {
         for crc32c in [crc32c, None] {
@@ -52,8 +72,19 @@ impl LogState {
             let view = view.map_err(|error| error.to_string())?;
             let header = view.header();
             let base = Offset::from_i64(header.base_offset).ok_or("an offset is negative")?;
-            if base < self.from || header.producer_id.get() < 0 {
+            let has_all = u32::try_from(header.record_count) == Ok(header.offset_count());
+            self.is_compacted |= !has_all;
+            if base < self.from.max(taken.base) || base >= taken.next {
                 continue;
+            }
+            *self.prints.entry(print_of(header)).or_default() += 1;
+            if header.producer_id.get() < 0 {
+                continue;
+            }
+            if header.attributes.is_transactional() {
+                let highest = self.epochs.entry(header.producer_id);
+                let highest = highest.or_insert(header.producer_epoch);
+                *highest = header.producer_epoch.max(*highest);
             }
             if header.attributes.is_control() {
                 self.marker(&view, base, at)?;
@@ -64,7 +95,8 @@ impl LogState {
         Ok(())
     }
 
-    fn batch(&mut self, header: &BatchHeader, base: Offset, at: Timestamp) {
+    /// A batch of a producer, which is in the log at this offset.
+    pub(super) fn batch(&mut self, header: &BatchHeader, base: Offset, at: Timestamp) {
         let producer = header.producer_id;
         let row = self.producers.entry(producer).or_insert_with(new_row);
         if row.epoch != header.producer_epoch {
@@ -88,6 +120,28 @@ impl LogState {
         if header.attributes.is_transactional() {
             self.open.entry(producer).or_insert((base, false));
         }
+    }
+
+    /// Where the log of the backup ends.
+    pub(super) const fn known_next(&self) -> Offset {
+        self.from
+    }
+
+    /// Whether the log has a batch that was found elsewhere, or what its producer has sent after it. Of batches that are
+    /// told apart by their checksums only it is then one less.
+    pub(super) fn has(&mut self, header: &BatchHeader) -> bool {
+        let known = self.producers.get(&header.producer_id);
+        if let Some(known) = known.filter(|_| header.base_sequence >= 0) {
+            let last = known.batches.last().map(|sent| sent.last_sequence);
+            return header.producer_epoch < known.epoch
+                || (header.producer_epoch == known.epoch && last >= Some(header.base_sequence));
+        }
+        let left = self.prints.get_mut(&print_of(header));
+        let left = left.filter(|left| **left > 0);
+        left.is_some_and(|left| {
+            *left -= 1;
+            true
+        })
     }
 
     fn marker(&mut self, view: &BatchView, offset: Offset, at: Timestamp) -> Result<(), String> {

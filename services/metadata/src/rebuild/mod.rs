@@ -6,48 +6,50 @@
 //!
 //! A backup alone loses what was committed after it. A merged segment says which offsets of which partitions its bytes
 //! are, so the log goes on through all of them that follow the backup without a gap, with the offsets that it had. What
-//! was written and not merged yet has no offsets: it is counted and told, and left in the bucket.
+//! was written and not merged yet has no offsets: it is counted and told, and left in the bucket; or it is appended, if
+//! somebody asks for it.
 //!
 //! The store ends as a restore leaves it: a new generation of the cluster, which waits to be accepted, so that nothing
-//! that is newer goes. While rows are written it is refused by whoever opens it, and if this is interrupted it is to be
-//! run again from the begin.
+//! that is newer goes. From the first row on until then it is refused by whoever opens it, and if this is interrupted or
+//! fails it is to be run again from the begin.
 
+mod anew;
+mod append;
 mod chain;
+mod cut;
+mod epochs;
 mod error;
+mod extend;
 mod found;
 mod log;
 mod newer;
-mod rows;
+mod pages;
 mod standing;
+mod topics;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::{BackupName, ClusterLayout};
-use tidelog_env::{Env, Supervisor};
+use tidelog_env::Env;
 use tidelog_store::{ScanOptions, Store};
 use tidelog_types::{
     ClusterId, OffsetRange, SegmentName, ShardId, Tenant, TopicName, TopicPartition,
 };
 
 use crate::audit::Reader;
-use crate::backup::{Backups, Pages, Rest, RestoreOptions, Restored};
-use crate::keyspace::{CheckpointRow, KeyKind, Keyspace};
-use crate::{
-    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-    TransactionSettings,
-};
+use crate::backup::{Backups, Before, Pages, RestoreOptions, Restored};
+use crate::generation::Generation;
+use crate::keyspace::{ClusterRow, Keyspace, RestoreState};
+use crate::sequencer::Folding;
+use crate::{OpenError, SequencerSettings};
+pub use append::Appended;
 pub use error::RebuildError;
 use found::Found;
 use newer::Gathering;
-
-/// How long the tail of a backup may take to go into pages.
-const FOLD_LIMIT: Duration = Duration::from_mins(10);
-/// How long a look at it waits for the next one.
-const FOLD_PAUSE: Duration = Duration::from_millis(20);
 
 /// What becomes of a log that goes on after a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,14 +76,18 @@ pub struct RebuildOptions<'a> {
     pub layout: ClusterLayout,
     /// The cluster.
     pub cluster: ClusterId,
-    /// The backup.
-    pub name: &'a BackupName,
+    /// The backup. Without one there is nothing but what merged segments say.
+    pub name: Option<&'a BackupName>,
+    /// How many shards the cluster has, as far as its settings say; the backup knows better.
+    pub shards: u32,
     /// Whether the rows that are in the store may be deleted.
     pub wipe: bool,
     /// How long metadata processes on the same store are looked for.
     pub watch: Duration,
     /// What becomes of a log that goes on after a gap.
     pub gaps: Gaps,
+    /// Whether what was written and not merged is appended, at new offsets.
+    pub append_newer: bool,
     /// Objects that are read at once.
     pub reads_at_once: usize,
 }
@@ -99,6 +105,8 @@ pub struct RebuiltPartition {
     pub left: Vec<OffsetRange>,
     /// Transactions that had begun after the backup and not ended in what there is: they were aborted.
     pub aborted: u64,
+    /// Records that were written and not merged, and are behind it at new offsets.
+    pub appended: u64,
 }
 
 /// Segments that were written and not merged, so that nobody knows the offsets of their records.
@@ -121,10 +129,16 @@ pub struct Rebuilt {
     pub merged: u64,
     /// Topics that are newer than the backup: they have the default configuration.
     pub topics: Vec<TopicName>,
+    /// Topics of which there are segments and that do not come back: they were purged before the backup, or were to be.
+    pub purged: Vec<TopicName>,
     /// Partitions of which there was more than in the backup.
     pub partitions: Vec<RebuiltPartition>,
     /// What was not merged.
     pub unmerged: Unmerged,
+    /// What became of it, if it was to be appended.
+    pub appended: Appended,
+    /// Transactional ids whose producers have had higher epochs than the backup knows: they go on above these.
+    pub raised_epochs: u64,
     /// Newer segments that say nothing of themselves that can be read, and why.
     pub unreadable: Vec<(SegmentName, String)>,
 }
@@ -132,43 +146,62 @@ pub struct Rebuilt {
 impl Backups {
     /// Makes the store anew from a backup and the merged segments that are newer.
     ///
-    /// It must be in nobody's use. What is refused because of gaps or contradictions leaves a store as
-    /// [`restore`](Self::restore) does.
+    /// It must be in nobody's use, and nobody opens it before this has ended well: it is to be run again, or restored,
+    /// after anything else.
     pub async fn rebuild(&self, options: &RebuildOptions<'_>) -> Result<Rebuilt, RebuildError> {
-        let before = self.standing_of(options.name).await?;
-        let restored = self
-            .restore(&RestoreOptions {
-                env: options.env,
-                store: options.store.as_ref(),
-                name: options.name,
-                wipe: options.wipe,
-                watch: options.watch,
-            })
-            .await?;
-        fold(options).await?;
         let reader = Reader::new(Arc::clone(&options.objects), options.env, None);
-        let gathering = Gathering {
+        let restore = |name| RestoreOptions {
+            env: options.env,
+            store: options.store.as_ref(),
+            name,
+            wipe: options.wipe,
+            watch: options.watch,
+        };
+        let mut gathering = Gathering {
             options,
             reader: &reader,
             pages: pages(options),
-            writers: before.oldest_live..before.later_generations(),
+            writers: 0..u64::MAX,
+            written_from: 0,
+            is_alone: true,
         };
-        let found = gathering.run().await?;
+        let (before, found, (restored, row)) = if let Some(name) = options.name {
+            let before = self.standing_of(name).await?;
+            let restore = restore(name);
+            let restored = self.restore_as(&restore, RestoreState::Running).await?;
+            fold(options).await?;
+            gathering.writers = before.merged_from..before.later_generations();
+            gathering.written_from = before.written_from;
+            gathering.is_alone = false;
+            (before, gathering.run().await?, restored)
+        } else {
+            let found = gathering.run().await?;
+            let remains = found.remains(options.shards)?;
+            let name = nothing()?;
+            let restored = self.begin_anew(&restore(&name), remains).await?;
+            (Before::default(), found, restored)
+        };
         let rebuilding = Rebuilding {
             options,
             reader: &reader,
             pages: pages(options),
             keys: Keyspace::new(Tenant::default()),
             found: &found,
+            before,
         };
-        let log = rebuilding.run().await?;
+        let log = rebuilding.run(row).await?;
+        let mut unreadable = found.unreadable;
+        unreadable.extend(log.unreadable);
         Ok(Rebuilt {
             restored,
             merged: found.merged,
             topics: log.topics,
+            purged: log.purged,
             partitions: log.partitions,
             unmerged: found.unmerged,
-            unreadable: found.unreadable,
+            appended: log.appended,
+            raised_epochs: log.raised,
+            unreadable,
         })
     }
 }
@@ -180,6 +213,12 @@ struct Rebuilding<'a> {
     pages: Pages<'a, dyn Store>,
     keys: Keyspace,
     found: &'a Found,
+    before: Before,
+}
+
+/// What the row of the restore names where there is no backup.
+fn nothing() -> Result<BackupName, RebuildError> {
+    BackupName::new("segments").map_err(|_| topics::missing("backup"))
 }
 
 fn pages<'a>(options: &'a RebuildOptions<'_>) -> Pages<'a, dyn Store> {
@@ -190,81 +229,21 @@ fn pages<'a>(options: &'a RebuildOptions<'_>) -> Pages<'a, dyn Store> {
     }
 }
 
-/// Lets a service of our own take what the backup has in tails into pages and rows, as a checkpoint does.
+/// Takes what the backup has in tails into pages and rows. No service is opened: nothing is purged, retained or ended.
 async fn fold(options: &RebuildOptions<'_>) -> Result<(), RebuildError> {
-    let env = Env {
-        supervisor: Supervisor::new(),
-        ..options.env.clone()
+    let keys = Keyspace::new(Tenant::default());
+    let cluster = pages(options).value(keys.cluster()).await?;
+    let cluster = ClusterRow::decode(cluster.ok_or_else(|| topics::missing("cluster"))?)?;
+    let generation = Generation::new(keys, cluster.generation);
+    let folding = Folding {
+        store: options.store.as_ref(),
+        env: options.env,
+        generation: &generation,
+        producer_expiry: SequencerSettings::default().producer_expiry,
     };
-    let sequencer = SequencerSettings {
-        checkpoint_interval: FOLD_PAUSE,
-        checkpoint_manifests: 1,
-        // Nothing goes meanwhile.
-        retention_interval: Duration::from_hours(24 * 365),
-        ..SequencerSettings::default()
-    };
-    let service = MetadataService::open(OpenOptions {
-        env: env.clone(),
-        store: Arc::clone(&options.store),
-        cluster: options.cluster,
-        shards: 1,
-        sequencer,
-        groups: GroupSettings::default(),
-        transactions: TransactionSettings::default(),
-        reach: Reach::default(),
-        metrics: SequencerMetrics::new(&mut Registry::default()),
-    });
-    let service = Box::pin(service).await?;
-    let folded = until_folded(options).await;
-    drop(service);
-    let clock = Arc::clone(&options.env.clock);
-    let ended = env
-        .supervisor
-        .shutdown(clock.as_ref(), Duration::from_mins(1));
-    if ended.await.is_err() {
-        return Err(RebuildError::Fold);
-    }
-    folded
-}
-
-async fn until_folded(options: &RebuildOptions<'_>) -> Result<(), RebuildError> {
-    let clock = &options.env.clock;
-    let deadline = clock.now() + FOLD_LIMIT;
-    while !is_folded(options).await? {
-        if clock.now() >= deadline {
-            return Err(RebuildError::Fold);
-        }
-        clock.sleep(FOLD_PAUSE).await;
+    for shard in (0..cluster.shards).map(ShardId::new) {
+        let folded = folding.shard(shard).await;
+        folded.map_err(OpenError::sequencer)?;
     }
     Ok(())
-}
-
-/// Whether no shard has an entry in its tail that is later than its checkpoint.
-async fn is_folded(options: &RebuildOptions<'_>) -> Result<bool, RebuildError> {
-    let (pages, keys) = (pages(options), Keyspace::new(Tenant::default()));
-    let mut rest = Rest::of(keys.all(KeyKind::Lease));
-    while let Some(rows) = pages.next(&mut rest).await? {
-        for shard in rows
-            .iter()
-            .filter_map(|(key, _)| Keyspace::lease_shard(key))
-        {
-            let last = pages.last(keys.tail_of(shard)).await?;
-            let last = last.and_then(|(key, _)| Keyspace::tail_group(&key));
-            let checkpoint = checkpoint(&pages, keys, shard).await?;
-            if last.is_some_and(|last| last > checkpoint.group) {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
-}
-
-async fn checkpoint(
-    pages: &Pages<'_, dyn Store>,
-    keys: Keyspace,
-    shard: ShardId,
-) -> Result<CheckpointRow, RebuildError> {
-    let value = pages.value(keys.checkpoint(shard)).await?;
-    let row = value.map(CheckpointRow::decode).transpose()?;
-    Ok(row.unwrap_or_default())
 }

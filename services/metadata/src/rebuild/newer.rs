@@ -8,43 +8,59 @@ use tidelog_format::location::Location;
 use tidelog_format::segment::{Footer, MergedFooter};
 use tidelog_metadata_api::Extent;
 use tidelog_store::Store;
-use tidelog_types::{BucketId, SegmentName, Tenant};
+use tidelog_types::{BucketId, SegmentName, Tenant, Timestamp};
 
 use super::chain::Piece;
-use super::found::{Found, FoundTopic};
+use super::found::{Found, FoundTopic, UnmergedSlice};
 use super::{RebuildError, RebuildOptions};
 use crate::audit::{Index, NoIndex, Reader, read_index};
-use crate::backup::{Pages, Rest};
+use crate::backup::{Pages, Rest, generation_of};
 use crate::keyspace::{KeyKind, Keyspace};
 
 /// The bucket that all segments are in.
-const BUCKET: BucketId = BucketId::new(0);
+pub(super) const BUCKET: BucketId = BucketId::new(0);
 
 /// Looks for what is newer than the backup.
 pub(super) struct Gathering<'a> {
     pub(super) options: &'a RebuildOptions<'a>,
     pub(super) reader: &'a Reader,
     pub(super) pages: Pages<'a, dyn Store>,
-    /// Who may have written after the backup: whoever had ended by then has not, and who comes behind is of a later
-    /// generation of the cluster.
+    /// Who may have merged something after the backup: whoever had ended by then has not, and who comes behind is of a
+    /// later generation of the cluster.
     pub(super) writers: Range<u64>,
+    /// Who may have written something after it.
+    pub(super) written_from: u64,
+    /// There is no backup: all segments are looked at, which must be of one generation.
+    pub(super) is_alone: bool,
+}
+
+/// A segment in the bucket.
+struct Listed {
+    name: SegmentName,
+    length: u64,
+    put_at: Timestamp,
 }
 
 impl Gathering<'_> {
     pub(super) async fn run(&self) -> Result<Found, RebuildError> {
         let names = self.names().await?;
-        let reads = names.iter().map(|(name, length)| async move {
-            let (path, cluster) = (self.options.layout.segment(*name), self.options.cluster);
-            let index = read_index(self.reader, &path, cluster, *name, *length);
-            (*name, *length, index.await)
+        let reads = names.iter().map(|listed| async move {
+            let name = listed.name;
+            let (path, cluster) = (self.options.layout.segment(name), self.options.cluster);
+            let index = read_index(self.reader, &path, cluster, name, listed.length);
+            (listed, index.await)
         });
         let reads = reads.collect::<Vec<_>>();
         let mut reads = stream::iter(reads).buffered(self.options.reads_at_once.max(1));
         let mut found = Found::default();
-        while let Some((name, length, index)) = reads.next().await {
+        while let Some((listed, index)) = reads.next().await {
+            let name = listed.name;
             match index {
-                Ok(Index::Merged(footer)) => found.merged(name, &footer),
-                Ok(Index::Written(footer)) => found.written(name, length, &footer),
+                Ok(Index::Merged(footer)) => found.merged(listed, &footer),
+                Ok(Index::Written(_)) if name.incarnation.get() < self.written_from => {}
+                Ok(Index::Written(footer)) => {
+                    found.written(listed, &footer, self.options.append_newer);
+                }
                 Err(NoIndex::Missing) => {}
                 Err(NoIndex::Broken(fault)) => found.unreadable.push((name, fault)),
                 Err(NoIndex::Bucket(error)) => return Err(error.into()),
@@ -53,15 +69,9 @@ impl Gathering<'_> {
         Ok(found)
     }
 
-    /// Names and lengths of segments that the backup does not know, in order.
-    async fn names(&self) -> Result<Vec<(SegmentName, u64)>, RebuildError> {
-        let keys = Keyspace::new(Tenant::default());
-        let mut known = BTreeSet::new();
-        let mut rest = Rest::of(keys.all(KeyKind::LiveBytes));
-        while let Some(rows) = self.pages.next(&mut rest).await? {
-            let names = rows.iter().map(|(key, _)| Keyspace::receipt_segment(key));
-            known.extend(names.flatten());
-        }
+    /// Segments that the backup does not know, in the order of their names.
+    async fn names(&self) -> Result<Vec<Listed>, RebuildError> {
+        let known = self.known().await?;
         let layout = &self.options.layout;
         let root = layout.segments_root();
         let mut listed = self.options.objects.list(Some(&root));
@@ -75,16 +85,45 @@ impl Gathering<'_> {
                 return Err(RebuildError::Generation { segment: name });
             }
             if writer >= self.writers.start && !known.contains(&name) {
-                names.push((name, object.size));
+                names.push(Listed {
+                    name,
+                    length: object.size,
+                    put_at: Timestamp::from_millis(object.last_modified.timestamp_millis()),
+                });
             }
         }
-        names.sort_unstable();
+        names.sort_unstable_by_key(|listed| listed.name);
+        let ends = names.first().zip(names.last());
+        if let Some((first, last)) = ends.filter(|_| self.is_alone)
+            && generation_of(first.name.incarnation) != generation_of(last.name.incarnation)
+        {
+            return Err(RebuildError::Generations {
+                first: first.name,
+                last: last.name,
+            });
+        }
         Ok(names)
+    }
+
+    /// The segments that the backup knows.
+    async fn known(&self) -> Result<BTreeSet<SegmentName>, RebuildError> {
+        let mut known = BTreeSet::new();
+        if self.is_alone {
+            return Ok(known);
+        }
+        let keys = Keyspace::new(Tenant::default());
+        let mut rest = Rest::of(keys.all(KeyKind::LiveBytes));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            let names = rows.iter().map(|(key, _)| Keyspace::receipt_segment(key));
+            known.extend(names.flatten());
+        }
+        Ok(known)
     }
 }
 
 impl Found {
-    fn merged(&mut self, segment: SegmentName, footer: &MergedFooter) {
+    fn merged(&mut self, listed: &Listed, footer: &MergedFooter) {
+        let segment = listed.name;
         self.merged += 1;
         for topic in footer.topics() {
             let new = || FoundTopic {
@@ -104,9 +143,9 @@ impl Found {
         }
         for (_, slice) in footer.slices() {
             let partition = self.partitions.entry(slice.partition).or_default();
-            partition.shard = footer.shard;
-            let pieces = slice.extents.iter().map(|extent| Piece {
-                extent: Extent {
+            partition.says(footer.shard, segment);
+            let pieces = slice.extents.iter().map(|extent| {
+                let extent = Extent {
                     offsets: extent.offsets,
                     location: Location::Segment {
                         bucket: BUCKET,
@@ -116,18 +155,29 @@ impl Found {
                     },
                     crc32c: Some(extent.crc32c),
                     max_timestamp: extent.max_timestamp,
-                },
-                committed_at: footer.committed_at,
-                is_found: true,
+                };
+                Piece::whole(extent, footer.committed_at, Some(listed.put_at))
             });
             partition.pieces.extend(pieces);
         }
     }
 
-    fn written(&mut self, segment: SegmentName, length: u64, footer: &Footer) {
+    /// `are_kept`: what it has is to be appended again.
+    fn written(&mut self, listed: &Listed, footer: &Footer, are_kept: bool) {
+        let segment = listed.name;
         self.unmerged.segments.push(segment);
-        self.unmerged.bytes += length;
+        self.unmerged.bytes += listed.length;
         for slice in footer.slices() {
+            if are_kept {
+                let partition = self.partitions.entry(slice.partition).or_default();
+                partition.says(slice.shard, segment);
+                partition.unmerged.push(UnmergedSlice {
+                    segment,
+                    position: slice.position,
+                    length: slice.length,
+                    crc32c: slice.crc32c,
+                });
+            }
             let records = self.unmerged.records.entry(slice.partition).or_default();
             *records += slice.record_count;
         }

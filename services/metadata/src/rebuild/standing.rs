@@ -82,11 +82,7 @@ impl Standing {
                     .last()
                     .map_or(self.row.reclaimed, |last| last.extent.offsets.next);
                 if extent.offsets.next > after {
-                    known.push(Piece {
-                        extent: extent.clone(),
-                        committed_at: page.committed_at,
-                        is_found: false,
-                    });
+                    known.push(Piece::whole(extent.clone(), page.committed_at, None));
                 }
             }
         }

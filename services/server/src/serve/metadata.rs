@@ -104,6 +104,16 @@ impl StoreRows {
     }
 }
 
+/// How many shards a new cluster has.
+pub(crate) fn shards_of(settings: &Settings) -> u32 {
+    let default = if settings.metadata.store == MetadataStore::Embedded {
+        SHARDS_EMBEDDED
+    } else {
+        SHARDS_SHARED
+    };
+    settings.cluster.shards.unwrap_or_else(|| default)
+}
+
 /// Opens the store and the service on it.
 #[derive(Clone)]
 pub(super) struct MetadataOpener {
@@ -187,13 +197,7 @@ impl MetadataOpener {
         env: &Env,
         registry: &mut Registry,
     ) -> Result<Self> {
-        let is_shared = settings.metadata.store != MetadataStore::Embedded;
-        let default = if is_shared {
-            SHARDS_SHARED
-        } else {
-            SHARDS_EMBEDDED
-        };
-        let shards = settings.cluster.shards.unwrap_or_else(|| default);
+        let shards = shards_of(settings);
         let cluster = &settings.cluster;
         let times = ClusterSettings {
             beat: cluster.beat.get(),

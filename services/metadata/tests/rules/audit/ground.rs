@@ -335,7 +335,7 @@ impl Ground {
     }
 }
 
-fn identity(name: SegmentName) -> SegmentIdentity {
+pub(crate) fn identity(name: SegmentName) -> SegmentIdentity {
     SegmentIdentity {
         cluster: CLUSTER,
         bucket: BucketId::new(0),

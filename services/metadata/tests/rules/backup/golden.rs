@@ -22,6 +22,8 @@ const PARTS: [BackupPart; 4] = [
 
 /// What this version of the program writes.
 const BACKUP: &str = "backup.txt";
+/// What was written before counters came first, too.
+const BACKUP_WITHOUT_FIRST_COUNTERS: &str = "backup-3.txt";
 /// What was written before sizes were counted.
 const BACKUP_WITHOUT_SIZES: &str = "backup-2.txt";
 /// What was written before there were transactions.
@@ -81,6 +83,7 @@ async fn objects_are_written_as_the_file_says() {
 #[tokio::test(start_paused = true)]
 async fn the_objects_of_the_files_are_restored() {
     restores(&file(BACKUP)).await;
+    restores(&file(BACKUP_WITHOUT_FIRST_COUNTERS)).await;
     restores(&file(BACKUP_WITHOUT_SIZES)).await;
     restores(&file(BACKUP_WITHOUT_TRANSACTIONS)).await;
 }

@@ -29,7 +29,7 @@ pub(crate) enum MetadataCommand {
     /// Make the metadata store again from a backup and from the merged segments that are newer than it.
     ///
     /// As a restore, but logs go on with all that was merged after the backup, at the offsets that it had. What was
-    /// written and not merged yet is counted and told, and stays in the bucket.
+    /// written and not merged yet is counted and told, and stays in the bucket; with `--append-newer` it is appended.
     Rebuild(rebuild::RebuildArgs),
     /// Accept what a restore has lost: from then on what is newer than the backup may be deleted.
     ///

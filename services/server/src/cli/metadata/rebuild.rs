@@ -11,9 +11,10 @@ use tidelog_metadata::rebuild::{Gaps, RebuildError, RebuildOptions, Rebuilt};
 use tidelog_runtime::Exit;
 
 use super::place::{Place, failed};
-use super::restore::{check, refused};
+use super::restore::{check, refused, refused_anew};
 use crate::cli::output::{Table, counted, grouped, print, say};
 use crate::cli::{CliError, Output, Result, SettingsArgs};
+use crate::serve::metadata::shards_of;
 
 /// How long metadata processes are looked for that share the store: several of their beats.
 const WATCH: Duration = Duration::from_secs(3);
@@ -25,12 +26,20 @@ pub(crate) struct RebuildArgs {
     /// The name of the backup [default: the newest one that is complete].
     #[arg(long, value_name = "NAME")]
     backup: Option<BackupName>,
+    /// There is no backup: from merged segments alone. Configurations, groups, deletions and transactional ids are lost.
+    #[arg(long, conflicts_with = "backup")]
+    without_backup: bool,
     /// Delete everything that is in the metadata store first.
     #[arg(long)]
     wipe: bool,
     /// What becomes of a partition whose log goes on after a gap, since segments are lost.
     #[arg(long, value_enum, default_value_t = GapsArg::Refuse, value_name = "WHAT")]
     gaps: GapsArg,
+    /// Append what was written and not merged, at new offsets, segment by segment in the order of their names.
+    ///
+    /// Of it nobody knows what was acknowledged. Records of transactions are left out, and what the log has already.
+    #[arg(long)]
+    append_newer: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -48,15 +57,23 @@ enum GapsArg {
 /// A rebuild as programs see it.
 #[derive(Debug, Serialize)]
 struct Shown {
+    /// Empty if there was none.
     backup: String,
     generation: u32,
     rows: u64,
     merged_segments: u64,
     new_topics: Vec<String>,
+    /// Topics that were purged before the backup, or were to be: what was found of them stays away.
+    purged_topics: Vec<String>,
     partitions: Vec<ShownPartition>,
     unmerged_segments: usize,
     unmerged_bytes: u64,
     unmerged_records: u64,
+    /// What became of these, where they were to be appended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appended: Option<ShownAppended>,
+    /// Transactional ids that go on with a higher epoch than the backup has.
+    raised_epochs: u64,
     unreadable: Vec<Unreadable>,
 }
 
@@ -67,9 +84,19 @@ struct ShownPartition {
     backup_next_offset: u64,
     next_offset: u64,
     aborted_transactions: u64,
+    appended_records: u64,
     /// Offsets that merged segments have and the log has not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left: Vec<(u64, u64)>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownAppended {
+    records: u64,
+    known_records: u64,
+    transactional_records: u64,
+    compacted_records: u64,
+    nameless_records: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,11 +108,13 @@ struct Unreadable {
 pub(super) async fn run(args: RebuildArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(&args.settings, env).await?;
     let name = match &args.backup {
-        Some(name) => name.clone(),
-        None => newest(&place).await?,
+        Some(name) => Some(name.clone()),
+        None if args.without_backup => None,
+        None => Some(newest(&place).await?),
     };
+    let name = name.as_ref();
     // First without taking the store from anybody: what is refused leaves a server alone that works on it.
-    check(&place, &name, args.wipe).await?;
+    check(&place, name, args.wipe).await?;
     let (objects, layout, cluster) = place.bucket();
     let store = place.store().await?;
     let options = RebuildOptions {
@@ -94,7 +123,8 @@ pub(super) async fn run(args: RebuildArgs, output: Output, env: Env) -> Result<E
         objects,
         layout,
         cluster,
-        name: &name,
+        name,
+        shards: shards_of(place.settings()),
         wipe: args.wipe,
         watch: WATCH,
         gaps: match args.gaps {
@@ -102,16 +132,20 @@ pub(super) async fn run(args: RebuildArgs, output: Output, env: Env) -> Result<E
             GapsArg::KeepOlder => Gaps::KeepOlder,
             GapsArg::KeepNewer => Gaps::KeepNewer,
         },
+        append_newer: args.append_newer,
         reads_at_once: READS_AT_ONCE,
     };
     let rebuilt = place.backups().rebuild(&options).await;
     // Everything that was committed is durable; only tidying up is left to the next start.
     let _ = store.close().await;
     let rebuilt = rebuilt.map_err(|error| match error {
-        RebuildError::Restore(error) => refused(&name, error),
+        RebuildError::Restore(error) => match name {
+            Some(name) => refused(name, error),
+            None => refused_anew(error),
+        },
         error => failed(Exit::Error)(error.into()),
     })?;
-    let shown = shown(&name, &rebuilt);
+    let shown = shown(name, &rebuilt, args.append_newer);
     print(output, &shown, || table(&shown))?;
     tell(output, &shown);
     Ok(Exit::Ok)
@@ -127,19 +161,20 @@ async fn newest(place: &Place) -> Result<BackupName> {
     });
     let newest = complete.max().map(|(_, _, name)| name);
     newest.ok_or_else(|| {
-        let message = "there is no complete backup to begin with: merged segments alone do not say which shards, \
-                       writers and groups there were; `tidelog segment inspect` reads them";
+        let message = "there is no complete backup to begin with; `--without-backup` makes what can be made of merged \
+                       segments alone";
         CliError::other(Exit::NotFound, message)
     })
 }
 
-fn shown(name: &BackupName, rebuilt: &Rebuilt) -> Shown {
+fn shown(name: Option<&BackupName>, rebuilt: &Rebuilt, appends: bool) -> Shown {
     let partitions = rebuilt.partitions.iter().map(|told| ShownPartition {
         topic: told.topic.to_string(),
         partition: told.partition.partition.get(),
         backup_next_offset: told.next.base.get(),
         next_offset: told.next.next.get(),
         aborted_transactions: told.aborted,
+        appended_records: told.appended,
         left: told
             .left
             .iter()
@@ -154,15 +189,27 @@ fn shown(name: &BackupName, rebuilt: &Rebuilt) -> Shown {
             fault: fault.clone(),
         });
     Shown {
-        backup: name.to_string(),
+        backup: name.map(ToString::to_string).unwrap_or_default(),
         generation: rebuilt.restored.generation.get(),
         rows: rebuilt.restored.rows,
         merged_segments: rebuilt.merged,
         new_topics: rebuilt.topics.iter().map(ToString::to_string).collect(),
+        purged_topics: rebuilt.purged.iter().map(ToString::to_string).collect(),
         partitions: partitions.collect(),
         unmerged_segments: rebuilt.unmerged.segments.len(),
         unmerged_bytes: rebuilt.unmerged.bytes,
         unmerged_records: rebuilt.unmerged.records.values().sum(),
+        appended: appends.then(|| {
+            let appended = rebuilt.appended;
+            ShownAppended {
+                records: appended.records,
+                known_records: appended.known,
+                transactional_records: appended.transactional,
+                compacted_records: appended.compacted,
+                nameless_records: appended.nameless,
+            }
+        }),
+        raised_epochs: rebuilt.raised_epochs,
         unreadable: unreadable.collect(),
     }
 }
@@ -174,6 +221,7 @@ fn table(shown: &Shown) -> Table {
         ">in the backup",
         ">now",
         ">aborted",
+        ">appended",
         "left",
     ]);
     for told in &shown.partitions {
@@ -187,6 +235,7 @@ fn table(shown: &Shown) -> Table {
             grouped(told.backup_next_offset),
             grouped(told.next_offset),
             grouped(told.aborted_transactions),
+            grouped(told.appended_records),
             left.join(", "),
         ]);
     }
@@ -195,13 +244,21 @@ fn table(shown: &Shown) -> Table {
 
 /// What people should know beside.
 fn tell(output: Output, shown: &Shown) {
+    let segments = counted(shown.merged_segments, "newer merged segment");
+    let from = if shown.backup.is_empty() {
+        counted(shown.merged_segments, "merged segment")
+    } else {
+        format!("`{}` and {segments}", shown.backup)
+    };
     let text = format!(
-        "rebuilt from `{}` and {} as generation {}; nothing newer is deleted until `tidelog metadata accept-restore`",
-        shown.backup,
-        counted(shown.merged_segments, "newer merged segment"),
+        "rebuilt from {from} as generation {}; nothing newer is deleted until `tidelog metadata accept-restore`",
         shown.generation
     );
     say(output, "note", &text);
+    if shown.backup.is_empty() {
+        let text = "configurations, groups and their offsets, deletions of topics, ACLs and transactional ids are lost";
+        say(output, "warning", text);
+    }
     if !shown.new_topics.is_empty() {
         let text = format!(
             "newer than the backup, with the default configuration: {}",
@@ -209,14 +266,14 @@ fn tell(output: Output, shown: &Shown) {
         );
         say(output, "note", &text);
     }
-    if shown.unmerged_segments > 0 {
+    if !shown.purged_topics.is_empty() {
         let text = format!(
-            "{} with {} were not merged, and nobody knows their offsets; some of them may be in merged segments, too",
-            counted(shown.unmerged_segments as u64, "newer segment"),
-            counted(shown.unmerged_records, "record")
+            "purged before the backup, and left alone: {}",
+            shown.purged_topics.join(", ")
         );
         say(output, "note", &text);
     }
+    tell_unmerged(output, shown);
     for unreadable in &shown.unreadable {
         let text = format!(
             "segment {} says nothing: {}",
@@ -224,4 +281,30 @@ fn tell(output: Output, shown: &Shown) {
         );
         say(output, "warning", &text);
     }
+}
+
+fn tell_unmerged(output: Output, shown: &Shown) {
+    if shown.unmerged_segments == 0 {
+        return;
+    }
+    let what = format!(
+        "{} with {} were not merged",
+        counted(shown.unmerged_segments as u64, "newer segment"),
+        counted(shown.unmerged_records, "record")
+    );
+    let text = match &shown.appended {
+        None => format!(
+            "{what}, and nobody knows their offsets; some of them may be in merged segments, too"
+        ),
+        Some(appended) => format!(
+            "{what}: {} were appended; left out were {} that the logs had, {} of transactions, {} of compacted \
+             partitions and {} of topics without a name",
+            grouped(appended.records),
+            grouped(appended.known_records),
+            grouped(appended.transactional_records),
+            grouped(appended.compacted_records),
+            grouped(appended.nameless_records)
+        ),
+    };
+    say(output, "note", &text);
 }

@@ -42,7 +42,7 @@ struct Done {
 pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<Exit> {
     let place = Place::find(&args.settings, env).await?;
     // First without taking the store from anybody: what is refused leaves a server alone that works on it.
-    check(&place, &args.name, args.wipe).await?;
+    check(&place, Some(&args.name), args.wipe).await?;
     let store = place.store().await?;
     let options = RestoreOptions {
         env: &place.env,
@@ -72,7 +72,7 @@ pub(super) async fn run(args: RestoreArgs, output: Output, env: Env) -> Result<E
 }
 
 /// Whether the restore would be refused, by reading alone.
-pub(super) async fn check(place: &Place, name: &BackupName, wipe: bool) -> Result<()> {
+pub(super) async fn check(place: &Place, name: Option<&BackupName>, wipe: bool) -> Result<()> {
     let (backups, env) = (place.backups(), &place.env);
     let rows = match place.rows().await {
         Ok(rows) => Some(rows),
@@ -100,7 +100,19 @@ pub(super) async fn check(place: &Place, name: &BackupName, wipe: bool) -> Resul
     if let Some(rows) = rows {
         rows.close().await;
     }
-    checked.map_err(|error| refused(name, error))
+    checked.map_err(|error| match name {
+        Some(name) => refused(name, error),
+        None => refused_anew(error),
+    })
+}
+
+/// Why nothing was made from segments alone.
+pub(super) fn refused_anew(error: RestoreError) -> CliError {
+    let exit = match &error {
+        RestoreError::NotEmpty | RestoreError::InUse => Exit::Usage,
+        _ => Exit::Error,
+    };
+    failed(exit)(error.into())
 }
 
 /// Why nothing was restored, for people.
