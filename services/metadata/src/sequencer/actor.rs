@@ -201,6 +201,7 @@ impl Actor {
             Err(Ended { fenced: true }) => End::Lost,
             Err(Ended { fenced: false }) => End::Broken,
         };
+        self.purge_ends();
         messages.close();
         // Who merges hears of it by the dropped replies.
         drop(merges);

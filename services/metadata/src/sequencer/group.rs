@@ -21,7 +21,8 @@ use super::message::GroupRows;
 use super::producer::{Known, ProducerState, is_past};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{
-    BEGUN_BYTES_MAX, BegunTransaction, DyingRow, LiveBytesRow, ReceiptRow, TailCommand, TailRow,
+    BEGUN_BYTES_MAX, BegunTransaction, DyingRow, Keyspace, LiveBytesRow, ReceiptRow, TailCommand,
+    TailRow,
 };
 
 /// A group takes no further member once its rows have this size. What one member adds at most (a tail
@@ -346,12 +347,10 @@ impl<'a> Group<'a> {
     }
 
     /// Decides that nothing is kept of a partition of a topic that is purged, also not what an open transaction has
-    /// left. Its row is written anew in any case.
+    /// left. Its row is written anew in any case: a group without rows in the tail changes nothing.
     pub(crate) fn empty(&mut self, shard: ShardId, partition: TopicPartition) {
-        let state = self.partition(partition);
-        let next = state.next;
-        self.put_partition(partition, state);
-        self.delete_records(shard, partition, next);
+        let next = self.partition(partition).next;
+        self.set_log_start(shard, partition, next);
     }
 
     /// Decides a deletion of records: the log start offset moves up, at most to the end.
@@ -361,11 +360,15 @@ impl<'a> Group<'a> {
         partition: TopicPartition,
         before: Offset,
     ) {
-        let mut state = self.partition(partition);
-        let log_start = before.min(state.next);
-        if log_start <= state.log_start {
-            return;
+        let state = self.partition(partition);
+        let (before, log_start) = (before.min(state.next), state.log_start);
+        if before > log_start {
+            self.set_log_start(shard, partition, before);
         }
+    }
+
+    fn set_log_start(&mut self, shard: ShardId, partition: TopicPartition, log_start: Offset) {
+        let mut state = self.partition(partition);
         state.log_start = log_start;
         self.put_partition(partition, state);
         let command = TailCommand::SetLogStart(log_start);
@@ -389,10 +392,21 @@ impl Group<'_> {
             return false;
         }
         for (key, value) in rows {
+            if value.is_some() && self.is_offset_of_gone(shard, key) {
+                continue;
+            }
             self.decided.row_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
             self.decided.group_rows.push((key.clone(), value.clone()));
         }
         true
+    }
+
+    /// Whether a row is an offset of a group in a topic that is being purged: those that were there have gone, and no
+    /// one looks for more.
+    fn is_offset_of_gone(&self, shard: ShardId, key: &[u8]) -> bool {
+        let offsets = self.state.keys.all_group_offsets(shard);
+        let partition = Keyspace::offset_partition(key).filter(|_| offsets.contains(key));
+        partition.is_some_and(|partition| self.state.is_gone(partition))
     }
 }
 

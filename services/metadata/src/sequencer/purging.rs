@@ -44,6 +44,8 @@ struct Looked {
     bytes: u64,
     /// Those of which not all is off the books yet.
     waiting: Vec<TopicPartition>,
+    /// Offsets of these.
+    left: u64,
     /// The partition that is to be looked at next, if there are more.
     rest: Option<u32>,
 }
@@ -76,6 +78,13 @@ impl Actor {
         if self.lease.shard == LAST {
             let count = i64::try_from(self.purge.count()).unwrap_or(i64::MAX);
             self.parts.metrics.keeping.deleted_topics.set(count);
+        }
+    }
+
+    /// Whoever owns the shard next says how many wait.
+    pub(super) fn purge_ends(&self) {
+        if self.lease.shard == LAST {
+            self.parts.metrics.keeping.deleted_topics.set(0);
         }
     }
 
@@ -154,6 +163,7 @@ impl Actor {
             },
             since: self.parts.env.clock.now(),
             bytes: 0,
+            left: 0,
         });
         Ok(())
     }
@@ -223,6 +233,11 @@ impl Actor {
             return Ok(Ok(Some(Stage::Look(from))));
         }
         if !looked.waiting.is_empty() {
+            if looked.left != purged.left {
+                // It goes on, if not here.
+                purged.since = self.parts.env.clock.now();
+                purged.left = looked.left;
+            }
             return Ok(Ok(Some(Stage::Look(from))));
         }
         Ok(Ok(Some(looked.rest.map_or(Stage::Offsets, Stage::Look))))
@@ -264,6 +279,10 @@ impl Actor {
                 }
                 Needs::Waiting => {
                     let pages = keys.pages_of(partition);
+                    let left = row
+                        .as_ref()
+                        .map_or(0, |row| row.next.get().saturating_sub(row.reclaimed.get()));
+                    looked.left = looked.left.saturating_add(left);
                     let is_written = row.is_some_and(|row| self.is_written(partition, &row));
                     let is_written = is_written && has_pages;
                     let options = ScanOptions::limit(1).snapshot();

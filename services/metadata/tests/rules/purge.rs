@@ -4,16 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidelog_metadata::keyspace::{KeyKind, Keyspace, LiveBytesRow};
+use bytes::Bytes;
+use tidelog_metadata::keyspace::{KeyKind, Keyspace, LiveBytesRow, PartitionRow};
 use tidelog_metadata_api::{
-    Catalogue as _, CatalogueError, CommittingMember, LogError, NewTopic, TopicSelector, TopicState,
+    Catalogue as _, CatalogueError, CommittingMember, Decision, FencingToken, LogError, NewTopic,
+    TopicSelector, TopicState,
 };
+use tidelog_store::Store as _;
 use tidelog_store::memory::{CommitFault, Landing};
 use tidelog_types::{
     ErrorCode, Offset, PartitionIndex, ShardId, TopicName, TopicNumber, TopicPartition,
 };
 
 use crate::groups;
+use crate::groups::transactions::{commit_in, end, transaction};
 use crate::manifests::{only, plain, segment, sent};
 use crate::store::TestStore;
 use crate::transactions::{abort, inside, of};
@@ -96,7 +100,8 @@ fn rows_of_gone(store: &TestStore) -> Vec<KeyKind> {
                 | KeyKind::Partition
                 | KeyKind::Producer
                 | KeyKind::Page
-                | KeyKind::Aborted => key[6..14] == number,
+                | KeyKind::Aborted
+                | KeyKind::Compacted => key[6..14] == number,
                 KeyKind::DeletedTopic => key.ends_with(&number),
                 KeyKind::TopicName | KeyKind::TopicId => value.ends_with(&number),
                 KeyKind::GroupOffset => {
@@ -237,6 +242,53 @@ async fn what_comes_late_is_refused_and_brings_nothing_back() {
         check_purged(&world.store, &process, when).await;
     }
     assert_eq!(process.high_watermark(partition(1)).await, 2);
+}
+
+/// A transaction that ends when the offsets of groups in the topic have gone.
+#[tokio::test(start_paused = true)]
+async fn an_offset_of_an_open_transaction_does_not_come_back_with_its_end() {
+    let world = World::new();
+    let process = world.open().await;
+    create(&process).await;
+    fill(&process).await;
+    let service = &process.service;
+    let open = transaction(7, 0, 1);
+    for at in [gone(1), partition(1)] {
+        let done = commit_in(service, ("g", NOBODY), open, at, 5).await;
+        assert_eq!(done, Ok(()));
+    }
+    delete(&process).await;
+    pass(&world, KEPT + 5 * MINUTE).await;
+    let ended = end(service, "g", open, Decision::Commit).await;
+    assert_eq!(ended, Ok(()));
+    check_purged(&world.store, &process, "after the end").await;
+    let other = groups::fetch(service, "g", partition(1)).await;
+    assert_eq!(other, Ok(Some(5)));
+}
+
+/// As a server wrote it that had no pages yet: nothing in it but a token.
+#[tokio::test(start_paused = true)]
+async fn a_partition_from_before_there_were_pages_goes_although_it_is_empty() {
+    let world = World::new();
+    let row = PartitionRow {
+        fencing_token: FencingToken::new(Bytes::from_static(b"me")).expect("short"),
+        ..PartitionRow::default()
+    };
+    let newest = row.encode();
+    let mut first = newest[..newest.len() - 50].to_vec();
+    first[0] = 1;
+    let decoded = PartitionRow::decode(first.clone().into()).expect("version 1");
+    assert_eq!(decoded.fencing_token, row.fencing_token);
+    let mut transaction = world.store.begin().await.expect("a store");
+    let key = Keyspace::default().partition(gone(2));
+    transaction.put(key, first.into());
+    transaction.commit().await.expect("a store");
+    let process = world.open().await;
+    create(&process).await;
+    fill(&process).await;
+    delete(&process).await;
+    pass(&world, KEPT + 3 * MINUTE).await;
+    check_purged(&world.store, &process, "version 1").await;
 }
 
 fn code(outcome: &tidelog_format::manifest::Outcome) -> Option<ErrorCode> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{FetchPartition, FetchRequest, Isolation};
+use tidelog_broker_engine::{FetchError, FetchPartition, FetchRequest, Isolation};
 use tidelog_metadata_api::{LogError, PartitionBounds, TopicInfo};
 use tidelog_runtime::access::{Caller, Operation};
 use tidelog_types::{ErrorCode, Offset, OffsetRange, PartitionIndex, TopicPartition};
@@ -49,9 +49,24 @@ struct Cursor {
     end: Option<Offset>,
     /// As it was when the stream began.
     bounds: PartitionBounds,
+    /// Whether it is to be read from its first record on, wherever that is by now: nothing of it was read yet.
+    is_at_first: bool,
 }
 
 impl Cursor {
+    /// Begins where the log begins by now, if that is what was asked for: what went before anything of it was read is
+    /// nobody's loss.
+    fn begins_later(&mut self, error: &FetchError) -> bool {
+        let FetchError::Log(LogError::OffsetOutOfRange { valid, .. }) = error else {
+            return false;
+        };
+        let is_later = self.is_at_first && valid.base > self.next;
+        if is_later {
+            self.next = valid.base;
+        }
+        is_later
+    }
+
     /// Why there is nothing to read up to the end: there is nothing yet where reading shall begin.
     fn beyond_end(&self) -> Option<v1::Error> {
         self.end?;
@@ -295,18 +310,13 @@ impl Tail {
         let mut bytes = 0;
         for ((index, cursor), result) in wanted.into_iter().zip(found) {
             let result = result.map_err(|(_, error)| error);
-            if result
-                .as_ref()
-                .is_ok_and(|found| found.next_offset == cursor.next)
-            {
-                continue;
-            }
-            if result
-                .as_ref()
-                .is_err_and(|error| error.code().is_retriable())
-            {
-                may_pass = true;
-                continue;
+            match &result {
+                Ok(found) if found.next_offset == cursor.next => continue,
+                Err(error) if error.code().is_retriable() || self.begins_later(index, error) => {
+                    may_pass = true;
+                    continue;
+                }
+                Ok(_) | Err(_) => {}
             }
             let length = result.as_ref().map_or(0, |found| found.batches.len());
             partitions.extend(self.deliver(index, cursor, result, room).await);
@@ -336,13 +346,18 @@ impl Tail {
         Ok(DataAnswer::default())
     }
 
+    fn begins_later(&mut self, index: u32, error: &FetchError) -> bool {
+        let cursor = self.cursors.get_mut(&index);
+        cursor.is_some_and(|cursor| cursor.begins_later(error))
+    }
+
     /// Turns what was found into an answer and moves on. A partition whose error will not pass is told
     /// of once and read no more; one for whose records there is no memory now is left for the next answer.
     async fn deliver(
         &mut self,
         index: u32,
         cursor: Cursor,
-        result: Result<tidelog_broker_engine::FetchedPartition, tidelog_broker_engine::FetchError>,
+        result: Result<tidelog_broker_engine::FetchedPartition, FetchError>,
         room: &mut Room,
     ) -> Option<PartitionAnswer> {
         let wanted = Wanted {
@@ -366,6 +381,7 @@ impl Tail {
             self.cursors.remove(&index);
         } else if let Some(cursor) = self.cursors.get_mut(&index) {
             cursor.next = Offset::new(data.next_offset);
+            cursor.is_at_first = false;
         }
         Some(answer)
     }
@@ -392,6 +408,7 @@ impl Tail {
                             next,
                             end: None,
                             bounds,
+                            is_at_first: true,
                         },
                     );
                 }
@@ -399,5 +416,41 @@ impl Tail {
         }
         self.topic = topic;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::TopicNumber;
+
+    use super::*;
+
+    #[test]
+    fn who_asked_for_the_first_record_begins_where_the_log_begins_by_now_and_nobody_else_does() {
+        let offset = Offset::new;
+        let begun = |is_at_first| Cursor {
+            at: TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(0)),
+            next: offset(3),
+            end: None,
+            bounds: PartitionBounds::default(),
+            is_at_first,
+        };
+        let gone = |base, next| {
+            FetchError::Log(LogError::OffsetOutOfRange {
+                offset: offset(3),
+                valid: OffsetRange {
+                    base: offset(base),
+                    next: offset(next),
+                },
+            })
+        };
+        let mut cursor = begun(true);
+        assert!(cursor.begins_later(&gone(7, 9)));
+        assert_eq!(cursor.next, offset(7));
+        assert!(!begun(true).begins_later(&gone(0, 2)), "beyond the end");
+        assert!(!begun(false).begins_later(&gone(7, 9)), "it was read");
+        let at = cursor.at;
+        let other = FetchError::Log(LogError::UnknownPartition(at));
+        assert!(!begun(true).begins_later(&other));
     }
 }

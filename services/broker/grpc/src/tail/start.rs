@@ -49,6 +49,9 @@ impl Front {
                 .unwrap_or_default(),
             (None, None) => self.latest(at, isolation).await?,
         };
+        let earliest = i32::from(v1::OffsetPosition::Earliest);
+        let is_at_first = named.is_none()
+            && matches!(request.start, Some(v1::tail_request::Start::Position(number)) if number == earliest);
         let end = if request.until_end {
             Some(self.latest(at, isolation).await?)
         } else {
@@ -74,6 +77,7 @@ impl Front {
             next,
             end,
             bounds,
+            is_at_first,
         })
     }
 

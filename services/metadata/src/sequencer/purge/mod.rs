@@ -54,6 +54,8 @@ pub(crate) struct Purged {
     pub(crate) since: MonoTime,
     /// Bytes of logs that were emptied.
     pub(crate) bytes: u64,
+    /// Offsets of what was last waited for that are not off the books.
+    pub(crate) left: u64,
 }
 
 /// A look through all offsets of groups, for some topics.
@@ -206,7 +208,7 @@ impl Purge {
 
     /// A topic waits for something; one that has waited for long is let be.
     pub(crate) fn rest(&mut self, purged: Purged, now: MonoTime, wall: Timestamp) -> bool {
-        if now - purged.since >= SET_ASIDE && purged.stage != Stage::Others {
+        if now - purged.since >= SET_ASIDE {
             self.set_aside(purged.topic.number, wall);
             return false;
         }

@@ -280,7 +280,7 @@ impl Fields {
 #[test]
 fn a_footer_that_lies_is_refused_at_the_field_that_does() {
     assert!(lying(|_| {}).is_ok());
-    let refused: [fn(&mut Fields); 20] = [
+    let refused: [fn(&mut Fields); 21] = [
         |fields| fields.topics = 0,
         |fields| fields.topics = 2,
         |fields| fields.topics = u64::MAX,

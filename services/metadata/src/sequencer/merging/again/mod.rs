@@ -22,6 +22,7 @@ use tidelog_metadata_api::Extent;
 use tidelog_types::limits::MERGED_EXTENT_BYTES;
 use tidelog_types::{OffsetRange, Timestamp, TopicPartition};
 
+use super::super::retention::span_millis;
 use super::plan::merged_bytes;
 use super::windows::{Due, MergeSettings};
 
@@ -29,14 +30,13 @@ use super::windows::{Due, MergeSettings};
 const RUN_EXTENTS_MAX: usize = 2_048;
 /// Partitions that are noted. Of more the others are seen again with their next swaps.
 const NOTED_MAX: usize = 100_000;
-/// Records of so large a part of the time that they are kept share an extent at most, which goes as a whole.
-const SPAN_PART: i64 = 8;
 
 /// An extent, and when the youngest of its records is from, as far as retention cares.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timed<'a> {
     pub(super) extent: &'a Extent,
-    pub(super) time: Timestamp,
+    time: Timestamp,
+    committed_at: Timestamp,
 }
 
 impl<'a> Timed<'a> {
@@ -44,7 +44,16 @@ impl<'a> Timed<'a> {
         Self {
             extent,
             time: extent.max_timestamp.min(committed_at),
+            committed_at,
         }
+    }
+
+    /// Whether retention takes it in time from a page that says that it was committed later, as the page of what is
+    /// merged does: where records have no time, or one of the future, the time of the commit is all there is.
+    fn may_move(self, most: i64) -> bool {
+        let time = self.extent.max_timestamp;
+        let latest = self.committed_at.as_millis().saturating_add(most);
+        time >= Timestamp::from_millis(0) && time.as_millis() <= latest
     }
 }
 
@@ -61,7 +70,7 @@ impl Rule {
     pub(super) fn new(settings: &MergeSettings, retention_millis: Option<i64>) -> Self {
         Self {
             growth: if settings.is_on { settings.growth } else { 0 },
-            span: retention_millis.map(|millis| millis / SPAN_PART),
+            span: retention_millis.map(span_millis),
         }
     }
 
@@ -76,12 +85,15 @@ impl Rule {
         let (bucket, mut youngest) = (bucket_of(last.extent)?, last.time);
         let from_end = (1..).zip(extents.iter().rev()).take(RUN_EXTENTS_MAX);
         let mut following = last.extent.offsets.next;
-        for (count, Timed { extent, time }) in from_end {
+        for (count, timed) in from_end {
+            let (extent, time) = (timed.extent, timed.time);
             let bytes = merged_bytes(extent);
-            youngest = youngest.max(*time);
+            youngest = youngest.max(time);
             let span = youngest.as_millis().saturating_sub(time.as_millis());
             let is_one = bucket_of(extent) == Some(bucket) && extent.offsets.next == following;
-            let is_close = self.span.is_none_or(|most| span <= most);
+            let is_close = self
+                .span
+                .is_none_or(|most| span <= most && timed.may_move(most));
             if !is_one || !is_close || bytes.saturating_mul(self.growth) > full {
                 break;
             }

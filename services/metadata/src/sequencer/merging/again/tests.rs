@@ -88,6 +88,32 @@ fn a_run_ends_where_other_things_come_and_where_records_go_much_earlier() {
     assert_eq!(at_end(span(100), &minutes), Some(30));
 }
 
+/// The page of what is merged says the time of its last commit, which is all that retention has of such records.
+#[test]
+fn records_without_a_time_or_of_the_future_are_not_merged_again_where_they_go_by_time() {
+    let committed_at = Timestamp::from_millis(600_000);
+    let span = Rule {
+        span: Some(60_000),
+        ..RULE
+    };
+    for (time, is_worth_it) in [
+        (600_000, true),
+        (660_000, true),
+        (660_001, false),
+        (i64::MAX, false),
+        (-1, false),
+    ] {
+        let all: Vec<_> = (0..20).map(|base| extent(base, 10, time)).collect();
+        let timed: Vec<_> = all
+            .iter()
+            .map(|extent| Timed::new(extent, committed_at))
+            .collect();
+        let found = span.at_end(&timed);
+        assert_eq!(found, is_worth_it.then_some(20), "{time}");
+        assert_eq!(RULE.at_end(&timed), Some(20), "kept for ever: {time}");
+    }
+}
+
 /// Windows come for a long time; what is worth it becomes extents as a janitor cuts them. Answers how often a byte was
 /// copied on average, in hundredths, and at most, and how many extents there were at most beyond those of a sixteenth of a MiB each.
 fn history(windows: u64, bytes: impl Fn(u64) -> u64) -> (u64, u32, usize) {
