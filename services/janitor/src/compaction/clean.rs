@@ -10,6 +10,9 @@
 //! The rules are those of Kafka's cleaner (KIP-58, KIP-354, KIP-534). A record stays if no later one of its key is
 //! known, whatever became of the rest. Tombstones get a time until which they stay when they are first met, in the
 //! header of their batch, and go with the first pass after that: by then every earlier record of their key has gone.
+//!
+//! Records that cannot be read, or for which there is no memory, stay as they are, byte for byte. Nobody knows what keys
+//! they have: they supersede nothing, and no tombstone behind them goes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,14 +26,10 @@ use tidelog_types::{Offset, OffsetRange, ProducerId, Timestamp};
 
 use super::keys::Keys;
 
-/// Why a batch cannot be compacted.
-#[derive(Debug, thiserror::Error)]
-#[error("the batch at offset `{offset}` cannot be compacted")]
-pub(crate) struct Uncleanable {
-    pub(crate) offset: Offset,
-    #[source]
-    pub(crate) source: RetainError,
-}
+/// There are no whole batches where there should be some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are no whole batches behind offset `{0}`")]
+pub(crate) struct Uncleanable(pub(crate) Offset);
 
 /// The aborted transactions with records in what is looked at.
 #[derive(Debug, Default)]
@@ -86,34 +85,31 @@ pub(crate) fn note_keys(
     limit: DecodeLimit,
 ) -> Result<Option<Offset>, Uncleanable> {
     for batch in BatchView::all(batches) {
-        let batch = batch.map_err(|_| broken(offsets.base))?;
+        let batch = batch.map_err(|_| Uncleanable(offsets.base))?;
         let header = batch.header();
         if !has_records(header) || next_of(header) <= offsets.base || aborted.has(header) {
             continue;
         }
-        let base = base_of(header);
-        let failed = |source: RecordError| Uncleanable {
-            offset: base,
-            source: source.into(),
+        // Of a batch that cannot be read to its end nothing takes the place of anything.
+        let Ok(found) = keys_of(&batch, limit) else {
+            continue;
         };
-        for record in batch.records(base, limit).map_err(failed)? {
-            let record = record.map_err(failed)?;
-            let Some(key) = record.key.filter(|_| offsets.contains(record.offset)) else {
-                continue;
-            };
-            if !keys.put(&key, record.offset) {
-                return Ok(Some(record.offset));
+        for (key, offset) in found {
+            if offsets.contains(offset) && !keys.put(&key, offset) {
+                return Ok(Some(offset));
             }
         }
     }
     Ok(None)
 }
 
-fn broken(offset: Offset) -> Uncleanable {
-    Uncleanable {
-        offset,
-        source: RecordError::Truncated { index: 0 }.into(),
+fn keys_of(batch: &BatchView, limit: DecodeLimit) -> Result<Vec<(Bytes, Offset)>, RecordError> {
+    let mut keys = Vec::new();
+    for record in batch.records(base_of(batch.header()), limit)? {
+        let record = record?;
+        keys.extend(record.key.map(|key| (key, record.offset)));
     }
+    Ok(keys)
 }
 
 // ----- the second pass ------------------------------------------------------------------------------
@@ -123,6 +119,8 @@ fn broken(offset: Offset) -> Uncleanable {
 pub(crate) struct Counts {
     pub(crate) records_in: u64,
     pub(crate) records_out: u64,
+    /// Batches that stay as they are, since they cannot be read.
+    pub(crate) unread_batches: u64,
 }
 
 /// What a pass goes by.
@@ -132,7 +130,6 @@ pub(crate) struct Terms {
     pub(crate) end: Offset,
     pub(crate) now: Timestamp,
     pub(crate) tombstones_millis: i64,
-    pub(crate) limit: DecodeLimit,
 }
 
 /// Goes through the log of a partition, from its start on.
@@ -147,6 +144,8 @@ pub(crate) struct Cleaner {
     gap_batches: u32,
     out: BytesMut,
     has_changed: bool,
+    /// The first batch that could not be read, and why.
+    pub(crate) unread: Option<(Offset, RetainError)>,
     pub(crate) counts: Counts,
     /// When the last tombstone that was met may go.
     pub(crate) tombstones_until: Option<Timestamp>,
@@ -162,16 +161,23 @@ impl Cleaner {
             gap_batches: 0,
             out: BytesMut::new(),
             has_changed: false,
+            unread: None,
             counts: Counts::default(),
             tombstones_until: None,
         }
     }
 
-    /// Takes batches that follow those before, with their offsets in them.
-    pub(crate) fn take(&mut self, batches: Bytes, aborted: &Aborted) -> Result<(), Uncleanable> {
+    /// Takes batches that follow those before, with their offsets in them. One that comes to more than the limit is not
+    /// read.
+    pub(crate) fn take(
+        &mut self,
+        batches: Bytes,
+        aborted: &Aborted,
+        limit: DecodeLimit,
+    ) -> Result<(), Uncleanable> {
         for batch in BatchView::all(batches) {
-            let batch = batch.map_err(|_| broken(self.terms.end))?;
-            self.batch(&batch, aborted)?;
+            let batch = batch.map_err(|_| Uncleanable(self.terms.end))?;
+            self.batch(&batch, aborted, limit);
         }
         Ok(())
     }
@@ -188,52 +194,60 @@ impl Cleaner {
         (self.out.split().freeze(), has_changed)
     }
 
-    fn batch(&mut self, batch: &BatchView, aborted: &Aborted) -> Result<(), Uncleanable> {
+    fn batch(&mut self, batch: &BatchView, aborted: &Aborted, limit: DecodeLimit) {
         let header = *batch.header();
         if header.attributes.is_control() {
             self.marker(batch);
-            return Ok(());
+            return;
         }
         if header.record_count == 0 {
             self.gap_batches += 1;
             // Two that follow each other become one.
             self.has_changed |= self.gap_batches > 1;
             self.pass(&header);
-            return Ok(());
+            return;
         }
-        self.counts.records_in += u64::try_from(header.record_count).unwrap_or_default();
+        let count = u64::try_from(header.record_count).unwrap_or_default();
+        self.counts.records_in += count;
         if aborted.has(&header) {
             self.has_changed = true;
             self.pass(&header);
-            return Ok(());
+            return;
         }
-        match self.retained(batch)? {
-            Retained::None => {
+        match self.retained(batch, limit) {
+            Ok(Retained::None) => {
                 self.has_changed = true;
                 self.pass(&header);
             }
-            Retained::All => self.keep(&header, batch.bytes()),
-            Retained::Some(bytes) => {
+            Ok(Retained::All) => self.keep(&header, batch.bytes()),
+            Ok(Retained::Some(bytes)) => {
                 self.has_changed = true;
                 self.keep(&header, &bytes);
             }
+            Err(error) => {
+                self.counts.records_out += count;
+                self.counts.unread_batches += 1;
+                self.unread.get_or_insert((base_of(&header), error));
+                self.keep(&header, batch.bytes());
+            }
         }
-        Ok(())
     }
 
-    fn retained(&mut self, batch: &BatchView) -> Result<Retained, Uncleanable> {
+    fn retained(&mut self, batch: &BatchView, limit: DecodeLimit) -> Result<Retained, RetainError> {
         let header = batch.header();
         let terms = self.terms;
         let horizon = header.attributes.has_delete_horizon();
         let horizon = horizon.then_some(header.base_timestamp);
-        let is_over = horizon.is_some_and(|horizon| horizon < terms.now);
+        // A record of its key may be in what was not read.
+        let may_go = self.unread.is_none();
+        let is_over = may_go && horizon.is_some_and(|horizon| horizon < terms.now);
         let later = terms
             .now
             .as_millis()
             .saturating_add(terms.tombstones_millis.max(0));
         let later = Timestamp::from_millis(later);
         // Earlier records of a tombstone beyond the end may be there still.
-        let new = Some(later).filter(|_| next_of(header) <= terms.end);
+        let new = Some(later).filter(|_| may_go && next_of(header) <= terms.end);
         let (mut tombstones, mut kept) = (0_u64, 0_u64);
         let keys = &self.keys;
         let keep = |record: &Record| {
@@ -242,14 +256,9 @@ impl Cleaner {
             tombstones += u64::from(stays && record.key.is_some() && record.value.is_none());
             stays
         };
-        let base = base_of(header);
-        let retained = batch.retain(base, terms.limit, new, keep);
-        let retained = retained.map_err(|source| Uncleanable {
-            offset: base,
-            source,
-        })?;
+        let retained = batch.retain(base_of(header), limit, new, keep)?;
         self.counts.records_out += kept;
-        if tombstones > 0 {
+        if tombstones > 0 && may_go {
             let until = horizon.or(new).unwrap_or(later);
             self.tombstones_until = self.tombstones_until.max(Some(until));
         }

@@ -45,9 +45,18 @@ impl Failure {
 
     /// Whether it will most likely be the same again: the owner leaves the partition alone for a while.
     pub(super) const fn is_lasting(&self) -> bool {
-        matches!(
-            self,
-            Self::Uncleanable(_) | Self::Damaged { .. } | Self::Panicked
-        )
+        match self {
+            Self::Log(_) | Self::Changed => false,
+            Self::Work(failure) => matches!(
+                failure,
+                merge::Failure::Malformed { .. }
+                    | merge::Failure::Unsupported { .. }
+                    | merge::Failure::TooLarge { .. }
+                    | merge::Failure::Layout(_)
+                    | merge::Failure::Panicked
+            ),
+            Self::Owner(error) => matches!(error, MergeError::Malformed { .. }),
+            Self::Uncleanable(_) | Self::Damaged { .. } | Self::Gap(_) | Self::Panicked => true,
+        }
     }
 }

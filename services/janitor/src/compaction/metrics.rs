@@ -18,6 +18,7 @@ pub struct CompactionMetrics {
     pub(super) bytes_out: Counter,
     pub(super) records_in: Counter,
     pub(super) records_out: Counter,
+    pub(super) unread_batches: Counter,
     pub(super) tasks: Counter,
     failures: Family<Label, Counter>,
 }
@@ -48,6 +49,11 @@ impl CompactionMetrics {
             "records_out",
             "records that were left of them",
             metrics.records_out.clone(),
+        );
+        registry.register(
+            "unread_batches",
+            "batches that stay as they are, since their records cannot be read or need more memory than there is",
+            metrics.unread_batches.clone(),
         );
         registry.register(
             "tasks",

@@ -4,18 +4,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_env::MonoTime;
+use tidelog_env::{MonoTime, error_chain};
 use tidelog_format::batch::DecodeLimit;
 use tidelog_format::location::Location;
 use tidelog_format::segment::{MergedWriter, NewSlice};
 use tidelog_metadata_api::{
     Compacted, CompactionTask, Extent, MergeRun, MergeTask, REPLACED_EXTENTS_MAX, SwapOutcome,
 };
-use tidelog_types::{Offset, OffsetRange};
+use tidelog_types::limits::MERGED_EXTENT_BYTES;
+use tidelog_types::{Offset, OffsetRange, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::clean::{Aborted, Cleaner, Terms, note_keys};
 use super::failure::Failure;
 use super::keys::Keys;
+use super::settings::Room;
 use super::worker::Compactor;
 use crate::merge;
 
@@ -26,11 +29,53 @@ const RUN_EXTENTS: usize = REPLACED_EXTENTS_MAX / 8;
 /// While nothing is put in place, the owner hears of us this often: several times before it takes the task back.
 const HELD_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// A run of so many times as many extents as there need be is written anew although nothing of it has gone.
+const SCATTERED: u64 = 8;
+
 /// What is to be put in place of some extents.
 #[derive(Debug, Default)]
 struct Run {
     old: Vec<Extent>,
     bytes: u64,
+    /// The times of the extents of which the records are the oldest and the youngest.
+    times: Option<(Timestamp, Timestamp)>,
+    /// The memory for what is read and what is to be written.
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Run {
+    /// How many of the extents that follow may become one with these: records of a longer time would be kept for as long as
+    /// the youngest of them.
+    fn fitting(&self, extents: &[Extent], span_millis: Option<i64>) -> usize {
+        let Some(most) = span_millis else {
+            return extents.len();
+        };
+        let mut times = self.times;
+        let fits = |extent: &&Extent| {
+            let time = extent.max_timestamp;
+            let (oldest, youngest) = times.unwrap_or((time, time));
+            let (oldest, youngest) = (oldest.min(time), youngest.max(time));
+            times = Some((oldest, youngest));
+            youngest.as_millis().saturating_sub(oldest.as_millis()) <= most
+        };
+        extents.iter().take_while(fits).count()
+    }
+
+    fn push(&mut self, extents: Vec<Extent>) {
+        for extent in &extents {
+            let time = extent.max_timestamp;
+            let (oldest, youngest) = self.times.unwrap_or((time, time));
+            self.times = Some((oldest.min(time), youngest.max(time)));
+            self.bytes += u64::from(extent.byte_count());
+        }
+        self.old.extend(extents);
+    }
+
+    /// Whether it would be far fewer extents.
+    fn is_scattered(&self) -> bool {
+        let least = self.bytes.div_ceil(u64::from(MERGED_EXTENT_BYTES)).max(1);
+        self.old.len() as u64 >= SCATTERED * least
+    }
 }
 
 impl Compactor {
@@ -57,7 +102,6 @@ impl Compactor {
         task: &CompactionTask,
         cleaned: Offset,
     ) -> Result<(Keys, Offset), Failure> {
-        let settings = self.parts.settings;
         let secret = self.worker.parts.env.rng.bytes_16();
         let log_start = self.parts.history.log_start(task.partition).await?;
         let mut at = cleaned.max(log_start);
@@ -66,15 +110,16 @@ impl Compactor {
             next: task.end.max(at),
         };
         let most = task.end.get().saturating_sub(at.get());
-        let mut keys = Keys::new(secret, most, settings.keys_bytes());
-        let limit = DecodeLimit::bytes(settings.batch_bytes());
+        let mut keys = Keys::new(secret, most, self.parts.settings.keys_bytes());
         let mut held_at = self.now();
         while at < task.end {
             self.hold(task, &mut held_at).await?;
+            let memory = self.worker.hold(self.room().read_bytes()).await;
             let extents = self.extents(task, at, task.end).await?;
             let next = next_of(&extents, at)?;
             let aborted = self.aborted(task, &extents).await?;
             let bytes = self.read(task, &extents).await?;
+            let (limit, decoding) = self.decoding(&bytes).await;
             let noting = move || {
                 for bytes in bytes {
                     if let Some(full) = note_keys(&mut keys, bytes, dirty, &aborted, limit)? {
@@ -86,6 +131,7 @@ impl Compactor {
             let supervisor = &self.worker.parts.env.supervisor;
             let noted = supervisor.run_blocking("note keys to compact", noting);
             let noted: Result<_, Failure> = noted.await.unwrap_or(Err(Failure::Panicked));
+            drop((memory, decoding));
             let (back, full) = noted?;
             keys = back;
             if let Some(full) = full {
@@ -103,12 +149,11 @@ impl Compactor {
         keys: Keys,
         end: Offset,
     ) -> Result<Compacted, Failure> {
-        let settings = self.parts.settings;
+        let room = self.room();
         let terms = Terms {
             end,
             now: self.worker.parts.env.clock.wall(),
             tombstones_millis: task.tombstones_millis,
-            limit: DecodeLimit::bytes(settings.batch_bytes()),
         };
         let log_start = self.parts.history.log_start(task.partition).await?;
         let mut at = task.start.max(log_start);
@@ -118,47 +163,80 @@ impl Compactor {
         let mut held_at = self.now();
         while at < end {
             self.hold(task, &mut held_at).await?;
-            let extents = self.extents(task, at, end).await?;
+            if run.memory.is_none() {
+                let bytes = room.segment_bytes() + room.read_bytes();
+                run.memory = self.worker.hold(bytes).await;
+            }
+            let mut extents = self.extents(task, at, end).await?;
+            let fitting = run.fitting(&extents, task.span_millis);
+            let is_cut = fitting < extents.len();
+            extents.truncate(fitting);
+            if extents.is_empty() && !run.old.is_empty() {
+                let run = std::mem::take(&mut run);
+                bytes_out += self.put(task, &mut cleaner, run).await?;
+                continue;
+            }
             let next = next_of(&extents, at)?;
             let aborted = self.aborted(task, &extents).await?;
             let bytes = self.read(task, &extents).await?;
+            let (limit, decoding) = self.decoding(&bytes).await;
             let cleaning = move || {
                 for bytes in bytes {
-                    cleaner.take(bytes, &aborted)?;
+                    cleaner.take(bytes, &aborted, limit)?;
                 }
                 Ok(cleaner)
             };
             let supervisor = &self.worker.parts.env.supervisor;
             let done = supervisor.run_blocking("compact records", cleaning);
             let done: Result<_, Failure> = done.await.unwrap_or(Err(Failure::Panicked));
+            drop(decoding);
             cleaner = done?;
-            run.bytes += extents
-                .iter()
-                .map(|extent| u64::from(extent.byte_count()))
-                .sum::<u64>();
-            run.old.extend(extents);
+            run.push(extents);
             at = next;
             let is_full =
-                cleaner.len() as u64 >= settings.segment_bytes() || run.old.len() >= RUN_EXTENTS;
-            if is_full || at >= end {
-                bytes_out += self
-                    .put(task, &mut cleaner, std::mem::take(&mut run))
-                    .await?;
+                cleaner.len() as u64 >= room.segment_bytes() || run.old.len() >= RUN_EXTENTS;
+            if is_full || is_cut || at >= end {
+                let run = std::mem::take(&mut run);
+                bytes_out += self.put(task, &mut cleaner, run).await?;
             }
         }
-        self.parts
-            .metrics
-            .records_in
-            .inc_by(cleaner.counts.records_in);
-        self.parts
-            .metrics
-            .records_out
-            .inc_by(cleaner.counts.records_out);
+        self.report(task, &cleaner);
         Ok(Compacted {
             cleaned: end,
             bytes: bytes_out,
             tombstones_until: cleaner.tombstones_until,
+            unread: cleaner.unread.as_ref().map(|(offset, _)| *offset),
         })
+    }
+
+    fn report(&self, task: &CompactionTask, cleaner: &Cleaner) {
+        let metrics = &self.parts.metrics;
+        metrics.records_in.inc_by(cleaner.counts.records_in);
+        metrics.records_out.inc_by(cleaner.counts.records_out);
+        let unread = cleaner.counts.unread_batches;
+        metrics.unread_batches.inc_by(unread);
+        if let Some((offset, error)) = &cleaner.unread {
+            tracing::warn!(
+                partition = %task.partition, topic = %task.topic_name, offset = offset.get(), batches = unread,
+                error = error_chain(error),
+                "records cannot be compacted, and stay as they are; no tombstone behind them goes"
+            );
+        }
+    }
+
+    fn room(&self) -> Room {
+        Room::new(self.parts.settings, self.worker.parts.settings.memory_bytes)
+    }
+
+    /// How large batches may become, and the memory for that.
+    async fn decoding(&self, extents: &[Bytes]) -> (DecodeLimit, Option<OwnedSemaphorePermit>) {
+        let (limit, to_hold) = self.room().decoding(extents);
+        let held = match to_hold {
+            Some(bytes) => self.worker.hold(bytes).await,
+            None => None,
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        (DecodeLimit::bytes(limit), held)
     }
 
     /// Puts a run in place, if anything of it has changed; answers the bytes that it has now.
@@ -171,6 +249,7 @@ impl Compactor {
         let metrics = &self.parts.metrics;
         metrics.bytes_in.inc_by(run.bytes);
         let (bytes, has_changed) = cleaner.cut();
+        let has_changed = has_changed || run.is_scattered();
         let ends = run.old.first().zip(run.old.last());
         let (Some((first, last)), true) = (ends, has_changed) else {
             metrics.bytes_out.inc_by(run.bytes);
@@ -223,7 +302,7 @@ impl Compactor {
         at: Offset,
         end: Offset,
     ) -> Result<Vec<Extent>, Failure> {
-        let bytes_max = self.parts.settings.read_bytes();
+        let bytes_max = self.room().read_bytes();
         let history = &self.parts.history;
         let found = history.extents(task.partition, at, bytes_max, EXTENTS);
         let mut found = found.await?;
@@ -306,4 +385,55 @@ fn next_of(extents: &[Extent], at: Offset) -> Result<Offset, Failure> {
     });
     let next = last.map(|last| last.offsets.next).filter(|next| *next > at);
     next.filter(|_| follow).ok_or(Failure::Gap(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::{BucketId, Incarnation, SegmentName, SegmentSequence};
+
+    use super::*;
+
+    fn extent(base: u64, time: i64, length: u32) -> Extent {
+        Extent {
+            offsets: OffsetRange {
+                base: Offset::new(base),
+                next: Offset::new(base + 1),
+            },
+            location: Location::Segment {
+                bucket: BucketId::new(0),
+                segment: SegmentName::new(Incarnation::new(1), SegmentSequence::new(base)),
+                position: 0,
+                length,
+            },
+            crc32c: None,
+            max_timestamp: Timestamp::from_millis(time),
+        }
+    }
+
+    #[test]
+    fn a_run_is_of_records_that_go_at_about_the_same_time() {
+        let times = [10, 15, 12, 20, 21, 40];
+        let all: Vec<Extent> = (0..)
+            .zip(times)
+            .map(|(base, time)| extent(base, time, 9))
+            .collect();
+        let mut run = Run::default();
+        assert_eq!(run.fitting(&all, None), 6);
+        assert_eq!(run.fitting(&all, Some(10)), 4);
+        run.push(all[..1].to_vec());
+        assert_eq!(run.fitting(&all[1..], Some(10)), 3);
+        assert_eq!(run.fitting(&all[5..], Some(10)), 0);
+        assert_eq!(Run::default().fitting(&all[5..], Some(0)), 1, "it gets on");
+    }
+
+    #[test]
+    fn a_run_of_far_more_extents_than_it_needs_is_scattered() {
+        let run = |count: u64, length| {
+            let mut run = Run::default();
+            run.push((0..count).map(|base| extent(base, 1, length)).collect());
+            run.is_scattered()
+        };
+        assert!(!run(7, 10) && run(8, 10));
+        assert!(!run(8, 1 << 20) && !run(64, 1 << 18) && run(64, 1 << 17));
+    }
 }

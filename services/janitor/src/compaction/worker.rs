@@ -44,7 +44,7 @@ impl Compactor {
                 },
                 Err(error) => {
                     let error = error_chain(&error);
-                    tracing::debug!(error, "nobody says what is to be compacted, asking again");
+                    tracing::warn!(error, "nobody says what is to be compacted, asking again");
                 }
             }
             let wait = backoff.next_wait(env.rng.as_ref());

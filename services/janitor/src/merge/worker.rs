@@ -131,7 +131,7 @@ impl Worker {
     }
 
     /// Waits for so much memory, which the plan of a task has found to be there.
-    pub(super) async fn hold(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn hold(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let parts = memory_parts(bytes.min(self.parts.settings.memory_bytes));
         let memory = Arc::clone(&self.memory);
         // It is never closed.

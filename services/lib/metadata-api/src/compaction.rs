@@ -25,12 +25,15 @@ pub struct CompactionTask {
     pub bucket: BucketId,
     /// Where the log starts, or an offset below that.
     pub start: Offset,
-    /// Up to here it was compacted before.
+    /// Up to here it was compacted before, and everything could be read.
     pub cleaned: Offset,
     /// Up to here it is to be compacted: all of it is merged, no transaction is open below, and an extent ends there.
     pub end: Offset,
     /// How long tombstones stay that compaction has reached.
     pub tombstones_millis: i64,
+    /// Records of so many milliseconds share an extent at most, which retention takes as a whole; none where nothing goes
+    /// by time.
+    pub span_millis: Option<i64>,
     /// The commit time of the last extent.
     pub committed_at: Timestamp,
 }
@@ -44,6 +47,9 @@ pub struct Compacted {
     pub bytes: u64,
     /// When the last of its tombstones may go; none if it has none.
     pub tombstones_until: Option<Timestamp>,
+    /// The first batch that could not be read, if there is one. Whatever is behind it may have a later record of a key in it:
+    /// the next task takes note of the keys from there on once more.
+    pub unread: Option<Offset>,
 }
 
 /// Extents that one call of [`Compactions::replace`] names at most, old and new together.

@@ -19,6 +19,8 @@ pub struct CompactedRow {
     pub bytes: u64,
     /// When the last tombstone below it may go, if there is one.
     pub tombstones_until: Option<Timestamp>,
+    /// The first batch below it that could not be read, if there is one: from there on keys are taken note of once more.
+    pub unread: Option<Offset>,
 }
 
 impl CompactedRow {
@@ -29,6 +31,10 @@ impl CompactedRow {
             .u64(self.bytes);
         let row = match self.tombstones_until {
             Some(until) => row.u8(1).i64(until.as_millis()),
+            None => row.u8(0),
+        };
+        let row = match self.unread {
+            Some(offset) => row.u8(1).u64(offset.get()),
             None => row.u8(0),
         };
         row.finish()
@@ -44,11 +50,17 @@ impl CompactedRow {
             1 => Some(Timestamp::from_millis(row.i64()?)),
             _ => return Err(row.error("a flag is unknown")),
         };
+        let unread = match row.u8()? {
+            0 => None,
+            1 => Some(Offset::new(row.u64()?)),
+            _ => return Err(row.error("a flag is unknown")),
+        };
         row.finish()?;
         Ok(Self {
             cleaned,
             bytes,
             tombstones_until,
+            unread,
         })
     }
 }
@@ -67,11 +79,15 @@ mod tests {
 
     #[test]
     fn rows_round_trip_and_cut_or_longer_ones_are_errors() {
-        for tombstones_until in [None, Some(Timestamp::from_millis(-7))] {
+        for (tombstones_until, unread) in [
+            (None, Some(Offset::new(3))),
+            (Some(Timestamp::from_millis(-7)), None),
+        ] {
             let row = CompactedRow {
                 cleaned: Offset::new(9),
                 bytes: u64::MAX,
                 tombstones_until,
+                unread,
             };
             assert_round_trip(&row, &row.encode(), CompactedRow::decode);
         }

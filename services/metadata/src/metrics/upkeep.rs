@@ -105,18 +105,21 @@ impl Merging {
 pub(crate) struct Compacting {
     pub(crate) rounds: Counter,
     pub(crate) given_up: Counter,
-    pub(crate) dirty_ratio_max: Gauge<f64, AtomicU64>,
+    dirty_ratio_max: Gauge<f64, AtomicU64>,
     uncleanable: Gauge,
     /// What each shard has reported last.
-    reported: Arc<Mutex<HashMap<ShardId, i64>>>,
+    reported: Arc<Mutex<HashMap<ShardId, (f64, i64)>>>,
 }
 
 impl Compacting {
-    /// How many partitions of a shard are left alone, since they could not be compacted.
-    pub(crate) fn report_uncleanable(&self, shard: ShardId, count: i64) {
+    /// How dirty the dirtiest partition of a shard is that is due, and how many cannot be compacted.
+    pub(crate) fn report(&self, shard: ShardId, dirtiest: f64, uncleanable: i64) {
         let mut reported = self.reported.lock();
-        reported.insert(shard, count);
-        self.uncleanable.set(reported.values().sum());
+        reported.insert(shard, (dirtiest, uncleanable));
+        let ratios = reported.values().map(|(ratio, _)| *ratio);
+        self.dirty_ratio_max.set(ratios.fold(0.0, f64::max));
+        self.uncleanable
+            .set(reported.values().map(|(_, count)| count).sum());
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
@@ -140,7 +143,7 @@ impl Compacting {
         );
         registry.register(
             "uncleanable_partitions",
-            "partitions that are left alone for a while since they could not be compacted",
+            "partitions that could not be compacted when it was last tried, or whose rows cannot be read",
             self.uncleanable.clone(),
         );
     }

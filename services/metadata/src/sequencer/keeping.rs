@@ -16,7 +16,7 @@ use super::message::Message;
 use super::retention::{Aged, Cut, Limits};
 use super::state::PartitionState;
 use crate::catalogue::Catalogue;
-use crate::keyspace::{Keyspace, PageRow, PartitionRow, RowError};
+use crate::keyspace::{CompactedRow, Keyspace, PageRow, PartitionRow, RowError};
 
 /// Topics that a step of a pass finds.
 const TOPICS: usize = 100;
@@ -267,6 +267,7 @@ impl Actor {
                 },
                 reached: state.log_start,
                 due: None,
+                compacted: self.compacted(partition, &state, limits).await?,
             },
             from: state.log_start,
             size: state.total.saturating_sub(state.reclaimed_bytes),
@@ -290,6 +291,40 @@ impl Actor {
             view.walk(looked.cut.reached, |extent| looked.cut.passes(extent));
         }
         Ok(looked)
+    }
+}
+
+impl Actor {
+    /// Of a partition that was compacted before its topic came to say something else: the first page behind that, and how
+    /// many bytes there are from it on. What pages say of those before counts what has gone.
+    async fn compacted(
+        &self,
+        partition: TopicPartition,
+        state: &PartitionState,
+        limits: Limits,
+    ) -> Result<Option<(Offset, u64)>, SequencerError> {
+        if limits.bytes.is_none() {
+            return Ok(None);
+        }
+        let keys = self.parts.keys;
+        let mut transaction = self.parts.store.begin().await?;
+        let key = keys.compacted(partition);
+        let row = transaction.get(&key, ReadMode::Snapshot).await?;
+        let row = row.map(CompactedRow::decode).transpose()?;
+        let cleaned = row.map(|row| row.cleaned);
+        let Some(cleaned) = cleaned.filter(|at| *at > state.log_start) else {
+            return Ok(None);
+        };
+        let range = keys.pages_after(partition, Offset::new(cleaned.get().saturating_sub(1)));
+        let page = transaction
+            .scan(range, ScanOptions::limit(1).snapshot())
+            .await?;
+        let page = page.rows.into_iter().next();
+        let Some((base, page)) = page.map(PageRow::of_row).transpose()? else {
+            // It is still being written, and nothing goes before it is.
+            return Ok(Some((state.next, 0)));
+        };
+        Ok(Some((base, state.total.saturating_sub(page.bytes_before))))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the service offers to janitors that compact.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidelog_env::error_chain;
 use tidelog_metadata_api::{
     Compacted, CompactionTask, Compactions, Extent, MergeError, MergeId, SwapOutcome,
 };
@@ -19,18 +21,26 @@ impl Compactions for MetadataService {
         loop {
             news.borrow_and_update();
             let mut wait: Option<Duration> = None;
-            for (_, sequencer) in self.inner.shards.all() {
+            let mut failed = None;
+            let mut shards = self.inner.shards.all();
+            // None is first each time, so that one with much to do leaves room for the others.
+            let turn = self.inner.compaction_turn.fetch_add(1, Ordering::Relaxed);
+            let first = turn.checked_rem(shards.len()).unwrap_or_default();
+            shards.rotate_left(first);
+            for (shard, sequencer) in shards {
                 match sequencer.compactions().next().await {
                     Ok(NextCompaction::Task(task)) => return Ok(task),
                     Ok(NextCompaction::Wait(time)) => {
                         wait = [wait, time].into_iter().flatten().min();
                     }
-                    Err(error) => {
-                        return Err(MergeError::Unavailable {
-                            reason: error.to_string(),
-                        });
-                    }
+                    // The others have their turn all the same.
+                    Err(error) => failed = Some((shard, error)),
                 }
+            }
+            if let Some((shard, error)) = failed {
+                return Err(MergeError::Unavailable {
+                    reason: format!("shard {}: {}", shard.get(), error_chain(&error)),
+                });
             }
             let clock = &self.inner.env.clock;
             tokio::select! {

@@ -13,7 +13,7 @@ mod merges;
 mod transactions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidelog_env::Env;
@@ -89,6 +89,8 @@ pub(crate) struct Inner {
     members: Members,
     notices: broadcast::Sender<Notice>,
     merge_news: watch::Sender<()>,
+    /// How often somebody has asked for what is to be compacted.
+    compaction_turn: AtomicUsize,
     pub(crate) history: History,
     pub(crate) partitions_in_memory: usize,
     producer_expiry: Duration,
@@ -174,6 +176,7 @@ impl MetadataService {
             members,
             notices,
             merge_news,
+            compaction_turn: AtomicUsize::new(0),
             producer_ids,
             partition_shards,
             reach: options.reach,

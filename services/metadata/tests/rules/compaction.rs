@@ -11,7 +11,7 @@ use tidelog_metadata_api::{
     Compacted, CompactionTask, Compactions as _, Extent, Log as _, LookupRequest, MergeError,
     Merges as _, SwapOutcome,
 };
-use tidelog_store::Transaction;
+use tidelog_store::{Store as _, Transaction};
 use tidelog_types::{BucketId, Offset, OffsetRange, SegmentName, Timestamp};
 
 use crate::manifests::{plain, segment};
@@ -99,6 +99,7 @@ pub(crate) fn put_some_row(transaction: &mut dyn Transaction) {
         cleaned: Offset::new(2),
         bytes: 71,
         tombstones_until: Some(Timestamp::from_millis(1_000_000)),
+        unread: Some(Offset::new(1)),
     };
     let key = Keyspace::default().compacted(partition(0));
     transaction.put(key, row.encode());
@@ -130,6 +131,7 @@ async fn what_is_merged_is_compacted_and_the_next_owner_knows_how_far() {
         cleaned: task.end,
         bytes: 61,
         tombstones_until: Some(until),
+        unread: None,
     };
     let noted = process.compacted(task.id, compacted, true).await;
     assert_eq!(noted, Ok(()));
@@ -180,4 +182,82 @@ async fn what_has_changed_meanwhile_is_not_replaced() {
         replaced,
         Ok(SwapOutcome::Changed | SwapOutcome::Swapped)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_compacted_any_more_that_its_topic_does_not_want() {
+    for (key, value) in [
+        ("cleanup.policy", "delete"),
+        ("delete.retention.ms", "5"),
+        ("min.compaction.lag.ms", "7"),
+    ] {
+        let world = World::with(compacting());
+        let process = world.open().await;
+        configure(&process, &[("cleanup.policy", "compact")]).await;
+        let task = due(&world, &process).await;
+        let old = extents(&process).await;
+        configure(&process, &[(key, value)]).await;
+        let new = compact(merged(2), &old);
+        let replaced = process.replace(task.id, merged(2), old.clone(), new).await;
+        assert_eq!(replaced, Err(MergeError::Gone), "{key}");
+        assert_eq!(extents(&process).await, old, "{key}");
+        pass(&world, 2).await;
+        let again = now(&process).await.map(|task| task.tombstones_millis);
+        let expected = match key {
+            "cleanup.policy" => None,
+            "delete.retention.ms" => Some(5),
+            _ => Some(86_400_000),
+        };
+        assert_eq!(again, expected, "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_what_could_not_be_read_keys_are_noted_once_more_and_nobody_claims_what_is_not_so() {
+    let world = World::with(compacting());
+    let process = world.open().await;
+    configure(&process, &[("cleanup.policy", "compact")]).await;
+    let task = due(&world, &process).await;
+    let mut compacted = Compacted {
+        cleaned: Offset::new(7),
+        bytes: 61,
+        tombstones_until: None,
+        unread: Some(Offset::new(2)),
+    };
+    let noted = process.compacted(task.id, compacted, true).await;
+    assert!(
+        matches!(noted, Err(MergeError::Malformed { .. })),
+        "{noted:?}"
+    );
+    assert_eq!(row(&world), None);
+    compacted.cleaned = task.end;
+    assert_eq!(process.compacted(task.id, compacted, true).await, Ok(()));
+    pass(&world, 2).await;
+    assert_eq!(now(&process).await, None, "it is no reason by itself");
+    for sequence in [9, 10] {
+        let draft = segment(sequence).slice(partition(0), &[plain(2)]);
+        process.send_until_answered(&draft.done()).await;
+    }
+    pass(&world, 60).await;
+    merge(&process, 5).await;
+    configure(&process, &[("min.cleanable.dirty.ratio", "0.01")]).await;
+    pass(&world, 2).await;
+    let again = now(&process).await.expect("it is dirty");
+    assert_eq!((again.cleaned.get(), again.end.get()), (2, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_keeps_nobody_else_from_it() {
+    let world = World::with(compacting());
+    let process = world.open().await;
+    let mut transaction = world.store.begin().await.expect("a store");
+    let key = Keyspace::default().compacted(partition(1));
+    transaction.put(key, vec![99].into());
+    transaction.commit().await.expect("a store");
+    let draft = segment(9).slice(partition(1), &[plain(2)]);
+    process.send_until_answered(&draft.done()).await;
+    configure(&process, &[("cleanup.policy", "compact")]).await;
+    let task = due(&world, &process).await;
+    assert_eq!(task.partition, partition(0));
+    assert_eq!(process.metric("uncleanable_partitions"), 1);
 }

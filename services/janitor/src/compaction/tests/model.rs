@@ -199,12 +199,11 @@ impl Log {
             end,
             now: Timestamp::from_millis(now),
             tombstones_millis: TOMBSTONES_MILLIS,
-            limit,
         };
         let mut cleaner = Cleaner::new(map, terms);
         let mut out = Vec::new();
         for extent in extents {
-            cleaner.take(extent, &aborted).unwrap();
+            cleaner.take(extent, &aborted, limit).unwrap();
             if random.one_in(3) {
                 out.push(cleaner.cut().0);
             }
@@ -340,4 +339,78 @@ fn a_tombstone_stays_as_long_as_its_topic_says_after_it_was_reached() {
     assert_eq!(at(1_000_000), 1);
     assert_eq!(at(1_000_000 + TOMBSTONES_MILLIS), 1);
     assert_eq!(at(1_000_001 + TOMBSTONES_MILLIS), 0);
+}
+
+/// One record of a key; nothing for a tombstone.
+fn one(log: &mut Log, key: &[u8], value: Option<&[u8]>) {
+    let mut builder = BatchBuilder::new(Compression::Zstd, 0);
+    let time = Timestamp::from_millis(5);
+    builder.append(time, Some(key), value, &[]).unwrap();
+    log.batch(builder, None, 1);
+}
+
+/// A pass over a log, with so many bytes for a batch.
+fn pass(log: &mut Log, from: u64, now: i64, limit: usize) -> Cleaner {
+    let (aborted, limit) = (Aborted::default(), DecodeLimit::bytes(limit));
+    let dirty = OffsetRange {
+        base: Offset::new(from),
+        next: Offset::new(log.next),
+    };
+    let all = Bytes::from(log.batches.concat());
+    let mut keys = Keys::new([7; 16], 100, 1 << 12);
+    note_keys(&mut keys, all.clone(), dirty, &aborted, limit).unwrap();
+    let terms = Terms {
+        end: dirty.next,
+        now: Timestamp::from_millis(now),
+        tombstones_millis: TOMBSTONES_MILLIS,
+    };
+    let mut cleaner = Cleaner::new(keys, terms);
+    cleaner.take(all, &aborted, limit).unwrap();
+    let (left, _) = cleaner.cut();
+    let batches = BatchView::all(left).map(|batch| batch.unwrap().bytes().clone());
+    log.batches = batches.collect();
+    cleaner
+}
+
+/// Whatever is done with memory: what was deleted never comes back.
+#[test]
+fn what_cannot_be_read_stays_and_nothing_that_was_deleted_comes_back_with_it() {
+    const LITTLE: usize = 1_000;
+    const MUCH: usize = 1 << 20;
+    let large = vec![b'v'; 10 * LITTLE];
+    let mut log = Log::default();
+    one(&mut log, b"a", Some(b"1"));
+    one(&mut log, b"a", Some(b"2"));
+    one(&mut log, b"k", None);
+    one(&mut log, b"k", Some(&large));
+    one(&mut log, b"k", None);
+    one(&mut log, b"b", Some(b"1"));
+    one(&mut log, b"b", Some(b"2"));
+    let offsets = |log: &Log| {
+        let records = log.committed();
+        records
+            .iter()
+            .map(|record| record.offset.get())
+            .collect::<Vec<_>>()
+    };
+    let mut now = 1_000_000;
+    // The tombstone of the key that is before it goes; the one behind it may be all that says that the key is gone.
+    for _ in 0..3 {
+        let cleaner = pass(&mut log, 0, now, LITTLE);
+        let unread = cleaner.unread.as_ref().map(|(offset, _)| offset.get());
+        assert_eq!((unread, cleaner.counts.unread_batches), (Some(3), 1));
+        assert_eq!(
+            cleaner.tombstones_until, None,
+            "nobody is to come back for it"
+        );
+        now += 10 * TOMBSTONES_MILLIS;
+    }
+    assert_eq!(offsets(&log), [1, 3, 4, 6]);
+    // With more memory keys are noted from there on: now it goes, and its tombstone in its time.
+    let cleaner = pass(&mut log, 3, now, MUCH);
+    assert!(cleaner.unread.is_none() && cleaner.tombstones_until.is_some());
+    assert_eq!(offsets(&log), [1, 4, 6]);
+    now += 10 * TOMBSTONES_MILLIS;
+    pass(&mut log, 7, now, MUCH);
+    assert_eq!(offsets(&log), [1, 6]);
 }

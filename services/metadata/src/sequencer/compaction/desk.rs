@@ -1,10 +1,10 @@
 //! Where janitors ask for partitions of a shard to compact, while its owner has it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_env::{Clock, MonoTime};
+use tidelog_env::{Clock, MonoTime, error_chain};
 use tidelog_metadata_api::{
     Compacted, CompactionTask, Extent, MergeError, MergeId, MergedRun, REPLACED_EXTENTS_MAX,
     SwapOutcome,
@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::super::error::SequencerError;
 use super::super::merging::{MergeMessage, MergeSettings, Unmerged, check_merged};
+use super::due::Wanted;
 use super::look::{Found, Look};
 use super::step::NoteCompacted;
 use crate::keyspace::CompactedRow;
@@ -55,6 +56,11 @@ struct State {
     queue: VecDeque<Found>,
     lent: Vec<Lent>,
     left_alone: HashMap<TopicPartition, MonoTime>,
+    /// Those of which the last task was given up.
+    refused: HashSet<TopicPartition>,
+    /// Of the last look: partitions with rows that cannot be read, and the largest share of bytes that are due.
+    damaged: usize,
+    dirtiest: f64,
     /// As of the last look: what was merged, and how often a topic was changed.
     seen: Option<(GroupNumber, u64)>,
     looked_at: Option<MonoTime>,
@@ -65,6 +71,8 @@ struct State {
 #[derive(Debug)]
 struct Lent {
     task: CompactionTask,
+    /// What the topic wanted then.
+    wanted: Wanted,
     until: MonoTime,
 }
 
@@ -135,7 +143,9 @@ impl CompactionDesk {
                 return Ok(NextCompaction::Wait(wait));
             }
             if let Some(found) = state.queue.pop_front() {
-                if !state.is_lent(found.partition) {
+                // The look may have been some time ago. If it is something else that is wanted by now, the next one sees it.
+                let wanted = self.look.wanted(found.partition.topic).await?;
+                if wanted == Some(found.wanted) && !state.is_lent(found.partition) {
                     return Ok(NextCompaction::Task(self.lend(&mut state, &found, now)));
                 }
                 continue;
@@ -185,11 +195,18 @@ impl CompactionDesk {
             state.due = Some(state.due.map_or(again, |due| due.min(again)));
         }
         let ratio = looked.found.first().map_or(0.0, |found| found.ratio);
-        self.metrics.dirty_ratio_max.set(ratio);
-        let refused = i64::try_from(state.left_alone.len()).unwrap_or(i64::MAX);
-        self.metrics.report_uncleanable(self.look.shard, refused);
+        state.dirtiest = ratio;
+        state.damaged = looked.damaged;
         state.queue = looked.found.into();
+        self.report(state);
         Ok(())
+    }
+
+    fn report(&self, state: &State) {
+        let uncleanable = state.refused.len() + state.damaged;
+        let uncleanable = i64::try_from(uncleanable).unwrap_or(i64::MAX);
+        self.metrics
+            .report(self.look.shard, state.dirtiest, uncleanable);
     }
 
     fn lend(&self, state: &mut State, found: &Found, now: MonoTime) -> CompactionTask {
@@ -210,20 +227,37 @@ impl CompactionDesk {
             cleaned: found.cleaned,
             end: found.end,
             tombstones_millis: found.wanted.tombstones_millis,
+            span_millis: found.wanted.span_millis,
             committed_at: found.committed_at,
         };
         state.lent.push(Lent {
             task: task.clone(),
+            wanted: found.wanted,
             until: now + self.settings.lent_for,
         });
         task
     }
 
-    async fn prolong(&self, id: MergeId) -> Result<TopicPartition, MergeError> {
+    /// Lends a task for longer, as long as the topic wants what it did.
+    async fn prolong(&self, id: MergeId) -> Result<CompactionTask, MergeError> {
         let mut state = self.state.lock().await;
         let lent = state.lent(id)?;
         lent.until = self.clock.now() + self.settings.lent_for;
-        Ok(lent.task.partition)
+        let (task, wanted) = (lent.task.clone(), lent.wanted);
+        drop(state);
+        let now = self.look.wanted(task.partition.topic).await;
+        let now = now.map_err(|error| MergeError::Unavailable {
+            reason: error_chain(&error),
+        })?;
+        if now != Some(wanted) {
+            tracing::info!(
+                partition = %task.partition, topic = %task.topic_name,
+                "a compaction is let be: its topic wants something else by now"
+            );
+            self.end(id).await;
+            return Err(MergeError::Gone);
+        }
+        Ok(task)
     }
 
     /// Swaps a run.
@@ -234,7 +268,7 @@ impl CompactionDesk {
         old: Vec<Extent>,
         new: Vec<Extent>,
     ) -> Result<SwapOutcome, MergeError> {
-        let partition = self.prolong(id).await?;
+        let partition = self.prolong(id).await?.partition;
         if old.len() + new.len() > REPLACED_EXTENTS_MAX {
             return Err(malformed("there are too many extents"));
         }
@@ -268,11 +302,16 @@ impl CompactionDesk {
         compacted: Compacted,
         is_last: bool,
     ) -> Result<(), MergeError> {
-        let partition = self.prolong(id).await?;
+        let task = self.prolong(id).await?;
+        let partition = task.partition;
+        if compacted.cleaned < task.cleaned || compacted.cleaned > task.end {
+            return Err(malformed("it cannot have come so far"));
+        }
         let row = CompactedRow {
             cleaned: compacted.cleaned,
             bytes: compacted.bytes,
             tombstones_until: compacted.tombstones_until,
+            unread: compacted.unread,
         };
         self.ask(|reply| {
             MergeMessage::Compacted(NoteCompacted {
@@ -284,6 +323,7 @@ impl CompactionDesk {
         .await?;
         self.metrics.rounds.inc();
         if is_last {
+            self.state.lock().await.refused.remove(&partition);
             self.end(id).await;
         }
         Ok(())
@@ -295,7 +335,7 @@ impl CompactionDesk {
         id: MergeId,
         given_up: Option<String>,
     ) -> Result<(), MergeError> {
-        let partition = self.prolong(id).await?;
+        let partition = self.prolong(id).await?.partition;
         let Some(reason) = given_up else {
             return Ok(());
         };
@@ -305,7 +345,9 @@ impl CompactionDesk {
         if state.left_alone.len() < LEFT_ALONE_MAX {
             let until = self.clock.now() + LEFT_ALONE;
             state.left_alone.insert(partition, until);
+            state.refused.insert(partition);
         }
+        self.report(&state);
         drop(state);
         self.end(id).await;
         Ok(())

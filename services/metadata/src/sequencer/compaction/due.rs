@@ -3,6 +3,7 @@
 use tidelog_metadata_api::{TopicInfo, TopicState};
 use tidelog_types::{Offset, Timestamp};
 
+use super::super::retention::{Limits, span_millis};
 use crate::keyspace::CompactedRow;
 
 /// What a topic wants.
@@ -12,6 +13,8 @@ pub(crate) struct Wanted {
     lag_min: i64,
     lag_max: i64,
     pub(crate) tombstones_millis: i64,
+    /// What retention takes as a whole.
+    pub(crate) span_millis: Option<i64>,
 }
 
 impl Wanted {
@@ -25,6 +28,7 @@ impl Wanted {
             lag_min,
             lag_max,
             tombstones_millis: config.tombstone_millis(),
+            span_millis: Limits::of(topic).millis.map(span_millis),
         })
     }
 }
@@ -187,6 +191,7 @@ mod tests {
         lag_min: 0,
         lag_max: i64::MAX,
         tombstones_millis: 0,
+        span_millis: None,
     };
 
     fn row(bytes: u64) -> CompactedRow {
@@ -194,6 +199,7 @@ mod tests {
             cleaned: Offset::new(10),
             bytes,
             tombstones_until: None,
+            unread: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidelog_format::location::Location;
 use tidelog_metadata_api::{CatalogueError, Extent, TopicInfo};
 use tidelog_store::{KeyRange, ReadMode, ScanOptions, Store, StoreError};
@@ -48,6 +49,16 @@ pub(crate) struct Looked {
     pub(crate) found: Vec<Found>,
     /// When something else is due, as things are.
     pub(crate) due: Option<Timestamp>,
+    /// Partitions with rows that cannot be read.
+    pub(crate) damaged: usize,
+}
+
+/// What a look at one partition comes to.
+#[derive(Debug)]
+enum Seeing {
+    Due(Found),
+    /// Not before this time, as things are.
+    Later(Option<Timestamp>),
 }
 
 /// Reads what there is to know. All of it is read by snapshot, and what has changed since is found out by the swap.
@@ -67,6 +78,15 @@ impl Look {
             catalogue: parts.catalogue.clone(),
             shard,
         }
+    }
+
+    /// What is wanted of a topic by now; nothing if its logs are not to be compacted.
+    pub(crate) async fn wanted(
+        &self,
+        topic: TopicNumber,
+    ) -> Result<Option<Wanted>, SequencerError> {
+        let topic = topic_of(&self.catalogue, topic).await?;
+        Ok(topic.and_then(|topic| Wanted::of(&topic)))
     }
 
     /// Looks at all partitions but some.
@@ -185,40 +205,69 @@ impl Look {
             let Some(row) = row.filter(|value| PartitionRow::has_pages(value)) else {
                 continue;
             };
-            let row = PartitionRow::decode(row)?;
-            let compacted = compacted.map(CompactedRow::decode).transpose()?;
-            let compacted = compacted.unwrap_or_default();
-            let merged = unmerged.and_then(|first| first.get(partition));
-            let open = row.open.first().map(|(first, _)| *first);
-            let limit = [Some(row.next), merged.copied(), open];
-            let limit = limit.into_iter().flatten().min().unwrap_or_default();
-            let cleaned = compacted.cleaned.max(row.log_start).max(row.reclaimed);
-            let mut dirty = Dirty::new(wanted, now, cleaned, limit);
-            let mut at = At::default();
-            self.extents(*partition, cleaned, |page, extent| {
-                let taken = dirty.take(&seen(page, extent));
-                if taken {
-                    at.take(page, extent);
+            let first_unmerged = unmerged.and_then(|first| first.get(partition)).copied();
+            let seen = self.one(
+                topic,
+                *partition,
+                (row, compacted),
+                first_unmerged,
+                (wanted, now),
+            );
+            match seen.await {
+                Ok(Seeing::Due(found)) => looked.found.push(found),
+                Ok(Seeing::Later(due)) => looked.due = earlier(looked.due, due),
+                Err(SequencerError::Row(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, %partition, "a partition is not compacted");
+                    looked.damaged += 1;
                 }
-                taken
-            })
-            .await?;
-            match dirty.verdict(&compacted) {
-                Verdict::Due { end, ratio } => looked.found.push(Found {
-                    topic: Arc::clone(topic),
-                    partition: *partition,
-                    wanted,
-                    bucket: at.bucket,
-                    start: row.log_start.max(row.reclaimed),
-                    cleaned,
-                    end,
-                    committed_at: at.committed_at,
-                    ratio,
-                }),
-                Verdict::Later(due) => looked.due = earlier(looked.due, due),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    async fn one(
+        &self,
+        topic: &Arc<TopicInfo>,
+        partition: TopicPartition,
+        (row, compacted): (Bytes, Option<Bytes>),
+        first_unmerged: Option<Offset>,
+        (wanted, now): (Wanted, Timestamp),
+    ) -> Result<Seeing, SequencerError> {
+        let row = PartitionRow::decode(row)?;
+        let compacted = compacted.map(CompactedRow::decode).transpose()?;
+        let compacted = compacted.unwrap_or_default();
+        let open = row.open.first().map(|(first, _)| *first);
+        let limit = [Some(row.next), first_unmerged, open];
+        let limit = limit.into_iter().flatten().min().unwrap_or_default();
+        let start = row.log_start.max(row.reclaimed);
+        let cleaned = compacted.cleaned.max(start);
+        let mut dirty = Dirty::new(wanted, now, cleaned, limit);
+        let mut at = At::default();
+        self.extents(partition, cleaned, |page, extent| {
+            let taken = dirty.take(&seen(page, extent));
+            if taken {
+                at.take(page, extent);
+            }
+            taken
+        })
+        .await?;
+        Ok(match dirty.verdict(&compacted) {
+            Verdict::Due { end, ratio } => Seeing::Due(Found {
+                topic: Arc::clone(topic),
+                partition,
+                wanted,
+                bucket: at.bucket,
+                start,
+                // From the first batch on that could not be read, keys are taken note of once more.
+                cleaned: cleaned.min(compacted.unread.unwrap_or(cleaned).max(start)),
+                end,
+                committed_at: at.committed_at,
+                ratio,
+            }),
+            Verdict::Later(due) => Seeing::Later(due),
+        })
     }
 
     /// Goes through extents from an offset on, as long as they are wanted.
@@ -228,10 +277,12 @@ impl Look {
         from: Offset,
         mut wants: impl FnMut(&PageRow, &Extent) -> bool,
     ) -> Result<(), SequencerError> {
+        // A transaction each: all of it takes longer than one may.
         let mut transaction = self.store.begin().await?;
         let range = self.keys.pages_until(partition, from);
         let options = ScanOptions::limit(1).backward().snapshot();
         let mut rows = transaction.scan(range, options).await?.rows;
+        drop(transaction);
         let mut rest: Option<KeyRange> = Some(self.keys.pages_after(partition, from));
         let mut count = 0;
         loop {
@@ -246,6 +297,7 @@ impl Look {
                 return Ok(());
             };
             let options = ScanOptions::limit(PAGES).snapshot();
+            let mut transaction = self.store.begin().await?;
             let found = transaction.scan(range.clone(), options).await?;
             rest = found.next(&range, options.direction);
             rows = found.rows;

@@ -23,6 +23,8 @@ const PASS_INTERVAL: Duration = Duration::from_hours(1);
 const TOPICS_MAX: usize = 10_000;
 /// How long nothing is done after a failure.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Records of so large a part of the time that they are kept share an extent at most, which goes as a whole.
+const SPAN_PART: i64 = 8;
 
 /// What of a topic is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Limits {
         }
         Self {
             millis: topic.config.retention_millis(),
-            // Pages count bytes as they were committed: of a log that is compacted too, more would go than is said.
+            // Pages count bytes as they were committed: of a log that is compacted, more would go than is said.
             bytes: topic
                 .config
                 .retention_bytes()
@@ -51,6 +53,11 @@ impl Limits {
     pub(crate) fn are_none(self) -> bool {
         self == Self::default()
     }
+}
+
+/// Milliseconds from the first to the last record of an extent that is made of others, where records are kept for so many.
+pub(crate) const fn span_millis(retention_millis: i64) -> i64 {
+    retention_millis / SPAN_PART
 }
 
 /// A search for the first extent that stays, from the log start on.
@@ -66,6 +73,9 @@ pub(crate) struct Cut {
     pub(crate) reached: Offset,
     /// When the extent that stays is due.
     pub(crate) due: Option<Timestamp>,
+    /// Up to which offset the partition was compacted, and the bytes behind it. Nobody has counted the bytes that are left
+    /// up to there.
+    pub(crate) compacted: Option<(Offset, u64)>,
 }
 
 /// An extent as retention sees it.
@@ -100,7 +110,13 @@ impl Cut {
             let last = extent.time().as_millis().saturating_add(millis);
             Timestamp::from_millis(last.saturating_add(1))
         });
-        let rest = self.total.saturating_sub(extent.bytes_so_far);
+        let compacted = self
+            .compacted
+            .filter(|(cleaned, _)| extent.offsets.base < *cleaned);
+        let rest = match compacted {
+            Some((_, behind)) => behind,
+            None => self.total.saturating_sub(extent.bytes_so_far),
+        };
         let is_old = due.is_some_and(|due| due <= self.now);
         let is_much = self.limits.bytes.is_some_and(|bytes| rest >= bytes);
         if (is_old || is_much) && extent.offsets.next <= self.last_stable {

@@ -21,6 +21,26 @@ const fn keeps(millis: Option<i64>, bytes: Option<u64>) -> Limits {
 
 /// Extents of ten records and a hundred bytes each, with these times of records and commits.
 fn cut(limits: Limits, last_stable: u64, times: &[(i64, i64)]) -> (u64, Option<i64>) {
+    cut_compacted(limits, last_stable, times, None)
+}
+
+/// Nobody knows how many bytes compaction has left: only those behind it count, and what it has made goes last.
+#[test]
+fn of_what_was_compacted_nothing_goes_before_there_is_as_much_behind_it_as_is_kept() {
+    let five = [(0, 0); 5];
+    let keeps = keeps(None, Some(200));
+    let compacted = |behind| Some((Offset::new(30), behind));
+    assert_eq!(cut_compacted(keeps, 50, &five, None).0, 30);
+    assert_eq!(cut_compacted(keeps, 50, &five, compacted(199)).0, 3);
+    assert_eq!(cut_compacted(keeps, 50, &five, compacted(200)).0, 30);
+}
+
+fn cut_compacted(
+    limits: Limits,
+    last_stable: u64,
+    times: &[(i64, i64)],
+    compacted: Option<(Offset, u64)>,
+) -> (u64, Option<i64>) {
     let mut cut = Cut {
         limits,
         now: at(1_000),
@@ -28,6 +48,7 @@ fn cut(limits: Limits, last_stable: u64, times: &[(i64, i64)]) -> (u64, Option<i
         last_stable: Offset::new(last_stable),
         reached: Offset::new(3),
         due: None,
+        compacted,
     };
     for (index, (record, commit)) in (0..).zip(times) {
         let extent = Aged {
