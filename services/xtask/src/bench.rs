@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: builds the binary and the load generator in release and hands over to it.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::fdb::{BENCH_FEATURES, Fdb};
@@ -18,13 +20,21 @@ pub(crate) struct Options {
 /// `FoundationDB` too where that is found.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     tools::minio(workspace)?;
-    process::run(&mut workspace.cargo(["build", "--release", "-p", "tidelog-server"]))?;
-    let mut bench = workspace.cargo(["run", "--release", "--quiet", "-p", "tidelog-e2e-bench"]);
-    if let Ok(fdb) = Fdb::find(workspace) {
-        fdb.apply(&mut bench, BENCH_FEATURES);
-    }
+    // In one build: two would choose other features of what they share, and build it twice.
+    let [server, bench] = ["tidelog-server", "tidelog-e2e-bench"];
+    let fdb = Fdb::find(workspace).ok();
+    let with_fdb = |mut command: Command| {
+        if let Some(fdb) = &fdb {
+            fdb.apply(&mut command, BENCH_FEATURES);
+        }
+        command
+    };
+    let build = workspace.cargo(["build", "--release", "-p", server, "-p", bench]);
+    process::run(&mut with_fdb(build))?;
+    let mut run = workspace.cargo(["run", "--release", "--quiet", "-p", server, "-p", bench]);
+    run.args(["--bin", bench]);
     process::run(
-        bench
+        with_fdb(run)
             .arg("--")
             .args(&options.arguments)
             .env("TIDELOG_TOOLS", workspace.tools())

@@ -19,7 +19,7 @@ pub(crate) const TEST_FEATURES: &str = "tidelog-store-fdb/client,tidelog-e2e-clu
 /// The feature of the server, as a build of it takes it.
 pub(crate) const SERVER_FEATURES: &str = "fdb";
 /// The feature of the load generator, as a build of it takes it.
-pub(crate) const BENCH_FEATURES: &str = "fdb";
+pub(crate) const BENCH_FEATURES: &str = "tidelog-e2e-bench/fdb";
 
 /// An installation that can build and run everything that needs it.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Requests for each GiB that is written, with its merging, and what merging does to producers.
 
 use anyhow::{Context, Result, ensure};
-use tidelog_client::ConsumerOptions;
+use tidelog_client::{Consumer, ConsumerOptions};
 use tidelog_e2e_harness::{Minio, Place, Server};
 use tokio::sync::oneshot;
 
@@ -26,7 +26,12 @@ pub(super) async fn round(
     prepare(&server, &load).await?;
     let before = Requests::of(&server).await?;
     let (done, end) = oneshot::channel();
-    let tail = tokio::spawn(follow(server.client()?, end));
+    // What is written before it has begun is not its tail.
+    let mut consumer = server
+        .client()?
+        .consumer("bench", ConsumerOptions::default());
+    consumer.begin().await?;
+    let tail = tokio::spawn(follow(consumer, end));
     let meter = Meter::start(&[("server", server.process().id())])?;
     let produced = produce(&server, &load).await?;
     let cost = meter.cost(produced.bytes)?;
@@ -74,9 +79,7 @@ pub(super) async fn round(
 }
 
 /// Reads the tail until as many records have come as were written.
-async fn follow(client: tidelog_client::Client, mut end: oneshot::Receiver<u64>) -> Result<()> {
-    let mut consumer = client.consumer("bench", ConsumerOptions::default());
-    consumer.begin().await?;
+async fn follow(mut consumer: Consumer, mut end: oneshot::Receiver<u64>) -> Result<()> {
     let (mut records, mut total) = (0, None);
     while total.is_none_or(|total| records < total) {
         tokio::select! {

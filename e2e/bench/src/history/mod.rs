@@ -28,7 +28,7 @@ const MERGED_LIMIT: Duration = Duration::from_mins(5);
 pub(crate) async fn round(options: &Options, minio: &Minio, report: &mut Report) -> Result<()> {
     let place = minio.create_bucket("history").await?;
     let (mut server, produced) = bill::round(options, &place, report).await?;
-    read::round(options, minio, &place, &mut server, &produced, report).await?;
+    read::round(options, minio, &mut server, &produced, report).await?;
     tail::round(options, &mut server, report).await?;
     drop(server);
     bill::beside_none(options, minio, report).await

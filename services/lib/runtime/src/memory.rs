@@ -18,13 +18,13 @@ const STORE_MIN: u64 = 32 * MIB;
 
 /// Shares in percent of the whole. What is missing to 100 belongs to the process itself.
 const CONNECTIONS: u64 = 15;
-const SEGMENTS: u64 = 19;
-const CACHE: u64 = 25;
+const SEGMENTS: u64 = 18;
+const CACHE: u64 = 20;
 const KAFKA: u64 = 5;
 const DECODE: u64 = 5;
 const STORE: u64 = 10;
 const METADATA: u64 = 4;
-const JANITOR: u64 = 7;
+const JANITOR: u64 = 13;
 
 const _: () =
     assert!(CONNECTIONS + SEGMENTS + CACHE + KAFKA + DECODE + STORE + METADATA + JANITOR <= 90);
@@ -44,6 +44,13 @@ pub const CONNECTION_BYTES_MIN: u64 = 96 * 1024;
 /// How much of the windows is kept for every connection that may come, in percent. The rest goes to those
 /// that come first, whose windows are larger.
 const SEATS: u64 = 75;
+
+/// What a merge needs beside its inputs, where there is much.
+const MERGE_SPARE: u64 = 9 * MIB;
+/// What is read of a segment at once.
+const PAGE: u64 = 4 * MIB;
+/// Merged segments of fewer pages have a remainder rather than being smaller by up to a page.
+const PAGES_MIN: u64 = 8;
 
 /// One call at a time for so many bytes of the total: what a call costs besides its messages (its header,
 /// its task, its place in the transport) is about a tenth of this.
@@ -140,8 +147,10 @@ impl MemoryPlan {
         let total = total.get().max(MEMORY_TOTAL_MIN);
         let share = |percent: u64| total / 100 * percent;
         let store = share(STORE).max(STORE_MIN);
-        // What a small process gives its store beyond the share is taken from the cache.
-        let cache = share(CACHE).saturating_sub(store - share(STORE));
+        // What a small process gives its store beyond the share is taken from the cache and the janitor.
+        let taken = (store - share(STORE)) / 2;
+        let cache = share(CACHE).saturating_sub(taken);
+        let janitor = share(JANITOR).saturating_sub(taken);
         let connections = share(CONNECTIONS);
         Self {
             total,
@@ -155,7 +164,7 @@ impl MemoryPlan {
             decode: share(DECODE),
             store,
             metadata: share(METADATA),
-            janitor: share(JANITOR),
+            janitor,
         }
     }
 
@@ -181,9 +190,9 @@ impl MemoryPlan {
             + self.janitor
     }
 
-    /// What key compaction has of the share of the janitor: for the keys of a partition, and what is read and written.
+    /// What key compaction has of the share of the janitor for itself: for the keys of a partition, and batches of usual size.
     pub const fn compaction(&self) -> u64 {
-        self.janitor / 5
+        self.janitor / 8
     }
 
     /// What is left of that share for what is being merged.
@@ -192,9 +201,16 @@ impl MemoryPlan {
     }
 
     /// How large a merged segment may be planned by a process that merges what it plans: beside it, a batch of the
-    /// largest size and what lies between extents have room.
-    pub const fn merge_bytes_max(&self) -> u64 {
-        self.merging() / 4 * 3
+    /// largest size and what lies between extents have room. Where it is large it is a number of pages, so that none is read
+    /// for a remainder.
+    pub fn merge_bytes_max(&self) -> u64 {
+        let merging = self.merging();
+        let most = merging.saturating_sub(MERGE_SPARE).max(merging / 4 * 3);
+        if most < PAGES_MIN * PAGE {
+            most
+        } else {
+            most / PAGE * PAGE
+        }
     }
 }
 
@@ -247,6 +263,13 @@ mod tests {
     fn the_default_holds_ten_segments_of_eight_mebibytes() {
         let plan = MemoryPlan::divide(ByteSize::new(512 * MIB));
         assert!(plan.segments >= 10 * 8 * MIB, "{plan:?}");
+    }
+
+    /// What a merge costs: one request for so many bytes of history.
+    #[test]
+    fn the_default_merges_into_segments_of_which_a_gibibyte_has_few() {
+        let plan = MemoryPlan::divide(ByteSize::new(512 * MIB));
+        assert!(1024 * MIB / plan.merge_bytes_max() <= 22, "{plan:?}");
     }
 
     #[test]

@@ -98,6 +98,9 @@ impl CacheShares {
     }
 }
 
+/// What pages in memory have at least beside a disk for them: less than eight would only pass through.
+const BESIDE_DISK_BYTES_MIN: u64 = 32 << 20;
+
 /// The disk for pages, if the settings name one. Its folder is one of the cluster: names of segments mean nothing in another.
 pub(super) fn disk_settings(
     settings: &Settings,
@@ -107,7 +110,7 @@ pub(super) fn disk_settings(
     let (Some(path), Some(size)) = (&settings.cache.disk_path, settings.cache.disk_size) else {
         return Ok(None);
     };
-    if shares.pages < DISK_MEMORY_BYTES {
+    if shares.pages < BESIDE_DISK_BYTES_MIN {
         return Err(CliError::usage(format!(
             "`memory.total` ({}) leaves too little for pages beside what `cache.disk_path` needs \
              (`{DISK_MEMORY_BYTES}` bytes): raise the one or unset the other",

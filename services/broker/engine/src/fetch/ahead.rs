@@ -15,6 +15,7 @@ use tidelog_env::MonoTime;
 use tidelog_env::clock::timeout;
 use tidelog_types::{Offset, TopicPartition};
 
+use super::budget::Turns;
 use super::plan::Planned;
 use super::reads::{Reads, pages_of};
 use super::request::FoundPartition;
@@ -52,6 +53,16 @@ struct Place {
     /// How often it has come back to where it was.
     streak: u32,
     since: MonoTime,
+    last: Last,
+}
+
+/// What a reader got of a partition when it was last here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    /// Whether it got anything.
+    was_served: bool,
+    /// Bytes in its turn, as long as it has it.
+    stint: u64,
 }
 
 /// A reader that has come.
@@ -60,16 +71,28 @@ pub(super) struct Reader {
     streak: u32,
     /// Pages that may be fetched ahead of it.
     pub(super) window: usize,
+    /// By partition of the request.
+    lasts: Vec<Last>,
 }
 
 impl Reader {
-    /// Bytes to look for beyond what it may have now, in all its partitions together.
-    pub(super) const fn bytes(&self) -> u64 {
-        let window = self.window as u64 * PAGE_BYTES as u64;
-        if window > TAIL_BYTES {
-            window
-        } else {
-            TAIL_BYTES
+    /// Bytes to look for beyond what it may have now of a partition: of those that it reads on in, what may be fetched ahead.
+    pub(super) fn bytes(&self, at: usize) -> u64 {
+        let tail = TAIL_BYTES / (self.lasts.len() as u64).max(1);
+        let served = self.lasts.iter().filter(|last| last.was_served).count() as u64;
+        let window = self.window as u64 * u64::from(PAGE_BYTES);
+        match self.lasts.get(at) {
+            Some(last) if last.was_served => (window / served.max(1)).max(tail),
+            _ => tail,
+        }
+    }
+
+    /// Whose turn it is, with this partition the first in the rotation.
+    pub(super) fn turns(&self, first: usize) -> Turns {
+        Turns {
+            first,
+            oldest_first: self.streak % 2 == 1,
+            stints: self.lasts.iter().map(|last| last.stint).collect(),
         }
     }
 }
@@ -89,16 +112,24 @@ impl Ahead {
         let mut places = self.places.lock();
         let came_back = |wanted: &FetchPartition| {
             let place = places.by_offset.get(&(wanted.partition, wanted.offset))?;
-            (now - place.since <= PATIENCE).then_some(place.streak)
+            (now - place.since <= PATIENCE).then_some(*place)
         };
-        let streak = request.partitions.iter().filter_map(came_back).max();
+        let found: Vec<Option<Place>> = request.partitions.iter().map(came_back).collect();
+        let streak = found.iter().flatten().map(|place| place.streak).max();
+        let lasts = found.iter();
+        let lasts = lasts.map(|place| place.map(|place| place.last).unwrap_or_default());
+        let lasts = lasts.collect();
         Self::forget_stopped(&mut places, now);
         let streak = streak.unwrap_or(0);
         let wanted = WINDOW_MIN << streak.min(WINDOW_MAX.ilog2());
         let partitions = request.partitions.len().max(1);
         let readers = places.by_offset.len().div_ceil(partitions).max(1);
         let window = wanted.min(WINDOW_MAX).min(self.pages / readers).max(1);
-        Reader { streak, window }
+        Reader {
+            streak,
+            window,
+            lasts,
+        }
     }
 
     /// Forgets places that nobody came back to, now and then.
@@ -118,10 +149,12 @@ impl Ahead {
         came_from: &[FetchPartition],
         found: &[FoundPartition],
         pools: &[Option<Pool>],
+        stints: &[u64],
         now: MonoTime,
     ) {
         let places = &mut self.places.lock().by_offset;
-        for ((wanted, found), pool) in came_from.iter().zip(found).zip(pools) {
+        let stints = stints.iter().copied().chain(std::iter::repeat(0));
+        for (((wanted, found), pool), stint) in came_from.iter().zip(found).zip(pools).zip(stints) {
             places.remove(&(wanted.partition, wanted.offset));
             let Ok(found) = found else { continue };
             if *pool == Some(Pool::CatchUp) {
@@ -129,6 +162,10 @@ impl Ahead {
                 let place = Place {
                     streak: reader.streak.saturating_add(1),
                     since: now,
+                    last: Last {
+                        was_served: found.next_offset > wanted.offset,
+                        stint,
+                    },
                 };
                 places.insert((found.partition, found.next_offset), place);
             }
@@ -144,13 +181,16 @@ impl Ahead {
 }
 
 /// The pages that come first among those for which a fetch has no room now, in the order in which they are
-/// read. `now` are the pages that it reads.
+/// read. `now` are the pages that it reads. Of a partition that gets nothing now nothing is fetched: it would wait for its
+/// turn in the place of what is read before it.
 pub(super) fn pages_ahead(
     plans: &[Planned],
     now: &HashSet<PageKey>,
     window: usize,
 ) -> impl Iterator<Item = (PageKey, Pool)> + use<> {
-    let later = plans.iter().flatten().flat_map(|plan| {
+    let served = plans.iter().flatten();
+    let served = served.filter(|plan| !plan.extents.is_empty());
+    let later = served.flat_map(|plan| {
         let pages = plan.later.iter().flat_map(pages_of);
         pages.map(|page| (page, plan.pool))
     });
@@ -233,7 +273,7 @@ mod tests {
             })
             .collect();
         let pools = vec![Some(pool); places.len()];
-        ahead.leave(&reader, &request.partitions, &found, &pools, now);
+        ahead.leave(&reader, &request.partitions, &found, &pools, &[], now);
         reader.window
     }
 

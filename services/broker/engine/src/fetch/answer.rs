@@ -5,10 +5,11 @@ use tidelog_metadata_api::{Extent, LogError};
 use tidelog_types::{Offset, OffsetRange};
 
 use super::batches::{BatchesBuilder, Pinned};
+use super::budget::{self, Turns};
 use super::pieces::Pieces;
 use super::plan::Plan;
 use super::reads::{ReadError, batch_at};
-use super::{FetchError, FetchedPartition, Fetcher, budget};
+use super::{FetchError, FetchedPartition, Fetcher};
 use crate::decoding::RecordsEstimate;
 
 impl Fetcher {
@@ -37,7 +38,7 @@ impl Fetcher {
                 let again = self.plan_all(&wanted, plan.bytes_max, plan.isolation, None);
                 let again = again.await.pop();
                 let mut again = [again.unwrap_or(Err((partition, LogError::Behind.into())))];
-                budget::spend(&mut again, plan.bytes_max, 0);
+                budget::spend(&mut again, plan.bytes_max, &mut Turns::default());
                 let [again] = again;
                 let again = again.map_err(|(_, error)| error)?;
                 let found = self.read_extents(&again, pinned).await;

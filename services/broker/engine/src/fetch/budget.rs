@@ -3,6 +3,9 @@
 //! Half of it in rotation, so that none starves. The rest goes to whatever lies in the oldest segments:
 //! a segment holds many partitions, and partitions that are read side by side need each page once. Those
 //! that catch up side by side already stay so: they have no turns, but go from segment to segment together.
+//!
+//! Who catches up far from the others keeps its turn for as long as it reads one segment: where segments are merged, its
+//! records lie side by side there, and each page that it would leave half read would be fetched again.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,6 +20,20 @@ use super::reads::answer_bytes;
 /// Partitions catch up side by side when their segments are no farther apart.
 const HERD_SEGMENTS: u64 = 8;
 
+/// Bytes after which the turn of who catches up is over, however much it has in a segment.
+const STINT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Whose turn it is in a fetch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns {
+    /// The partition that comes first in the rotation.
+    pub(super) first: usize,
+    /// Whether the oldest segments have the first half this time: of a small budget one of the two gets all.
+    pub(super) oldest_first: bool,
+    /// Bytes that each partition has got in its turn, as long as it has it: in, and out.
+    pub(super) stints: Vec<u64>,
+}
+
 /// What a partition has got so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
@@ -28,6 +45,7 @@ struct Share {
 struct Spending<'a> {
     plans: Vec<&'a mut Plan>,
     shares: Vec<Share>,
+    stints: Vec<&'a mut u64>,
     total: u64,
     bytes_max: u64,
 }
@@ -37,17 +55,28 @@ struct Spending<'a> {
 /// in all.
 ///
 /// Whoever comes first gets at least one extent, so that a reader always gets on.
-pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turn: usize) -> u64 {
-    let plans: Vec<&mut Plan> = plans.iter_mut().flatten().collect();
+pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) -> u64 {
+    turns.stints.resize(plans.len(), 0);
+    let both = plans.iter_mut().zip(&mut turns.stints);
+    let (plans, stints): (Vec<&mut Plan>, Vec<&mut u64>) = both
+        .filter_map(|(plan, stint)| Some((plan.as_mut().ok()?, stint)))
+        .unzip();
     let shares = vec![Share::default(); plans.len()];
     let mut spending = Spending {
         plans,
         shares,
+        stints,
         total: 0,
         bytes_max,
     };
-    spending.in_rotation(turn);
-    spending.oldest_first();
+    let half = bytes_max.div_ceil(2);
+    if turns.oldest_first {
+        spending.oldest_first(half);
+        spending.in_rotation(turns.first, bytes_max);
+    } else {
+        spending.in_rotation(turns.first, half);
+    }
+    spending.oldest_first(bytes_max);
     spending.cut()
 }
 
@@ -63,6 +92,15 @@ impl Spending<'_> {
             // What lies in no segment needs no page, so it need not wait for others.
             Location::Inline { .. } | Location::Marker(_) => SegmentName::default(),
         })
+    }
+
+    /// Whether the next extent of a partition has room as a whole, or comes first. Who has got a part of an extent asks the log
+    /// where the rest is.
+    fn has_room(&self, at: usize) -> bool {
+        let share = self.shares[at];
+        let next = self.plans[at].extents.get(share.extents);
+        let left = self.bytes_max.saturating_sub(self.total);
+        self.total == 0 || next.is_some_and(|extent| answer_bytes(extent) <= left)
     }
 
     /// Gives a partition its next extent, or what fits of it: batches of it are taken while they fit, but
@@ -91,28 +129,58 @@ impl Spending<'_> {
             })
     }
 
-    fn in_rotation(&mut self, turn: usize) {
+    /// Spends up to so much in all on partitions outside of the herd: first on who has its turn.
+    fn in_rotation(&mut self, first: usize, up_to: u64) {
         let count = self.plans.len();
         let nexts = (0..count).filter_map(|at| self.next_segment(at));
         let oldest = nexts.min().unwrap_or_default();
         let in_herd: Vec<bool> = (0..count).map(|at| self.is_in_herd(at, oldest)).collect();
+        for (stint, in_herd) in self.stints.iter_mut().zip(&in_herd) {
+            if *in_herd {
+                **stint = 0;
+            }
+        }
+        let holder = (0..count).find(|at| *self.stints[*at] > 0);
+        if let Some(at) = holder {
+            self.go_on(at, up_to);
+        }
         for step in 0..count {
-            if self.total >= self.bytes_max.div_ceil(2) {
+            if self.total >= up_to {
                 return;
             }
-            let at = turn.wrapping_add(step) % count;
-            if !in_herd[at] && self.next_segment(at).is_some() {
+            let at = first.wrapping_add(step) % count;
+            let may_take = self.next_segment(at).is_some() && self.has_room(at);
+            if in_herd[at] || Some(at) == holder || !may_take {
+                continue;
+            }
+            if self.plans[at].pool == Pool::CatchUp {
+                self.go_on(at, up_to);
+            } else {
                 self.take(at);
             }
         }
     }
 
-    fn oldest_first(&mut self) {
+    /// The turn of who catches up: it is over with the segment.
+    fn go_on(&mut self, at: usize, up_to: u64) {
+        let begun = self.shares[at].bytes;
+        let segment = self.next_segment(at);
+        let is_there = |this: &Self| segment.is_some() && this.next_segment(at) == segment;
+        while self.total < up_to && is_there(self) && self.has_room(at) {
+            self.take(at);
+        }
+        let stint = *self.stints[at] + self.shares[at].bytes - begun;
+        let is_over = self.next_segment(at) != segment || stint >= STINT_BYTES;
+        *self.stints[at] = if is_over { 0 } else { stint };
+    }
+
+    fn oldest_first(&mut self, up_to: u64) {
         let nexts = (0..self.plans.len())
             .filter_map(|at| self.next_segment(at).map(|segment| Reverse((segment, at))));
         let mut nexts: BinaryHeap<Reverse<(SegmentName, usize)>> = nexts.collect();
-        while self.total < self.bytes_max {
-            let Some(Reverse((_, at))) = nexts.pop() else {
+        while self.total < up_to {
+            let next = nexts.pop().filter(|Reverse((_, at))| self.has_room(*at));
+            let Some(Reverse((_, at))) = next else {
                 return;
             };
             self.take(at);
@@ -175,6 +243,14 @@ mod tests {
         })
     }
 
+    fn at_turn(plans: &mut [Planned], bytes_max: u64, first: usize) -> u64 {
+        let mut turns = Turns {
+            first,
+            ..Turns::default()
+        };
+        spend(plans, bytes_max, &mut turns)
+    }
+
     fn shares(plans: &[Planned]) -> Vec<(usize, u64)> {
         let plans = plans.iter().flatten();
         plans
@@ -187,7 +263,7 @@ mod tests {
         let near = [(9, 100); 8];
         let far = [(1, 100), (1, 100), (2, 100), (9, 100)];
         let mut plans = vec![plan(0, &near), plan(1, &far), plan(2, &[(5, 100)])];
-        assert_eq!(spend(&mut plans, 600, 0), 600);
+        assert_eq!(at_turn(&mut plans, 600, 0), 600);
         assert_eq!(shares(&plans), [(2, 200), (3, 300), (1, 100)]);
     }
 
@@ -197,7 +273,7 @@ mod tests {
         for turn in 0..3 {
             let far = [(1, 100); 50];
             let mut plans = vec![plan(0, &far), plan(1, &[(9, 100)]), plan(2, &[(9, 100)])];
-            spend(&mut plans, 200, turn);
+            at_turn(&mut plans, 200, turn);
             for (served, (extents, _)) in served.iter_mut().zip(shares(&plans)) {
                 *served += extents;
             }
@@ -221,10 +297,10 @@ mod tests {
                 catches_up(2, &slices),
                 catches_up(3, &far),
             ];
-            spend(&mut plans, 400, turn);
+            at_turn(&mut plans, 400, turn);
             assert_eq!(
                 shares(&plans),
-                [(2, 100 + 100), (0, 0), (1, 100), (1, 100)],
+                [(1, 100), (0, 0), (1, 100), (2, 200)],
                 "at turn {turn}"
             );
         }
@@ -235,7 +311,7 @@ mod tests {
         for turn in 0..3 {
             let one = [(1, 100)];
             let mut plans = vec![plan(0, &one), plan(1, &one), plan(2, &one)];
-            spend(&mut plans, 50, turn);
+            at_turn(&mut plans, 50, turn);
             let got: Vec<usize> = shares(&plans).iter().map(|(extents, _)| *extents).collect();
             assert_eq!(got[turn], 1);
         }
@@ -247,7 +323,7 @@ mod tests {
         for plan in plans.iter_mut().flatten() {
             plan.bytes_max = 1;
         }
-        assert_eq!(spend(&mut plans, 1_000, 0), 1_000);
+        assert_eq!(at_turn(&mut plans, 1_000, 0), 1_000);
         let read = shares(&plans)
             .iter()
             .filter(|(extents, _)| *extents > 0)
@@ -258,7 +334,61 @@ mod tests {
     #[test]
     fn a_partition_takes_no_more_than_its_own_limit() {
         let mut plans = vec![plan(0, &[(1, 600); 3])];
-        assert_eq!(spend(&mut plans, 10_000, 0), 1_000);
+        assert_eq!(at_turn(&mut plans, 10_000, 0), 1_000);
         assert_eq!(shares(&plans), [(2, 1_000)]);
+    }
+
+    /// One of each fetch is far ahead of the others: which has got how many extents.
+    #[test]
+    fn who_catches_up_far_from_the_others_keeps_its_turn_while_it_is_in_one_segment() {
+        let catches_up = |index, extents: &[(u64, u32)]| {
+            let mut plan = plan(index, extents);
+            plan.as_mut().unwrap().pool = Pool::CatchUp;
+            plan
+        };
+        let mut logs: Vec<Vec<(u64, u32)>> = vec![vec![(1, 100); 20]];
+        logs.extend([20, 40, 60].map(|segment| {
+            let mut log = vec![(segment, 100); 4];
+            log.extend([(segment + 1, 100); 4]);
+            log
+        }));
+        let mut turns = Turns::default();
+        let mut order = Vec::new();
+        for fetch in 0..24 {
+            let plans = (0..).zip(&logs).map(|(index, log)| catches_up(index, log));
+            let mut plans: Vec<Planned> = plans.collect();
+            turns.first = fetch;
+            turns.oldest_first = fetch % 2 == 1;
+            spend(&mut plans, 100, &mut turns);
+            for (at, (extents, _)) in shares(&plans).into_iter().enumerate() {
+                for (segment, _) in logs[at].drain(..extents) {
+                    order.push(segment);
+                }
+            }
+        }
+        let far: Vec<u64> = order
+            .iter()
+            .copied()
+            .filter(|segment| *segment > 1)
+            .collect();
+        assert_eq!(far.len(), 12, "half of them: {order:?}");
+        let mut visits = far.clone();
+        visits.dedup();
+        assert_eq!(visits.len(), 3, "each segment at once: {far:?}");
+        assert_eq!(order.len(), 24);
+    }
+
+    #[test]
+    fn a_turn_is_over_some_time_and_leaves_those_at_the_tail_theirs() {
+        let mut far = plan(0, &[(90, 16 << 20); 9]);
+        far.as_mut().unwrap().pool = Pool::CatchUp;
+        far.as_mut().unwrap().bytes_max = u64::MAX;
+        let mut other = plan(1, &[(1, 100)]);
+        other.as_mut().unwrap().pool = Pool::CatchUp;
+        let mut plans = vec![far, other, plan(2, &[(99, 100); 3])];
+        let mut turns = Turns::default();
+        spend(&mut plans, 256 << 20, &mut turns);
+        assert_eq!(turns.stints, [0, 0, 0], "it is over");
+        assert_eq!(shares(&plans)[2].0, 3);
     }
 }

@@ -149,8 +149,8 @@ impl Fetcher {
         let plans = self.plan_all(wanted, request.bytes_max, isolation, Some(&reader));
         let mut plans = plans.await;
         let bytes_max = request.bytes_max.min(self.settings.answer_bytes_max);
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let total = budget::spend(&mut plans, bytes_max, turn);
+        let mut turns = reader.turns(self.turn.fetch_add(1, Ordering::Relaxed));
+        let total = budget::spend(&mut plans, bytes_max, &mut turns);
         let pages = pages_now(&plans);
         self.reads
             .fetch_ahead(pages_ahead(&plans, &pages, reader.window));
@@ -177,7 +177,9 @@ impl Fetcher {
             .collect()
             .await;
         let now = self.env.clock.now();
-        self.ahead.leave(&reader, wanted, &partitions, &pools, now);
+        let stints = &turns.stints;
+        self.ahead
+            .leave(&reader, wanted, &partitions, &pools, stints, now);
         Fetched { partitions, hold }
     }
 

@@ -50,15 +50,18 @@ impl Fetcher {
     ) -> Vec<Planned> {
         let limit = bytes_max.min(self.settings.answer_bytes_max);
         let partitions = (wanted.len() as u64).max(1);
-        let ahead = reader.map_or(TAIL_BYTES, Reader::bytes) / partitions;
         let tail = TAIL_BYTES / partitions;
-        let request = |wanted: &FetchPartition| LookupRequest {
-            partition: wanted.partition,
-            offset: wanted.offset,
-            bytes_max: wanted.bytes_max.min(limit).saturating_add(ahead),
-            extents_max: self.settings.extents_max,
+        let request = |(at, wanted): (usize, &FetchPartition)| {
+            let ahead = reader.map_or(tail, |reader| reader.bytes(at));
+            LookupRequest {
+                partition: wanted.partition,
+                offset: wanted.offset,
+                bytes_max: wanted.bytes_max.min(limit).saturating_add(ahead),
+                extents_max: self.settings.extents_max,
+            }
         };
-        let requests: Vec<LookupRequest> = wanted.iter().map(request).collect();
+        let requests = wanted.iter().enumerate().map(request);
+        let requests: Vec<LookupRequest> = requests.collect();
         let answers = self.extents.find_all(&requests, isolation).await;
         let plans = wanted.iter().zip(answers).map(|(wanted, answer)| {
             let planned = answer.map_err(FetchError::from);
