@@ -9,7 +9,8 @@ use tidelog_format::batch::DecodeLimit;
 use tidelog_format::location::Location;
 use tidelog_format::segment::{MergedWriter, NewSlice};
 use tidelog_metadata_api::{
-    Compacted, CompactionTask, Extent, MergeRun, MergeTask, REPLACED_EXTENTS_MAX, SwapOutcome,
+    Compacted, CompactionTask, Extent, MERGE_KEEP_EVERY, MergeRun, MergeTask, REPLACED_EXTENTS_MAX,
+    SwapOutcome,
 };
 use tidelog_types::limits::MERGED_EXTENT_BYTES;
 use tidelog_types::{Offset, OffsetRange, Timestamp};
@@ -27,7 +28,7 @@ const EXTENTS: usize = 512;
 /// Extents of one run, beside those of one read: what is swapped at once.
 const RUN_EXTENTS: usize = REPLACED_EXTENTS_MAX / 8;
 /// While nothing is put in place, the owner hears of us this often: several times before it takes the task back.
-const HELD_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+const HELD_EVERY: std::time::Duration = MERGE_KEEP_EVERY;
 
 /// A run of so many times as many extents as there need be is written anew although nothing of it has gone.
 const SCATTERED: u64 = 8;
