@@ -75,15 +75,25 @@ const fn has_records(header: &BatchHeader) -> bool {
 
 // ----- the first pass -------------------------------------------------------------------------------
 
-/// Takes note of the keys in batches, of records with some offsets; answers the offset of the first record for which there
-/// was no room. Of what lies behind the range nobody knows yet whether it will be aborted.
+/// What came of taking note of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// The first record for which there was no room.
+    pub(crate) full: Option<Offset>,
+    /// The first batch that could not be read.
+    pub(crate) unread: Option<Offset>,
+}
+
+/// Takes note of the keys in batches, of records with some offsets; which ends with the first record for which there
+/// is no room. Of what lies behind the range nobody knows yet whether it will be aborted.
 pub(crate) fn note_keys(
     keys: &mut Keys,
     batches: Bytes,
     offsets: OffsetRange,
     aborted: &Aborted,
     limit: DecodeLimit,
-) -> Result<Option<Offset>, Uncleanable> {
+) -> Result<Noted, Uncleanable> {
+    let mut noted = Noted::default();
     for batch in BatchView::all(batches) {
         let batch = batch.map_err(|_| Uncleanable(offsets.base))?;
         let header = batch.header();
@@ -91,25 +101,40 @@ pub(crate) fn note_keys(
             continue;
         }
         // Of a batch that cannot be read to its end nothing takes the place of anything.
-        let Ok(found) = keys_of(&batch, limit) else {
+        let base = base_of(header);
+        if walk(&batch, limit, |_| true).is_err() {
+            noted.unread.get_or_insert(base);
             continue;
-        };
-        for (key, offset) in found {
-            if offsets.contains(offset) && !keys.put(&key, offset) {
-                return Ok(Some(offset));
+        }
+        let put = |record: Record| {
+            let key = record.key.filter(|_| offsets.contains(record.offset));
+            let has_room = key.is_none_or(|key| keys.put(&key, record.offset));
+            if !has_room {
+                noted.full = Some(record.offset);
             }
+            has_room
+        };
+        // It could be read just now.
+        let _ = walk(&batch, limit, put);
+        if noted.full.is_some() {
+            break;
         }
     }
-    Ok(None)
+    Ok(noted)
 }
 
-fn keys_of(batch: &BatchView, limit: DecodeLimit) -> Result<Vec<(Bytes, Offset)>, RecordError> {
-    let mut keys = Vec::new();
+/// Goes through the records of a batch, as long as they are wanted.
+fn walk(
+    batch: &BatchView,
+    limit: DecodeLimit,
+    mut wants: impl FnMut(Record) -> bool,
+) -> Result<(), RecordError> {
     for record in batch.records(base_of(batch.header()), limit)? {
-        let record = record?;
-        keys.extend(record.key.map(|key| (key, record.offset)));
+        if !wants(record?) {
+            break;
+        }
     }
-    Ok(keys)
+    Ok(())
 }
 
 // ----- the second pass ------------------------------------------------------------------------------
@@ -130,6 +155,8 @@ pub(crate) struct Terms {
     pub(crate) end: Offset,
     pub(crate) now: Timestamp,
     pub(crate) tombstones_millis: i64,
+    /// The first batch of which no keys could be noted.
+    pub(crate) unread: Option<Offset>,
 }
 
 /// Goes through the log of a partition, from its start on.
@@ -238,8 +265,9 @@ impl Cleaner {
         let terms = self.terms;
         let horizon = header.attributes.has_delete_horizon();
         let horizon = horizon.then_some(header.base_timestamp);
-        // A record of its key may be in what was not read.
-        let may_go = self.unread.is_none();
+        // A record of its key may be in what was not read, in this pass or when keys were noted.
+        let unread = terms.unread.is_some_and(|unread| unread <= base_of(header));
+        let may_go = !unread && self.unread.is_none();
         let is_over = may_go && horizon.is_some_and(|horizon| horizon < terms.now);
         let later = terms
             .now

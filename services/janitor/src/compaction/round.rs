@@ -4,19 +4,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_env::{MonoTime, error_chain};
-use tidelog_format::batch::DecodeLimit;
+use tidelog_env::error_chain;
 use tidelog_format::location::Location;
 use tidelog_format::segment::{MergedWriter, NewSlice};
 use tidelog_metadata_api::{
-    Compacted, CompactionTask, Extent, MERGE_KEEP_EVERY, MergeRun, MergeTask, REPLACED_EXTENTS_MAX,
-    SwapOutcome,
+    Compacted, CompactionTask, Extent, MergeRun, MergeTask, REPLACED_EXTENTS_MAX, SwapOutcome,
 };
 use tidelog_types::limits::MERGED_EXTENT_BYTES;
 use tidelog_types::{Offset, OffsetRange, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::clean::{Aborted, Cleaner, Terms, note_keys};
+use super::clean::{Aborted, Cleaner, Noted, Terms, note_keys};
 use super::failure::Failure;
 use super::keys::Keys;
 use super::settings::Room;
@@ -27,9 +25,6 @@ use crate::merge;
 const EXTENTS: usize = 512;
 /// Extents of one run, beside those of one read: what is swapped at once.
 const RUN_EXTENTS: usize = REPLACED_EXTENTS_MAX / 8;
-/// While nothing is put in place, the owner hears of us this often: several times before it takes the task back.
-const HELD_EVERY: std::time::Duration = MERGE_KEEP_EVERY;
-
 /// A run of so many times as many extents as there need be is written anew although nothing of it has gone.
 const SCATTERED: u64 = 8;
 
@@ -83,9 +78,12 @@ impl Compactor {
     /// Does a task. What it ends with before its time is done anew by whoever gets the task next.
     pub(super) async fn task(&self, task: &CompactionTask) -> Result<(), Failure> {
         let mut cleaned = task.cleaned;
+        let mut unread = None;
         loop {
-            let (keys, end) = self.keys(task, cleaned).await?;
-            let compacted = self.clean(task, keys, end).await?;
+            let noted = self.keys(task, cleaned, &mut unread).await?;
+            let (keys, end) = noted;
+            let compacted = self.clean(task, keys, end, unread).await?;
+            unread = compacted.unread;
             let is_last = end >= task.end;
             let (id, compactions) = (task.id, &self.parts.compactions);
             let noted = compactions.compacted(id, compacted, is_last);
@@ -97,11 +95,13 @@ impl Compactor {
         }
     }
 
-    /// Takes note of the keys from an offset on; answers up to which offset there was room for them.
+    /// Takes note of the keys from an offset on; answers up to which offset there was room for them. `unread` becomes the
+    /// first batch of which none could be noted.
     async fn keys(
         &self,
         task: &CompactionTask,
         cleaned: Offset,
+        unread: &mut Option<Offset>,
     ) -> Result<(Keys, Offset), Failure> {
         let secret = self.worker.parts.env.rng.bytes_16();
         let log_start = self.parts.history.log_start(task.partition).await?;
@@ -111,31 +111,35 @@ impl Compactor {
             next: task.end.max(at),
         };
         let most = task.end.get().saturating_sub(at.get());
-        let mut keys = Keys::new(secret, most, self.parts.settings.keys_bytes());
-        let mut held_at = self.now();
+        let mut keys = Keys::new(secret, most, self.parts.settings.memory_bytes);
+        let room = self.room();
+        let limit = room.limit();
         while at < task.end {
-            self.hold(task, &mut held_at).await?;
-            let memory = self.worker.hold(self.room().read_bytes()).await;
+            let memory = self.worker.hold(room.noting_bytes()).await;
             let extents = self.extents(task, at, task.end).await?;
             let next = next_of(&extents, at)?;
             let aborted = self.aborted(task, &extents).await?;
             let bytes = self.read(task, &extents).await?;
-            let (limit, decoding) = self.decoding(&bytes).await;
             let noting = move || {
+                let mut all = Noted::default();
                 for bytes in bytes {
-                    if let Some(full) = note_keys(&mut keys, bytes, dirty, &aborted, limit)? {
-                        return Ok((keys, Some(full)));
+                    let noted = note_keys(&mut keys, bytes, dirty, &aborted, limit)?;
+                    all.unread = all.unread.or(noted.unread);
+                    all.full = noted.full;
+                    if all.full.is_some() {
+                        break;
                     }
                 }
-                Ok((keys, None))
+                Ok((keys, all))
             };
             let supervisor = &self.worker.parts.env.supervisor;
             let noted = supervisor.run_blocking("note keys to compact", noting);
             let noted: Result<_, Failure> = noted.await.unwrap_or(Err(Failure::Panicked));
-            drop((memory, decoding));
-            let (back, full) = noted?;
+            drop(memory);
+            let (back, noted) = noted?;
             keys = back;
-            if let Some(full) = full {
+            *unread = first(*unread, noted.unread);
+            if let Some(full) = noted.full {
                 return Ok((keys, full));
             }
             at = next;
@@ -149,24 +153,24 @@ impl Compactor {
         task: &CompactionTask,
         keys: Keys,
         end: Offset,
+        unread: Option<Offset>,
     ) -> Result<Compacted, Failure> {
         let room = self.room();
+        let limit = room.limit();
         let terms = Terms {
             end,
             now: self.worker.parts.env.clock.wall(),
             tombstones_millis: task.tombstones_millis,
+            unread,
         };
         let log_start = self.parts.history.log_start(task.partition).await?;
         let mut at = task.start.max(log_start);
         let mut cleaner = Cleaner::new(keys, terms);
         let mut run = Run::default();
         let mut bytes_out = 0;
-        let mut held_at = self.now();
         while at < end {
-            self.hold(task, &mut held_at).await?;
             if run.memory.is_none() {
-                let bytes = room.segment_bytes() + room.read_bytes();
-                run.memory = self.worker.hold(bytes).await;
+                run.memory = self.worker.hold(room.cleaning_bytes()).await;
             }
             let mut extents = self.extents(task, at, end).await?;
             let fitting = run.fitting(&extents, task.span_millis);
@@ -180,7 +184,6 @@ impl Compactor {
             let next = next_of(&extents, at)?;
             let aborted = self.aborted(task, &extents).await?;
             let bytes = self.read(task, &extents).await?;
-            let (limit, decoding) = self.decoding(&bytes).await;
             let cleaning = move || {
                 for bytes in bytes {
                     cleaner.take(bytes, &aborted, limit)?;
@@ -190,7 +193,6 @@ impl Compactor {
             let supervisor = &self.worker.parts.env.supervisor;
             let done = supervisor.run_blocking("compact records", cleaning);
             let done: Result<_, Failure> = done.await.unwrap_or(Err(Failure::Panicked));
-            drop(decoding);
             cleaner = done?;
             run.push(extents);
             at = next;
@@ -206,7 +208,7 @@ impl Compactor {
             cleaned: end,
             bytes: bytes_out,
             tombstones_until: cleaner.tombstones_until,
-            unread: cleaner.unread.as_ref().map(|(offset, _)| *offset),
+            unread: first(unread, cleaner.unread.as_ref().map(|(offset, _)| *offset)),
         })
     }
 
@@ -226,18 +228,7 @@ impl Compactor {
     }
 
     fn room(&self) -> Room {
-        Room::new(self.parts.settings, self.worker.parts.settings.memory_bytes)
-    }
-
-    /// How large batches may become, and the memory for that.
-    async fn decoding(&self, extents: &[Bytes]) -> (DecodeLimit, Option<OwnedSemaphorePermit>) {
-        let (limit, to_hold) = self.room().decoding(extents);
-        let held = match to_hold {
-            Some(bytes) => self.worker.hold(bytes).await,
-            None => None,
-        };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        (DecodeLimit::bytes(limit), held)
+        Room::new(self.worker.parts.settings.memory_bytes)
     }
 
     /// Puts a run in place, if anything of it has changed; answers the bytes that it has now.
@@ -358,22 +349,11 @@ impl Compactor {
         });
         proven.collect()
     }
+}
 
-    fn now(&self) -> MonoTime {
-        self.worker.parts.env.clock.now()
-    }
-
-    /// Has the owner keep the task for us.
-    async fn hold(&self, task: &CompactionTask, held_at: &mut MonoTime) -> Result<(), Failure> {
-        let now = self.now();
-        if now.saturating_since(*held_at) < HELD_EVERY {
-            return Ok(());
-        }
-        *held_at = now;
-        let compactions = &self.parts.compactions;
-        let hold = || compactions.hold_compaction(task.id, None);
-        Ok(self.worker.patiently(hold).await?)
-    }
+/// The lower of two offsets, of which there may be none.
+fn first(one: Option<Offset>, other: Option<Offset>) -> Option<Offset> {
+    one.into_iter().chain(other).min()
 }
 
 /// The offset behind some extents, which must follow each other and have an offset among them.

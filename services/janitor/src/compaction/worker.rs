@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_env::{BackoffPolicy, error_chain};
-use tidelog_metadata_api::{CompactionTask, MergeError};
+use tidelog_metadata_api::{CompactionTask, MERGE_KEEP_EVERY, MergeError};
 
 use super::CompactionParts;
 use super::failure::Failure;
@@ -34,7 +34,7 @@ impl Compactor {
         let mut backoff = RETRY.start();
         loop {
             match self.next().await {
-                Ok(task) => match self.task(&task).await {
+                Ok(task) => match self.held(&task).await {
                     Ok(()) => {
                         self.parts.metrics.tasks.inc();
                         backoff = RETRY.start();
@@ -67,6 +67,34 @@ impl Compactor {
             }
         }
         next.await
+    }
+
+    /// Does a task, and says again and again that it is at it, also while it waits for memory or the bucket: an owner that does
+    /// not hear it lends it to another one.
+    async fn held(&self, task: &CompactionTask) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            done = self.task(task) => done,
+            failure = self.hold(task) => Err(failure),
+        }
+    }
+
+    /// Ends when the owner does not know the task any more.
+    async fn hold(&self, task: &CompactionTask) -> Failure {
+        loop {
+            self.worker.parts.env.clock.sleep(MERGE_KEEP_EVERY).await;
+            match self.parts.compactions.hold_compaction(task.id, None).await {
+                Ok(()) => {}
+                Err(MergeError::Gone) => return Failure::Owner(MergeError::Gone),
+                Err(error) => {
+                    let error = error_chain(&error);
+                    tracing::debug!(
+                        error,
+                        "the owner does not hear that a compaction is under way"
+                    );
+                }
+            }
+        }
     }
 
     async fn on_failure(&self, task: &CompactionTask, failure: &Failure) {

@@ -63,6 +63,8 @@ struct Last {
     was_served: bool,
     /// Bytes in its turn, as long as it has it.
     stint: u64,
+    /// For how many fetches it has got nothing.
+    waits: u32,
 }
 
 /// A reader that has come.
@@ -87,11 +89,15 @@ impl Reader {
         }
     }
 
-    /// Whose turn it is, with this partition the first in the rotation.
+    /// Whose turn it is, with this partition the first in the rotation for who has just come.
     pub(super) fn turns(&self, first: usize) -> Turns {
+        let streak = usize::try_from(self.streak).unwrap_or_default();
         Turns {
-            first,
-            oldest_first: self.streak % 2 == 1,
+            // Not in step with what comes first.
+            first: if streak == 0 { first } else { streak / 4 },
+            oldest_first: streak % 2 == 1,
+            tail_first: streak / 2 % 2 == 1,
+            waits: self.lasts.iter().map(|last| last.waits).collect(),
             stints: self.lasts.iter().map(|last| last.stint).collect(),
         }
     }
@@ -149,22 +155,34 @@ impl Ahead {
         came_from: &[FetchPartition],
         found: &[FoundPartition],
         pools: &[Option<Pool>],
-        stints: &[u64],
+        turns: &Turns,
         now: MonoTime,
     ) {
         let places = &mut self.places.lock().by_offset;
-        let stints = stints.iter().copied().chain(std::iter::repeat(0));
-        for (((wanted, found), pool), stint) in came_from.iter().zip(found).zip(pools).zip(stints) {
+        let turns = turns
+            .stints
+            .iter()
+            .copied()
+            .zip(turns.waits.iter().copied());
+        let turns = turns.chain(std::iter::repeat((0, 0)));
+        let all = came_from.iter().zip(found).zip(pools).zip(turns);
+        for (((wanted, found), pool), (stint, waits)) in all {
             places.remove(&(wanted.partition, wanted.offset));
             let Ok(found) = found else { continue };
             if *pool == Some(Pool::CatchUp) {
                 // A partition that had no turn is come back to just as well.
+                let was_served = found.next_offset > wanted.offset;
                 let place = Place {
                     streak: reader.streak.saturating_add(1),
                     since: now,
                     last: Last {
-                        was_served: found.next_offset > wanted.offset,
+                        was_served,
                         stint,
+                        waits: if was_served {
+                            0
+                        } else {
+                            waits.saturating_add(1)
+                        },
                     },
                 };
                 places.insert((found.partition, found.next_offset), place);
@@ -273,7 +291,14 @@ mod tests {
             })
             .collect();
         let pools = vec![Some(pool); places.len()];
-        ahead.leave(&reader, &request.partitions, &found, &pools, &[], now);
+        ahead.leave(
+            &reader,
+            &request.partitions,
+            &found,
+            &pools,
+            &Turns::default(),
+            now,
+        );
         reader.window
     }
 

@@ -5,7 +5,8 @@
 //! that catch up side by side already stay so: they have no turns, but go from segment to segment together.
 //!
 //! Who catches up far from the others keeps its turn for as long as it reads one segment: where segments are merged, its
-//! records lie side by side there, and each page that it would leave half read would be fetched again.
+//! records lie side by side there, and each page that it would leave half read would be fetched again. Then it is the turn of
+//! who has got nothing for longest. Those at the tail want little: every other time they come first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -30,6 +31,10 @@ pub(super) struct Turns {
     pub(super) first: usize,
     /// Whether the oldest segments have the first half this time: of a small budget one of the two gets all.
     pub(super) oldest_first: bool,
+    /// Whether in the rotation those at the tail come before those who catch up.
+    pub(super) tail_first: bool,
+    /// For how many fetches each partition has got nothing.
+    pub(super) waits: Vec<u32>,
     /// Bytes that each partition has got in its turn, as long as it has it: in, and out.
     pub(super) stints: Vec<u64>,
 }
@@ -46,6 +51,7 @@ struct Spending<'a> {
     plans: Vec<&'a mut Plan>,
     shares: Vec<Share>,
     stints: Vec<&'a mut u64>,
+    waits: Vec<u32>,
     total: u64,
     bytes_max: u64,
 }
@@ -57,6 +63,10 @@ struct Spending<'a> {
 /// Whoever comes first gets at least one extent, so that a reader always gets on.
 pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) -> u64 {
     turns.stints.resize(plans.len(), 0);
+    turns.waits.resize(plans.len(), 0);
+    let waits = plans.iter().zip(&turns.waits);
+    let waits = waits.filter(|(plan, _)| plan.is_ok());
+    let waits = waits.map(|(_, waits)| *waits).collect();
     let both = plans.iter_mut().zip(&mut turns.stints);
     let (plans, stints): (Vec<&mut Plan>, Vec<&mut u64>) = both
         .filter_map(|(plan, stint)| Some((plan.as_mut().ok()?, stint)))
@@ -66,15 +76,17 @@ pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) ->
         plans,
         shares,
         stints,
+        waits,
         total: 0,
         bytes_max,
     };
+    let (first, tail_first) = (turns.first, turns.tail_first);
     let half = bytes_max.div_ceil(2);
     if turns.oldest_first {
         spending.oldest_first(half);
-        spending.in_rotation(turns.first, bytes_max);
+        spending.in_rotation(first, tail_first, bytes_max);
     } else {
-        spending.in_rotation(turns.first, half);
+        spending.in_rotation(first, tail_first, half);
     }
     spending.oldest_first(bytes_max);
     spending.cut()
@@ -129,28 +141,33 @@ impl Spending<'_> {
             })
     }
 
-    /// Spends up to so much in all on partitions outside of the herd: first on who has its turn.
-    fn in_rotation(&mut self, first: usize, up_to: u64) {
+    /// Spends up to so much in all on partitions outside of the herd.
+    fn in_rotation(&mut self, first: usize, tail_first: bool, up_to: u64) {
         let count = self.plans.len();
         let nexts = (0..count).filter_map(|at| self.next_segment(at));
         let oldest = nexts.min().unwrap_or_default();
-        let in_herd: Vec<bool> = (0..count).map(|at| self.is_in_herd(at, oldest)).collect();
-        for (stint, in_herd) in self.stints.iter_mut().zip(&in_herd) {
-            if *in_herd {
-                **stint = 0;
+        let (mut tails, mut catching_up) = (Vec::new(), Vec::new());
+        for at in (0..count).map(|step| first.wrapping_add(step) % count) {
+            if self.is_in_herd(at, oldest) {
+                *self.stints[at] = 0;
+            } else if self.plans[at].pool == Pool::CatchUp {
+                catching_up.push(at);
+            } else {
+                tails.push(at);
             }
         }
-        let holder = (0..count).find(|at| *self.stints[*at] > 0);
-        if let Some(at) = holder {
-            self.go_on(at, up_to);
-        }
-        for step in 0..count {
+        // Who has its turn, and then who has waited for longest.
+        catching_up.sort_by_key(|at| Reverse((*self.stints[*at] > 0, self.waits[*at])));
+        let order = if tail_first {
+            [tails, catching_up]
+        } else {
+            [catching_up, tails]
+        };
+        for at in order.concat() {
             if self.total >= up_to {
                 return;
             }
-            let at = first.wrapping_add(step) % count;
-            let may_take = self.next_segment(at).is_some() && self.has_room(at);
-            if in_herd[at] || Some(at) == holder || !may_take {
+            if self.next_segment(at).is_none() || !self.has_room(at) {
                 continue;
             }
             if self.plans[at].pool == Pool::CatchUp {
@@ -361,6 +378,7 @@ mod tests {
             turns.oldest_first = fetch % 2 == 1;
             spend(&mut plans, 100, &mut turns);
             for (at, (extents, _)) in shares(&plans).into_iter().enumerate() {
+                turns.waits[at] = if extents > 0 { 0 } else { turns.waits[at] + 1 };
                 for (segment, _) in logs[at].drain(..extents) {
                     order.push(segment);
                 }
@@ -390,5 +408,43 @@ mod tests {
         spend(&mut plans, 256 << 20, &mut turns);
         assert_eq!(turns.stints, [0, 0, 0], "it is over");
         assert_eq!(shares(&plans)[2].0, 3);
+    }
+
+    /// Whatever is asked for, and wherever partitions are: each gets on.
+    #[test]
+    fn nobody_starves_however_large_the_budget_is() {
+        const MIB: u32 = 1 << 20;
+        for (count, budget) in [(4, 1), (4, 4), (6, 1), (6, 4), (12, 2), (3, 16)] {
+            let mut got = vec![0_usize; count];
+            let mut turns = Turns::default();
+            for fetch in 0..2_000_usize {
+                let plans = got.iter().zip(0_u64..).map(|(got, index)| {
+                    let is_tail = index + 1 == count as u64;
+                    // Each in segments of its own, of 48 extents; the first two side by side.
+                    let segment = |extent: usize| index.max(1) * 100_000 + extent as u64 / 48;
+                    let extents = *got..got + 64;
+                    let extents: Vec<_> = extents.map(|at| (segment(at), MIB)).collect();
+                    let shown = if is_tail { 1 } else { extents.len() };
+                    let index = u32::try_from(index).expect("few");
+                    let mut plan = plan(index, &extents[..shown]);
+                    let inner = plan.as_mut().unwrap();
+                    inner.bytes_max = u64::from(MIB) * budget;
+                    if !is_tail {
+                        inner.pool = Pool::CatchUp;
+                    }
+                    plan
+                });
+                let mut plans: Vec<Planned> = plans.collect();
+                (turns.first, turns.oldest_first) = (fetch, fetch % 2 == 1);
+                turns.tail_first = fetch / 2 % 2 == 1;
+                spend(&mut plans, u64::from(MIB) * budget, &mut turns);
+                for (at, (extents, _)) in shares(&plans).into_iter().enumerate() {
+                    turns.waits[at] = if extents > 0 { 0 } else { turns.waits[at] + 1 };
+                    got[at] += extents;
+                }
+            }
+            let least = got.iter().min().expect("some");
+            assert!(*least >= 2_000 / 4 / count, "{count} {budget}: {got:?}");
+        }
     }
 }

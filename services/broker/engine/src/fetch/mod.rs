@@ -124,8 +124,9 @@ impl Fetcher {
         let deadline = self.env.clock.now() + wait;
         let mut waited = false;
         loop {
-            let fetched = self.fetch_now(request).await;
-            let enough = fetched.bytes() >= request.bytes_min || fetched.has_error();
+            let (fetched, has_more) = self.fetch_now(request).await;
+            // What there was no room for does not become less by waiting.
+            let enough = fetched.bytes() >= request.bytes_min || fetched.has_error() || has_more;
             if enough || self.env.clock.now() >= deadline {
                 self.metrics.bytes.inc_by(fetched.bytes());
                 return fetched;
@@ -143,7 +144,7 @@ impl Fetcher {
         }
     }
 
-    async fn fetch_now(&self, request: &FetchRequest) -> Fetched {
+    async fn fetch_now(&self, request: &FetchRequest) -> (Fetched, bool) {
         let (wanted, isolation) = (&request.partitions, request.isolation);
         let reader = self.ahead.arrive(request, self.env.clock.now());
         let plans = self.plan_all(wanted, request.bytes_max, isolation, Some(&reader));
@@ -151,6 +152,7 @@ impl Fetcher {
         let bytes_max = request.bytes_max.min(self.settings.answer_bytes_max);
         let mut turns = reader.turns(self.turn.fetch_add(1, Ordering::Relaxed));
         let total = budget::spend(&mut plans, bytes_max, &mut turns);
+        let has_more = total > 0 && plans.iter().flatten().any(|plan| !plan.later.is_empty());
         let pages = pages_now(&plans);
         self.reads
             .fetch_ahead(pages_ahead(&plans, &pages, reader.window));
@@ -177,10 +179,10 @@ impl Fetcher {
             .collect()
             .await;
         let now = self.env.clock.now();
-        let stints = &turns.stints;
+
         self.ahead
-            .leave(&reader, wanted, &partitions, &pools, stints, now);
-        Fetched { partitions, hold }
+            .leave(&reader, wanted, &partitions, &pools, &turns, now);
+        (Fetched { partitions, hold }, has_more)
     }
 
     /// Memory for all pages that an answer touches, if there is so much now: then it is made of parts of

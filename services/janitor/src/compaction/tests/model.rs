@@ -189,7 +189,8 @@ impl Log {
         };
         for extent in &extents {
             let full = note_keys(&mut map, extent.clone(), dirty, &aborted, limit).unwrap();
-            if let Some(at) = full {
+            assert_eq!(full.unread, None);
+            if let Some(at) = full.full {
                 end = at;
                 break;
             }
@@ -199,6 +200,7 @@ impl Log {
             end,
             now: Timestamp::from_millis(now),
             tombstones_millis: TOMBSTONES_MILLIS,
+            unread: None,
         };
         let mut cleaner = Cleaner::new(map, terms);
         let mut out = Vec::new();
@@ -351,18 +353,25 @@ fn one(log: &mut Log, key: &[u8], value: Option<&[u8]>) {
 
 /// A pass over a log, with so many bytes for a batch.
 fn pass(log: &mut Log, from: u64, now: i64, limit: usize) -> Cleaner {
+    pass_with(log, from, now, (limit, limit))
+}
+
+/// With other limits in the first pass and the second.
+fn pass_with(log: &mut Log, from: u64, now: i64, (first, limit): (usize, usize)) -> Cleaner {
     let (aborted, limit) = (Aborted::default(), DecodeLimit::bytes(limit));
+    let first = DecodeLimit::bytes(first);
     let dirty = OffsetRange {
         base: Offset::new(from),
         next: Offset::new(log.next),
     };
     let all = Bytes::from(log.batches.concat());
     let mut keys = Keys::new([7; 16], 100, 1 << 12);
-    note_keys(&mut keys, all.clone(), dirty, &aborted, limit).unwrap();
+    let noted = note_keys(&mut keys, all.clone(), dirty, &aborted, first).unwrap();
     let terms = Terms {
         end: dirty.next,
         now: Timestamp::from_millis(now),
         tombstones_millis: TOMBSTONES_MILLIS,
+        unread: noted.unread,
     };
     let mut cleaner = Cleaner::new(keys, terms);
     cleaner.take(all, &aborted, limit).unwrap();
@@ -413,4 +422,47 @@ fn what_cannot_be_read_stays_and_nothing_that_was_deleted_comes_back_with_it() {
     now += 10 * TOMBSTONES_MILLIS;
     pass(&mut log, 7, now, MUCH);
     assert_eq!(offsets(&log), [1, 6]);
+}
+
+/// A tombstone that could not be read when keys were noted has taken the place of nothing.
+#[test]
+fn a_tombstone_of_which_no_key_was_noted_does_not_go_before_what_it_deletes() {
+    let mut log = Log::default();
+    one(&mut log, b"k", Some(b"1"));
+    // In one batch with something large.
+    let mut builder = BatchBuilder::new(Compression::Zstd, 0);
+    let time = Timestamp::from_millis(5);
+    builder.append(time, Some(b"k"), None, &[]).unwrap();
+    builder
+        .append(time, Some(b"large"), Some(&[b'v'; 10_000]), &[])
+        .unwrap();
+    log.batch(builder, None, 2);
+    let mut now = 1_000_000;
+    for _ in 0..3 {
+        let cleaner = pass_with(&mut log, 0, now, (1_000, 1 << 20));
+        assert!(cleaner.unread.is_none(), "it was read by then");
+        assert_eq!(cleaner.tombstones_until, None);
+        now += 10 * TOMBSTONES_MILLIS;
+    }
+    let values = log
+        .committed()
+        .into_iter()
+        .map(|record| record.value.is_some());
+    assert_eq!(values.collect::<Vec<_>>(), [true, false, true]);
+}
+
+/// Nor does one whose key was noted, while what it deletes cannot be read.
+#[test]
+fn a_tombstone_stays_while_what_it_deletes_cannot_be_read() {
+    let mut log = Log::default();
+    one(&mut log, b"k", Some(&[b'v'; 10_000]));
+    one(&mut log, b"k", None);
+    let mut now = 1_000_000;
+    for _ in 0..3 {
+        let cleaner = pass_with(&mut log, 0, now, (1 << 20, 1_000));
+        assert!(cleaner.unread.is_some());
+        assert_eq!(cleaner.tombstones_until, None);
+        now += 10 * TOMBSTONES_MILLIS;
+    }
+    assert_eq!(log.committed().len(), 2);
 }
