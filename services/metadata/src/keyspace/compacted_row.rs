@@ -6,8 +6,8 @@ use tidelog_types::{Offset, Timestamp, TopicPartition};
 use super::codec::{RowError, RowReader, RowWriter};
 use super::key::{KeyKind, Keyspace};
 
-/// The newest version of these rows. On disk for ever.
-const VERSION: u8 = 1;
+/// The newest version of these rows. On disk for ever; in version 1 everything could be read.
+const UNREAD_VERSION: u8 = 2;
 
 /// How far a partition is compacted by key. A missing row stands for one that never was; so one that is lost costs work
 /// and nothing else.
@@ -26,7 +26,7 @@ pub struct CompactedRow {
 impl CompactedRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        let row = RowWriter::new(VERSION)
+        let row = RowWriter::new(UNREAD_VERSION)
             .u64(self.cleaned.get())
             .u64(self.bytes);
         let row = match self.tombstones_until {
@@ -42,7 +42,7 @@ impl CompactedRow {
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("compacted", value, VERSION)?;
+        let (mut row, version) = RowReader::new("compacted", value, UNREAD_VERSION)?;
         let cleaned = Offset::new(row.u64()?);
         let bytes = row.u64()?;
         let tombstones_until = match row.u8()? {
@@ -50,10 +50,13 @@ impl CompactedRow {
             1 => Some(Timestamp::from_millis(row.i64()?)),
             _ => return Err(row.error("a flag is unknown")),
         };
-        let unread = match row.u8()? {
-            0 => None,
-            1 => Some(Offset::new(row.u64()?)),
-            _ => return Err(row.error("a flag is unknown")),
+        let unread = match version {
+            1 => None,
+            _ => match row.u8()? {
+                0 => None,
+                1 => Some(Offset::new(row.u64()?)),
+                _ => return Err(row.error("a flag is unknown")),
+            },
         };
         row.finish()?;
         Ok(Self {
@@ -91,5 +94,18 @@ mod tests {
             };
             assert_round_trip(&row, &row.encode(), CompactedRow::decode);
         }
+    }
+
+    #[test]
+    fn rows_of_version_1_are_read() {
+        let row = CompactedRow {
+            cleaned: Offset::new(9),
+            bytes: 7,
+            ..CompactedRow::default()
+        };
+        let newest = row.encode();
+        let mut first = newest[..newest.len() - 1].to_vec();
+        first[0] = 1;
+        assert_eq!(CompactedRow::decode(first.into()).unwrap(), row);
     }
 }
