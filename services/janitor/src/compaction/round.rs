@@ -48,9 +48,7 @@ impl Run {
         };
         let mut times = self.times;
         let fits = |extent: &&Extent| {
-            let time = extent.max_timestamp;
-            let (oldest, youngest) = times.unwrap_or((time, time));
-            let (oldest, youngest) = (oldest.min(time), youngest.max(time));
+            let (oldest, youngest) = with(times, extent);
             times = Some((oldest, youngest));
             youngest.as_millis().saturating_sub(oldest.as_millis()) <= most
         };
@@ -59,9 +57,7 @@ impl Run {
 
     fn push(&mut self, extents: Vec<Extent>) {
         for extent in &extents {
-            let time = extent.max_timestamp;
-            let (oldest, youngest) = self.times.unwrap_or((time, time));
-            self.times = Some((oldest.min(time), youngest.max(time)));
+            self.times = Some(with(self.times, extent));
             self.bytes += u64::from(extent.byte_count());
         }
         self.old.extend(extents);
@@ -74,14 +70,20 @@ impl Run {
     }
 }
 
+/// The oldest and the youngest time with one more extent.
+fn with(times: Option<(Timestamp, Timestamp)>, extent: &Extent) -> (Timestamp, Timestamp) {
+    let time = extent.max_timestamp;
+    let (oldest, youngest) = times.unwrap_or((time, time));
+    (oldest.min(time), youngest.max(time))
+}
+
 impl Compactor {
     /// Does a task. What it ends with before its time is done anew by whoever gets the task next.
     pub(super) async fn task(&self, task: &CompactionTask) -> Result<(), Failure> {
         let mut cleaned = task.cleaned;
         let mut unread = None;
         loop {
-            let noted = self.keys(task, cleaned, &mut unread).await?;
-            let (keys, end) = noted;
+            let (keys, end) = self.keys(task, cleaned, &mut unread).await?;
             let compacted = self.clean(task, keys, end, unread).await?;
             unread = compacted.unread;
             let is_last = end >= task.end;

@@ -190,7 +190,8 @@ impl MemoryPlan {
             + self.janitor
     }
 
-    /// What key compaction has of the share of the janitor for itself: for the keys of a partition, and batches of usual size.
+    /// What key compaction has of the share of the janitor for itself: for the keys of a partition. What is read and
+    /// written is held in what merging has.
     pub const fn compaction(&self) -> u64 {
         self.janitor / 8
     }
