@@ -138,6 +138,14 @@ impl Bucket {
         self.keys("/seg/").await
     }
 
+    /// The bytes of all segments together.
+    pub async fn segment_bytes(&self) -> Result<u64> {
+        let objects: Vec<_> = self.opened.store.list(None).try_collect().await?;
+        let all = objects.into_iter();
+        let segments = all.filter(|object| object.location.as_ref().contains("/seg/"));
+        Ok(segments.map(|object| object.size).sum())
+    }
+
     /// The key of a segment of the cluster that has the segment `other`.
     pub fn segment(&self, other: &str, name: SegmentName) -> Result<String> {
         let (root, _) = other.split_once("/seg/").context("the key of a segment")?;

@@ -10,6 +10,7 @@
 //! | `outage.rs` | S3 that fails, hangs or loses answers delays and does not destroy |
 //! | `retention.rs` | old records go, and what is left is whole, also through `kill -9` |
 //! | `merge.rs` | small segments become large ones, and every record stays what it was, also through `kill -9` and lost machines |
+//! | `rewrite.rs` | what is left of merged segments is written anew, and the bucket shrinks to what is needed, also through `kill -9` and lost machines |
 //! | `compaction.rs` | of each key the last record stays as it was produced, and tombstones go, also through `kill -9` and lost machines |
 //! | `deletion.rs` | what nobody needs goes from the bucket and nothing else does, also through `kill -9` |
 //! | `drain.rs` | a server that is asked to end finishes its work first |

@@ -33,7 +33,7 @@ pub use generation::GenerationEnded;
 pub use metrics::SequencerMetrics;
 pub use open_error::OpenError;
 pub use ownership::{ClusterOptions, ClusterSettings, Ownership, PeerProbe};
-pub use sequencer::MergeSettings;
+pub use sequencer::{MergeSettings, RewriteSettings};
 pub use service::{MetadataService, OpenOptions, is_founded};
 pub use settings::SequencerSettings;
 pub use stats::{KindStats, stats};

@@ -21,4 +21,5 @@ mod purge;
 mod rebuild;
 mod restore;
 mod retention;
+mod rewrite;
 mod support;

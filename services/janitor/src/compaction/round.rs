@@ -328,6 +328,7 @@ impl Compactor {
         };
         let bytes = extents.iter().map(|extent| u64::from(extent.byte_count()));
         let reading = Arc::new(MergeTask {
+            sparse: Vec::new(),
             id: task.id,
             bucket: task.bucket,
             bytes: bytes.sum(),

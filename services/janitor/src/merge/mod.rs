@@ -18,6 +18,7 @@ mod pace;
 mod plan;
 mod read;
 mod settings;
+mod sparse;
 mod swap;
 mod task;
 #[cfg(test)]

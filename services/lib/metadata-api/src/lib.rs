@@ -54,8 +54,8 @@ pub use log::{
     Extent, Log, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, PartitionBounds,
 };
 pub use merge::{
-    MERGE_KEEP_EVERY, MergeError, MergeId, MergeRun, MergeTask, MergedRun, Merges, SWAP_RUNS_MAX,
-    SwapOutcome,
+    DESCRIBED_SLICES_MAX, IndexedSlice, MERGE_KEEP_EVERY, MergeError, MergeId, MergeRun, MergeTask,
+    MergedRun, Merges, SWAP_RUNS_MAX, SwapOutcome,
 };
 pub use notice::{CommitNotice, Notice, NoticeStream, PartitionAdvance};
 pub use orders::{BrokenKey, BrokenOrders, BrokenReason};

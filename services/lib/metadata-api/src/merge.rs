@@ -36,6 +36,9 @@ pub struct MergeTask {
     pub committed_at: Timestamp,
     /// What to merge, in the order of topic ids and partitions; each partition once.
     pub runs: Vec<MergeRun>,
+    /// In place of runs: merged segments of which little is named any more. The owner wants to be told what their indexes
+    /// say, and makes tasks of what is left of them.
+    pub sparse: Vec<SegmentName>,
 }
 
 /// A run of extents of one partition.
@@ -71,6 +74,15 @@ pub struct MergedRun {
     pub partition: TopicPartition,
     /// Extents in the merged segment that have exactly the offsets of the run; each begins where the one before ends.
     pub extents: Vec<Extent>,
+}
+
+/// What the index of a merged segment says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexedSlice {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offsets of all its extents in the segment.
+    pub offsets: OffsetRange,
 }
 
 /// What became of a run.
@@ -112,6 +124,9 @@ pub const MERGE_KEEP_EVERY: Duration = Duration::from_secs(5);
 /// Runs that one call of [`Merges::swap`] takes at most.
 pub const SWAP_RUNS_MAX: usize = 64;
 
+/// Slices that one call of [`Merges::describe`] takes at most.
+pub const DESCRIBED_SLICES_MAX: usize = 512;
+
 /// Who gives out merges: the owners of shards.
 #[async_trait]
 pub trait Merges: fmt::Debug + Send + Sync + 'static {
@@ -131,6 +146,15 @@ pub trait Merges: fmt::Debug + Send + Sync + 'static {
         runs: Vec<MergedRun>,
     ) -> Result<Vec<SwapOutcome>, MergeError>;
 
-    /// All runs of the task were swapped, or are not to be.
+    /// Tells what the index of a sparse segment of the task says, at most [`DESCRIBED_SLICES_MAX`] slices at a time, and
+    /// keeps the task. What is said of another segment than those is refused. Asking again is safe.
+    async fn describe(
+        &self,
+        id: MergeId,
+        segment: SegmentName,
+        slices: Vec<IndexedSlice>,
+    ) -> Result<(), MergeError>;
+
+    /// All runs of the task were swapped, or are not to be; or all sparse segments were described that could be.
     async fn finish(&self, id: MergeId) -> Result<(), MergeError>;
 }

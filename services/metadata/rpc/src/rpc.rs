@@ -50,6 +50,7 @@ rpcs! {
     TakeMerge = "MergeService/TakeMerge";
     KeepMerge = "MergeService/KeepMerge";
     SwapMerge = "MergeService/SwapMerge";
+    DescribeMerge = "MergeService/DescribeMerge";
     FinishMerge = "MergeService/FinishMerge";
     Ask = "GroupService/Ask";
     Coordinate = "TransactionService/Coordinate";

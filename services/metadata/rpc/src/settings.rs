@@ -30,6 +30,8 @@ pub(crate) const WORK_INTERVAL: Duration = Duration::from_secs(10);
 /// Extents of one part of a task of merging, and of a whole one: about 60 bytes each.
 pub(crate) const MERGE_PART_EXTENTS: usize = 20_000;
 pub(crate) const MERGE_EXTENTS_MAX: usize = 2_000_000;
+/// Segments that a task asks to look into.
+pub(crate) const MERGE_SPARSE_MAX: usize = 1_000;
 /// How long the owner of a shard may take to swap runs: some transactions, one after the other.
 pub(crate) const SWAP_WITHIN: Duration = Duration::from_secs(30);
 /// Between two views an empty message says so often that the process is there.

@@ -70,6 +70,7 @@ pub(crate) struct Merging {
     pub(crate) failures: Counter,
     pub(crate) given_up: Counter,
     pub(crate) again_bytes: Counter,
+    pub(crate) rewritten_bytes: Counter,
 }
 
 impl Merging {
@@ -94,6 +95,11 @@ impl Merging {
                 "merged_again_bytes",
                 "bytes of merged extents that were planned to be merged again, since they were small",
                 &self.again_bytes,
+            ),
+            (
+                "rewritten_bytes",
+                "bytes that were left in merged segments with little else, and were planned to be written anew so that these can go",
+                &self.rewritten_bytes,
             ),
         ];
         register_each(registry, &counters);

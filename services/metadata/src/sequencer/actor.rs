@@ -17,7 +17,7 @@ use super::group::{Decided, Group};
 use super::lately::Lately;
 use super::lease::{Claim, Lease};
 use super::load::load;
-use super::merging::{Again, MergeMessage, MergeQueue, Unmerged};
+use super::merging::{Again, MergeMessage, MergeQueue, Sparse, Unmerged};
 use super::message::{Answer, Message, decide};
 use super::needed::{Known, read_needed, recall};
 use super::own_receipts::OwnReceipts;
@@ -63,6 +63,7 @@ pub(super) struct Outside {
     pub(super) shown: watch::Sender<GroupNumber>,
     pub(super) unmerged: watch::Sender<Unmerged>,
     pub(super) again: Arc<Again>,
+    pub(super) sparse: Arc<Sparse>,
     /// Cancelled when the shard is to be given back.
     pub(super) release: CancellationToken,
 }
@@ -98,6 +99,8 @@ pub(crate) struct Actor {
     pub(super) unmerged_shown: watch::Sender<Unmerged>,
     /// What is merged and small.
     pub(super) again: Arc<Again>,
+    /// Of what is merged little is named.
+    pub(super) sparse: Arc<Sparse>,
     /// Whether the last step between groups was one of retention.
     pub(super) has_kept: bool,
     /// Steps of checkpoints since rows were last looked at that nobody needs.
@@ -122,6 +125,7 @@ impl Actor {
             shown,
             unmerged: unmerged_shown,
             again,
+            sparse,
             release,
         } = outside;
         let store = parts.store.as_ref();
@@ -174,6 +178,7 @@ impl Actor {
             unmerged,
             unmerged_shown,
             again,
+            sparse,
             has_kept: false,
             checkpoint_steps: 0,
             drained,

@@ -73,9 +73,9 @@ pub(crate) use history::History;
 pub(crate) use lease::Claim;
 use lease::Lease;
 pub(crate) use markers::KnownProducer;
-pub use merging::MergeSettings;
 pub(crate) use merging::NextMerge;
-use merging::{Again, Desk, Planning, Unmerged};
+use merging::{Again, Desk, Planning, Sparse, Unmerged};
+pub use merging::{MergeSettings, RewriteSettings};
 pub(crate) use message::{Answer, GroupRows, Message, group_rows_bytes};
 pub(crate) use producer::is_past;
 pub(crate) use state::ShardState;
@@ -152,6 +152,7 @@ impl Sequencer {
         let (merges, merge_messages) = mpsc::channel(MERGES_MAX);
         let (unmerged_sender, unmerged) = watch::channel(Unmerged::default());
         let again = Arc::new(Again::default());
+        let sparse = Arc::new(Sparse::default());
         let planning = Planning::new(&parts, shard);
         let (look, compacting) = (Look::new(&parts, shard), parts.metrics.compacting.clone());
         let (merge_settings, merge_metrics) = (parts.settings.merge, parts.metrics.merging.clone());
@@ -165,6 +166,7 @@ impl Sequencer {
             shown: shown_sender,
             unmerged: unmerged_sender,
             again: Arc::clone(&again),
+            sparse: Arc::clone(&sparse),
             release: release.clone(),
         };
         let actor = Box::pin(actor::Actor::start(parts, shard, claim, outside)).await?;
@@ -181,7 +183,7 @@ impl Sequencer {
         let desk = Box::new(Desk::new(
             planning,
             merge_settings,
-            (unmerged, again),
+            (unmerged, again, sparse),
             merges,
             Arc::clone(&clock),
             epoch,

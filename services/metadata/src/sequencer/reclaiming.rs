@@ -140,11 +140,27 @@ impl Actor {
                 what: "there are fewer than extents name",
             })?;
             transaction.put(key, left.encode());
+            // If this does not become durable, a segment is looked into for nothing.
+            self.note_sparse(*segment, &left);
             if left.bytes == 0 {
                 transaction.put(keys.dying(*segment), DyingRow::default().encode());
             }
         }
         Ok(())
+    }
+}
+
+impl Actor {
+    /// Takes note of what of a segment is named, and tells janitors if it is to be written anew at some time.
+    fn note_sparse(&self, segment: SegmentName, live: &LiveBytesRow) {
+        let settings = &self.parts.settings.merge;
+        if !settings.is_on {
+            return;
+        }
+        let now = self.parts.env.clock.now();
+        if self.sparse.note(&settings.rewrite, segment, live, now) {
+            self.parts.merge_news.send_replace(());
+        }
     }
 }
 

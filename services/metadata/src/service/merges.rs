@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::{Either, select};
-use tidelog_metadata_api::{MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome};
+use tidelog_metadata_api::{
+    IndexedSlice, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
+};
 use tidelog_types::SegmentName;
 
 use super::{Inner, MetadataService};
@@ -57,6 +59,16 @@ impl Merges for MetadataService {
     ) -> Result<Vec<SwapOutcome>, MergeError> {
         let sequencer = self.inner.merging(id)?;
         sequencer.desk().swap(id, segment, runs).await
+    }
+
+    async fn describe(
+        &self,
+        id: MergeId,
+        segment: SegmentName,
+        slices: Vec<IndexedSlice>,
+    ) -> Result<(), MergeError> {
+        let sequencer = self.inner.merging(id)?;
+        sequencer.desk().describe(id, segment, slices).await
     }
 
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {

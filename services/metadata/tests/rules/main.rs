@@ -35,6 +35,7 @@ mod rebuild;
 mod reclaim;
 mod restart;
 mod retention;
+mod rewrite;
 mod tail_age;
 mod tidy;
 mod transactional_ids;

@@ -7,7 +7,9 @@ use tidelog_broker_engine::{AppendSettings, EngineSettings, FetchSettings, Stora
 use tidelog_broker_grpc::{GrpcSettings, REQUEST_BYTES_MAX};
 use tidelog_broker_kafka::KafkaSettings;
 use tidelog_cache::{CacheSettings, DISK_BYTES_MIN, DISK_MEMORY_BYTES, DiskSettings};
-use tidelog_metadata::{GroupSettings, MergeSettings, SequencerSettings, TransactionSettings};
+use tidelog_metadata::{
+    GroupSettings, MergeSettings, RewriteSettings, SequencerSettings, TransactionSettings,
+};
 use tidelog_runtime::MemoryPlan;
 use tidelog_runtime::memory::CONNECTION_BYTES_MIN;
 use tidelog_runtime::settings::{
@@ -176,6 +178,11 @@ pub(super) fn sequencer_settings(
             bytes: merge_bytes(metadata, plan),
             growth: metadata.merge_growth,
             again_age: metadata.merge_again_age.get(),
+            rewrite: RewriteSettings {
+                live_percent: metadata.rewrite_live_percent,
+                age: metadata.rewrite_age.get(),
+                ..within.merge.rewrite
+            },
             compaction_interval: metadata.retention_interval.get(),
             ..within.merge
         },

@@ -49,7 +49,7 @@ async fn random_history_is_merged_byte_by_byte_and_merged_again() {
             footer
                 .topics()
                 .iter()
-                .all(|topic| topic.partition_count == 200)
+                .all(|topic| topic.partition_count == 2_000)
         );
 
         // Once more: merged extents and newer ones together.

@@ -247,13 +247,14 @@ impl History {
             .map(|((topic, index), known)| MergeRun {
                 topic_id: topic_id(*topic),
                 topic_name: TopicName::new(&format!("topic-{topic}")).unwrap(),
-                partition_count: 200,
+                partition_count: 2_000,
                 partition: partition(*topic, *index),
                 extents: known.extents.clone(),
             });
         let runs: Vec<_> = runs.collect();
         let extents = runs.iter().flat_map(|run| &run.extents);
         MergeTask {
+            sparse: Vec::new(),
             id: MergeId {
                 shard: SHARD,
                 epoch: 7,

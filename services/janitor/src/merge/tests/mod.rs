@@ -5,5 +5,6 @@ mod ends;
 mod exact;
 mod history;
 mod limits;
+mod sparse;
 mod swaps;
 mod world;

@@ -15,7 +15,8 @@ use tidelog_blob::{BucketLayout, ClusterLayout};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::location::Location;
 use tidelog_metadata_api::{
-    Extent, LogError, MergeError, MergeId, MergeTask, MergedRun, Merges, SWAP_RUNS_MAX, SwapOutcome,
+    Extent, IndexedSlice, LogError, MergeError, MergeId, MergeTask, MergedRun, Merges,
+    SWAP_RUNS_MAX, SwapOutcome,
 };
 use tidelog_types::{ClusterId, Incarnation, SegmentName, SegmentSequence, TopicPartition};
 use tokio::sync::watch;
@@ -37,6 +38,7 @@ pub(super) struct Owner {
     pub(super) answers: Mutex<VecDeque<Answer>>,
     pub(super) swaps: Mutex<Vec<(MergeId, SegmentName, Vec<MergedRun>)>>,
     pub(super) swapped: Mutex<BTreeMap<TopicPartition, Vec<Extent>>>,
+    pub(super) described: Mutex<Vec<(SegmentName, Vec<IndexedSlice>)>>,
     pub(super) kept: Mutex<Vec<u64>>,
     pub(super) finished: Mutex<Vec<u64>>,
     pub(super) floors: Mutex<Vec<(u64, u64)>>,
@@ -106,6 +108,18 @@ impl Merges for Owner {
         self.swaps.lock().push((id, segment, runs));
         self.heard();
         answer
+    }
+
+    async fn describe(
+        &self,
+        _: MergeId,
+        segment: SegmentName,
+        slices: Vec<IndexedSlice>,
+    ) -> Result<(), MergeError> {
+        self.described.lock().push((segment, slices));
+        self.heard();
+        let answer = self.answers.lock().pop_front();
+        answer.map_or(Ok(()), |answer| answer.map(drop))
     }
 
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {

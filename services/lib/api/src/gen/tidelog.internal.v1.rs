@@ -4747,7 +4747,7 @@ impl ::prost::Name for TakeMergeResponse {
 }
 /// What one merged segment is to be made of, but for its runs.
 #[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MergeHead {
     /// Its name. Required.
     #[prost(message, optional, tag = "1")]
@@ -4761,6 +4761,10 @@ pub struct MergeHead {
     /// The commit time of the last extent, in milliseconds.
     #[prost(sint64, tag = "4")]
     pub committed_at: i64,
+    /// In place of runs: merged segments of which little is named any more, and of which the owner wants to know what their
+    /// indexes say. At most 1,000.
+    #[prost(message, repeated, tag = "5")]
+    pub sparse: ::prost::alloc::vec::Vec<SegmentName>,
 }
 impl ::prost::Name for MergeHead {
     const NAME: &'static str = "MergeHead";
@@ -4919,6 +4923,68 @@ impl ::prost::Name for SwapMergeResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.internal.v1.SwapMergeResponse".into()
+    }
+}
+/// What the index of a sparse segment says.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescribeMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// One of its sparse segments. Required.
+    #[prost(message, optional, tag = "2")]
+    pub segment: ::core::option::Option<SegmentName>,
+    /// At most 512.
+    #[prost(message, repeated, tag = "3")]
+    pub slices: ::prost::alloc::vec::Vec<IndexedSlice>,
+}
+impl ::prost::Name for DescribeMergeRequest {
+    const NAME: &'static str = "DescribeMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DescribeMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DescribeMergeRequest".into()
+    }
+}
+/// What the index of a merged segment says of a partition.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexedSlice {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// The first offset in the segment.
+    #[prost(uint64, tag = "2")]
+    pub base_offset: u64,
+    /// The offset after the last one.
+    #[prost(uint64, tag = "3")]
+    pub next_offset: u64,
+}
+impl ::prost::Name for IndexedSlice {
+    const NAME: &'static str = "IndexedSlice";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.IndexedSlice".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.IndexedSlice".into()
+    }
+}
+/// It is noted.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeMergeResponse {}
+impl ::prost::Name for DescribeMergeResponse {
+    const NAME: &'static str = "DescribeMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DescribeMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DescribeMergeResponse".into()
     }
 }
 /// Ends a task.
@@ -5164,7 +5230,34 @@ pub mod merge_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// All runs of a task were swapped, or are not to be.
+        /// Tells what the index of a sparse segment of a task says, and keeps the task.
+        pub async fn describe_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DescribeMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/DescribeMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "DescribeMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// All runs of a task were swapped, or are not to be; or all sparse segments were described that could be.
         pub async fn finish_merge(
             &mut self,
             request: impl tonic::IntoRequest<super::FinishMergeRequest>,
@@ -5234,7 +5327,15 @@ pub mod merge_service_server {
             tonic::Response<super::SwapMergeResponse>,
             tonic::Status,
         >;
-        /// All runs of a task were swapped, or are not to be.
+        /// Tells what the index of a sparse segment of a task says, and keeps the task.
+        async fn describe_merge(
+            &self,
+            request: tonic::Request<super::DescribeMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeMergeResponse>,
+            tonic::Status,
+        >;
+        /// All runs of a task were swapped, or are not to be; or all sparse segments were described that could be.
         async fn finish_merge(
             &self,
             request: tonic::Request<super::FinishMergeRequest>,
@@ -5444,6 +5545,51 @@ pub mod merge_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SwapMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/DescribeMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct DescribeMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::DescribeMergeRequest>
+                    for DescribeMergeSvc<T> {
+                        type Response = super::DescribeMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DescribeMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::describe_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeMergeSvc(inner);
                         let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

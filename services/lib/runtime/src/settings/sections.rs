@@ -226,6 +226,8 @@ pub struct MetadataSettings {
     pub merge_bytes: ByteSize,
     pub merge_growth: u64,
     pub merge_again_age: Span,
+    pub rewrite_live_percent: u64,
+    pub rewrite_age: Span,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_age_max: Option<Span>,
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::{
-    MERGE_KEEP_EVERY, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
+    IndexedSlice, MERGE_KEEP_EVERY, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
 };
 use tidelog_types::SegmentName;
 
@@ -11,7 +11,7 @@ use super::node::RemoteNode;
 use crate::rpc::Rpc;
 use crate::settings::SWAP_WITHIN;
 use crate::status::CallError;
-use crate::wire::{MergeParts, merge_id_to, merged_to, segment_to, swapped_from};
+use crate::wire::{MergeParts, merge_id_to, merged_to, segment_to, slice_to, swapped_from};
 
 #[async_trait]
 impl Merges for RemoteNode {
@@ -70,6 +70,25 @@ impl Merges for RemoteNode {
         let response = call.await.map_err(CallError::into_merge)?;
         let outcomes = swapped_from(&response, asked);
         outcomes.map_err(|error| CallError::from(error).into_merge())
+    }
+
+    async fn describe(
+        &self,
+        id: MergeId,
+        segment: SegmentName,
+        slices: Vec<IndexedSlice>,
+    ) -> Result<(), MergeError> {
+        let message = v1::DescribeMergeRequest {
+            id: Some(merge_id_to(id)),
+            segment: Some(segment_to(segment)),
+            slices: slices.iter().map(slice_to).collect(),
+        };
+        let mut client = self.peer.merges();
+        let send = |request| async move { client.describe_merge(request).await };
+        let call = self
+            .peer
+            .call_within(Rpc::DescribeMerge, SWAP_WITHIN, message, send);
+        call.await.map(drop).map_err(CallError::into_merge)
     }
 
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {

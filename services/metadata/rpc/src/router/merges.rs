@@ -10,7 +10,9 @@ use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::FuturesUnordered;
 use tidelog_env::{BackoffPolicy, Env};
-use tidelog_metadata_api::{MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome};
+use tidelog_metadata_api::{
+    IndexedSlice, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
+};
 use tidelog_types::SegmentName;
 use tokio::sync::Mutex;
 
@@ -86,6 +88,16 @@ impl Merges for Router {
     ) -> Result<Vec<SwapOutcome>, MergeError> {
         let owner = self.owner_of_merge(id)?;
         owner.swap(id, segment, runs).await
+    }
+
+    async fn describe(
+        &self,
+        id: MergeId,
+        segment: SegmentName,
+        slices: Vec<IndexedSlice>,
+    ) -> Result<(), MergeError> {
+        let owner = self.owner_of_merge(id)?;
+        owner.describe(id, segment, slices).await
     }
 
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {

@@ -11,7 +11,9 @@ use tonic::{Request, Response, Status};
 use super::call::{Call, Front};
 use crate::rpc::Rpc;
 use crate::status;
-use crate::wire::{WireError, merge_id_from, merge_task_to, merged_from, segment_from, swapped_to};
+use crate::wire::{
+    WireError, merge_id_from, merge_task_to, merged_from, segment_from, slices_from, swapped_to,
+};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -57,6 +59,24 @@ impl v1::merge_service_server::MergeService for Front {
             let swapped = merges.swap(id, segment_from(segment), runs).await;
             let outcomes = swapped.map_err(|error| status::of_merge(&error))?;
             Ok(swapped_to(&outcomes))
+        })
+        .await
+    }
+
+    async fn describe_merge(
+        &self,
+        request: Request<v1::DescribeMergeRequest>,
+    ) -> Result<Response<v1::DescribeMergeResponse>, Status> {
+        let call = self.begin(Rpc::DescribeMerge, &request)?;
+        let merges = call.parts()?.merges;
+        let request = request.into_inner();
+        call.run(async move {
+            let id = merge_id_from(request.id)?;
+            let segment = request.segment.ok_or(WireError::Missing("segment"))?;
+            let slices = slices_from(request.slices)?;
+            let described = merges.describe(id, segment_from(segment), slices).await;
+            described.map_err(|error| status::of_merge(&error))?;
+            Ok(v1::DescribeMergeResponse {})
         })
         .await
     }

@@ -2,16 +2,17 @@
 
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::{
-    MergeError, MergeId, MergeRun, MergeTask, MergedRun, SWAP_RUNS_MAX, SwapOutcome,
+    DESCRIBED_SLICES_MAX, IndexedSlice, MergeError, MergeId, MergeRun, MergeTask, MergedRun,
+    SWAP_RUNS_MAX, SwapOutcome,
 };
 use tidelog_types::limits::MERGED_SLICES_MAX;
-use tidelog_types::{BucketId, ShardId, Timestamp, TopicId, TopicName};
+use tidelog_types::{BucketId, Offset, OffsetRange, ShardId, Timestamp, TopicId, TopicName};
 
 use super::commit::{segment_from, segment_to};
 use super::failure::shortened;
 use super::log::{extent_from, extent_to};
 use super::{WireError, id, id_bytes, partition_from, partition_to};
-use crate::settings::{MERGE_EXTENTS_MAX, MERGE_PART_EXTENTS};
+use crate::settings::{MERGE_EXTENTS_MAX, MERGE_PART_EXTENTS, MERGE_SPARSE_MAX};
 
 pub(crate) const fn merge_id_to(id: MergeId) -> v1::MergeId {
     v1::MergeId {
@@ -38,6 +39,7 @@ pub(crate) fn merge_task_to(task: &MergeTask) -> Vec<v1::TakeMergeResponse> {
             bucket: u32::from(task.bucket.get()),
             bytes: task.bytes,
             committed_at: task.committed_at.as_millis(),
+            sparse: task.sparse.iter().copied().map(segment_to).collect(),
         }),
         ..v1::TakeMergeResponse::default()
     }];
@@ -88,6 +90,7 @@ impl MergeParts {
     ) -> Result<Option<MergeTask>, WireError> {
         if self.task.is_none() {
             let head = part.head.ok_or(WireError::Missing("head"))?;
+            within("sparse", head.sparse.len(), MERGE_SPARSE_MAX)?;
             let bucket = u16::try_from(head.bucket).map_err(|_| WireError::Range {
                 field: "bucket",
                 value: u64::from(head.bucket),
@@ -98,6 +101,7 @@ impl MergeParts {
                 bytes: head.bytes,
                 committed_at: Timestamp::from_millis(head.committed_at),
                 runs: Vec::new(),
+                sparse: head.sparse.into_iter().map(segment_from).collect(),
             });
         }
         let Some(task) = &mut self.task else {
@@ -153,6 +157,28 @@ pub(crate) fn merged_from(runs: Vec<v1::MergedRun>) -> Result<Vec<MergedRun>, Wi
         })
     });
     runs.collect()
+}
+
+pub(crate) fn slice_to(slice: &IndexedSlice) -> v1::IndexedSlice {
+    v1::IndexedSlice {
+        partition: Some(partition_to(slice.partition)),
+        base_offset: slice.offsets.base.get(),
+        next_offset: slice.offsets.next.get(),
+    }
+}
+
+pub(crate) fn slices_from(slices: Vec<v1::IndexedSlice>) -> Result<Vec<IndexedSlice>, WireError> {
+    within("slices", slices.len(), DESCRIBED_SLICES_MAX)?;
+    let slices = slices.into_iter().map(|slice| {
+        Ok(IndexedSlice {
+            partition: partition_from(slice.partition)?,
+            offsets: OffsetRange {
+                base: Offset::new(slice.base_offset),
+                next: Offset::new(slice.next_offset),
+            },
+        })
+    });
+    slices.collect()
 }
 
 pub(crate) fn swapped_to(outcomes: &[SwapOutcome]) -> v1::SwapMergeResponse {

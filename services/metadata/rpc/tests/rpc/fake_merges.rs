@@ -19,6 +19,7 @@ pub(crate) struct Merging {
     pub(crate) waiting: watch::Sender<usize>,
     pub(crate) swaps: Mutex<Vec<(MergeId, SegmentName, Vec<MergedRun>)>>,
     pub(crate) kept: Mutex<Vec<MergeId>>,
+    pub(crate) described: Mutex<Vec<(MergeId, SegmentName, Vec<IndexedSlice>)>>,
     pub(crate) finished: Mutex<Vec<MergeId>>,
     /// What is answered from now on, in place of what was asked for.
     pub(crate) error: Mutex<Option<MergeError>>,
@@ -80,6 +81,17 @@ impl Merges for Fake {
         let outcomes = outcomes.collect();
         self.merging.swaps.lock().push((id, segment, runs));
         Ok(outcomes)
+    }
+
+    async fn describe(
+        &self,
+        id: MergeId,
+        segment: SegmentName,
+        slices: Vec<IndexedSlice>,
+    ) -> Result<(), MergeError> {
+        self.merging.check()?;
+        self.merging.described.lock().push((id, segment, slices));
+        Ok(())
     }
 
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {

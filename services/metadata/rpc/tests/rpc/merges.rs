@@ -52,7 +52,16 @@ fn task(shard: u32, number: u64, runs: u32, extents: u64) -> MergeTask {
         bytes: 80 * extents,
         committed_at: Timestamp::from_millis(-7),
         runs: runs.collect(),
+        sparse: Vec::new(),
     }
+}
+
+fn slices(count: u32) -> Vec<IndexedSlice> {
+    let slices = (0..count).map(|index| IndexedSlice {
+        partition: partition(index),
+        offsets: extent(u64::from(index)).offsets,
+    });
+    slices.collect()
 }
 
 fn merged(count: u32) -> Vec<MergedRun> {
@@ -85,6 +94,12 @@ async fn tasks_come_whole_however_many_extents_they_have() {
         fake.merging.give(wanted.clone());
         assert!(next(&node).await == wanted, "{runs} runs of {extents}");
     }
+    let sparse = MergeTask {
+        sparse: vec![segment(3), segment(8)],
+        ..task(0, 5, 0, 0)
+    };
+    fake.merging.give(sparse.clone());
+    assert_eq!(next(&node).await, sparse);
 }
 
 #[tokio::test]
@@ -99,6 +114,9 @@ async fn what_became_of_runs_and_every_error_comes_back() {
     assert_eq!(*fake.merging.swaps.lock(), [(id, segment(9), merged(4))]);
     node.keep(id).await.unwrap();
     assert_eq!(*fake.merging.kept.lock(), [id]);
+    node.describe(id, segment(9), slices(3)).await.unwrap();
+    let described = fake.merging.described.lock().clone();
+    assert_eq!(described, [(id, segment(9), slices(3))]);
     node.finish(id).await.unwrap();
     assert_eq!(*fake.merging.finished.lock(), [id]);
     for error in [
@@ -115,6 +133,8 @@ async fn what_became_of_runs_and_every_error_comes_back() {
         let swapped = node.swap(id, segment(9), merged(1)).await;
         assert_eq!(swapped, Err(error.clone()));
         assert_eq!(node.keep(id).await, Err(error.clone()));
+        let described = node.describe(id, segment(9), slices(1)).await;
+        assert_eq!(described, Err(error.clone()));
         assert_eq!(node.finish(id).await, Err(error.clone()));
         assert_eq!(node.next().await, Err(error));
     }
@@ -159,6 +179,20 @@ async fn more_runs_than_may_be_are_refused() {
     let refused = client.swap_merge(no_id).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(fake.merging.swaps.lock().is_empty());
+    let request = v1::DescribeMergeRequest {
+        id: Some(v1::MergeId::default()),
+        segment: Some(v1::SegmentName::default()),
+        slices: vec![
+            v1::IndexedSlice {
+                partition: Some(v1::Partition { topic: 1, index: 0 }),
+                ..v1::IndexedSlice::default()
+            };
+            DESCRIBED_SLICES_MAX + 1
+        ],
+    };
+    let refused = client.describe_merge(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(fake.merging.described.lock().is_empty());
 }
 
 /// Two owners, and one process without shards.
@@ -182,6 +216,8 @@ async fn a_router_has_the_tasks_of_all_owners_and_answers_each() {
         assert_eq!(task.id.shard, ShardId::new(shard));
         router.swap(task.id, segment(1), merged(2)).await.unwrap();
         router.keep(task.id).await.unwrap();
+        let described = router.describe(task.id, segment(1), slices(1)).await;
+        described.unwrap();
         router.finish(task.id).await.unwrap();
     }
     let shards = |fake: &Fake| {
@@ -189,6 +225,8 @@ async fn a_router_has_the_tasks_of_all_owners_and_answers_each() {
         finished.iter().map(|id| id.shard.get()).collect::<Vec<_>>()
     };
     assert_eq!((shards(a), shards(b)), (vec![0], vec![1, 1]));
+    let described = |fake: &Fake| fake.merging.described.lock().len();
+    assert_eq!((described(a), described(b)), (1, 2));
 
     // A call that is given up leaves its questions open: nothing that comes meanwhile is lost.
     until_waiting(a, 1).await;

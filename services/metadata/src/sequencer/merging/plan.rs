@@ -196,8 +196,18 @@ impl Planning {
         Ok(window)
     }
 
-    /// Cuts what was gathered into segments, each of one class.
+    /// Cuts what was gathered into segments, each of one class, as far as it is worth it.
     pub(super) async fn cut(
+        &self,
+        runs: BTreeMap<TopicPartition, Vec<Extent>>,
+    ) -> Result<Vec<Planned>, SequencerError> {
+        let mut segments = self.cut_all(runs).await?;
+        segments.retain(Planned::is_worth_it);
+        Ok(segments)
+    }
+
+    /// Cuts all that was gathered into segments, each of one class.
+    pub(super) async fn cut_all(
         &self,
         runs: BTreeMap<TopicPartition, Vec<Extent>>,
     ) -> Result<Vec<Planned>, SequencerError> {
@@ -328,7 +338,6 @@ fn segments(bucket: BucketId, runs: Vec<MergeRun>, segment_bytes: u64) -> Vec<Pl
     if !open.runs.is_empty() {
         segments.push(open);
     }
-    segments.retain(Planned::is_worth_it);
     segments
 }
 

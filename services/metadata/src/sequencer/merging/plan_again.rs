@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidelog_metadata_api::Extent;
 use tidelog_store::{ScanOptions, Transaction};
-use tidelog_types::{Offset, Timestamp, TopicPartition};
+use tidelog_types::{Offset, OffsetRange, Timestamp, TopicPartition};
 
 use super::super::error::SequencerError;
 use super::super::keeping::topic_of;
@@ -67,9 +67,10 @@ impl Planning {
             // Whoever compacts it makes its extents large.
             return Ok(None);
         }
-        let rule = Rule::new(settings, Limits::of(&topic).millis);
+        let rule = Rule::new(settings, Limits::kept_for(&topic));
         let mut transaction = self.store.begin().await?;
-        let pages = self.pages(transaction.as_mut(), partition, noted).await?;
+        let pages = self.pages(transaction.as_mut(), partition, noted.offsets);
+        let pages = pages.await?;
         let mut timed: Vec<Timed<'_>> = Vec::new();
         for page in &pages {
             let is_in = |extent: &&Extent| {
@@ -93,23 +94,23 @@ impl Planning {
         )))
     }
 
-    /// The pages that have something of what was noted.
-    async fn pages(
+    /// The pages that have something of some offsets; the first of them if there are many.
+    pub(super) async fn pages(
         &self,
         transaction: &mut dyn Transaction,
         partition: TopicPartition,
-        noted: Noted,
+        offsets: OffsetRange,
     ) -> Result<Vec<PageRow>, SequencerError> {
-        let range = self.keys.pages_until(partition, noted.offsets.base);
+        let range = self.keys.pages_until(partition, offsets.base);
         let options = ScanOptions::limit(1).backward().snapshot();
         let mut rows = transaction.scan(range, options).await?.rows;
-        let range = self.keys.pages_after(partition, noted.offsets.base);
+        let range = self.keys.pages_after(partition, offsets.base);
         let options = ScanOptions::limit(PAGES).snapshot();
         rows.extend(transaction.scan(range, options).await?.rows);
         let mut pages = Vec::with_capacity(rows.len());
         for row in rows {
             let (base, page): (Offset, PageRow) = PageRow::of_row(row)?;
-            if base >= noted.offsets.next {
+            if base >= offsets.next {
                 break;
             }
             pages.push(page);

@@ -40,6 +40,19 @@ pub struct MergeSettings {
     pub lent_for: Duration,
     /// How long there is between two looks for partitions to compact.
     pub compaction_interval: Duration,
+    /// Which merged segments are written anew.
+    pub rewrite: RewriteSettings,
+}
+
+/// When what is left of a merged segment is written anew, so that the rest of its bytes can go.
+#[derive(Clone, Copy, Debug)]
+pub struct RewriteSettings {
+    /// Less than so many hundredths of it are named; 0: never.
+    pub live_percent: u64,
+    /// And have been for so long.
+    pub age: Duration,
+    /// And so many bytes go by it at least.
+    pub freed_min: u64,
 }
 
 impl Default for MergeSettings {
@@ -52,7 +65,19 @@ impl Default for MergeSettings {
             again_age: Duration::from_hours(1),
             lent_for: Duration::from_secs(30),
             compaction_interval: Duration::from_secs(15),
+            rewrite: RewriteSettings {
+                live_percent: 30,
+                age: Duration::from_hours(1),
+                freed_min: 1024 * 1024,
+            },
         }
+    }
+}
+
+impl MergeSettings {
+    /// Whether sparse segments are written anew.
+    pub(super) const fn rewrites(&self) -> bool {
+        self.is_on && self.rewrite.live_percent > 0
     }
 }
 

@@ -49,6 +49,13 @@ impl Limits {
         }
     }
 
+    /// How long a topic keeps its records, in milliseconds, if not for ever: also one that is deleted, which may be brought
+    /// back.
+    pub(crate) fn kept_for(topic: &TopicInfo) -> Option<i64> {
+        let goes = topic.config.cleanup_policy().delete;
+        topic.config.retention_millis().filter(|_| goes)
+    }
+
     /// Whether everything is kept.
     pub(crate) fn are_none(self) -> bool {
         self == Self::default()

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidelog_env::{Rng as _, SeededRng};
+use tidelog_metadata::RewriteSettings;
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata_api::{
     Catalogue as _, CommitError, Log as _, LogError, ShardCommit, TopicSelector, TransactionMarker,
@@ -82,6 +83,9 @@ pub(crate) struct Driver {
     pub(super) swapped: usize,
     /// Runs of merged extents that were merged again.
     pub(super) again: usize,
+    /// Sparse segments that were told of, and runs of them that were written anew.
+    pub(super) sparse: BTreeSet<u64>,
+    pub(super) rewritten: usize,
     pub(super) made: RefCell<Made>,
 }
 
@@ -99,6 +103,11 @@ impl Driver {
         world.settings.merge.age = Duration::from_secs([0, 60][pick(&rng, 2)]);
         world.settings.merge.growth = [0, 2, 8][pick(&rng, 3)];
         world.settings.merge.again_age = Duration::from_secs([0, 60][pick(&rng, 2)]);
+        world.settings.merge.rewrite = RewriteSettings {
+            live_percent: [0, 60, 100][pick(&rng, 3)],
+            age: Duration::from_secs([0, 10][pick(&rng, 2)]),
+            freed_min: 1,
+        };
         world.settings.floor_age = Duration::from_secs([5, 600][pick(&rng, 2)]);
         world.settings.merge.lent_for = Duration::from_secs(5);
         world.settings.tail_kept = Duration::from_secs([0, 30][pick(&rng, 2)]);
@@ -124,13 +133,15 @@ impl Driver {
             merges: 0,
             swapped: 0,
             again: 0,
+            sparse: BTreeSet::new(),
+            rewritten: 0,
             made: RefCell::default(),
         }
     }
 
-    /// How many runs were merged, and how many again.
-    pub(crate) const fn swapped(&self) -> (usize, usize) {
-        (self.swapped, self.again)
+    /// How many runs were merged, how many again, and how many written anew.
+    pub(crate) const fn swapped(&self) -> (usize, usize, usize) {
+        (self.swapped, self.again, self.rewritten)
     }
 
     pub(crate) fn rows(&self) -> Vec<(Bytes, Bytes)> {

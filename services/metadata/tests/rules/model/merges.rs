@@ -1,20 +1,20 @@
 //! Merges among the random steps: a janitor that has no objects makes merged extents, some of them only half, and what
 //! readers find is followed back to what it was made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
 use tidelog_metadata_api::{
-    Extent, MergeError, MergeRun, MergeTask, MergedRun, Merges as _, SwapOutcome,
+    Extent, IndexedSlice, MergeError, MergeRun, MergeTask, MergedRun, Merges as _, SwapOutcome,
 };
 use tidelog_types::{
     Incarnation, OffsetRange, SegmentName, SegmentSequence, Timestamp, TopicPartition,
 };
 
 use super::drive::Driver;
-use crate::world::Run;
+use crate::world::{PARTITIONS, Run, partition};
 
 /// The first of the sequences that merged segments have.
 pub(super) const MERGED: u64 = 1_000_000;
@@ -59,6 +59,9 @@ impl Driver {
             Ok(Err(MergeError::Unavailable { .. })) | Err(_) => return,
             Ok(Err(error)) => panic!("seed {}: {error}", self.seed),
         };
+        if !task.sparse.is_empty() {
+            return self.describe(&task).await;
+        }
         self.merges += 1;
         let sequence = SegmentSequence::new(MERGED + self.merges);
         let segment = SegmentName::new(JANITOR, sequence);
@@ -76,8 +79,12 @@ impl Driver {
                     let swapped = |outcome: &&SwapOutcome| **outcome == SwapOutcome::Swapped;
                     let swapped = outcomes.iter().filter(swapped).count();
                     self.swapped += swapped;
-                    if is_again(&task) {
+                    let from = segments_of(&task);
+                    if from.iter().any(|sequence| *sequence > MERGED) {
                         self.again += swapped;
+                    }
+                    if from.is_subset(&self.sparse) {
+                        self.rewritten += swapped;
                     }
                 }
                 // Asked again it says the same of what was done, and does the rest.
@@ -92,6 +99,54 @@ impl Driver {
             Ok(()) | Err(MergeError::Unavailable { .. } | MergeError::Gone) => {}
             Err(error) => panic!("seed {}: {error}", self.seed),
         }
+    }
+
+    /// Tells what sparse segments have, and perhaps dies in the middle of it.
+    async fn describe(&mut self, task: &MergeTask) {
+        for segment in &task.sparse {
+            let slices = self.index_of(*segment);
+            self.sparse.insert(segment.sequence.get());
+            for some in slices.chunks(1 + self.below(3)) {
+                if self.chance(5) {
+                    return;
+                }
+                if self.chance(10) {
+                    self.fail_some();
+                }
+                match self
+                    .process
+                    .describe(task.id, *segment, some.to_vec())
+                    .await
+                {
+                    Ok(()) | Err(MergeError::Unavailable { .. }) => {}
+                    Err(MergeError::Gone) => return,
+                    Err(error) => panic!("seed {}: {error}", self.seed),
+                }
+            }
+        }
+        match self.process.finish(task.id).await {
+            Ok(()) | Err(MergeError::Unavailable { .. } | MergeError::Gone) => {}
+            Err(error) => panic!("seed {}: {error}", self.seed),
+        }
+    }
+
+    /// What the index of a segment would say; nothing of one that no janitor has made.
+    fn index_of(&self, segment: SegmentName) -> Vec<IndexedSlice> {
+        let made = self.made.borrow();
+        let of = |at| (segment.sequence.get(), at);
+        let all = (0..PARTITIONS).map(partition);
+        let slices = all.filter_map(|at| {
+            let extents = made.get(&of(at))?;
+            let (first, last) = extents.first().zip(extents.last())?;
+            Some(IndexedSlice {
+                partition: at,
+                offsets: OffsetRange {
+                    base: first.0.base,
+                    next: last.0.next,
+                },
+            })
+        });
+        slices.collect()
     }
 
     /// Joins some extents of each run, one behind the other in one segment.
@@ -145,14 +200,14 @@ impl Driver {
     }
 }
 
-/// Whether it is made of what was merged before.
-fn is_again(task: &MergeTask) -> bool {
+/// What it is made of.
+fn segments_of(task: &MergeTask) -> BTreeSet<u64> {
     let extents = task.runs.iter().flat_map(|run| &run.extents);
-    let mut segments = extents.filter_map(|extent| match extent.location {
+    let segments = extents.filter_map(|extent| match extent.location {
         Location::Segment { segment, .. } => Some(segment.sequence.get()),
         Location::Inline { .. } | Location::Marker(_) => None,
     });
-    segments.any(|sequence| sequence > MERGED)
+    segments.collect()
 }
 
 fn task_bucket(run: &MergeRun) -> tidelog_types::BucketId {

@@ -18,8 +18,8 @@ const HISTORIES: u64 = 300;
 /// Steps of a history.
 const STEPS: u64 = 25;
 
-/// Returns how many runs were merged in it, and how many of them again.
-fn run(seed: u64) -> (usize, usize) {
+/// Returns how many runs were merged in it, how many of them again, and how many were written anew.
+fn run(seed: u64) -> (usize, usize, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -38,15 +38,17 @@ fn run(seed: u64) -> (usize, usize) {
 
 #[test]
 fn random_histories_are_what_a_sequential_judge_says() {
-    let (mut swapped, mut again) = (0, 0);
+    let (mut swapped, mut again, mut rewritten) = (0, 0, 0);
     for seed in 0..HISTORIES {
         let done = run(seed);
         swapped += done.0;
         again += done.1;
+        rewritten += done.2;
     }
-    println!("{swapped} runs were merged, {again} of them again");
+    println!("{swapped} runs were merged, {again} of them again, {rewritten} written anew");
     assert!(swapped > 100, "only {swapped} runs were merged");
     assert!(again > 0, "no run was merged again");
+    assert!(rewritten > 0, "no run was written anew");
 }
 
 /// Two runs of one seed write the same bytes, so that a seed is enough to see a failure again.

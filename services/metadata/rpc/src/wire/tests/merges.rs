@@ -9,7 +9,7 @@ use tidelog_types::*;
 
 use super::any::*;
 use super::sent;
-use crate::settings::{MERGE_EXTENTS_MAX, MERGE_PART_EXTENTS};
+use crate::settings::{MERGE_EXTENTS_MAX, MERGE_PART_EXTENTS, MERGE_SPARSE_MAX};
 use crate::wire::*;
 
 fn an_id() -> impl Strategy<Value = MergeId> {
@@ -35,7 +35,8 @@ fn a_run() -> impl Strategy<Value = MergeRun> {
 
 fn a_task() -> impl Strategy<Value = MergeTask> {
     let head = (an_id(), any::<u16>(), any::<u64>(), a_time());
-    (head, vec(a_run(), 0..6)).prop_map(|((id, bucket, bytes, committed_at), mut runs)| {
+    let both = (vec(a_run(), 0..6), vec(a_segment(), 0..4));
+    (head, both).prop_map(|((id, bucket, bytes, committed_at), (mut runs, sparse))| {
         runs.dedup_by_key(|run| run.partition);
         MergeTask {
             id,
@@ -43,6 +44,7 @@ fn a_task() -> impl Strategy<Value = MergeTask> {
             bytes,
             committed_at,
             runs,
+            sparse,
         }
     })
 }
@@ -80,6 +82,17 @@ proptest! {
         let told = sent(&swapped_to(&outcomes));
         prop_assert_eq!(swapped_from(&told, outcomes.len()), Ok(outcomes.clone()));
         prop_assert!(swapped_from(&told, outcomes.len() + 1).is_err());
+    }
+
+    #[test]
+    fn slices_come_back(slices in vec((a_partition(), any::<u64>(), any::<u64>()), 0..6)) {
+        let slices = slices.into_iter().map(|(partition, base, next)| IndexedSlice {
+            partition,
+            offsets: OffsetRange { base: Offset::new(base), next: Offset::new(next) },
+        });
+        let slices: Vec<_> = slices.collect();
+        let told = slices.iter().map(|slice| sent(&slice_to(slice))).collect();
+        prop_assert_eq!(slices_from(told), Ok(slices));
     }
 
     #[test]
@@ -125,6 +138,12 @@ fn a_task_that_has_too_much_is_refused_before_it_is_all_there() {
     let field = "runs";
     let pushed = MergeParts::default().push(first.clone());
     assert_eq!(pushed, Err(WireError::TooLong { field, max }));
+    let mut head = first.head.clone().unwrap();
+    head.sparse = vec![v1::SegmentName::default(); MERGE_SPARSE_MAX + 1];
+    first.head = Some(head);
+    let (field, max) = ("sparse", MERGE_SPARSE_MAX);
+    let pushed = MergeParts::default().push(first.clone());
+    assert_eq!(pushed, Err(WireError::TooLong { field, max }));
     first.head = None;
     let pushed = MergeParts::default().push(first);
     assert_eq!(pushed, Err(WireError::Missing("head")));
@@ -165,6 +184,7 @@ fn no_part_of_a_task_is_larger_than_a_message() {
         bytes: 1,
         committed_at: Timestamp::default(),
         runs,
+        sparse: Vec::new(),
     };
     let parts = merge_task_to(&task);
     let sizes = parts.iter().map(prost::Message::encoded_len);

@@ -35,7 +35,7 @@ const NOTED_MAX: usize = 100_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timed<'a> {
     pub(super) extent: &'a Extent,
-    time: Timestamp,
+    pub(super) time: Timestamp,
     committed_at: Timestamp,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Timed<'a> {
 
     /// Whether retention takes it in time from a page that says that it was committed later, as the page of what is
     /// merged does: where records have no time, or one of the future, the time of the commit is all there is.
-    fn may_move(self, most: i64) -> bool {
+    pub(super) fn may_move(self, most: i64) -> bool {
         let time = self.extent.max_timestamp;
         let latest = self.committed_at.as_millis().saturating_add(most);
         time >= Timestamp::from_millis(0) && time.as_millis() <= latest

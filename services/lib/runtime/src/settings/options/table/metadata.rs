@@ -102,6 +102,18 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "1h",
         "What is to be merged again waits so long for more of it, or until there is as much as a merged segment has.",
     ),
+    option(
+        "metadata.rewrite_live_percent",
+        Kind::Integer(0, 90),
+        "30",
+        "When less than so many hundredths of a merged segment are still needed, what is left of it is written anew, together with that of others, and the segment is deleted. The more, the less is stored that nobody needs, and the more often bytes are copied. 0 writes nothing anew: a segment stays whole until nothing of it is needed.",
+    ),
+    option(
+        "metadata.rewrite_age",
+        Kind::Span("1s", "30d"),
+        "1h",
+        "What is left of a merged segment waits so long for that of others, once or twice, before it is written anew. What goes within that time by the retention of its topic is not.",
+    ),
     unset(
         "metadata.tail_age_max",
         Kind::Span("1m", "365d"),

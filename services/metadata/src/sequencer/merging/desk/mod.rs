@@ -1,5 +1,7 @@
 //! Where janitors ask for merges of a shard, while its owner has it.
 
+mod rewriting;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +16,13 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use super::super::error::SequencerError;
 use super::again::Again;
 use super::plan::{EXTENTS_MAX, Planned, Planning, SEGMENTS_MAX, Window};
+use super::sparse::Sparse;
 use super::step::MergeMessage;
 use super::swapping::check_merged;
 use super::windows::{Due, MergeSettings, Unmerged};
 use crate::keyspace::MergedRow;
 use crate::metrics::Merging;
+use rewriting::Rewriting;
 
 /// How often a merge is lent before its extents stay as they are: something is wrong with them. Janitors may die of
 /// other things, some of them one after the other, and a bucket may be out of reach for some minutes.
@@ -43,6 +47,7 @@ pub(crate) struct Desk {
     pub(super) settings: MergeSettings,
     pub(super) unmerged: watch::Receiver<Unmerged>,
     pub(super) again: Arc<Again>,
+    pub(super) sparse: Arc<Sparse>,
     pub(super) messages: mpsc::Sender<MergeMessage>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) epoch: u64,
@@ -58,12 +63,13 @@ struct State {
     window: Option<OpenWindow>,
     /// What is merged again. Its extents are no others than those of the window.
     again: Vec<Lending>,
+    rewriting: Rewriting,
 }
 
 impl State {
     fn task(&mut self, id: MergeId) -> Option<&mut Lending> {
         let window = self.window.iter_mut().flat_map(|window| &mut window.tasks);
-        let mut all = window.chain(&mut self.again);
+        let mut all = window.chain(&mut self.again).chain(self.rewriting.tasks());
         all.find(|task| task.task.id == id)
     }
 }
@@ -99,22 +105,27 @@ impl Desk {
     pub(crate) fn new(
         planning: Planning,
         settings: MergeSettings,
-        (unmerged, again): (watch::Receiver<Unmerged>, Arc<Again>),
+        (unmerged, again, sparse): (watch::Receiver<Unmerged>, Arc<Again>, Arc<Sparse>),
         messages: mpsc::Sender<MergeMessage>,
         clock: Arc<dyn Clock>,
         epoch: u64,
         metrics: Merging,
     ) -> Self {
+        let state = State {
+            rewriting: Rewriting::new(&planning, &settings),
+            ..State::default()
+        };
         Self {
             planning,
             settings,
             unmerged,
             again,
+            sparse,
             messages,
             clock,
             epoch,
             metrics,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
@@ -129,7 +140,12 @@ impl Desk {
             NextMerge::Wait(wait) => wait,
             task @ NextMerge::Task(_) => return Ok(task),
         };
-        Ok(NextMerge::Wait(tail.into_iter().chain(again).min()))
+        let rewrite = match self.next_rewrite(&mut state).await? {
+            NextMerge::Wait(wait) => wait,
+            task @ NextMerge::Task(_) => return Ok(task),
+        };
+        let waits = [tail, again, rewrite].into_iter().flatten();
+        Ok(NextMerge::Wait(waits.min()))
     }
 
     async fn next_of_tail(&self, state: &mut State) -> Result<NextMerge, SequencerError> {
@@ -252,6 +268,7 @@ impl Desk {
                     bytes,
                     committed_at,
                     runs,
+                    sparse: Vec::new(),
                 }),
                 lent: 0,
                 first_lent: None,

@@ -1,0 +1,155 @@
+//! Which merged segments are written anew: where little of one is named any more, all its bytes are stored for that
+//! little.
+//!
+//! ```text
+//!   merged segments     [a.......] [.b......] [......c.]      -->  [abc]
+//! ```
+//!
+//! Whether little is left is seen in the live bytes whenever they are lowered, so nobody looks for such segments. They are
+//! noted in memory only: a new owner looks at all live bytes once. They wait a while, since what goes by the retention of
+//! its topic goes by itself soon after the first of it, and for others, so that one segment comes of many. What comes of
+//! it is named as a whole, so each byte that is copied has let more than two others go. What is here does no I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidelog_env::MonoTime;
+use tidelog_types::SegmentName;
+
+use super::windows::{Due, MergeSettings, RewriteSettings};
+use crate::keyspace::LiveBytesRow;
+
+/// Segments that are noted. Of more the others are found by a look at all live bytes, when there is room again.
+const NOTED_MAX: usize = 100_000;
+/// Segments that are looked into at once.
+pub(super) const LOOKED_INTO_MAX: usize = 64;
+
+impl RewriteSettings {
+    /// Whether so little of a segment is named that the rest of it is worth a copy.
+    pub(super) fn are_for(&self, live: &LiveBytesRow) -> bool {
+        let freed = live.committed.saturating_sub(live.bytes);
+        let share = u128::from(live.committed) * u128::from(self.live_percent);
+        live.bytes > 0 && freed >= self.freed_min && u128::from(live.bytes) * 100 < share
+    }
+}
+
+/// The segments of a shard of which little is named.
+#[derive(Debug, Default)]
+pub(crate) struct Sparse(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when each has been so, and how many of its bytes are named.
+    noted: BTreeMap<SegmentName, (MonoTime, u64)>,
+    order: BTreeSet<(MonoTime, SegmentName)>,
+    has_missed: bool,
+}
+
+impl State {
+    fn remove(&mut self, segment: SegmentName) {
+        if let Some((since, _)) = self.noted.remove(&segment) {
+            self.order.remove(&(since, segment));
+        }
+    }
+}
+
+impl Sparse {
+    /// Takes note of what of a segment is named now; whether it is the first of which that is little.
+    pub(crate) fn note(
+        &self,
+        settings: &RewriteSettings,
+        segment: SegmentName,
+        live: &LiveBytesRow,
+        now: MonoTime,
+    ) -> bool {
+        let mut state = self.0.lock();
+        let was_empty = state.noted.is_empty();
+        if !settings.are_for(live) {
+            state.remove(segment);
+        } else if let Some((_, bytes)) = state.noted.get_mut(&segment) {
+            *bytes = live.bytes;
+        } else if state.noted.len() < NOTED_MAX {
+            state.noted.insert(segment, (now, live.bytes));
+            state.order.insert((now, segment));
+        } else {
+            state.has_missed = true;
+        }
+        was_empty && !state.noted.is_empty()
+    }
+
+    /// Takes note of a segment that was taken, and waits anew.
+    pub(super) fn put_off(&self, segment: SegmentName, live: u64, now: MonoTime) {
+        let mut state = self.0.lock();
+        // It may have been noted anew meanwhile.
+        if state.noted.contains_key(&segment) {
+            return;
+        }
+        state.noted.insert(segment, (now, live));
+        state.order.insert((now, segment));
+    }
+
+    /// Whether there were more than there was room for, and is room now.
+    pub(super) fn take_missed(&self) -> bool {
+        let mut state = self.0.lock();
+        let has_room = state.noted.len() < NOTED_MAX / 2;
+        has_room && std::mem::take(&mut state.has_missed)
+    }
+
+    /// When segments are to be looked into: once those that have waited are as much as a merged segment has, or the first
+    /// of them has waited as long again. Never where none is noted (invariant I8).
+    pub(super) fn due(&self, settings: &MergeSettings, now: MonoTime) -> Due {
+        let age = settings.rewrite.age;
+        let state = self.0.lock();
+        let Some((first, _)) = state.order.first() else {
+            return Due::Never;
+        };
+        let mut bytes = 0_u64;
+        let mut next = *first + age + age;
+        for (count, (since, segment)) in state.order.iter().enumerate() {
+            let ripe = *since + age;
+            if ripe > now {
+                next = next.min(ripe);
+                break;
+            }
+            let live = state.noted.get(segment).map_or(0, |(_, live)| *live);
+            bytes = bytes.saturating_add(live);
+            if bytes >= settings.bytes || count + 1 >= LOOKED_INTO_MAX {
+                return Due::Now;
+            }
+        }
+        let left = next.saturating_since(now);
+        if left == Duration::ZERO {
+            Due::Now
+        } else {
+            Due::In(left)
+        }
+    }
+
+    /// Takes segments that have waited, the first ones first, until they have so many bytes. What becomes of them is noted
+    /// anew.
+    pub(super) fn take(
+        &self,
+        settings: &MergeSettings,
+        bytes_max: u64,
+        now: MonoTime,
+    ) -> Vec<SegmentName> {
+        let mut state = self.0.lock();
+        let (mut taken, mut bytes) = (Vec::new(), 0_u64);
+        while taken.len() < LOOKED_INTO_MAX && bytes < bytes_max {
+            let first = state.order.first().copied();
+            let Some((_, segment)) = first.filter(|(at, _)| *at + settings.rewrite.age <= now)
+            else {
+                break;
+            };
+            let live = state.noted.get(&segment).map_or(0, |(_, live)| *live);
+            bytes = bytes.saturating_add(live);
+            state.remove(segment);
+            taken.push(segment);
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests;
