@@ -1,4 +1,4 @@
-//! A history is written, merged, cut by retention and read back at every stage, while the janitor and the readers are
+//! A history is written, merged, cut by retention, compacted by key and read back at every stage, while the janitor and the readers are
 //! killed all the while: contents and offsets stay exact, and in the end the bucket holds what metadata names.
 //!
 //! `TIDELOG_HISTORY_MIB` says how much is written; what runs by default is the short form. Of a GiB or more it is also
@@ -15,6 +15,7 @@ use tidelog_e2e_harness::{
 };
 use tokio::time::sleep;
 
+use crate::keyed;
 use crate::support::{TOPIC, bucket};
 
 const PARTITIONS: u32 = 12;
@@ -138,6 +139,7 @@ async fn stages(client: &Client, cluster: &Cluster, size: Size) -> Result<()> {
     let step = |what: &str| println!("{:6.1} s: {what}", start.elapsed().as_secs_f64());
     let whole = [0; PARTITIONS as usize];
     write(client, size.records).await?;
+    keyed::write(client).await?;
     step("written");
     ensure!(read(client, size.records).await? == whole, "all is there");
     step("read");
@@ -147,6 +149,8 @@ async fn stages(client: &Client, cluster: &Cluster, size: Size) -> Result<()> {
     step("read merged");
     retain(client, size).await?;
     step("cut by retention");
+    keyed::compacted(client, size.limit).await?;
+    step("compacted");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod fenced;
 mod health;
 mod history;
 mod janitor;
+mod keyed;
 mod lost_store;
 mod outage;
 mod pause;

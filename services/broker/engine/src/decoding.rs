@@ -90,6 +90,15 @@ impl Decoding {
         if bytes < INLINE_BYTES {
             return Some(work());
         }
+        self.work_apart(work).await
+    }
+
+    /// Does work of which nobody knows how much it is, on a thread of its own. `None` after a panic in it.
+    pub(crate) async fn work_apart<T, F>(&self, work: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
         // The semaphore is never closed.
         let _worker = self.workers.acquire().await;
         self.supervisor.run_blocking("records", work).await

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tidelog_blob::ClusterLayout;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_cache::{BucketPages, NearPages, PageCache};
-use tidelog_env::Env;
+use tidelog_env::{Clock, Env};
 use tidelog_metadata_api::{
     ActiveProducer, Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery,
     PartitionBounds, ProducerIdentity, ReadToken, TransactionMarker, Transactions,
@@ -21,6 +21,7 @@ use crate::decoding::Decoding;
 use crate::fetch::{
     FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Isolation, Reads, Watermarks,
 };
+use crate::keys::KeyCheck;
 use crate::memory::{MemoryExhausted, MemoryHold};
 use crate::metrics::{AppendMetrics, FetchMetrics};
 use crate::settings::{EngineSettings, StorageClass};
@@ -81,6 +82,7 @@ pub struct Engine {
     transactions: Arc<dyn Transactions>,
     appender: Appender,
     fetcher: Fetcher,
+    clock: Arc<dyn Clock>,
 }
 
 impl Engine {
@@ -107,6 +109,7 @@ impl Engine {
             env: parts.env.clone(),
         };
         let classes = Arc::new(Classes::new(parts.classes));
+        let clock = Arc::clone(&parts.env.clock);
         let appender = Appender::start(AppenderParts {
             env: parts.env.clone(),
             log: Arc::clone(&parts.log),
@@ -140,6 +143,7 @@ impl Engine {
             transactions: parts.transactions,
             appender,
             fetcher,
+            clock,
         })
     }
 
@@ -182,6 +186,11 @@ impl Engine {
     /// Takes memory for so many bytes of batches if there is some now.
     pub fn try_reserve(&self, bytes: u64) -> Result<MemoryHold, MemoryExhausted> {
         self.appender.try_reserve(bytes)
+    }
+
+    /// The check of keys that batches of a request of so many bytes have to pass before they are appended.
+    pub fn key_check(&self, bytes: u64) -> KeyCheck<'_> {
+        KeyCheck::new(self.decoding(), self.clock.as_ref(), bytes)
     }
 
     /// Takes a batch; the answer comes when it is durable. Batches are taken in the order of the calls.

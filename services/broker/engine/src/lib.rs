@@ -11,6 +11,7 @@ mod decoding;
 mod engine;
 mod fair;
 mod fetch;
+mod keys;
 mod memory;
 mod metrics;
 mod settings;
@@ -25,6 +26,7 @@ pub use fetch::{
     Batches, FetchError, FetchPartition, FetchRequest, Fetched, FetchedPartition, FoundOffset,
     FoundPartition, Isolation, ReadError,
 };
+pub use keys::{KeyCheck, KeysError};
 pub use memory::{MemoryExhausted, MemoryHold, MemoryShare};
 pub use metrics::{AppendMetrics, CloseReason, FetchMetrics};
 pub use settings::{AppendSettings, EngineSettings, FetchSettings, StorageClass};

@@ -13,9 +13,11 @@ use tidelog_metadata_api::{BatchCondition, OrderKey, TopicInfo};
 use tidelog_runtime::access::{Caller, Charge, Operation};
 use tidelog_types::{ErrorCode, Offset, PartitionIndex, TopicName, partition_for_key};
 
-use crate::errors::{append_error, log_error, no_partition};
+use crate::errors::{append_error, keys_error, log_error, no_partition};
 use crate::front::Front;
-use crate::parse::{build, compression, condition, parse_batches, producer_stamp, record_bytes};
+use crate::parse::{
+    build, check_records, compression, condition, parse_batches, producer_stamp, record_bytes,
+};
 use crate::token::TokenSet;
 
 /// A batch on its way, or why it is not.
@@ -132,7 +134,10 @@ impl Front {
                          them",
                     ));
                 }
+                let mut keys = self.engine().key_check(bytes.len() as u64);
                 let batches = parse_batches(topic, bytes)?;
+                let checked = keys.check(topic, &batches).await;
+                checked.map_err(|error| keys_error(&error))?;
                 let sending = Sending {
                     front: self,
                     topic,
@@ -142,6 +147,7 @@ impl Front {
                 Ok(Work::Batches(sending.all(partition, batches, &condition)))
             }
             Some(v1::produce_entry::Data::Records(records)) => {
+                check_records(topic, &records)?;
                 let parts = self.split(topic, entry.partition, records)?;
                 let batches = self.build_all(topic, compression, stamp, parts).await?;
                 let sending = Sending {

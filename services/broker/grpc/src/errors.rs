@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidelog_api::ApiError;
-use tidelog_broker_engine::{AppendError, FetchError, ReadError};
+use tidelog_broker_engine::{AppendError, FetchError, KeysError, ReadError};
 use tidelog_env::error_chain;
 use tidelog_format::batch::BatchError;
 use tidelog_format::manifest::RefusalDetail;
@@ -116,6 +116,29 @@ pub(crate) fn batch_error(error: &BatchError) -> ApiError {
             ApiError::new(ErrorCode::BatchTooLarge, error_chain(error)).with("max_bytes", limit)
         }
         _ => ApiError::new(ErrorCode::CorruptBatch, error_chain(error)),
+    }
+}
+
+/// Records that are named in metadata, at most.
+const RECORDS_NAMED_MAX: usize = 100;
+
+/// Records without a key in a topic that is compacted.
+pub(crate) fn keyless(indexes: &[u32], message: String) -> ApiError {
+    let indexes = indexes.iter().take(RECORDS_NAMED_MAX);
+    let indexes: Vec<String> = indexes.map(u32::to_string).collect();
+    ApiError::new(ErrorCode::InvalidRecord, message).with("record_indexes", &indexes.join(","))
+}
+
+pub(crate) fn keys_error(error: &KeysError) -> ApiError {
+    match error {
+        KeysError::Keyless {
+            batch,
+            keyless: found,
+        } => keyless(&found.indexes, error_chain(error)).with("batch_index", batch),
+        KeysError::Broken { batch, .. } | KeysError::TooLarge { batch, .. } => {
+            ApiError::new(error.code(), error_chain(error)).with("batch_index", batch)
+        }
+        _ => ApiError::new(error.code(), error_chain(error)),
     }
 }
 

@@ -10,7 +10,7 @@ use tidelog_metadata_api::{BatchCondition, FencingToken, TopicInfo};
 use tidelog_types::limits::SEGMENT_BYTES_MAX;
 use tidelog_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::errors::batch_error;
+use crate::errors::{batch_error, keyless};
 use crate::settings::ENTRY_BATCHES_MAX;
 
 /// About how many bytes a record takes in memory.
@@ -92,6 +92,25 @@ pub(crate) fn parse_batches(topic: &TopicInfo, bytes: Bytes) -> Result<Vec<Batch
         return Err(ApiError::invalid("`batches` has at least one record batch"));
     }
     Ok(batches)
+}
+
+/// Refuses records without a key where the topic is compacted.
+pub(crate) fn check_records(topic: &TopicInfo, records: &v1::Records) -> Result<(), ApiError> {
+    if !topic.config.cleanup_policy().compact {
+        return Ok(());
+    }
+    let indexed = (0..).zip(&records.records);
+    let found = indexed.filter(|(_, record)| record.key.is_none());
+    let found: Vec<u32> = found.map(|(index, _)| index).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "topic `{}` is compacted (`cleanup.policy`) and takes no records without a key: `{}` have none",
+        topic.name,
+        found.len()
+    );
+    Err(keyless(&found, message))
 }
 
 /// Makes one batch of records.

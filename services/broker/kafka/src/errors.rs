@@ -1,6 +1,6 @@
 //! From our errors to Kafka's.
 
-use tidelog_broker_engine::{AppendError, FetchError};
+use tidelog_broker_engine::{AppendError, FetchError, KeysError};
 use tidelog_env::error_chain;
 use tidelog_format::batch::BatchError;
 use tidelog_kafka_codec::{ByteString, ErrorCode};
@@ -13,6 +13,8 @@ use tidelog_types::TopicNameError;
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
+    /// Records of a batch that are why, counted from 0.
+    pub(crate) records: Vec<u32>,
 }
 
 impl Refusal {
@@ -20,6 +22,7 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            records: Vec::new(),
         }
     }
 
@@ -69,6 +72,7 @@ pub(crate) const fn kafka_code(code: tidelog_types::ErrorCode) -> ErrorCode {
         Ours::UnknownGroup => ErrorCode::GroupIdNotFound,
         Ours::GroupNotEmpty => ErrorCode::NonEmptyGroup,
         Ours::InvalidTransaction => ErrorCode::InvalidTxnState,
+        Ours::InvalidRecord => ErrorCode::InvalidRecord,
     }
 }
 
@@ -126,6 +130,21 @@ impl From<&BatchError> for Refusal {
             | BatchError::TransactionWithoutProducer => ErrorCode::InvalidRecord,
         };
         Self::new(code, error_chain(error))
+    }
+}
+
+impl From<KeysError> for Refusal {
+    fn from(error: KeysError) -> Self {
+        let message = error_chain(&error);
+        match error {
+            KeysError::Keyless { keyless, .. } => Self {
+                records: keyless.indexes,
+                ..Self::new(ErrorCode::InvalidRecord, message)
+            },
+            // As of all that makes no sense as records.
+            KeysError::Broken { .. } => Self::new(ErrorCode::InvalidRecord, message),
+            error => Self::new(kafka_code(error.code()), message),
+        }
     }
 }
 

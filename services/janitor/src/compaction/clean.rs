@@ -153,7 +153,10 @@ pub(crate) struct Counts {
 pub(crate) struct Terms {
     /// Keys below it are all noted.
     pub(crate) end: Offset,
+    /// The owner's time: what is over by then may go.
     pub(crate) now: Timestamp,
+    /// What is met for the first time stays for a while from then on. Not before the owner's time.
+    pub(crate) later: Timestamp,
     pub(crate) tombstones_millis: i64,
     /// The first batch of which no keys could be noted.
     pub(crate) unread: Option<Offset>,
@@ -270,7 +273,7 @@ impl Cleaner {
         let may_go = !unread && self.unread.is_none();
         let is_over = may_go && horizon.is_some_and(|horizon| horizon < terms.now);
         let later = terms
-            .now
+            .later
             .as_millis()
             .saturating_add(terms.tombstones_millis.max(0));
         let later = Timestamp::from_millis(later);

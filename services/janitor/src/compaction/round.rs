@@ -161,7 +161,8 @@ impl Compactor {
         let limit = room.limit();
         let terms = Terms {
             end,
-            now: self.worker.parts.env.clock.wall(),
+            now: task.now,
+            later: task.now.max(self.worker.parts.env.clock.wall()),
             tombstones_millis: task.tombstones_millis,
             unread,
         };

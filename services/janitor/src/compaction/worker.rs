@@ -40,6 +40,8 @@ impl Compactor {
                         backoff = RETRY.start();
                         continue;
                     }
+                    // It was on its way for too long, or its topic wants something else by now: there may be others.
+                    Err(Failure::Owner(MergeError::Gone)) => continue,
                     Err(failure) => self.on_failure(&task, &failure).await,
                 },
                 Err(error) => {
@@ -72,6 +74,8 @@ impl Compactor {
     /// Does a task, and says again and again that it is at it, also while it waits for memory or the bucket: an owner that does
     /// not hear it lends it to another one.
     async fn held(&self, task: &CompactionTask) -> Result<(), Failure> {
+        let known = self.parts.compactions.hold_compaction(task.id, None);
+        known.await.map_err(Failure::Owner)?;
         tokio::select! {
             biased;
             done = self.task(task) => done,

@@ -11,6 +11,7 @@ pub(crate) const fn to_grpc(code: ErrorCode) -> Code {
         ErrorCode::InvalidArgument
         | ErrorCode::CorruptBatch
         | ErrorCode::BatchTooLarge
+        | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTopicName
         | ErrorCode::InvalidConfig => Code::InvalidArgument,
         ErrorCode::RequestTooLarge | ErrorCode::OffsetOutOfRange => Code::OutOfRange,
@@ -87,6 +88,7 @@ pub(crate) const fn to_proto(code: ErrorCode) -> v1::ErrorCode {
         ErrorCode::UnknownGroup => v1::ErrorCode::UnknownGroup,
         ErrorCode::GroupNotEmpty => v1::ErrorCode::GroupNotEmpty,
         ErrorCode::InvalidTransaction => v1::ErrorCode::InvalidTransaction,
+        ErrorCode::InvalidRecord => v1::ErrorCode::InvalidRecord,
     }
 }
 
@@ -122,6 +124,7 @@ pub(crate) const fn from_proto(code: v1::ErrorCode) -> Option<ErrorCode> {
         v1::ErrorCode::UnknownGroup => ErrorCode::UnknownGroup,
         v1::ErrorCode::GroupNotEmpty => ErrorCode::GroupNotEmpty,
         v1::ErrorCode::InvalidTransaction => ErrorCode::InvalidTransaction,
+        v1::ErrorCode::InvalidRecord => ErrorCode::InvalidRecord,
     })
 }
 

@@ -36,6 +36,8 @@ pub struct CompactionTask {
     pub span_millis: Option<i64>,
     /// The commit time of the last extent.
     pub committed_at: Timestamp,
+    /// The owner's time when it was lent: what is over by then may go.
+    pub now: Timestamp,
 }
 
 /// How far a task has come.
@@ -58,12 +60,13 @@ pub const REPLACED_EXTENTS_MAX: usize = 8_192;
 /// Who says what is to be compacted: the owners of shards.
 #[async_trait]
 pub trait Compactions: fmt::Debug + Send + Sync + 'static {
-    /// Waits until a partition is due, and lends it for some minutes to the caller, who should compact it or let it be.
+    /// Waits until a partition is due, and lends it for half a minute to the caller, who should compact it and hold it
+    /// meanwhile, or let it be.
     /// While none is due, nothing is asked of anybody.
     async fn next_compaction(&self) -> Result<CompactionTask, MergeError>;
 
     /// Puts extents of a segment, which is durable under its name, in the place of those that they were made of, and
-    /// lends the task for some more minutes. Durable when answered. Asking again is safe.
+    /// lends the task for half a minute more. Durable when answered. Asking again is safe.
     async fn replace(
         &self,
         id: MergeId,
@@ -80,7 +83,7 @@ pub trait Compactions: fmt::Debug + Send + Sync + 'static {
         is_last: bool,
     ) -> Result<(), MergeError>;
 
-    /// Holds the task for some more minutes; with a reason it is given up, since the partition cannot be compacted.
+    /// Holds the task: it is lent to nobody else for half a minute from now on. With a reason it is given up, since the partition cannot be compacted.
     async fn hold_compaction(
         &self,
         id: MergeId,

@@ -64,11 +64,13 @@ pub enum ErrorCode {
     GroupNotEmpty,
     /// The batch is part of a transaction that has ended or never began, or of none while its producer has one open.
     InvalidTransaction,
+    /// A record breaks a rule of its topic: one that is compacted takes none without a key.
+    InvalidRecord,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidArgument,
         Self::CorruptBatch,
         Self::BatchTooLarge,
@@ -97,6 +99,7 @@ impl ErrorCode {
         Self::UnknownGroup,
         Self::GroupNotEmpty,
         Self::InvalidTransaction,
+        Self::InvalidRecord,
     ];
 
     /// The code with this stable name.
@@ -143,6 +146,7 @@ impl ErrorCode {
             Self::UnknownGroup => "UNKNOWN_GROUP",
             Self::GroupNotEmpty => "GROUP_NOT_EMPTY",
             Self::InvalidTransaction => "INVALID_TRANSACTION",
+            Self::InvalidRecord => "INVALID_RECORD",
         }
     }
 
@@ -177,6 +181,7 @@ impl ErrorCode {
             Self::UnknownGroup => 26,
             Self::GroupNotEmpty => 27,
             Self::InvalidTransaction => 28,
+            Self::InvalidRecord => 29,
         }
     }
 
@@ -211,6 +216,7 @@ impl ErrorCode {
             26 => Self::UnknownGroup,
             27 => Self::GroupNotEmpty,
             28 => Self::InvalidTransaction,
+            29 => Self::InvalidRecord,
             _ => return None,
         })
     }

@@ -52,6 +52,10 @@ rpcs! {
     SwapMerge = "MergeService/SwapMerge";
     DescribeMerge = "MergeService/DescribeMerge";
     FinishMerge = "MergeService/FinishMerge";
+    TakeCompaction = "CompactionService/TakeCompaction";
+    HoldCompaction = "CompactionService/HoldCompaction";
+    ReplaceExtents = "CompactionService/ReplaceExtents";
+    NoteCompacted = "CompactionService/NoteCompacted";
     Ask = "GroupService/Ask";
     Coordinate = "TransactionService/Coordinate";
     TakeDeletions = "JanitorService/TakeDeletions";

@@ -8,8 +8,8 @@ use tidelog_format::location::Location;
 use tidelog_metadata::keyspace::{CompactedRow, KeyKind, Keyspace};
 use tidelog_metadata::{MergeSettings, SequencerSettings};
 use tidelog_metadata_api::{
-    Compacted, CompactionTask, Compactions as _, Extent, Log as _, LookupRequest, MergeError,
-    Merges as _, SwapOutcome,
+    Catalogue as _, Compacted, CompactionTask, Compactions as _, Extent, Log as _, LookupRequest,
+    MergeError, Merges as _, SwapOutcome, TopicSelector,
 };
 use tidelog_store::{Store as _, Transaction};
 use tidelog_types::{BucketId, Offset, OffsetRange, SegmentName, Timestamp};
@@ -148,6 +148,43 @@ async fn what_is_merged_is_compacted_and_the_next_owner_knows_how_far() {
     pass(&world, 5).await;
     let task = now(&other).await.expect("tombstones are over");
     assert_eq!((task.cleaned.get(), task.end.get()), (6, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_far_a_topic_was_is_not_noted_any_more_once_it_is_deleted_and_goes_with_it() {
+    let world = World::with(compacting());
+    let process = world.open().await;
+    let config = [
+        ("cleanup.policy", "compact"),
+        ("deleted.retention.ms", "60000"),
+    ];
+    configure(&process, &config).await;
+    let task = due(&world, &process).await;
+    let compacted = Compacted {
+        cleaned: task.end,
+        bytes: 61,
+        tombstones_until: None,
+        unread: None,
+    };
+    let noted = process.compacted(task.id, compacted, false).await;
+    assert_eq!(noted, Ok(()));
+    let topic = TopicSelector::Number(partition(0).topic);
+    process.delete_topic(&topic).await.expect("it is live");
+    let more = Compacted {
+        bytes: 62,
+        ..compacted
+    };
+    let noted = process.compacted(task.id, more, false).await;
+    assert_eq!(noted, Err(MergeError::Gone));
+    assert_eq!(row(&world).map(|row| row.bytes), Some(61));
+    for _ in 0..60 {
+        pass(&world, 10).await;
+    }
+    assert_eq!(row(&world), None, "it is purged");
+    assert_eq!(world.store.rows(KeyKind::Topic), []);
+    let noted = process.compacted(task.id, compacted, true).await;
+    assert_eq!(noted, Err(MergeError::Gone));
+    assert_eq!(row(&world), None);
 }
 
 #[tokio::test(start_paused = true)]

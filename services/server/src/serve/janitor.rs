@@ -48,17 +48,14 @@ pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor>
     })?;
     let supervisor = site.env.supervisor.clone();
     let stop = supervisor.token().child_token();
-    let compaction = parts
-        .compactions
-        .as_ref()
-        .map(|compactions| CompactionParts {
-            compactions: Arc::clone(compactions),
-            history: Arc::new(Arc::clone(&parts.log)) as Arc<dyn History>,
-            settings: CompactionSettings {
-                memory_bytes: site.plan.compaction(),
-            },
-            metrics: CompactionMetrics::new(&mut site.registry),
-        });
+    let compaction = CompactionParts {
+        compactions: Arc::clone(&parts.compactions),
+        history: Arc::new(Arc::clone(&parts.log)) as Arc<dyn History>,
+        settings: CompactionSettings {
+            memory_bytes: site.plan.compaction(),
+        },
+        metrics: CompactionMetrics::new(&mut site.registry),
+    };
     let merging = MergeParts {
         env: site.env.clone(),
         merges: Arc::clone(&parts.merges),
@@ -69,7 +66,7 @@ pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor>
         writer,
         settings: merge_settings(&site.settings.janitor, &site.plan),
         metrics: MergeMetrics::new(&mut site.registry),
-        compaction,
+        compaction: Some(compaction),
     };
     let merging = supervisor.spawn("merge", tidelog_janitor::merge(merging, stop.clone()));
     let backups = Backups::new(Arc::clone(&objects), site.layout.clone(), site.cluster);

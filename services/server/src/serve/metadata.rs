@@ -165,8 +165,7 @@ pub(super) struct OpenedMetadata {
 impl OpenedMetadata {
     /// The service as others call it.
     pub(super) fn parts(&self) -> Parts {
-        let service = Arc::new(self.service.clone());
-        Parts::of(Arc::clone(&service)).with_compactions(service)
+        Parts::of(Arc::new(self.service.clone()))
     }
 
     /// Gives away what others can have, and closes the store.

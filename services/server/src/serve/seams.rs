@@ -274,7 +274,7 @@ async fn connect(
         ));
     }
     let router = Arc::new(router);
-    Ok(Parts::of(Arc::clone(&router)).with_compactions(router))
+    Ok(Parts::of(router))
 }
 
 /// Serves other members what a process has that is no metadata process.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidelog_api::v1;
 use tidelog_broker_grpc::GrpcSettings;
-use tidelog_client::partition_for_key;
+use tidelog_client::{ProducerOptions, SendRecord, partition_for_key};
 use tidelog_format::batch::ProducerStamp;
 use tidelog_types::{ProducerEpoch, ProducerId};
 use tokio_stream::StreamExt as _;
@@ -319,4 +319,43 @@ async fn a_stream_that_is_cut_in_the_middle_leaves_what_was_taken_and_harms_nobo
         values == ["a", "b"] || values == ["a", "a", "b"],
         "{values:?}"
     );
+}
+
+#[tokio::test]
+async fn a_topic_that_is_compacted_takes_no_records_without_a_key() {
+    let world = World::new().await;
+    let config = [("cleanup.policy", "compact")];
+    let admin = world.client.admin();
+    admin.create_topic("t", 1, config).await.unwrap();
+    let keyed = || record(Some("k"), "v");
+    let records = vec![keyed(), record(None, "v"), keyed(), record(None, "v")];
+    let on_one = v1::ProduceEntry {
+        partition: Some(0),
+        ..entry_of(records.clone())
+    };
+    let ready = ready(batch(&["x", "y"], None).to_bytes());
+    let cases = [
+        (entry_of(records), "1,3", None),
+        (on_one, "1,3", None),
+        (ready, "0,1", Some("0")),
+    ];
+    for (entry, indexes, batch) in cases {
+        let error = world.produce(entry).await.unwrap_err();
+        assert_eq!(error.code(), v1::ErrorCode::InvalidRecord);
+        assert!(!error.retriable && !error.outcome_unknown);
+        assert_eq!(error.metadata["record_indexes"], indexes);
+        let at = error.metadata.get("batch_index").map(String::as_str);
+        assert_eq!(at, batch);
+    }
+    assert_eq!(world.values(0).await, [""; 0]);
+    let taken = world.produce(entry_of(vec![keyed(), keyed()])).await;
+    assert_eq!(taken.unwrap().next_offset, 2);
+    // Who produces one by one hears the same.
+    let producer = world.client.producer("t", ProducerOptions::default()).await;
+    let producer = producer.unwrap();
+    let sent = producer.send(SendRecord::value(b"v")).await.unwrap();
+    let error = sent.wait().await.unwrap_err();
+    assert!(error.to_string().contains("without a key"), "{error}");
+    let sent = producer.send(SendRecord::keyed(b"k", b"v")).await.unwrap();
+    assert_eq!(sent.wait().await.unwrap().offset, 2);
 }

@@ -8,7 +8,7 @@ use tidelog_env::MonoTime;
 use tidelog_env::clock::timeout;
 use tidelog_kafka_codec::messages::ProduceResponse;
 use tidelog_kafka_codec::messages::produce_response::{
-    PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use tidelog_kafka_codec::{ByteString, ErrorCode, Uuid};
 use tidelog_metadata_api::OrderKey;
@@ -153,8 +153,16 @@ fn respond(call: &Call, index: i32, done: Result<Stored, Refusal>) -> PartitionP
             PartitionProduceResponse {
                 error_code: call.code(refusal.code),
                 error_message: Some(refusal.text()),
+                record_errors: refusal.records.into_iter().map(record_error).collect(),
                 ..response
             }
         }
+    }
+}
+
+fn record_error(index: u32) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(index).unwrap_or(i32::MAX),
+        batch_index_error_message: Some("it has no key, and the topic is compacted".into()),
     }
 }

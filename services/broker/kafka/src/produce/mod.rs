@@ -59,8 +59,10 @@ pub(crate) async fn take(
     drop(intake);
     let refusal = refusal_of_all(&call, &request);
     let mut parsed = Vec::with_capacity(request.topic_data.len());
+    let mut keys = call.front.engine().key_check(bytes as u64);
     for topic in request.topic_data {
-        parsed.push(call.parse_topic(topic, refusal.as_ref()).await);
+        let topic = call.parse_topic(topic, refusal.as_ref(), &mut keys);
+        parsed.push(topic.await);
     }
     let id = request.transactional_id.as_deref();
     let ticket = call.ticket(id, &parsed).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidelog_broker_engine::KeyCheck;
 use tidelog_format::batch::{BatchBuf, BatchRules, Compression};
 use tidelog_kafka_codec::messages::produce_request::TopicProduceData;
 use tidelog_kafka_codec::{ByteString, ErrorCode, Records, Uuid};
@@ -40,6 +41,7 @@ impl Call {
         &self,
         topic: TopicProduceData,
         refusal: Option<&Refusal>,
+        keys: &mut KeyCheck<'_>,
     ) -> ParsedTopic {
         let found = match refusal {
             Some(refusal) => Err(refusal.clone()),
@@ -48,19 +50,33 @@ impl Call {
             }
             None => self.topic(Operation::Write, &topic.name).await,
         };
-        let partitions = topic.partition_data.into_iter().map(|data| {
+        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
             let parsed = match &found {
-                Ok(topic) => parse(topic, data.index, data.records, self.version),
+                Ok(topic) => {
+                    let parsed = parse(topic, data.index, data.records, self.version);
+                    with_keys(parsed, keys).await
+                }
                 Err(refusal) => Err(refusal.clone()),
             };
-            (data.index, parsed)
-        });
+            partitions.push((data.index, parsed));
+        }
         ParsedTopic {
-            partitions: partitions.collect(),
+            partitions,
             name: topic.name,
             id: topic.topic_id,
         }
     }
+}
+
+/// Refuses records without a key where the topic is compacted.
+async fn with_keys(
+    parsed: Result<Parsed, Refusal>,
+    keys: &mut KeyCheck<'_>,
+) -> Result<Parsed, Refusal> {
+    let parsed = parsed?;
+    keys.check(&parsed.topic, &parsed.batches).await?;
+    Ok(parsed)
 }
 
 /// Checks batches without decoding their records.

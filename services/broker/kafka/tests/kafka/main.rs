@@ -9,6 +9,7 @@ mod configs;
 mod fetch;
 mod fuzz;
 mod groups;
+mod keys;
 mod limits;
 mod offsets;
 mod produce;

@@ -199,6 +199,7 @@ impl Log {
         let terms = Terms {
             end,
             now: Timestamp::from_millis(now),
+            later: Timestamp::from_millis(now),
             tombstones_millis: TOMBSTONES_MILLIS,
             unread: None,
         };
@@ -370,6 +371,7 @@ fn pass_with(log: &mut Log, from: u64, now: i64, (first, limit): (usize, usize))
     let terms = Terms {
         end: dirty.next,
         now: Timestamp::from_millis(now),
+        later: Timestamp::from_millis(now),
         tombstones_millis: TOMBSTONES_MILLIS,
         unread: noted.unread,
     };

@@ -2045,6 +2045,1761 @@ impl ::prost::Name for Extent {
         "/tidelog.internal.v1.Extent".into()
     }
 }
+/// Asks for something to merge.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeMergeRequest {}
+impl ::prost::Name for TakeMergeRequest {
+    const NAME: &'static str = "TakeMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeMergeRequest".into()
+    }
+}
+/// A part of a task.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeMergeResponse {
+    /// What the task is. In the first part only.
+    #[prost(message, optional, tag = "1")]
+    pub head: ::core::option::Option<MergeHead>,
+    /// Its runs, in the order of topic ids and partitions. The first of a part goes on with the extents of the last one of the
+    /// part before, if both are of one partition.
+    #[prost(message, repeated, tag = "2")]
+    pub runs: ::prost::alloc::vec::Vec<MergeRun>,
+    /// No more parts come.
+    #[prost(bool, tag = "3")]
+    pub is_last: bool,
+}
+impl ::prost::Name for TakeMergeResponse {
+    const NAME: &'static str = "TakeMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeMergeResponse".into()
+    }
+}
+/// What one merged segment is to be made of, but for its runs.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MergeHead {
+    /// Its name. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// The bucket that the segment belongs in, at most 65,535.
+    #[prost(uint32, tag = "2")]
+    pub bucket: u32,
+    /// Bytes of all extents.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// The commit time of the last extent, in milliseconds.
+    #[prost(sint64, tag = "4")]
+    pub committed_at: i64,
+    /// In place of runs: merged segments of which little is named any more, and of which the owner wants to know what their
+    /// indexes say. At most 1,000.
+    #[prost(message, repeated, tag = "5")]
+    pub sparse: ::prost::alloc::vec::Vec<SegmentName>,
+}
+impl ::prost::Name for MergeHead {
+    const NAME: &'static str = "MergeHead";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeHead".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeHead".into()
+    }
+}
+/// Which task it is.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergeId {
+    /// The shard of all its partitions.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+    /// The epoch of its owner.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Which task of that owner, from 1.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
+impl ::prost::Name for MergeId {
+    const NAME: &'static str = "MergeId";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeId".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeId".into()
+    }
+}
+/// A run of extents of one partition.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MergeRun {
+    /// The id of the topic, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    /// The name of the topic.
+    #[prost(string, tag = "2")]
+    pub topic_name: ::prost::alloc::string::String,
+    /// How many partitions the topic has.
+    #[prost(uint32, tag = "3")]
+    pub partition_count: u32,
+    /// The partition. Required.
+    #[prost(message, optional, tag = "4")]
+    pub partition: ::core::option::Option<Partition>,
+    /// Each begins where the one before ends.
+    #[prost(message, repeated, tag = "5")]
+    pub extents: ::prost::alloc::vec::Vec<Extent>,
+}
+impl ::prost::Name for MergeRun {
+    const NAME: &'static str = "MergeRun";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergeRun".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergeRun".into()
+    }
+}
+/// Keeps a task.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+}
+impl ::prost::Name for KeepMergeRequest {
+    const NAME: &'static str = "KeepMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.KeepMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.KeepMergeRequest".into()
+    }
+}
+/// The task is kept.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepMergeResponse {}
+impl ::prost::Name for KeepMergeResponse {
+    const NAME: &'static str = "KeepMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.KeepMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.KeepMergeResponse".into()
+    }
+}
+/// What runs have become.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SwapMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// The merged segment. Required.
+    #[prost(message, optional, tag = "2")]
+    pub segment: ::core::option::Option<SegmentName>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub runs: ::prost::alloc::vec::Vec<MergedRun>,
+}
+impl ::prost::Name for SwapMergeRequest {
+    const NAME: &'static str = "SwapMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.SwapMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.SwapMergeRequest".into()
+    }
+}
+/// What one run has become.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MergedRun {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// Extents in the merged segment, with exactly the offsets of the run.
+    #[prost(message, repeated, tag = "2")]
+    pub extents: ::prost::alloc::vec::Vec<Extent>,
+}
+impl ::prost::Name for MergedRun {
+    const NAME: &'static str = "MergedRun";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.MergedRun".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.MergedRun".into()
+    }
+}
+/// What became of runs.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SwapMergeResponse {
+    /// One for each run, in their order.
+    #[prost(enumeration = "SwapOutcome", repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<i32>,
+}
+impl ::prost::Name for SwapMergeResponse {
+    const NAME: &'static str = "SwapMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.SwapMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.SwapMergeResponse".into()
+    }
+}
+/// What the index of a sparse segment says.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescribeMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// One of its sparse segments. Required.
+    #[prost(message, optional, tag = "2")]
+    pub segment: ::core::option::Option<SegmentName>,
+    /// At most 512.
+    #[prost(message, repeated, tag = "3")]
+    pub slices: ::prost::alloc::vec::Vec<IndexedSlice>,
+}
+impl ::prost::Name for DescribeMergeRequest {
+    const NAME: &'static str = "DescribeMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DescribeMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DescribeMergeRequest".into()
+    }
+}
+/// What the index of a merged segment says of a partition.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexedSlice {
+    /// The partition. Required.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+    /// The first offset in the segment.
+    #[prost(uint64, tag = "2")]
+    pub base_offset: u64,
+    /// The offset after the last one.
+    #[prost(uint64, tag = "3")]
+    pub next_offset: u64,
+}
+impl ::prost::Name for IndexedSlice {
+    const NAME: &'static str = "IndexedSlice";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.IndexedSlice".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.IndexedSlice".into()
+    }
+}
+/// It is noted.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeMergeResponse {}
+impl ::prost::Name for DescribeMergeResponse {
+    const NAME: &'static str = "DescribeMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.DescribeMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.DescribeMergeResponse".into()
+    }
+}
+/// Ends a task.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishMergeRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+}
+impl ::prost::Name for FinishMergeRequest {
+    const NAME: &'static str = "FinishMergeRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.FinishMergeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.FinishMergeRequest".into()
+    }
+}
+/// The task has ended.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishMergeResponse {}
+impl ::prost::Name for FinishMergeResponse {
+    const NAME: &'static str = "FinishMergeResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.FinishMergeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.FinishMergeResponse".into()
+    }
+}
+/// What became of a run.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SwapOutcome {
+    /// Not set: nothing is known.
+    Unspecified = 0,
+    /// Readers find the merged segment now.
+    Swapped = 1,
+    /// The log has changed meanwhile: the copy is not needed.
+    Changed = 2,
+}
+impl SwapOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SWAP_OUTCOME_UNSPECIFIED",
+            Self::Swapped => "SWAP_OUTCOME_SWAPPED",
+            Self::Changed => "SWAP_OUTCOME_CHANGED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SWAP_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "SWAP_OUTCOME_SWAPPED" => Some(Self::Swapped),
+            "SWAP_OUTCOME_CHANGED" => Some(Self::Changed),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod merge_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What the shards of one metadata process have to merge, for janitors.
+    ///
+    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
+    /// is not known. Asking again is safe.
+    #[derive(Debug, Clone)]
+    pub struct MergeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl MergeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> MergeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> MergeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            MergeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for half a minute. The
+        /// parts of one task come, then the stream ends.
+        pub async fn take_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TakeMergeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/TakeMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "TakeMerge"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The caller is still at a task, which is lent to it for half a minute from now on.
+        pub async fn keep_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::KeepMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::KeepMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/KeepMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "KeepMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
+        pub async fn swap_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SwapMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SwapMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/SwapMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "SwapMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells what the index of a sparse segment of a task says, and keeps the task.
+        pub async fn describe_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DescribeMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/DescribeMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "DescribeMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// All runs of a task were swapped, or are not to be; or all sparse segments were described that could be.
+        pub async fn finish_merge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FinishMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishMergeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.MergeService/FinishMerge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.MergeService", "FinishMerge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod merge_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with MergeServiceServer.
+    #[async_trait]
+    pub trait MergeService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the TakeMerge method.
+        type TakeMergeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TakeMergeResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for half a minute. The
+        /// parts of one task come, then the stream ends.
+        async fn take_merge(
+            &self,
+            request: tonic::Request<super::TakeMergeRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TakeMergeStream>, tonic::Status>;
+        /// The caller is still at a task, which is lent to it for half a minute from now on.
+        async fn keep_merge(
+            &self,
+            request: tonic::Request<super::KeepMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::KeepMergeResponse>,
+            tonic::Status,
+        >;
+        /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
+        async fn swap_merge(
+            &self,
+            request: tonic::Request<super::SwapMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SwapMergeResponse>,
+            tonic::Status,
+        >;
+        /// Tells what the index of a sparse segment of a task says, and keeps the task.
+        async fn describe_merge(
+            &self,
+            request: tonic::Request<super::DescribeMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeMergeResponse>,
+            tonic::Status,
+        >;
+        /// All runs of a task were swapped, or are not to be; or all sparse segments were described that could be.
+        async fn finish_merge(
+            &self,
+            request: tonic::Request<super::FinishMergeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishMergeResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What the shards of one metadata process have to merge, for janitors.
+    ///
+    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
+    /// is not known. Asking again is safe.
+    #[derive(Debug)]
+    pub struct MergeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> MergeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for MergeServiceServer<T>
+    where
+        T: MergeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.MergeService/TakeMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::ServerStreamingService<super::TakeMergeRequest>
+                    for TakeMergeSvc<T> {
+                        type Response = super::TakeMergeResponse;
+                        type ResponseStream = T::TakeMergeStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::take_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/KeepMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct KeepMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::KeepMergeRequest>
+                    for KeepMergeSvc<T> {
+                        type Response = super::KeepMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::KeepMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::keep_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = KeepMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/SwapMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct SwapMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::SwapMergeRequest>
+                    for SwapMergeSvc<T> {
+                        type Response = super::SwapMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SwapMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::swap_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SwapMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/DescribeMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct DescribeMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::DescribeMergeRequest>
+                    for DescribeMergeSvc<T> {
+                        type Response = super::DescribeMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DescribeMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::describe_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.MergeService/FinishMerge" => {
+                    #[allow(non_camel_case_types)]
+                    struct FinishMergeSvc<T: MergeService>(pub Arc<T>);
+                    impl<
+                        T: MergeService,
+                    > tonic::server::UnaryService<super::FinishMergeRequest>
+                    for FinishMergeSvc<T> {
+                        type Response = super::FinishMergeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FinishMergeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MergeService>::finish_merge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FinishMergeSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for MergeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.MergeService";
+    impl<T> tonic::server::NamedService for MergeServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Asks for something to compact.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeCompactionRequest {}
+impl ::prost::Name for TakeCompactionRequest {
+    const NAME: &'static str = "TakeCompactionRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeCompactionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeCompactionRequest".into()
+    }
+}
+/// A partition that is to be compacted.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeCompactionResponse {
+    /// The name of the task. Its numbers are beside those of merges. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// The id of the topic, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub topic_id: ::prost::bytes::Bytes,
+    /// The name of the topic.
+    #[prost(string, tag = "3")]
+    pub topic_name: ::prost::alloc::string::String,
+    /// How many partitions the topic has.
+    #[prost(uint32, tag = "4")]
+    pub partition_count: u32,
+    /// The partition. Required.
+    #[prost(message, optional, tag = "5")]
+    pub partition: ::core::option::Option<Partition>,
+    /// The bucket that its segments belong in, at most 65,535.
+    #[prost(uint32, tag = "6")]
+    pub bucket: u32,
+    /// Where the log starts, or an offset below that.
+    #[prost(uint64, tag = "7")]
+    pub start_offset: u64,
+    /// Up to here it was compacted before.
+    #[prost(uint64, tag = "8")]
+    pub cleaned_offset: u64,
+    /// Up to here it is to be compacted.
+    #[prost(uint64, tag = "9")]
+    pub end_offset: u64,
+    /// How long tombstones stay that compaction has reached, in milliseconds.
+    #[prost(sint64, tag = "10")]
+    pub tombstones_millis: i64,
+    /// The commit time of the last extent, in milliseconds.
+    #[prost(sint64, tag = "11")]
+    pub committed_at: i64,
+    /// Records of so many milliseconds share an extent at most; unset where nothing goes by time.
+    #[prost(sint64, optional, tag = "12")]
+    pub span_millis: ::core::option::Option<i64>,
+    /// The owner's time when it lent the task, in milliseconds: what is over by then may go.
+    #[prost(sint64, tag = "13")]
+    pub now: i64,
+}
+impl ::prost::Name for TakeCompactionResponse {
+    const NAME: &'static str = "TakeCompactionResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.TakeCompactionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.TakeCompactionResponse".into()
+    }
+}
+/// Keeps a task, or gives it up.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldCompactionRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// Why the partition cannot be compacted; unset while the caller is at it.
+    #[prost(string, optional, tag = "2")]
+    pub given_up: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for HoldCompactionRequest {
+    const NAME: &'static str = "HoldCompactionRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.HoldCompactionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.HoldCompactionRequest".into()
+    }
+}
+/// It is noted.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldCompactionResponse {}
+impl ::prost::Name for HoldCompactionResponse {
+    const NAME: &'static str = "HoldCompactionResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.HoldCompactionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.HoldCompactionResponse".into()
+    }
+}
+/// What extents have become.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplaceExtentsRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// The segment that has the new extents. Required.
+    #[prost(message, optional, tag = "2")]
+    pub segment: ::core::option::Option<SegmentName>,
+    /// What is to be replaced, each beginning where the one before ends. At most 8,192 with the new ones.
+    #[prost(message, repeated, tag = "3")]
+    pub old: ::prost::alloc::vec::Vec<Extent>,
+    /// What comes in their place, with exactly their offsets.
+    #[prost(message, repeated, tag = "4")]
+    pub new: ::prost::alloc::vec::Vec<Extent>,
+}
+impl ::prost::Name for ReplaceExtentsRequest {
+    const NAME: &'static str = "ReplaceExtentsRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ReplaceExtentsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ReplaceExtentsRequest".into()
+    }
+}
+/// What became of them.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaceExtentsResponse {
+    /// Whether readers find the new ones now.
+    #[prost(enumeration = "SwapOutcome", tag = "1")]
+    pub outcome: i32,
+}
+impl ::prost::Name for ReplaceExtentsResponse {
+    const NAME: &'static str = "ReplaceExtentsResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ReplaceExtentsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ReplaceExtentsResponse".into()
+    }
+}
+/// How far a partition is compacted.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteCompactedRequest {
+    /// The task. Required.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<MergeId>,
+    /// Up to here it is.
+    #[prost(uint64, tag = "2")]
+    pub cleaned_offset: u64,
+    /// The bytes of its log up to there.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// When the last of its tombstones may go, in milliseconds; unset if it has none.
+    #[prost(sint64, optional, tag = "4")]
+    pub tombstones_until: ::core::option::Option<i64>,
+    /// The task has ended.
+    #[prost(bool, tag = "5")]
+    pub is_last: bool,
+    /// The first batch that could not be read; unset if all could be.
+    #[prost(uint64, optional, tag = "6")]
+    pub unread_offset: ::core::option::Option<u64>,
+}
+impl ::prost::Name for NoteCompactedRequest {
+    const NAME: &'static str = "NoteCompactedRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.NoteCompactedRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.NoteCompactedRequest".into()
+    }
+}
+/// It is noted.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteCompactedResponse {}
+impl ::prost::Name for NoteCompactedResponse {
+    const NAME: &'static str = "NoteCompactedResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.NoteCompactedResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.NoteCompactedResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod compaction_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Which partitions of the shards of one metadata process are to be compacted by key, for janitors.
+    ///
+    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
+    /// is not known. Asking again is safe.
+    #[derive(Debug, Clone)]
+    pub struct CompactionServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CompactionServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CompactionServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CompactionServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CompactionServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Waits until a partition of the process's own shards is due, and lends it to the caller for half a minute. One message
+        /// comes, then the stream ends.
+        pub async fn take_compaction(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeCompactionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TakeCompactionResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.CompactionService/TakeCompaction",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.CompactionService",
+                        "TakeCompaction",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The caller is still at a task, which is lent to it for half a minute from now on; or gives it up.
+        pub async fn hold_compaction(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HoldCompactionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HoldCompactionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.CompactionService/HoldCompaction",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.CompactionService",
+                        "HoldCompaction",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts extents of a segment, which is durable, in the place of what they were made of. Durable when answered.
+        pub async fn replace_extents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplaceExtentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceExtentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.CompactionService/ReplaceExtents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.CompactionService",
+                        "ReplaceExtents",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes note of how far a partition is compacted. Durable when answered.
+        pub async fn note_compacted(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NoteCompactedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteCompactedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.CompactionService/NoteCompacted",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tidelog.internal.v1.CompactionService",
+                        "NoteCompacted",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod compaction_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CompactionServiceServer.
+    #[async_trait]
+    pub trait CompactionService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the TakeCompaction method.
+        type TakeCompactionStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TakeCompactionResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Waits until a partition of the process's own shards is due, and lends it to the caller for half a minute. One message
+        /// comes, then the stream ends.
+        async fn take_compaction(
+            &self,
+            request: tonic::Request<super::TakeCompactionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::TakeCompactionStream>,
+            tonic::Status,
+        >;
+        /// The caller is still at a task, which is lent to it for half a minute from now on; or gives it up.
+        async fn hold_compaction(
+            &self,
+            request: tonic::Request<super::HoldCompactionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HoldCompactionResponse>,
+            tonic::Status,
+        >;
+        /// Puts extents of a segment, which is durable, in the place of what they were made of. Durable when answered.
+        async fn replace_extents(
+            &self,
+            request: tonic::Request<super::ReplaceExtentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceExtentsResponse>,
+            tonic::Status,
+        >;
+        /// Takes note of how far a partition is compacted. Durable when answered.
+        async fn note_compacted(
+            &self,
+            request: tonic::Request<super::NoteCompactedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteCompactedResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Which partitions of the shards of one metadata process are to be compacted by key, for janitors.
+    ///
+    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
+    /// is not known. Asking again is safe.
+    #[derive(Debug)]
+    pub struct CompactionServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CompactionServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CompactionServiceServer<T>
+    where
+        T: CompactionService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tidelog.internal.v1.CompactionService/TakeCompaction" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeCompactionSvc<T: CompactionService>(pub Arc<T>);
+                    impl<
+                        T: CompactionService,
+                    > tonic::server::ServerStreamingService<super::TakeCompactionRequest>
+                    for TakeCompactionSvc<T> {
+                        type Response = super::TakeCompactionResponse;
+                        type ResponseStream = T::TakeCompactionStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeCompactionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CompactionService>::take_compaction(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeCompactionSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.CompactionService/HoldCompaction" => {
+                    #[allow(non_camel_case_types)]
+                    struct HoldCompactionSvc<T: CompactionService>(pub Arc<T>);
+                    impl<
+                        T: CompactionService,
+                    > tonic::server::UnaryService<super::HoldCompactionRequest>
+                    for HoldCompactionSvc<T> {
+                        type Response = super::HoldCompactionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HoldCompactionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CompactionService>::hold_compaction(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HoldCompactionSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.CompactionService/ReplaceExtents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaceExtentsSvc<T: CompactionService>(pub Arc<T>);
+                    impl<
+                        T: CompactionService,
+                    > tonic::server::UnaryService<super::ReplaceExtentsRequest>
+                    for ReplaceExtentsSvc<T> {
+                        type Response = super::ReplaceExtentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplaceExtentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CompactionService>::replace_extents(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaceExtentsSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.CompactionService/NoteCompacted" => {
+                    #[allow(non_camel_case_types)]
+                    struct NoteCompactedSvc<T: CompactionService>(pub Arc<T>);
+                    impl<
+                        T: CompactionService,
+                    > tonic::server::UnaryService<super::NoteCompactedRequest>
+                    for NoteCompactedSvc<T> {
+                        type Response = super::NoteCompactedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NoteCompactedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CompactionService>::note_compacted(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NoteCompactedSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for CompactionServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tidelog.internal.v1.CompactionService";
+    impl<T> tonic::server::NamedService for CompactionServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Why a manifest as a whole has no outcomes.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4703,990 +6458,6 @@ pub mod janitor_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "tidelog.internal.v1.JanitorService";
     impl<T> tonic::server::NamedService for JanitorServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
-/// Asks for something to merge.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct TakeMergeRequest {}
-impl ::prost::Name for TakeMergeRequest {
-    const NAME: &'static str = "TakeMergeRequest";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.TakeMergeRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.TakeMergeRequest".into()
-    }
-}
-/// A part of a task.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct TakeMergeResponse {
-    /// What the task is. In the first part only.
-    #[prost(message, optional, tag = "1")]
-    pub head: ::core::option::Option<MergeHead>,
-    /// Its runs, in the order of topic ids and partitions. The first of a part goes on with the extents of the last one of the
-    /// part before, if both are of one partition.
-    #[prost(message, repeated, tag = "2")]
-    pub runs: ::prost::alloc::vec::Vec<MergeRun>,
-    /// No more parts come.
-    #[prost(bool, tag = "3")]
-    pub is_last: bool,
-}
-impl ::prost::Name for TakeMergeResponse {
-    const NAME: &'static str = "TakeMergeResponse";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.TakeMergeResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.TakeMergeResponse".into()
-    }
-}
-/// What one merged segment is to be made of, but for its runs.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct MergeHead {
-    /// Its name. Required.
-    #[prost(message, optional, tag = "1")]
-    pub id: ::core::option::Option<MergeId>,
-    /// The bucket that the segment belongs in, at most 65,535.
-    #[prost(uint32, tag = "2")]
-    pub bucket: u32,
-    /// Bytes of all extents.
-    #[prost(uint64, tag = "3")]
-    pub bytes: u64,
-    /// The commit time of the last extent, in milliseconds.
-    #[prost(sint64, tag = "4")]
-    pub committed_at: i64,
-    /// In place of runs: merged segments of which little is named any more, and of which the owner wants to know what their
-    /// indexes say. At most 1,000.
-    #[prost(message, repeated, tag = "5")]
-    pub sparse: ::prost::alloc::vec::Vec<SegmentName>,
-}
-impl ::prost::Name for MergeHead {
-    const NAME: &'static str = "MergeHead";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.MergeHead".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.MergeHead".into()
-    }
-}
-/// Which task it is.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct MergeId {
-    /// The shard of all its partitions.
-    #[prost(uint32, tag = "1")]
-    pub shard: u32,
-    /// The epoch of its owner.
-    #[prost(uint64, tag = "2")]
-    pub epoch: u64,
-    /// Which task of that owner, from 1.
-    #[prost(uint64, tag = "3")]
-    pub number: u64,
-}
-impl ::prost::Name for MergeId {
-    const NAME: &'static str = "MergeId";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.MergeId".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.MergeId".into()
-    }
-}
-/// A run of extents of one partition.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct MergeRun {
-    /// The id of the topic, 16 bytes.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub topic_id: ::prost::bytes::Bytes,
-    /// The name of the topic.
-    #[prost(string, tag = "2")]
-    pub topic_name: ::prost::alloc::string::String,
-    /// How many partitions the topic has.
-    #[prost(uint32, tag = "3")]
-    pub partition_count: u32,
-    /// The partition. Required.
-    #[prost(message, optional, tag = "4")]
-    pub partition: ::core::option::Option<Partition>,
-    /// Each begins where the one before ends.
-    #[prost(message, repeated, tag = "5")]
-    pub extents: ::prost::alloc::vec::Vec<Extent>,
-}
-impl ::prost::Name for MergeRun {
-    const NAME: &'static str = "MergeRun";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.MergeRun".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.MergeRun".into()
-    }
-}
-/// Keeps a task.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct KeepMergeRequest {
-    /// The task. Required.
-    #[prost(message, optional, tag = "1")]
-    pub id: ::core::option::Option<MergeId>,
-}
-impl ::prost::Name for KeepMergeRequest {
-    const NAME: &'static str = "KeepMergeRequest";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.KeepMergeRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.KeepMergeRequest".into()
-    }
-}
-/// The task is kept.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct KeepMergeResponse {}
-impl ::prost::Name for KeepMergeResponse {
-    const NAME: &'static str = "KeepMergeResponse";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.KeepMergeResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.KeepMergeResponse".into()
-    }
-}
-/// What runs have become.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SwapMergeRequest {
-    /// The task. Required.
-    #[prost(message, optional, tag = "1")]
-    pub id: ::core::option::Option<MergeId>,
-    /// The merged segment. Required.
-    #[prost(message, optional, tag = "2")]
-    pub segment: ::core::option::Option<SegmentName>,
-    /// At most 64.
-    #[prost(message, repeated, tag = "3")]
-    pub runs: ::prost::alloc::vec::Vec<MergedRun>,
-}
-impl ::prost::Name for SwapMergeRequest {
-    const NAME: &'static str = "SwapMergeRequest";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.SwapMergeRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.SwapMergeRequest".into()
-    }
-}
-/// What one run has become.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct MergedRun {
-    /// The partition. Required.
-    #[prost(message, optional, tag = "1")]
-    pub partition: ::core::option::Option<Partition>,
-    /// Extents in the merged segment, with exactly the offsets of the run.
-    #[prost(message, repeated, tag = "2")]
-    pub extents: ::prost::alloc::vec::Vec<Extent>,
-}
-impl ::prost::Name for MergedRun {
-    const NAME: &'static str = "MergedRun";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.MergedRun".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.MergedRun".into()
-    }
-}
-/// What became of runs.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SwapMergeResponse {
-    /// One for each run, in their order.
-    #[prost(enumeration = "SwapOutcome", repeated, tag = "1")]
-    pub outcomes: ::prost::alloc::vec::Vec<i32>,
-}
-impl ::prost::Name for SwapMergeResponse {
-    const NAME: &'static str = "SwapMergeResponse";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.SwapMergeResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.SwapMergeResponse".into()
-    }
-}
-/// What the index of a sparse segment says.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct DescribeMergeRequest {
-    /// The task. Required.
-    #[prost(message, optional, tag = "1")]
-    pub id: ::core::option::Option<MergeId>,
-    /// One of its sparse segments. Required.
-    #[prost(message, optional, tag = "2")]
-    pub segment: ::core::option::Option<SegmentName>,
-    /// At most 512.
-    #[prost(message, repeated, tag = "3")]
-    pub slices: ::prost::alloc::vec::Vec<IndexedSlice>,
-}
-impl ::prost::Name for DescribeMergeRequest {
-    const NAME: &'static str = "DescribeMergeRequest";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.DescribeMergeRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.DescribeMergeRequest".into()
-    }
-}
-/// What the index of a merged segment says of a partition.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct IndexedSlice {
-    /// The partition. Required.
-    #[prost(message, optional, tag = "1")]
-    pub partition: ::core::option::Option<Partition>,
-    /// The first offset in the segment.
-    #[prost(uint64, tag = "2")]
-    pub base_offset: u64,
-    /// The offset after the last one.
-    #[prost(uint64, tag = "3")]
-    pub next_offset: u64,
-}
-impl ::prost::Name for IndexedSlice {
-    const NAME: &'static str = "IndexedSlice";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.IndexedSlice".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.IndexedSlice".into()
-    }
-}
-/// It is noted.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DescribeMergeResponse {}
-impl ::prost::Name for DescribeMergeResponse {
-    const NAME: &'static str = "DescribeMergeResponse";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.DescribeMergeResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.DescribeMergeResponse".into()
-    }
-}
-/// Ends a task.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FinishMergeRequest {
-    /// The task. Required.
-    #[prost(message, optional, tag = "1")]
-    pub id: ::core::option::Option<MergeId>,
-}
-impl ::prost::Name for FinishMergeRequest {
-    const NAME: &'static str = "FinishMergeRequest";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.FinishMergeRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.FinishMergeRequest".into()
-    }
-}
-/// The task has ended.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FinishMergeResponse {}
-impl ::prost::Name for FinishMergeResponse {
-    const NAME: &'static str = "FinishMergeResponse";
-    const PACKAGE: &'static str = "tidelog.internal.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "tidelog.internal.v1.FinishMergeResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/tidelog.internal.v1.FinishMergeResponse".into()
-    }
-}
-/// What became of a run.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum SwapOutcome {
-    /// Not set: nothing is known.
-    Unspecified = 0,
-    /// Readers find the merged segment now.
-    Swapped = 1,
-    /// The log has changed meanwhile: the copy is not needed.
-    Changed = 2,
-}
-impl SwapOutcome {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "SWAP_OUTCOME_UNSPECIFIED",
-            Self::Swapped => "SWAP_OUTCOME_SWAPPED",
-            Self::Changed => "SWAP_OUTCOME_CHANGED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "SWAP_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
-            "SWAP_OUTCOME_SWAPPED" => Some(Self::Swapped),
-            "SWAP_OUTCOME_CHANGED" => Some(Self::Changed),
-            _ => None,
-        }
-    }
-}
-/// Generated client implementations.
-pub mod merge_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// What the shards of one metadata process have to merge, for janitors.
-    ///
-    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
-    /// is not known. Asking again is safe.
-    #[derive(Debug, Clone)]
-    pub struct MergeServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl MergeServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> MergeServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> MergeServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            MergeServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for half a minute. The
-        /// parts of one task come, then the stream ends.
-        pub async fn take_merge(
-            &mut self,
-            request: impl tonic::IntoRequest<super::TakeMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::TakeMergeResponse>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tidelog.internal.v1.MergeService/TakeMerge",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("tidelog.internal.v1.MergeService", "TakeMerge"),
-                );
-            self.inner.server_streaming(req, path, codec).await
-        }
-        /// The caller is still at a task, which is lent to it for half a minute from now on.
-        pub async fn keep_merge(
-            &mut self,
-            request: impl tonic::IntoRequest<super::KeepMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::KeepMergeResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tidelog.internal.v1.MergeService/KeepMerge",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("tidelog.internal.v1.MergeService", "KeepMerge"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
-        pub async fn swap_merge(
-            &mut self,
-            request: impl tonic::IntoRequest<super::SwapMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::SwapMergeResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tidelog.internal.v1.MergeService/SwapMerge",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("tidelog.internal.v1.MergeService", "SwapMerge"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Tells what the index of a sparse segment of a task says, and keeps the task.
-        pub async fn describe_merge(
-            &mut self,
-            request: impl tonic::IntoRequest<super::DescribeMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DescribeMergeResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tidelog.internal.v1.MergeService/DescribeMerge",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("tidelog.internal.v1.MergeService", "DescribeMerge"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// All runs of a task were swapped, or are not to be; or all sparse segments were described that could be.
-        pub async fn finish_merge(
-            &mut self,
-            request: impl tonic::IntoRequest<super::FinishMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::FinishMergeResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tidelog.internal.v1.MergeService/FinishMerge",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("tidelog.internal.v1.MergeService", "FinishMerge"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod merge_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with MergeServiceServer.
-    #[async_trait]
-    pub trait MergeService: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the TakeMerge method.
-        type TakeMergeStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::TakeMergeResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
-        /// Waits until something of the process's own shards is to be merged, and lends it to the caller for half a minute. The
-        /// parts of one task come, then the stream ends.
-        async fn take_merge(
-            &self,
-            request: tonic::Request<super::TakeMergeRequest>,
-        ) -> std::result::Result<tonic::Response<Self::TakeMergeStream>, tonic::Status>;
-        /// The caller is still at a task, which is lent to it for half a minute from now on.
-        async fn keep_merge(
-            &self,
-            request: tonic::Request<super::KeepMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::KeepMergeResponse>,
-            tonic::Status,
-        >;
-        /// Puts runs of a merged segment, which is durable, in the place of what they were made of. Durable when answered.
-        async fn swap_merge(
-            &self,
-            request: tonic::Request<super::SwapMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::SwapMergeResponse>,
-            tonic::Status,
-        >;
-        /// Tells what the index of a sparse segment of a task says, and keeps the task.
-        async fn describe_merge(
-            &self,
-            request: tonic::Request<super::DescribeMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DescribeMergeResponse>,
-            tonic::Status,
-        >;
-        /// All runs of a task were swapped, or are not to be; or all sparse segments were described that could be.
-        async fn finish_merge(
-            &self,
-            request: tonic::Request<super::FinishMergeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::FinishMergeResponse>,
-            tonic::Status,
-        >;
-    }
-    /// What the shards of one metadata process have to merge, for janitors.
-    ///
-    /// An RPC that fails ends with a `google.rpc.Status` whose details carry a `Failure`; after a status without one the outcome
-    /// is not known. Asking again is safe.
-    #[derive(Debug)]
-    pub struct MergeServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> MergeServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for MergeServiceServer<T>
-    where
-        T: MergeService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/tidelog.internal.v1.MergeService/TakeMerge" => {
-                    #[allow(non_camel_case_types)]
-                    struct TakeMergeSvc<T: MergeService>(pub Arc<T>);
-                    impl<
-                        T: MergeService,
-                    > tonic::server::ServerStreamingService<super::TakeMergeRequest>
-                    for TakeMergeSvc<T> {
-                        type Response = super::TakeMergeResponse;
-                        type ResponseStream = T::TakeMergeStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::TakeMergeRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MergeService>::take_merge(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = TakeMergeSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.server_streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/tidelog.internal.v1.MergeService/KeepMerge" => {
-                    #[allow(non_camel_case_types)]
-                    struct KeepMergeSvc<T: MergeService>(pub Arc<T>);
-                    impl<
-                        T: MergeService,
-                    > tonic::server::UnaryService<super::KeepMergeRequest>
-                    for KeepMergeSvc<T> {
-                        type Response = super::KeepMergeResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::KeepMergeRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MergeService>::keep_merge(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = KeepMergeSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/tidelog.internal.v1.MergeService/SwapMerge" => {
-                    #[allow(non_camel_case_types)]
-                    struct SwapMergeSvc<T: MergeService>(pub Arc<T>);
-                    impl<
-                        T: MergeService,
-                    > tonic::server::UnaryService<super::SwapMergeRequest>
-                    for SwapMergeSvc<T> {
-                        type Response = super::SwapMergeResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::SwapMergeRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MergeService>::swap_merge(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = SwapMergeSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/tidelog.internal.v1.MergeService/DescribeMerge" => {
-                    #[allow(non_camel_case_types)]
-                    struct DescribeMergeSvc<T: MergeService>(pub Arc<T>);
-                    impl<
-                        T: MergeService,
-                    > tonic::server::UnaryService<super::DescribeMergeRequest>
-                    for DescribeMergeSvc<T> {
-                        type Response = super::DescribeMergeResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::DescribeMergeRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MergeService>::describe_merge(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DescribeMergeSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/tidelog.internal.v1.MergeService/FinishMerge" => {
-                    #[allow(non_camel_case_types)]
-                    struct FinishMergeSvc<T: MergeService>(pub Arc<T>);
-                    impl<
-                        T: MergeService,
-                    > tonic::server::UnaryService<super::FinishMergeRequest>
-                    for FinishMergeSvc<T> {
-                        type Response = super::FinishMergeResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::FinishMergeRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MergeService>::finish_merge(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = FinishMergeSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for MergeServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "tidelog.internal.v1.MergeService";
-    impl<T> tonic::server::NamedService for MergeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -1144,6 +1144,9 @@ pub enum ErrorCode {
     GroupNotEmpty = 27,
     /// The batch is part of a transaction that has ended or never began, or of none while its producer has one open.
     InvalidTransaction = 28,
+    /// A record breaks a rule of its topic: one that is compacted takes none without a key. Metadata: `record_indexes`, the
+    /// first of them in the entry or batch, counted from 0; with `batches` also `batch_index`.
+    InvalidRecord = 29,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1181,6 +1184,7 @@ impl ErrorCode {
             Self::UnknownGroup => "ERROR_CODE_UNKNOWN_GROUP",
             Self::GroupNotEmpty => "ERROR_CODE_GROUP_NOT_EMPTY",
             Self::InvalidTransaction => "ERROR_CODE_INVALID_TRANSACTION",
+            Self::InvalidRecord => "ERROR_CODE_INVALID_RECORD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1215,6 +1219,7 @@ impl ErrorCode {
             "ERROR_CODE_UNKNOWN_GROUP" => Some(Self::UnknownGroup),
             "ERROR_CODE_GROUP_NOT_EMPTY" => Some(Self::GroupNotEmpty),
             "ERROR_CODE_INVALID_TRANSACTION" => Some(Self::InvalidTransaction),
+            "ERROR_CODE_INVALID_RECORD" => Some(Self::InvalidRecord),
             _ => None,
         }
     }

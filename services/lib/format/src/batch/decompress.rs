@@ -48,10 +48,69 @@ fn drain(reader: impl Read, limit: DecodeLimit) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn zstd(body: &[u8], limit: DecodeLimit) -> io::Result<Option<Vec<u8>>> {
+    drain(zstd_reader(body, limit)?, limit)
+}
+
+fn zstd_reader(body: &[u8], limit: DecodeLimit) -> io::Result<impl Read> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
     let log = usize::BITS - limit.get().saturating_sub(1).leading_zeros();
     decoder.window_log_max(log.clamp(ZSTD_WINDOW_LOG_MIN, ZSTD_WINDOW_LOG_MAX))?;
-    drain(decoder, limit)
+    Ok(decoder)
+}
+
+/// The bytes of the records as a stream, which may go on beyond the limit: whoever reads it counts. Only of snappy more is
+/// in memory than what codecs look back: one of its blocks, within the limit; `None` if one has more.
+pub(super) fn stream(
+    codec: Compression,
+    body: &[u8],
+    limit: DecodeLimit,
+) -> io::Result<Option<Box<dyn Read + '_>>> {
+    Ok(Some(match codec {
+        Compression::None => Box::new(body),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(body)),
+        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(body)),
+        Compression::Zstd => Box::new(zstd_reader(body, limit)?),
+        Compression::Snappy if body.starts_with(&XERIAL_MAGIC) => Box::new(Xerial {
+            rest: body.get(XERIAL_HEADER_BYTES..).ok_or_else(cut_short)?,
+            block: io::Cursor::default(),
+            limit,
+        }),
+        Compression::Snappy => {
+            let mut block = Vec::new();
+            if !snappy_block(body, &mut block, limit)? {
+                return Ok(None);
+            }
+            Box::new(io::Cursor::new(block))
+        }
+    }))
+}
+
+/// Blocks of Java's snappy stream, one after the other.
+struct Xerial<'a> {
+    rest: &'a [u8],
+    block: io::Cursor<Vec<u8>>,
+    limit: DecodeLimit,
+}
+
+impl Read for Xerial<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.block.read(out)?;
+            if read > 0 || out.is_empty() || self.rest.is_empty() {
+                return Ok(read);
+            }
+            let (size, behind) = self.rest.split_first_chunk::<4>().ok_or_else(cut_short)?;
+            let size = u32::from_be_bytes(*size) as usize;
+            let (block, behind) = behind.split_at_checked(size).ok_or_else(cut_short)?;
+            self.rest = behind;
+            let mut bytes = std::mem::take(&mut self.block).into_inner();
+            bytes.clear();
+            if !snappy_block(block, &mut bytes, self.limit)? {
+                return Err(io::Error::other("a snappy block has more than is allowed"));
+            }
+            self.block = io::Cursor::new(bytes);
+        }
+    }
 }
 
 fn snappy(body: &[u8], limit: DecodeLimit) -> io::Result<Option<Vec<u8>>> {

@@ -2,6 +2,7 @@
 
 mod asks;
 mod calls;
+mod compactions;
 mod follow;
 mod groups;
 mod janitor;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tidelog_api::internal::v1::catalogue_service_client::CatalogueServiceClient;
 use tidelog_api::internal::v1::cluster_service_client::ClusterServiceClient;
+use tidelog_api::internal::v1::compaction_service_client::CompactionServiceClient;
 use tidelog_api::internal::v1::group_service_client::GroupServiceClient;
 use tidelog_api::internal::v1::janitor_service_client::JanitorServiceClient;
 use tidelog_api::internal::v1::merge_service_client::MergeServiceClient;
@@ -143,6 +144,11 @@ impl Peer {
     pub(super) fn merges(&self) -> MergeServiceClient<Channel> {
         MergeServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(REQUEST_BYTES_MAX)
+    }
+
+    pub(super) fn compactions(&self) -> CompactionServiceClient<Channel> {
+        CompactionServiceClient::new(self.channel.clone())
             .max_encoding_message_size(REQUEST_BYTES_MAX)
     }
 

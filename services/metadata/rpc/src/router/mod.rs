@@ -9,6 +9,7 @@ mod given_up;
 mod groups;
 mod janitor;
 mod join;
+mod lent;
 mod local;
 mod locate;
 mod markers;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tidelog_env::{CancellationToken, Env};
-use tidelog_metadata_api::{ClusterView, ShardOwner};
+use tidelog_metadata_api::{ClusterView, CompactionTask, MergeTask, ShardOwner};
 use tidelog_types::{ClusterId, MemberId, ShardId};
 use tokio::sync::watch;
 
@@ -34,8 +35,8 @@ use crate::metrics::RpcMetrics;
 use crate::server::Parts;
 use crate::settings::ClientSettings;
 use denials::Denials;
+use lent::Lent;
 pub use local::LocalMember;
-use merges::Merging;
 use nodes::Nodes;
 
 /// What a router is made of.
@@ -108,7 +109,8 @@ struct Inner {
     view: watch::Sender<Arc<ClusterView>>,
     following: Following,
     nodes: Mutex<Nodes>,
-    merging: Merging,
+    merging: Lent<MergeTask>,
+    compacting: Lent<CompactionTask>,
     denials: Denials,
 }
 
@@ -136,7 +138,8 @@ impl Router {
             ))),
             following,
             nodes: Mutex::default(),
-            merging: Merging::default(),
+            merging: Lent::short(),
+            compacting: Lent::long(),
             denials: Denials::default(),
         };
         let router = Self {

@@ -6,6 +6,7 @@ mod call;
 mod catalogue;
 mod cluster;
 mod commit;
+mod compactions;
 mod groups;
 mod janitor;
 mod merges;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tidelog_api::internal::v1::catalogue_service_server::CatalogueServiceServer;
 use tidelog_api::internal::v1::cluster_service_server::ClusterServiceServer;
+use tidelog_api::internal::v1::compaction_service_server::CompactionServiceServer;
 use tidelog_api::internal::v1::group_service_server::GroupServiceServer;
 use tidelog_api::internal::v1::janitor_service_server::JanitorServiceServer;
 use tidelog_api::internal::v1::merge_service_server::MergeServiceServer;
@@ -69,15 +71,15 @@ pub struct Parts {
     pub janitor: Arc<dyn JanitorWork>,
     /// What is to be merged.
     pub merges: Arc<dyn Merges>,
-    /// What is to be compacted, where that is known: it is not asked of other processes yet.
-    pub compactions: Option<Arc<dyn Compactions>>,
+    /// What is to be compacted.
+    pub compactions: Arc<dyn Compactions>,
 }
 
 impl Parts {
     /// One service that is all of them.
     pub fn of<S>(service: Arc<S>) -> Self
     where
-        S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork + Merges,
+        S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork + Merges + Compactions,
     {
         Self {
             log: Arc::clone(&service) as Arc<dyn Log>,
@@ -86,17 +88,8 @@ impl Parts {
             groups: Arc::clone(&service) as Arc<dyn Groups>,
             transactions: Arc::clone(&service) as Arc<dyn Transactions>,
             janitor: Arc::clone(&service) as Arc<dyn JanitorWork>,
-            merges: service,
-            compactions: None,
-        }
-    }
-
-    /// The same, with what is to be compacted.
-    #[must_use]
-    pub fn with_compactions(self, compactions: Arc<dyn Compactions>) -> Self {
-        Self {
-            compactions: Some(compactions),
-            ..self
+            merges: Arc::clone(&service) as Arc<dyn Merges>,
+            compactions: service,
         }
     }
 }
@@ -224,6 +217,10 @@ fn with_services(builder: &mut Server, front: Front, beside: Routes) -> Router {
             MergeServiceServer::new(front.clone())
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            CompactionServiceServer::new(front.clone())
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
             JanitorServiceServer::new(front.clone()).max_decoding_message_size(REQUEST_BYTES_MAX),

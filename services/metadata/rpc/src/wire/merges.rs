@@ -9,6 +9,7 @@ use tidelog_types::limits::MERGED_SLICES_MAX;
 use tidelog_types::{BucketId, Offset, OffsetRange, ShardId, Timestamp, TopicId, TopicName};
 
 use super::commit::{segment_from, segment_to};
+use super::compactions::{swap_outcome_from, swap_outcome_to};
 use super::failure::shortened;
 use super::log::{extent_from, extent_to};
 use super::{WireError, id, id_bytes, partition_from, partition_to};
@@ -182,10 +183,8 @@ pub(crate) fn slices_from(slices: Vec<v1::IndexedSlice>) -> Result<Vec<IndexedSl
 }
 
 pub(crate) fn swapped_to(outcomes: &[SwapOutcome]) -> v1::SwapMergeResponse {
-    let outcomes = outcomes.iter().map(|outcome| match outcome {
-        SwapOutcome::Swapped => v1::SwapOutcome::Swapped.into(),
-        SwapOutcome::Changed => v1::SwapOutcome::Changed.into(),
-    });
+    let outcomes = outcomes.iter();
+    let outcomes = outcomes.map(|outcome| swap_outcome_to(*outcome).into());
     v1::SwapMergeResponse {
         outcomes: outcomes.collect(),
     }
@@ -201,12 +200,7 @@ pub(crate) fn swapped_from(
             value: response.outcomes.len() as u64,
         });
     }
-    let outcomes = response.outcomes().map(|outcome| match outcome {
-        v1::SwapOutcome::Swapped => Ok(SwapOutcome::Swapped),
-        v1::SwapOutcome::Changed => Ok(SwapOutcome::Changed),
-        v1::SwapOutcome::Unspecified => Err(WireError::Missing("outcome")),
-    });
-    outcomes.collect()
+    response.outcomes().map(swap_outcome_from).collect()
 }
 
 pub(crate) fn merge_failure_to(error: &MergeError) -> v1::MergeFailure {

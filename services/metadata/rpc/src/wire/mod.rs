@@ -2,6 +2,7 @@
 
 mod cluster;
 mod commit;
+mod compactions;
 mod failure;
 mod groups;
 mod janitor;
@@ -24,6 +25,7 @@ pub(crate) use commit::{
     commit_from, commit_to, commits_to_results, fencing_token, results_from, segment_from,
     segment_to,
 };
+pub(crate) use compactions::*;
 pub(crate) use failure::{
     catalogue_failure_from, catalogue_failure_to, cluster_failure_from, cluster_failure_to,
     commit_failure_from, commit_failure_to, log_failure_from, log_failure_to, shortened,

@@ -13,6 +13,7 @@ use tidelog_metadata_api::*;
 use tidelog_types::*;
 use tokio::sync::{broadcast, oneshot, watch};
 
+use crate::fake_compactions::Compacting;
 use crate::fake_merges::Merging;
 use crate::world::{CLUSTER, GENERATION};
 
@@ -55,6 +56,7 @@ pub(crate) struct Fake {
     pub(crate) gate: watch::Sender<bool>,
     pub(crate) joins: watch::Sender<usize>,
     pub(crate) merging: Merging,
+    pub(crate) compacting: Compacting,
     news: broadcast::Sender<Notice>,
 }
 
@@ -77,6 +79,7 @@ impl Fake {
             gate: watch::Sender::new(true),
             joins: watch::Sender::new(0),
             merging: Merging::default(),
+            compacting: Compacting::default(),
             news: broadcast::channel(64).0,
         })
     }

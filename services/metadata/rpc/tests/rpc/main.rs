@@ -1,7 +1,9 @@
 //! Server, client and router over real sockets.
 
 mod commits;
+mod compactions;
 mod fake;
+mod fake_compactions;
 mod fake_groups;
 mod fake_janitor;
 mod fake_merges;

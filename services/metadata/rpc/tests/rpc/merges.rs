@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 use crate::fake::{Fake, partition};
 use crate::world::*;
 
-fn extent(base: u64) -> Extent {
+pub(crate) fn extent(base: u64) -> Extent {
     Extent {
         offsets: OffsetRange {
             base: Offset::new(base),
@@ -30,7 +30,7 @@ fn extent(base: u64) -> Extent {
     }
 }
 
-const fn segment(sequence: u64) -> SegmentName {
+pub(crate) const fn segment(sequence: u64) -> SegmentName {
     SegmentName::new(Incarnation::new(4), SegmentSequence::new(sequence))
 }
 

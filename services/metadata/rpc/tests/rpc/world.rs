@@ -73,7 +73,7 @@ pub(crate) async fn served(standing: Standing) -> Served {
 
 pub(crate) async fn active<S>(service: &Arc<S>) -> Served
 where
-    S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork + Merges,
+    S: Log + Catalogue + Cluster + Groups + Transactions + JanitorWork + Merges + Compactions,
 {
     served(Standing::Active(Parts::of(Arc::clone(service)))).await
 }

@@ -229,6 +229,7 @@ impl CompactionDesk {
             tombstones_millis: found.wanted.tombstones_millis,
             span_millis: found.wanted.span_millis,
             committed_at: found.committed_at,
+            now: self.clock.wall(),
         };
         state.lent.push(Lent {
             task: task.clone(),

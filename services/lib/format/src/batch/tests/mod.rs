@@ -1,5 +1,6 @@
 //! Facts about batches: each rule has its error, and patching leaves the rest as it was.
 
+mod keyless;
 mod records;
 mod retain;
 
