@@ -13,6 +13,7 @@
 //! | `clients` | Kafka's own load generators against Apache Kafka, the log on a folder and the log on S3 |
 //! | `single` | one idempotent producer of Kafka's, while each PUT takes 10, 50 and 150 ms |
 //! | `history` | a history at 100 MB/s: its requests, merging, reading it back cold, the tail beside a scan |
+//! | `express` | single records that are committed inside the metadata transaction, each beside a bare transaction |
 //! | `metadata` | commits of manifests beside bare transactions of the same store, what they leave there, and takeovers |
 
 mod clients;
@@ -77,6 +78,9 @@ async fn run(
         Section::Clients => clients::round(options, report).await,
         Section::Single => single::round(options, report).await,
         Section::History => history::round(options, &Minio::start().await?, report).await,
+        Section::Express => {
+            metadata::express::round(options, stores, &Minio::start().await?, report).await
+        }
         Section::Metadata => metadata::round(options, stores, &Minio::start().await?, report).await,
     }
 }

@@ -91,12 +91,14 @@ pub(crate) enum Section {
     Single,
     /// Requests of writing and merging a history, reading it back, and the tail beside that.
     History,
+    /// Latency of a lone record that is committed inside the metadata transaction.
+    Express,
     /// Commits, rows and takeovers of the metadata service.
     Metadata,
 }
 
 impl Section {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::S3,
         Self::Folder,
         Self::Lone,
@@ -104,6 +106,7 @@ impl Section {
         Self::Clients,
         Self::Single,
         Self::History,
+        Self::Express,
         Self::Metadata,
     ];
 
@@ -117,6 +120,7 @@ impl Section {
             Self::Clients => "clients",
             Self::Single => "single",
             Self::History => "history",
+            Self::Express => "express",
             Self::Metadata => "metadata",
         }
     }
@@ -131,6 +135,7 @@ impl Section {
             Self::Clients => "Kafka's load generators against Kafka and the log",
             Self::Single => "one producer on a bucket that is far away",
             Self::History => "a history written, merged and read back",
+            Self::Express => "a lone record that is committed inside the metadata transaction",
             Self::Metadata => "commits, rows and takeovers of the metadata service",
         }
     }

@@ -23,14 +23,16 @@ pub async fn rows(place: &Place, kinds: &[&str]) -> Result<u64> {
         .sum())
 }
 
-/// Waits until the bucket has as many segments as metadata names, and nothing is left to delete; answers how many.
+/// Waits until the bucket has as many segments as metadata names, but for those that lie in the store, and nothing is left
+/// to delete; answers how many are named.
 pub async fn only_what_is_named(place: &Place, limit: Duration) -> Result<u64> {
     let bucket = Bucket::open(place)?;
     until("only what is named is left", limit, async || {
         let dying = rows(place, &["dying", "orphans"]).await.ok()?;
         let named = rows(place, &["live bytes"]).await.ok()?;
-        let there = bucket.segments().await.ok()?.len();
-        (dying == 0 && there as u64 == named).then_some(named)
+        let in_store = rows(place, &["inline"]).await.ok()?;
+        let there = bucket.segments().await.ok()?.len() as u64;
+        (dying == 0 && there + in_store == named).then_some(named)
     })
     .await
 }

@@ -8,6 +8,7 @@ use tidelog_env::register_each;
 #[derive(Clone, Debug, Default)]
 pub struct JanitorMetrics {
     pub(crate) segments_deleted: Counter,
+    pub(crate) inline_deleted: Counter,
     pub(crate) orphans_deleted: Counter,
     pub(crate) deleted_bytes: Counter,
     pub(crate) pinned: Counter,
@@ -24,6 +25,11 @@ impl JanitorMetrics {
                 "segments_deleted",
                 "segments deleted that nothing named any more",
                 &metrics.segments_deleted,
+            ),
+            (
+                "inline_segments_deleted",
+                "segments deleted from the metadata store that nothing named any more",
+                &metrics.inline_deleted,
             ),
             (
                 "orphans_deleted",

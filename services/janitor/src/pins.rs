@@ -19,4 +19,8 @@ pub trait Backups: Debug + Send + Sync + 'static {
 pub trait Pins: Debug + Send + Sync {
     /// Whether one of them needs a segment that nothing has named since a time.
     fn need(&self, segment: SegmentName, unnamed_since: Timestamp) -> bool;
+
+    /// Whether one of them is being taken, or may be: it may yet read what lies in the metadata store. One that is complete
+    /// has a copy of that.
+    fn are_under_way(&self) -> bool;
 }

@@ -163,6 +163,7 @@ async fn commit(
         dropped: Vec::new(),
         after: Vec::new(),
         done_below: SegmentSequence::default(),
+        inline: None,
     };
     for answer in service.commit(vec![commit]).await {
         answer?;

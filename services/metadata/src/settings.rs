@@ -46,6 +46,9 @@ pub struct SequencerSettings {
     /// When the oldest entry of a shard's tail that is not merged is older than this, the shard takes no
     /// commits until merging has caught up: so the metadata stays small. No limit by default.
     pub tail_age_max: Option<Duration>,
+    /// Bytes of segments of a shard that lie in the store and have yet to be moved. More than these are refused, and
+    /// are put into the bucket.
+    pub inline_bytes_max: u64,
     /// Whether every writer lives in the process that opens the service, so that all incarnations from
     /// before have ended with their processes. Not so where brokers are processes of their own.
     pub is_only_process: bool,
@@ -96,6 +99,7 @@ impl Default for SequencerSettings {
             merge: MergeSettings::default(),
             tail_kept: Duration::from_mins(10),
             tail_age_max: None,
+            inline_bytes_max: 64 * 1024 * 1024,
             is_only_process: true,
             retry: BackoffPolicy::new(Duration::from_millis(20), Duration::from_secs(2), u32::MAX),
         }

@@ -98,11 +98,11 @@ async fn row_bytes(service: &Service) -> Result<u64> {
 }
 
 /// A key of no tenant.
-fn key(number: u64) -> Bytes {
+pub(super) fn key(number: u64) -> Bytes {
     Bytes::from(format!("bare/{number:016x}"))
 }
 
-async fn put(store: &dyn Store, key: Bytes, value: Bytes) -> Result<()> {
+pub(super) async fn put(store: &dyn Store, key: Bytes, value: Bytes) -> Result<()> {
     let mut transaction = store.begin().await?;
     transaction.put(key, value);
     transaction.commit().await?;

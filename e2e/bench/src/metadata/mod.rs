@@ -3,6 +3,7 @@
 //!
 //! Everything runs in this process, without the network between brokers and metadata processes.
 
+pub(crate) mod express;
 mod latency;
 mod rate;
 mod size;

@@ -156,6 +156,7 @@ impl Writer {
             dropped: Vec::new(),
             after: Vec::new(),
             done_below: SegmentSequence::new(done_below),
+            inline: None,
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tidelog_e2e_harness::history::{Recorder, Report, check};
 use tidelog_e2e_harness::load::{Follower, Load, LoadOptions, drain};
-use tidelog_e2e_harness::{CrashPoint, Ended, Server, ServerOptions, until};
+use tidelog_e2e_harness::{CrashPoint, Ended, Server, ServerOptions, metric, until};
 use tidelog_env::{Rng as _, SeededRng};
 
 use crate::support::{LOAD_LIMIT, World};
@@ -40,11 +40,24 @@ struct Scenario {
 
 impl Scenario {
     async fn start(options: ServerOptions, machine: Machine) -> Result<Self> {
+        Self::start_of(options, machine, None).await
+    }
+
+    /// The same with a topic of a storage class.
+    async fn start_of(
+        options: ServerOptions,
+        machine: Machine,
+        class: Option<&str>,
+    ) -> Result<Self> {
         let server = Server::start(options).await?;
         let client = server.client()?;
         client
             .admin()
-            .create_topic(TOPIC, PARTITIONS, [] as [(&str, &str); 0])
+            .create_topic(
+                TOPIC,
+                PARTITIONS,
+                class.map(|name| ("tidelog.storage.class", name)),
+            )
             .await?;
         let recorder = Arc::new(Recorder::default());
         let options = LoadOptions::on(TOPIC, PARTITIONS);
@@ -159,4 +172,49 @@ async fn a_crash_at_each_step_harms_nothing_in_a_folder() -> Result<()> {
 #[tokio::test]
 async fn a_crash_at_each_step_and_lost_machines_harm_nothing_on_s3() -> Result<()> {
     at_each_step(&World::s3().await?, Machine::IsLost, 14).await
+}
+
+/// Small batches go with their commits; merges move them into the bucket all the while.
+async fn express(world: &World, machine: Machine, seed: u64) -> Result<()> {
+    println!("seed {seed}");
+    let rng = SeededRng::new(seed);
+    let options = ServerOptions::at(&world.place)
+        .with("storage.classes.quick.express_bytes", "64KiB")
+        .with("metadata.checkpoint_interval", "1s")
+        .with("metadata.merge_age", "1s")
+        .with("janitor.grace", "1s");
+    let mut scenario = Scenario::start_of(options.clone(), machine, Some("quick")).await?;
+    let mut inline = 0.0;
+    for _ in 0..KILLS {
+        scenario.progress(20).await?;
+        tokio::time::sleep(Duration::from_millis(rng.below(1_500))).await;
+        inline += inline_segments(&scenario.server).await?;
+        scenario.server.process().kill();
+        scenario.restart(options.clone()).await?;
+    }
+    scenario.progress(20).await?;
+    inline += inline_segments(&scenario.server).await?;
+    ensure!(inline > 0.0, "nothing has gone with its commit");
+    let report = scenario.judge().await?;
+    println!(
+        "{} records acknowledged over {KILLS} kills, {inline} segments with their commits",
+        report.acked
+    );
+    Ok(())
+}
+
+async fn inline_segments(server: &Server) -> Result<f64> {
+    let page = server.metrics().await?;
+    let sent = metric(&page, "tidelog_append_inline_segments_total", &[]);
+    Ok(sent.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn ten_kills_harm_no_express_topic_in_a_folder() -> Result<()> {
+    express(&World::folder()?, Machine::Stays, 15).await
+}
+
+#[tokio::test]
+async fn ten_kills_and_lost_machines_harm_no_express_topic_on_s3() -> Result<()> {
+    express(&World::s3().await?, Machine::IsLost, 16).await
 }

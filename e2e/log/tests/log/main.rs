@@ -11,6 +11,7 @@ mod conditions;
 mod cost;
 mod deletion;
 mod drain;
+mod express;
 mod fence;
 mod flights;
 mod idle;

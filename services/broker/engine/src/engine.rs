@@ -101,6 +101,7 @@ impl Engine {
                 parts.layout.clone(),
                 fetch_metrics.gets.clone(),
             ),
+            log: Arc::clone(&parts.log),
             near: parts.near,
             pages: parts.pages,
             watermarks: Watermarks::default(),

@@ -254,14 +254,16 @@ mod tests {
         let mut check = KeyCheck::new(&decoding, &clock, 0);
         for _ in 0..4 {
             check
-                .check(&topic("compact"), &[good.clone()])
+                .check(&topic("compact"), std::slice::from_ref(&good))
                 .await
                 .unwrap();
         }
         // Some MiB are left of four times as much.
         let small = batch(Compression::Zstd, 1, Some(b"k"), &vec![0; 1 << 20]);
         check.check(&topic("compact"), &[small]).await.unwrap();
-        let result = check.check(&topic("compact"), &[good.clone()]).await;
+        let result = check
+            .check(&topic("compact"), std::slice::from_ref(&good))
+            .await;
         let Err(KeysError::TooLarge { batch: 0, limit }) = result else {
             panic!("{result:?}");
         };
@@ -284,7 +286,9 @@ mod tests {
         let all = decoding.share().hold(u64::MAX).await;
         let mut check = KeyCheck::new(&decoding, &clock, 0);
         let large = batch(Compression::Gzip, 1, Some(b"k"), &vec![0; 1 << 20]);
-        let busy = check.check(&topic("compact"), &[large.clone()]).await;
+        let busy = check
+            .check(&topic("compact"), std::slice::from_ref(&large))
+            .await;
         assert!(matches!(busy, Err(KeysError::Busy)), "{busy:?}");
         // Little needs none.
         let small = batch(Compression::Gzip, 1, Some(b"k"), b"v");

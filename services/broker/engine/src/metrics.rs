@@ -21,6 +21,8 @@ pub enum CloseReason {
     Drain,
     /// Memory is short, and its class would have waited for more.
     Memory,
+    /// It is committed together with its bytes, and no other one of its class is under way so.
+    Express,
 }
 
 impl CloseReason {
@@ -31,6 +33,7 @@ impl CloseReason {
             Self::Idle => "idle",
             Self::Drain => "drain",
             Self::Memory => "memory",
+            Self::Express => "express",
         }
     }
 }
@@ -49,6 +52,7 @@ pub struct AppendMetrics {
     pub(crate) bytes: Counter,
     pub(crate) failed: Counter,
     pub(crate) segments: Counter,
+    pub(crate) inline_segments: Counter,
     pub(crate) segment_bytes: Histogram,
     pub(crate) upload_seconds: Histogram,
     pub(crate) uploads_failed: Counter,
@@ -70,6 +74,7 @@ impl AppendMetrics {
             bytes: Counter::default(),
             failed: Counter::default(),
             segments: Counter::default(),
+            inline_segments: Counter::default(),
             segment_bytes: Histogram::new(exponential_buckets(1_024.0, 2.0, 15)),
             upload_seconds: seconds(),
             uploads_failed: Counter::default(),
@@ -94,6 +99,11 @@ impl AppendMetrics {
                 &self.failed,
             ),
             ("segments", "segments stored", &self.segments),
+            (
+                "inline_segments",
+                "segments that were sent to be committed together with their bytes, and not stored in the bucket",
+                &self.inline_segments,
+            ),
             (
                 "failed_uploads",
                 "segments that the bucket did not take",

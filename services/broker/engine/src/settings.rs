@@ -66,6 +66,9 @@ pub struct StorageClass {
     pub linger: Duration,
     /// A segment closes at this size.
     pub segment_bytes: u32,
+    /// Segments of up to so many bytes are committed together with their bytes, and are not put into the bucket; 0: none
+    /// are. No more than [`INLINE_SEGMENT_BYTES_MAX`](tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX).
+    pub express_bytes: u32,
 }
 
 /// How reads are served.

@@ -80,9 +80,19 @@ impl Deletion {
     }
 
     async fn dead(&self, dead: Vec<DeadSegment>, pins: &dyn Pins, done: &mut Done) {
-        let is_pinned = |dead: &DeadSegment| pins.need(dead.segment, dead.dead_since);
+        let is_pinned = |dead: &DeadSegment| {
+            if dead.in_store {
+                pins.are_under_way()
+            } else {
+                pins.need(dead.segment, dead.dead_since)
+            }
+        };
         let (pinned, dead): (Vec<_>, Vec<_>) = dead.into_iter().partition(is_pinned);
         self.pinned(pinned.len(), done);
+        // What lies in the store goes when that hears of it.
+        let (in_store, dead): (Vec<_>, Vec<_>) = dead.into_iter().partition(|dead| dead.in_store);
+        self.metrics.inline_deleted.inc_by(in_store.len() as u64);
+        done.deletions.dead.extend(in_store);
         let names = dead.iter().map(|dead| dead.segment).collect();
         for (dead, result) in dead.into_iter().zip(self.delete(names).await) {
             match result {

@@ -42,6 +42,10 @@ impl Pins for Needed {
     fn need(&self, segment: SegmentName, unnamed_since: Timestamp) -> bool {
         self.0.contains(&segment.sequence.get()) && unnamed_since > Timestamp::from_millis(0)
     }
+
+    fn are_under_way(&self) -> bool {
+        self.0.contains(&UNDER_WAY)
+    }
 }
 
 #[async_trait]
@@ -58,6 +62,8 @@ struct World {
 }
 
 const WRITER: Incarnation = Incarnation::new(7);
+/// A backup that needs this one is being taken.
+const UNDER_WAY: u64 = 999;
 
 const fn name(sequence: u64) -> SegmentName {
     SegmentName::new(WRITER, SegmentSequence::new(sequence))
@@ -109,6 +115,7 @@ fn dead(sequences: &[u64]) -> Vec<DeadSegment> {
         segment: name(*sequence),
         dead_since: Timestamp::from_millis(5),
         bytes: 10,
+        in_store: false,
     });
     dead.collect()
 }
@@ -140,6 +147,40 @@ async fn what_is_handed_out_goes_and_what_is_not_there_has_gone() {
     };
     assert_eq!(heard, [(all, false)]);
     assert_eq!(world.deletion.metrics.deleted_bytes.get(), 30);
+}
+
+/// What lies in the store is only reported: no object is asked for, and complete backups have a copy.
+#[tokio::test]
+async fn what_lies_in_the_store_waits_for_no_backup_but_one_that_is_being_taken() {
+    let in_store = |sequences| {
+        let mut dead = dead(sequences);
+        for dead in &mut dead {
+            dead.in_store = true;
+        }
+        dead
+    };
+    for (needed, pinned) in [(vec![1, 2], false), (vec![1, 2, UNDER_WAY], true)] {
+        let world = World::new(&[1, 3], &needed).await;
+        let all = [in_store(&[1]), dead(&[2, 3])].concat();
+        *world.work.next.lock() = Deletions {
+            dead: all,
+            orphans: Vec::new(),
+        };
+        world.deletion.round().await.unwrap();
+        assert_eq!(
+            world.left().await,
+            [1],
+            "an object of its name is no matter"
+        );
+        let in_store = if pinned { Vec::new() } else { in_store(&[1]) };
+        let told = Deletions {
+            dead: [in_store, dead(&[3])].concat(),
+            orphans: Vec::new(),
+        };
+        assert_eq!(world.work.heard.lock().clone(), [(told, true)]);
+        assert_eq!(world.deletion.metrics.deleted_bytes.get(), 10);
+        assert_eq!(world.deletion.metrics.segments_deleted.get(), 1);
+    }
 }
 
 #[tokio::test]

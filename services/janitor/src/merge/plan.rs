@@ -33,10 +33,15 @@ impl Piece {
     }
 }
 
+/// A segment, and whether it lies in the metadata store.
+type Place = (SegmentName, bool);
+
 /// Bytes of one object, and the extents in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) segment: SegmentName,
+    /// Whether it lies in the metadata store, and not in the bucket of the task.
+    pub(super) in_store: bool,
     pub(super) start: u64,
     pub(super) end: u64,
     /// Ascending, without overlap.
@@ -66,14 +71,14 @@ pub(super) fn plan(task: &MergeTask, memory: u64) -> Result<Plan, Failure> {
                     segment,
                     position,
                     length,
-                } if bucket == task.bucket && length > 0 => {
+                } if (bucket == task.bucket || bucket.is_store()) && length > 0 => {
                     let start = u64::from(position);
                     let piece = Piece {
                         slot,
                         start,
                         length,
                     };
-                    pieces.push((segment, piece));
+                    pieces.push(((segment, bucket.is_store()), piece));
                     u64::from(length)
                 }
                 Location::Segment { .. } | Location::Inline { .. } => {
@@ -88,7 +93,7 @@ pub(super) fn plan(task: &MergeTask, memory: u64) -> Result<Plan, Failure> {
     let Some(spare) = memory.checked_sub(needed) else {
         return Err(Failure::TooLarge { needed, memory });
     };
-    pieces.sort_by_key(|(segment, piece)| (*segment, piece.start));
+    pieces.sort_by_key(|(place, piece)| (*place, piece.start));
     let (reads, gaps) = reads(pieces, spare);
     let bytes = needed + gaps;
     Ok(Plan { reads, bytes })
@@ -114,10 +119,11 @@ fn check_run(run: &MergeRun) -> Result<(), Failure> {
 
 /// Puts pieces that lie near each other into one read, as long as there is memory for what lies between them. Answers
 /// how many bytes that are, too.
-fn reads(pieces: Vec<(SegmentName, Piece)>, mut spare: u64) -> (Vec<Read>, u64) {
+fn reads(pieces: Vec<(Place, Piece)>, mut spare: u64) -> (Vec<Read>, u64) {
     let (mut reads, mut gaps) = (Vec::<Read>::new(), 0);
-    for (segment, piece) in pieces {
-        let last = reads.last_mut().filter(|read| read.segment == segment);
+    for ((segment, in_store), piece) in pieces {
+        let last = reads.last_mut();
+        let last = last.filter(|read| (read.segment, read.in_store) == (segment, in_store));
         let joined = last.and_then(|read| {
             let gap = piece.start.checked_sub(read.end)?;
             let fits =
@@ -133,6 +139,7 @@ fn reads(pieces: Vec<(SegmentName, Piece)>, mut spare: u64) -> (Vec<Read>, u64) 
             }
             None => reads.push(Read {
                 segment,
+                in_store,
                 start: piece.start,
                 end: piece.end(),
                 pieces: vec![piece],
@@ -148,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn piece(sequence: u64, start: u64, length: u32) -> (SegmentName, Piece) {
+    fn piece(sequence: u64, start: u64, length: u32) -> (Place, Piece) {
         let slot = Slot { run: 0, extent: 0 };
         let segment = SegmentName::new(Incarnation::new(1), SegmentSequence::new(sequence));
         let piece = Piece {
@@ -156,10 +163,10 @@ mod tests {
             start,
             length,
         };
-        (segment, piece)
+        ((segment, false), piece)
     }
 
-    fn ranges(pieces: Vec<(SegmentName, Piece)>, spare: u64) -> (Vec<(u64, u64, u64)>, u64) {
+    fn ranges(pieces: Vec<(Place, Piece)>, spare: u64) -> (Vec<(u64, u64, u64)>, u64) {
         let (reads, gaps) = reads(pieces, spare);
         let ranges = reads
             .iter()

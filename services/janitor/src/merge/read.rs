@@ -87,14 +87,14 @@ impl Worker {
     }
 
     async fn read_once(&self, task: &Arc<MergeTask>, read: &Arc<Read>) -> Result<Proven, Failure> {
-        let bytes = match self.get(read).await {
+        let bytes = if read.in_store {
+            self.of_store(read).await?
+        } else {
+            self.of_bucket(read).await?
+        };
+        let bytes = match bytes {
             Ok(bytes) => bytes,
-            Err(error) => {
-                let fault = match classify(&error) {
-                    ErrorKind::NotFound => Fault::Missing,
-                    ErrorKind::Range => Fault::Damaged("the object ends before it".to_owned()),
-                    _ => return Err(Failure::Read(read.segment, error)),
-                };
+            Err(fault) => {
                 let pieces = read.pieces.iter();
                 let faults = pieces.map(|piece| (piece.slot, Err(fault.clone())));
                 return Ok(faults.collect());
@@ -106,6 +106,30 @@ impl Worker {
         let supervisor = &self.parts.env.supervisor;
         let carved = supervisor.run_blocking("prove what is merged", carved);
         carved.await.ok_or(Failure::Panicked)
+    }
+
+    async fn of_bucket(&self, read: &Read) -> Result<Result<BytesMut, Fault>, Failure> {
+        let error = match self.get(read).await {
+            Ok(bytes) => return Ok(Ok(bytes)),
+            Err(error) => error,
+        };
+        match classify(&error) {
+            ErrorKind::NotFound => Ok(Err(Fault::Missing)),
+            ErrorKind::Range => Ok(Err(Fault::Damaged("the object ends before it".to_owned()))),
+            _ => Err(Failure::Read(read.segment, error)),
+        }
+    }
+
+    /// The bytes of a read of a segment that was committed together with them; fewer if it ends before them.
+    async fn of_store(&self, read: &Read) -> Result<Result<BytesMut, Fault>, Failure> {
+        self.pace.take(read.end - read.start).await;
+        let ask = || self.parts.merges.inline_segment(read.segment);
+        let Some(segment) = self.patiently(ask).await.map_err(Failure::Owner)? else {
+            return Ok(Err(Fault::Missing));
+        };
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(segment.len());
+        let bytes = &segment[place(read.start)..place(read.end)];
+        Ok(Ok(BytesMut::from(bytes)))
     }
 
     /// The bytes of a read; fewer if the object ends before them.

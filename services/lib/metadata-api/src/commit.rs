@@ -103,6 +103,13 @@ pub struct ShardCommit {
     /// it may ever send, and no commit that is still to come, nor this one, names one in `after`. The
     /// floor of the incarnation follows by and by, and receipts below it go (rule C5). 0 says nothing.
     pub done_below: SegmentSequence,
+    /// The whole segment, where it is not in a bucket but is to lie in the store: then the manifest names
+    /// [`BucketId::STORE`], and the segment has at most
+    /// [`INLINE_SEGMENT_BYTES_MAX`](tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX) bytes and batches of this shard
+    /// alone. It becomes durable together with its offsets, in one transaction.
+    ///
+    /// [`BucketId::STORE`]: tidelog_types::BucketId::STORE
+    pub inline: Option<Bytes>,
 }
 
 /// The durable result of a [`ShardCommit`].

@@ -36,6 +36,11 @@ pub enum CommitError {
     /// It is not known yet whether the commit happened. Ask again under the same name.
     #[error("the outcome of the commit is not known yet")]
     Unknown,
+    /// The store takes the bytes of no segment now, since too many of them have yet to be moved out of it. Nothing was
+    /// committed, as far as this owner knows: put the segment into a bucket **under the same name**, and ask again. An
+    /// earlier attempt that is still on its way then has the one receipt or the other, and no batch is there twice.
+    #[error("the store has too many segments that are not moved yet")]
+    NotInline,
     /// The metadata service cannot take commits now. Ask again under the same name.
     #[error("the metadata service takes no commits now: {reason}")]
     Unavailable {
@@ -65,6 +70,7 @@ impl CommitError {
             Self::BelowFloor { .. }
             | Self::Early { .. }
             | Self::Unknown
+            | Self::NotInline
             | Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::NotOwner | Self::WriterEnded => ErrorCode::Fenced,
             Self::Malformed { .. } => ErrorCode::Internal,

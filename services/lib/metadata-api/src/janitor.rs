@@ -19,6 +19,9 @@ pub struct DeadSegment {
     pub dead_since: Timestamp,
     /// The bytes of record batches that were committed in it, as far as they are known.
     pub bytes: u64,
+    /// Whether it lies in the metadata store: then no object is to be deleted, and only a backup that is being taken may
+    /// need it.
+    pub in_store: bool,
 }
 
 /// Names of a writer under which segments may lie that were put and never committed, and never can be.

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tidelog_format::location::Location;
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, SegmentSequence, Timestamp,
-    TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, SegmentName, SegmentSequence,
+    Timestamp, TopicPartition,
 };
 
 use crate::{
@@ -204,6 +205,10 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         incarnation: Incarnation,
         floor: SegmentSequence,
     ) -> Result<(), LogError>;
+
+    /// A segment that lies in the store ([`BucketId::STORE`](tidelog_types::BucketId::STORE)), whole and proven; nothing
+    /// if it is not there: it was moved into a bucket and deleted some minutes later, as objects are.
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError>;
 
     /// What this process has seen of each shard that it knows of. Whoever was answered from it may carry
     /// these tokens elsewhere.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use thiserror::Error;
 use tidelog_types::{
     BucketId, OffsetRange, SegmentName, ShardId, Timestamp, TopicId, TopicName, TopicPartition,
@@ -157,4 +158,7 @@ pub trait Merges: fmt::Debug + Send + Sync + 'static {
 
     /// All runs of the task were swapped, or are not to be; or all sparse segments were described that could be.
     async fn finish(&self, id: MergeId) -> Result<(), MergeError>;
+
+    /// A segment of a task that lies in the store: as [`Log::inline_segment`](crate::Log::inline_segment).
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, MergeError>;
 }

@@ -125,6 +125,17 @@ integer_id!(
     /// Which bucket of the cluster an object lies in; 0 is the one the cluster began with.
     BucketId(u16)
 );
+
+impl BucketId {
+    /// No bucket, but the metadata store itself: segments that were committed together with their bytes lie there.
+    pub const STORE: Self = Self(u16::MAX);
+
+    /// Whether it is the metadata store.
+    pub const fn is_store(self) -> bool {
+        self.0 == Self::STORE.0
+    }
+}
+
 integer_id!(
     /// Given by the store to a writer process at its start; never given twice.
     Incarnation(u64)

@@ -47,6 +47,10 @@ pub const STORE_KEY_BYTES_MAX: usize = 512;
 /// within which its own advice is to stay below 1 MB.
 pub const STORE_TRANSACTION_BYTES_MAX: usize = 1_000_000;
 
+/// The largest segment that the store takes with the commit of it, in one value beside some bytes of its own. Its
+/// manifest and receipt are then far smaller than those of a segment of the bucket may be, and a few fit one transaction.
+pub const INLINE_SEGMENT_BYTES_MAX: u32 = 64 * 1024;
+
 /// Longest fencing token of a partition.
 pub const FENCING_TOKEN_BYTES_MAX: usize = 36;
 
@@ -57,3 +61,4 @@ const _: () = assert!(BATCH_BYTES_MAX_DEFAULT <= BATCH_BYTES_MAX_LIMIT);
 const _: () = assert!(BATCH_BYTES_MAX_LIMIT <= SEGMENT_BYTES_TARGET);
 const _: () = assert!(SEGMENT_BYTES_TARGET * 2 < SEGMENT_BYTES_MAX);
 const _: () = assert!((MANIFEST_BYTES_MAX as usize) < STORE_VALUE_BYTES_MAX);
+const _: () = assert!(INLINE_SEGMENT_BYTES_MAX as usize + 64 < STORE_VALUE_BYTES_MAX);

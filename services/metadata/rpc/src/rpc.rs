@@ -33,6 +33,7 @@ rpcs! {
     EndTransactions = "SequencerService/EndTransactions";
     ListAborted = "SequencerService/ListAborted";
     ListProducers = "SequencerService/ListProducers";
+    ReadInline = "SequencerService/ReadInline";
     Subscribe = "SequencerService/Subscribe";
     RegisterWriter = "WriterService/RegisterWriter";
     InitProducer = "WriterService/InitProducer";

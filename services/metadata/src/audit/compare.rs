@@ -54,11 +54,26 @@ impl Comparison<'_> {
         {
             self.unnamed(*segment, *stored, &mut compared);
         }
+        // Their live bytes come with them, in one transaction, and go with them too.
+        let picture = self.picture;
+        for segment in picture.inline.keys().copied() {
+            let is_looked_at = picture.dying.contains(&segment);
+            if !picture.segments.contains_key(&segment) && !is_looked_at {
+                compared
+                    .differences
+                    .insert(Difference::Forgotten { segment });
+            }
+        }
         compared
     }
 
     fn named(&self, segment: SegmentName, known: &Known, compared: &mut Compared) {
-        let stored = self.objects.get(&segment);
+        let inline = self.picture.inline.get(&segment).copied();
+        let stored = if known.in_store || inline.is_some() {
+            inline
+        } else {
+            self.objects.get(&segment).map(|stored| stored.bytes)
+        };
         let named = known.named();
         let shards: BTreeSet<ShardId> = named.keys().chain(known.after.keys()).copied().collect();
         if known.before == known.after {
@@ -87,12 +102,12 @@ impl Comparison<'_> {
         };
         let ends = known.extents.iter().map(Named::end);
         let needed = ends.max().unwrap_or_default();
-        if stored.bytes < needed {
+        if stored < needed {
             compared.differences.insert(Difference::Short {
                 segment,
-                bytes: stored.bytes,
+                bytes: stored,
                 needed,
-                lost: parts(known, stored.bytes),
+                lost: parts(known, stored),
             });
         }
         let names_none = known.extents.is_empty() && known.after.values().all(|bytes| *bytes == 0);

@@ -89,7 +89,8 @@ pub enum Difference {
         /// What extents name.
         named: u64,
     },
-    /// Nothing names a segment any more, and no row says so to those who look for dead segments: it never goes.
+    /// Nothing names a segment any more, and no row says so to those who look for dead segments: it never goes, neither
+    /// out of the bucket nor out of the store, if it lies there.
     Forgotten {
         /// The segment.
         segment: SegmentName,

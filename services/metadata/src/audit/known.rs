@@ -30,6 +30,8 @@ pub(super) struct Known {
     pub(super) before: BTreeMap<ShardId, u64>,
     pub(super) after: BTreeMap<ShardId, u64>,
     pub(super) is_dying: bool,
+    /// Whether extents name bytes of it in the store, and not in the bucket.
+    pub(super) in_store: bool,
     pub(super) extents: Vec<Named>,
 }
 
@@ -55,6 +57,10 @@ pub(super) struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Picture {
     pub(super) segments: BTreeMap<SegmentName, Known>,
+    /// Segments without live bytes that somebody will look at all the same.
+    pub(super) dying: BTreeSet<SegmentName>,
+    /// Segments that lie in the store, and how long they are.
+    pub(super) inline: BTreeMap<SegmentName, u64>,
     pub(super) faults: BTreeSet<Difference>,
     pub(super) writers: Writers,
     pub(super) names: BTreeMap<TopicNumber, TopicName>,

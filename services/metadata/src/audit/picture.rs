@@ -20,8 +20,8 @@ use super::scope::Scope;
 use super::writers::Writers;
 use crate::backup::{Pages, Rest};
 use crate::keyspace::{
-    CheckpointRow, ClusterRow, KeyKind, Keyspace, LiveBytesRow, PageRow, PartitionRow, RestoreRow,
-    RowError, TopicRow,
+    CheckpointRow, ClusterRow, InlineRow, KeyKind, Keyspace, LiveBytesRow, PageRow, PartitionRow,
+    RestoreRow, RowError, TopicRow,
 };
 
 /// Why there is no picture.
@@ -99,6 +99,7 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         self.checkpoints().await?;
         self.topics().await?;
         self.tails().await?;
+        self.inline().await?;
         self.live_bytes(Time::Last).await?;
         Ok(self.picture)
     }
@@ -180,10 +181,39 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         let mut rest = Rest::of(self.keys.all(KeyKind::Dying));
         while let Some(rows) = self.pages.next(&mut rest).await? {
             for (key, _) in rows {
-                let known = Keyspace::receipt_segment(&key);
-                let known = known.and_then(|segment| self.picture.segments.get_mut(&segment));
-                if let Some(known) = known {
+                let Some(segment) = Keyspace::receipt_segment(&key) else {
+                    continue;
+                };
+                if let Some(known) = self.picture.segments.get_mut(&segment) {
                     known.is_dying = true;
+                } else if self.scope.has(segment) {
+                    self.count_entry()?;
+                    self.picture.dying.insert(segment);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments that lie in the store. Each is proven: nothing else has its bytes.
+    async fn inline(&mut self) -> Result<(), Unread> {
+        let mut rest = Rest::of(self.keys.all(KeyKind::Inline));
+        while let Some(rows) = self.pages.next(&mut rest).await? {
+            for (key, value) in rows {
+                let Some(segment) = Keyspace::receipt_segment(&key) else {
+                    self.fault(&key, &short("inline"));
+                    continue;
+                };
+                if !self.scope.has(segment) {
+                    continue;
+                }
+                match InlineRow::decode(value) {
+                    Ok(row) => {
+                        self.count_entry()?;
+                        let bytes = row.segment.len() as u64;
+                        self.picture.inline.insert(segment, bytes);
+                    }
+                    Err(error) => self.fault(&key, &error),
                 }
             }
         }
@@ -366,10 +396,10 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
     ) -> Result<(), Unread> {
         self.picture.counts.extents += 1;
         let Location::Segment {
+            bucket,
             segment,
             position,
             length,
-            ..
         } = extent.location
         else {
             return Ok(());
@@ -379,6 +409,7 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         }
         self.count_entry()?;
         let known = self.picture.segments.entry(segment).or_default();
+        known.in_store |= bucket.is_store();
         let part = Part {
             partition,
             offsets: extent.offsets,

@@ -110,6 +110,7 @@ impl Jump {
             | KeyKind::Dying
             | KeyKind::Orphans
             | KeyKind::Merged
+            | KeyKind::Inline
             | KeyKind::Partition
             | KeyKind::Producer
             | KeyKind::Page

@@ -98,6 +98,12 @@ impl Pins {
         self.0.iter().any(|pin| pin.names(segment))
     }
 
+    /// Whether a backup is being taken, or may be: it may yet read what lies in the store. One that is complete has a copy
+    /// of that.
+    pub fn are_under_way(&self) -> bool {
+        self.0.iter().any(|pin| matches!(pin, Pin::All))
+    }
+
     /// Whether a backup needs this segment, of which nothing was named any more at `dead_since`, so that it must
     /// not be deleted. To be asked after it was seen to be dead: `docs/format/backup.md` says why.
     pub fn need(&self, segment: SegmentName, dead_since: Timestamp) -> bool {

@@ -26,6 +26,7 @@ mod restore_rows;
 mod scan;
 mod standing;
 mod take;
+mod take_some;
 mod topics;
 mod trim;
 

@@ -1,6 +1,6 @@
 //! Takes a backup: reads rows in the order that makes them fit together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelog_blob::BackupName;
 use tidelog_env::Env;
@@ -163,7 +163,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         self.partitions().await?;
         self.copy(KeyKind::Producer).await?;
         self.tails().await?;
-        self.write_live_bytes().await?;
+        let known = self.write_live_bytes().await?;
         self.receipts().await?;
         for kind in [
             KeyKind::Floor,
@@ -174,6 +174,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
             self.copy(kind).await?;
         }
         self.write_topics().await?;
+        self.inline(&known).await?;
         for kind in [KeyKind::Transaction, KeyKind::Counter] {
             self.copy(kind).await?;
         }
@@ -228,9 +229,11 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
     }
 
     /// Writes live bytes as they were counted. Where there are none, a row says so to those who look for dead segments:
-    /// it may have gone since, and another one come.
-    async fn write_live_bytes(&mut self) -> Result<(), TakeError> {
+    /// it may have gone since, and another one come. Returns what was counted.
+    async fn write_live_bytes(&mut self) -> Result<BTreeSet<SegmentName>, TakeError> {
+        let mut known = BTreeSet::new();
         for (segment, bytes, (key, value)) in std::mem::take(&mut self.counting).rows(self.keys) {
+            known.insert(segment);
             self.writer.name(segment.incarnation, segment.sequence);
             self.writer.row(&key, &value).await?;
             if bytes == 0 {
@@ -238,7 +241,7 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
                 self.writer.row(&self.keys.dying(segment), &dying).await?;
             }
         }
-        Ok(())
+        Ok(known)
     }
 
     async fn checkpoints(&mut self) -> Result<(), TakeError> {
@@ -442,20 +445,6 @@ impl<R: RowSource + ?Sized> Taking<'_, R> {
         }
     }
 
-    /// Writes the rows of what markers have aborted that are not below the end of their partition's row.
-    async fn aborted(&mut self, row: &TailRow) -> Result<(), TakeError> {
-        let TailRow::Markers { markers, .. } = row else {
-            return Ok(());
-        };
-        for marker in markers {
-            if let Some(aborted) = marker.aborted() {
-                let key = self.keys.aborted(marker.partition, marker.offset);
-                self.writer.row(&key, &aborted.encode()).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Receipts, without those of groups that are not in the tail.
     async fn receipts(&mut self) -> Result<(), TakeError> {
         let mut rest = Rest::of(self.keys.all(KeyKind::Receipt));
@@ -491,7 +480,7 @@ fn group_of(key: &[u8]) -> Result<GroupNumber, TakeError> {
     Ok(Keyspace::tail_group(key).ok_or(short("tail"))?)
 }
 
-fn segment_of(key: &[u8], kind: &'static str) -> Result<SegmentName, RowError> {
+pub(super) fn segment_of(key: &[u8], kind: &'static str) -> Result<SegmentName, RowError> {
     Keyspace::receipt_segment(key).ok_or(short(kind))
 }
 

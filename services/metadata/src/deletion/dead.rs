@@ -12,7 +12,7 @@ use crate::catalogue::RETRY;
 use crate::keyspace::{Counter, DyingRow, FloorRow, Keyspace, LiveBytesRow, RowError};
 
 /// Dying rows that one step looks at.
-const ROWS: usize = 100;
+pub(super) const ROWS: usize = 100;
 /// Shards that a segment has rows of, at most: as many as a cluster may have.
 const SHARDS: usize = 1_024;
 
@@ -74,6 +74,15 @@ impl Deletion {
             self.pass_over("a dying row is damaged");
             return Ok(());
         };
+        step.in_store += u32::from(row.in_store);
+        if let Some(dead_since) = row.dead_since
+            && let Err(due) = self.is_over(dead_since)
+        {
+            // Nothing is looked at that changes nothing yet.
+            step.oldest = Some(earliest(step.oldest, dead_since));
+            step.due = Some(earliest(step.due, due));
+            return Ok(());
+        }
         let Ok(live) = self.live(transaction, segment).await? else {
             self.pass_over("live bytes of a dying segment are damaged");
             return Ok(());
@@ -87,9 +96,14 @@ impl Deletion {
         let Some(dead_since) = row.dead_since else {
             if !self.may_come(transaction, takes, segment).await? {
                 let now = self.now();
+                // No commit can come, and so no such row.
+                let inline = self.keys().inline(segment);
+                let inline = transaction.get(&inline, ReadMode::Snapshot).await?;
                 let dead = DyingRow {
                     dead_since: Some(now),
+                    in_store: inline.is_some(),
                 };
+                step.in_store += u32::from(dead.in_store);
                 transaction.put(key, dead.encode());
                 step.oldest = Some(earliest(step.oldest, now));
                 step.due = self.is_over(now).err().into_iter().chain(step.due).min();
@@ -97,14 +111,12 @@ impl Deletion {
             return Ok(());
         };
         step.oldest = Some(earliest(step.oldest, dead_since));
-        match self.is_over(dead_since) {
-            Ok(()) => step.found.dead.push(DeadSegment {
-                segment,
-                dead_since,
-                bytes: live.committed,
-            }),
-            Err(due) => step.due = Some(earliest(step.due, due)),
-        }
+        step.found.dead.push(DeadSegment {
+            segment,
+            dead_since,
+            bytes: live.committed,
+            in_store: row.in_store,
+        });
         Ok(())
     }
 

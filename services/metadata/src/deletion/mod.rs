@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidelog_env::Env;
-use tidelog_metadata_api::{Deletions, LogError};
+use tidelog_metadata_api::{DELETIONS_MAX, Deletions, LogError};
 use tidelog_store::{KeyRange, ReadMode, Store, TransactError, Transaction};
 use tidelog_types::{Incarnation, Timestamp};
 
@@ -81,6 +81,8 @@ struct Step {
     due: Option<Timestamp>,
     /// Since when the first segment that it has seen is dead.
     oldest: Option<Timestamp>,
+    /// How many dead segments it has seen that lie in the store.
+    in_store: u32,
     /// Where the next one goes on in its kind of rows.
     rest: Option<Rest>,
     /// A restore waits: nothing may go.
@@ -163,17 +165,40 @@ impl Deletion {
             self.plan.lock().begin(count, clock.now());
             *pass = Pass::Dying(self.keys().all(KeyKind::Dying));
         }
+        let found = self.steps(&mut pass).await;
+        let count = found
+            .as_ref()
+            .map_or(0, |found| found.dead.len() + found.orphans.len());
+        if count > 0 {
+            self.plan.lock().hand_out(count, clock.now());
+        }
+        found
+    }
+
+    /// Steps until something is found: of dead segments as many as may be handed out at once, since of each time the
+    /// backups are asked.
+    async fn steps(&self, pass: &mut Pass) -> Result<Deletions, LogError> {
+        let mut found = Deletions::default();
         for _ in 0..STEPS {
-            let step = self.step(&pass).await;
-            let step = step.inspect_err(|_| {
-                self.parts.metrics.failures.inc();
-            })?;
-            let found = self.stepped(&mut pass, step);
-            if !found.is_empty() || matches!(*pass, Pass::Over) {
-                return Ok(found);
+            let some = match self.step(pass).await {
+                Ok(step) => self.stepped(pass, step),
+                Err(error) => {
+                    self.parts.metrics.failures.inc();
+                    if found.is_empty() {
+                        return Err(error);
+                    }
+                    break;
+                }
+            };
+            found.dead.extend(some.dead);
+            found.orphans.extend(some.orphans);
+            let may_be_more =
+                matches!(pass, Pass::Dying(_)) && found.dead.len() + dead::ROWS <= DELETIONS_MAX;
+            if matches!(pass, Pass::Over) || (!found.is_empty() && !may_be_more) {
+                break;
             }
         }
-        Ok(Deletions::default())
+        Ok(found)
     }
 
     async fn step(&self, pass: &Pass) -> Result<Step, LogError> {
@@ -190,6 +215,7 @@ impl Deletion {
         let (now, wall) = (clock.now(), clock.wall());
         let mut plan = self.plan.lock();
         plan.note(now, wall, step.due, step.oldest);
+        plan.in_store += i64::from(step.in_store);
         *pass = match (step.rest, &*pass) {
             _ if step.is_blocked => Pass::Over,
             (Some(Rest::Dying(range)), _) => Pass::Dying(range),
@@ -204,10 +230,7 @@ impl Deletion {
             let oldest = plan.end();
             let seconds = oldest.map_or(0, |since| since.as_millis() / 1_000);
             self.parts.metrics.dead_since.set(seconds);
-        }
-        let count = step.found.dead.len() + step.found.orphans.len();
-        if count > 0 {
-            plan.hand_out(count, now);
+            self.parts.metrics.inline_dead.set(plan.in_store);
         }
         step.found
     }

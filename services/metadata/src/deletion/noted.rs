@@ -7,14 +7,19 @@ use super::{Deletion, Failed, damaged, failed};
 use crate::catalogue::RETRY;
 use crate::keyspace::{DyingRow, OrphansRow};
 
-/// Segments whose rows one transaction deletes.
+/// Segments whose rows one transaction deletes: they may have a row of each shard.
 const SEGMENTS: usize = 25;
+/// The same of those that lie in the store, which have a row of one shard.
+const IN_STORE: usize = 250;
 
 impl Deletion {
     /// Takes note that these are deleted.
     pub(crate) async fn deleted(&self, done: Deletions, is_pinned: bool) -> Result<(), LogError> {
         let count = done.dead.len() + done.orphans.len();
-        for some in done.dead.chunks(SEGMENTS) {
+        let (in_store, in_buckets): (Vec<_>, Vec<_>) =
+            done.dead.iter().partition(|dead| dead.in_store);
+        let chunks = in_store.chunks(IN_STORE);
+        for some in chunks.chain(in_buckets.chunks(SEGMENTS)) {
             self.forget(some).await?;
         }
         for search in &done.orphans {
@@ -57,6 +62,8 @@ impl Deletion {
         for (live, _) in page.rows {
             transaction.delete(live);
         }
+        // One that was dead before its row said where it lies may have it too.
+        transaction.delete(self.keys().inline(dead.segment));
         transaction.delete(key);
         Ok(())
     }

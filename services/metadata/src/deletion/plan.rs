@@ -36,6 +36,8 @@ pub(super) struct Plan {
     /// What was left out is tried again.
     retry: Option<MonoTime>,
     oldest: Option<Timestamp>,
+    /// How many dead segments the pass has seen that lie in the store.
+    pub(super) in_store: i64,
 }
 
 fn first(one: Option<MonoTime>, other: MonoTime) -> MonoTime {
@@ -55,6 +57,7 @@ impl Plan {
             due: None,
             retry: None,
             oldest: None,
+            in_store: 0,
         }
     }
 
@@ -88,6 +91,7 @@ impl Plan {
         self.due = None;
         self.retry = None;
         self.oldest = None;
+        self.in_store = 0;
         self.give_up(now);
     }
 

@@ -7,19 +7,28 @@ use super::codec::{RowError, RowReader, RowWriter};
 use super::key::{KeyKind, Keyspace};
 
 /// The newest version of these rows. On disk for ever.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Those without what was added later are written as they always were.
+const VERSION_IN_BUCKET: u8 = 1;
 
 /// A segment that may be dead: the live bytes of one of its shards are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DyingRow {
     /// When it was first seen that all its shards have no live bytes and that no commit can come any more.
     pub dead_since: Option<Timestamp>,
+    /// Whether it lies in the store and not in a bucket. Known only once it is dead.
+    pub in_store: bool,
 }
 
 impl DyingRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
-        let row = RowWriter::new(VERSION);
+        let version = if self.in_store {
+            VERSION
+        } else {
+            VERSION_IN_BUCKET
+        };
+        let row = RowWriter::new(version);
         match self.dead_since {
             None => row.u8(0),
             Some(at) => row.u8(1).i64(at.as_millis()),
@@ -29,13 +38,16 @@ impl DyingRow {
 
     /// Reads a value back.
     pub fn decode(value: Bytes) -> Result<Self, RowError> {
-        let (mut row, _) = RowReader::new("dying", value, VERSION)?;
+        let (mut row, version) = RowReader::new("dying", value, VERSION)?;
         let mut dead_since = None;
         if row.flag()? {
             dead_since = Some(Timestamp::from_millis(row.i64()?));
         }
         row.finish()?;
-        Ok(Self { dead_since })
+        Ok(Self {
+            dead_since,
+            in_store: version >= VERSION,
+        })
     }
 }
 
@@ -54,8 +66,13 @@ mod tests {
     #[test]
     fn rows_of_dying_segments_round_trip_and_cut_or_longer_ones_are_errors() {
         for dead_since in [None, Some(Timestamp::from_millis(-7))] {
-            let row = DyingRow { dead_since };
-            assert_round_trip(&row, &row.encode(), DyingRow::decode);
+            for in_store in [false, true] {
+                let row = DyingRow {
+                    dead_since,
+                    in_store,
+                };
+                assert_round_trip(&row, &row.encode(), DyingRow::decode);
+            }
         }
     }
 }

@@ -50,6 +50,8 @@ pub enum KeyKind {
     Orphans = 0x28,
     /// How far the tail of a shard has been merged.
     Merged = 0x2A,
+    /// A segment that lies in the store.
+    Inline = 0x2B,
     /// A partition as of a group.
     Partition = 0x30,
     /// A producer in a partition as of a group.
@@ -76,7 +78,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, in the order of keys.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Cluster,
         Self::Counter,
         Self::Member,
@@ -96,6 +98,7 @@ impl KeyKind {
         Self::Dying,
         Self::Orphans,
         Self::Merged,
+        Self::Inline,
         Self::Partition,
         Self::Producer,
         Self::Page,

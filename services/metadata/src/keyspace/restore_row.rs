@@ -104,6 +104,7 @@ impl KeyKind {
             Self::Dying => "dying",
             Self::Orphans => "orphans",
             Self::Merged => "merged",
+            Self::Inline => "inline",
             Self::Partition => "partition",
             Self::Producer => "producer",
             Self::Page => "page",

@@ -33,6 +33,8 @@ pub struct SequencerMetrics {
     group_members: Histogram,
     pub(crate) commit_seconds: Histogram,
     manifests: Counter,
+    inline_segments: Counter,
+    inline_refused: Counter,
     by_shard: ByShard,
     batches_accepted: Counter,
     batches_duplicate: Counter,
@@ -73,6 +75,7 @@ impl ShardLabel {
 struct ByShard {
     manifests: Family<ShardLabel, Counter>,
     tail_since: Family<ShardLabel, Gauge>,
+    inline: Family<ShardLabel, Gauge>,
 }
 
 /// What the sequencers of the process hold in memory.
@@ -160,6 +163,12 @@ impl ByShard {
             Unit::Seconds,
             self.tail_since.clone(),
         );
+        registry.register_with_unit(
+            "shard_inline",
+            "bytes of segments of a shard that lie in the metadata store and have yet to be merged, as far as this owner has committed them",
+            Unit::Bytes,
+            self.inline.clone(),
+        );
     }
 }
 
@@ -177,6 +186,8 @@ impl SequencerMetrics {
             group_members: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             manifests: Counter::default(),
+            inline_segments: Counter::default(),
+            inline_refused: Counter::default(),
             by_shard: ByShard::default(),
             batches_accepted: Counter::default(),
             batches_duplicate: Counter::default(),
@@ -254,6 +265,16 @@ impl SequencerMetrics {
                 &self.ended,
             ),
             ("manifests", "manifests committed", &self.manifests),
+            (
+                "inline_segments",
+                "segments committed together with their bytes",
+                &self.inline_segments,
+            ),
+            (
+                "inline_refused",
+                "segments that the store did not take since it has enough of their shard, and that go into the bucket",
+                &self.inline_refused,
+            ),
             (
                 "checkpoints_forced",
                 "steps of checkpoints that commits waited for since memory was full",
@@ -342,6 +363,18 @@ impl SequencerMetrics {
     pub(crate) fn forget(&self, shard: ShardId) {
         self.held.forget(shard);
         self.report_tail(shard, None);
+        self.report_inline(shard, 0);
+    }
+
+    /// Says how many bytes of a shard lie in the store and are not merged.
+    pub(crate) fn report_inline(&self, shard: ShardId, bytes: u64) {
+        let label = ShardLabel::of(shard);
+        if bytes == 0 {
+            self.by_shard.inline.remove(&label);
+        } else {
+            let gauge = self.by_shard.inline.get_or_create(&label);
+            gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn observe_group(
@@ -357,6 +390,11 @@ impl SequencerMetrics {
         self.group_members
             .observe(f64::from(u32::try_from(members).unwrap_or(u32::MAX)));
         self.manifests.inc_by(u64::from(decided.manifests));
+        self.inline_segments
+            .inc_by(u64::from(decided.inline_segments));
+        let refused = answers.iter();
+        let refused = refused.filter(|answer| matches!(answer, Answer::NotInline));
+        self.inline_refused.inc_by(refused.count() as u64);
         let markers = decided.markers;
         self.transactions_committed
             .inc_by(u64::from(markers.commits));

@@ -19,6 +19,7 @@ pub(crate) struct Keeping {
     pub(crate) failures: Counter,
     /// In seconds.
     pub(crate) dead_since: Gauge,
+    pub(crate) inline_dead: Gauge,
     pub(crate) deleted_topics: Gauge,
     pub(crate) purged_topics: Counter,
 }
@@ -48,6 +49,11 @@ impl Keeping {
             "since when the segment is dead that waits longest to be deleted, as seconds since 1970; 0 for none",
             Unit::Seconds,
             self.dead_since.clone(),
+        );
+        registry.register(
+            "inline_dead",
+            "segments in the metadata store that are dead and wait for their grace to be over or to be deleted, as the last pass has seen them",
+            self.inline_dead.clone(),
         );
         registry.register(
             "deleted_topics",

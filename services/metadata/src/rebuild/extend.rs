@@ -19,7 +19,7 @@ use super::write::Rows;
 use super::{Gaps, RebuildError, Rebuilding, RebuiltPartition};
 use crate::audit::Unreadable;
 use crate::backup::{Change, Rest};
-use crate::keyspace::{Keyspace, PageRow, PartitionRow, ProducerRow};
+use crate::keyspace::{InlineRow, Keyspace, PageRow, PartitionRow, ProducerRow};
 
 /// Which extents a log is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,19 +307,46 @@ impl Rebuilding<'_> {
         Ok(())
     }
 
-    /// The bytes of an extent in an object; of another one none are needed.
+    /// The bytes of an extent in a segment; of another one none are needed.
     async fn bytes(&self, partition: TopicPartition, piece: &Piece) -> Result<Bytes, RebuildError> {
         let Location::Segment {
+            bucket,
             segment,
             position,
             length,
-            ..
         } = piece.extent.location
         else {
             return Ok(Bytes::new());
         };
-        let read = self.range(segment, position, length).await?;
+        let read = if bucket.is_store() {
+            self.part_in_store(segment, position, length).await?
+        } else {
+            self.range(segment, position, length).await?
+        };
         read.map_err(|fault| damaged(partition, piece, fault))
+    }
+
+    /// Bytes of a segment that lies in the store, as the backup has it, or what is wrong with it.
+    async fn part_in_store(
+        &self,
+        segment: SegmentName,
+        position: u32,
+        length: u32,
+    ) -> Result<Result<Bytes, String>, RebuildError> {
+        let value = self.pages.value(self.keys.inline(segment)).await?;
+        let Some(value) = value else {
+            return Ok(Err("it is gone".to_owned()));
+        };
+        let row = match InlineRow::decode(value) {
+            Ok(row) => row,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let start = position as usize;
+        let end = start.saturating_add(length as usize);
+        if end > row.segment.len() {
+            return Ok(Err("it is too short".to_owned()));
+        }
+        Ok(Ok(row.segment.slice(start..end)))
     }
 
     /// Bytes of a segment, or what is wrong with it.

@@ -14,6 +14,7 @@ use super::checkpoint::{CheckpointDue, CheckpointPass};
 use super::error::{Next, SequencerError};
 use super::floors::Floors;
 use super::group::{Decided, Group};
+use super::inlined::Inlined;
 use super::lately::Lately;
 use super::lease::{Claim, Lease};
 use super::load::load;
@@ -96,6 +97,8 @@ pub(crate) struct Actor {
     pub(super) merges: MergeQueue,
     /// What is in the tail and not merged, and who is told of it.
     pub(super) unmerged: Unmerged,
+    /// What lies in the store and is not merged.
+    pub(super) inlined: Inlined,
     pub(super) unmerged_shown: watch::Sender<Unmerged>,
     /// What is merged and small.
     pub(super) again: Arc<Again>,
@@ -176,6 +179,7 @@ impl Actor {
             purge,
             merges,
             unmerged,
+            inlined: Inlined::default(),
             unmerged_shown,
             again,
             sparse,
@@ -363,6 +367,9 @@ impl Actor {
         let shard = self.lease.shard;
         let now = self.parts.env.clock.wall();
         known.overload = self.overload(now);
+        let inline_max = self.parts.settings.inline_bytes_max;
+        self.inlined.merged(self.state.merged);
+        known.inline_room = self.inlined.room(inline_max, self.parts.env.clock.now());
         let mut deciding = Group::new(&self.state, &self.orders, now);
         let mut answers = Vec::with_capacity(group.len());
         for message in group {
@@ -420,6 +427,8 @@ impl Actor {
         if !decided.rows.is_empty() {
             let entries = decided.manifests + decided.markers.entries;
             self.due.group(entries, now);
+            let (bytes, segments) = (decided.inline_bytes, decided.inline_segments);
+            self.inlined.committed(decided.group, bytes, segments, now);
             let advances = self.show(&decided, apply);
             if apply {
                 self.apply(&decided);

@@ -2,6 +2,7 @@
 
 use tidelog_format::manifest::Manifest;
 use tidelog_metadata_api::{BatchCondition, BatchPosition, OrderKey, ShardCommit};
+use tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX;
 
 /// Checks what the decisions over a commit rely on. An entry that is out of order or names no batch
 /// would be passed over, and a condition with it; a manifest that breaks its format could not be read
@@ -24,6 +25,40 @@ pub(crate) fn check_commit(commit: &ShardCommit) -> Result<(), String> {
             "its writer is done below `{}`, and it names a segment there",
             commit.done_below
         ));
+    }
+    check_inline(commit)
+}
+
+/// Checks that a segment comes along exactly where it is to lie in the store, and that it has what the manifest says:
+/// nobody could make up for bytes that are not those.
+fn check_inline(commit: &ShardCommit) -> Result<(), String> {
+    let manifest = &commit.manifest;
+    let Some(segment) = &commit.inline else {
+        return if manifest.bucket.is_store() {
+            Err("its segment is to lie in the store, and is not here".to_owned())
+        } else {
+            Ok(())
+        };
+    };
+    if !manifest.bucket.is_store() {
+        return Err("its segment comes along, and is to lie in a bucket".to_owned());
+    }
+    if segment.len() > INLINE_SEGMENT_BYTES_MAX as usize {
+        let (bytes, max) = (segment.len(), INLINE_SEGMENT_BYTES_MAX);
+        return Err(format!(
+            "its segment has `{bytes}` bytes, and the store takes `{max}`"
+        ));
+    }
+    for slice in &manifest.slices {
+        let start = slice.position as usize;
+        let bytes = segment.get(start..start.saturating_add(slice.length as usize));
+        let is_proven = bytes.is_some_and(|bytes| tidelog_crc32c::crc32c(bytes) == slice.crc32c);
+        if !is_proven {
+            let partition = slice.partition;
+            return Err(format!(
+                "its segment does not have the slice of partition `{partition}`"
+            ));
+        }
     }
     Ok(())
 }

@@ -21,12 +21,13 @@ use super::message::GroupRows;
 use super::producer::{Known, ProducerState, is_past};
 use super::state::{PartitionState, ProducerKey, ShardState};
 use crate::keyspace::{
-    BEGUN_BYTES_MAX, BegunTransaction, DyingRow, Keyspace, LiveBytesRow, ReceiptRow, TailCommand,
-    TailRow,
+    BEGUN_BYTES_MAX, BegunTransaction, DyingRow, InlineRow, Keyspace, LiveBytesRow, ReceiptRow,
+    TailCommand, TailRow,
 };
 
 /// A group takes no further member once its rows have this size. What one member adds at most (a tail
-/// row and a receipt, each one value, and a token for each slice) still fits the store's transaction.
+/// row and a receipt, each one value, and a token for each slice) still fits the store's transaction. One that brings
+/// its segment along, which is one value more, has so few slices that it adds less.
 const GROUP_ROWS_BYTES_MAX: usize = 400_000;
 /// Bytes of an outcome without details at most: its kind and a zigzag varint; and of what it begins.
 const OUTCOME_BYTES_MAX: usize = 11 + BEGUN_BYTES_MAX;
@@ -65,6 +66,10 @@ pub(crate) struct Decided {
     pub(crate) broken: HashMap<(OrderKey, TopicPartition), (ErrorCode, RefusalDetail)>,
     pub(crate) receipts: HashMap<SegmentName, Receipt>,
     pub(crate) manifests: u32,
+    /// Bytes of segments that come to lie in the store.
+    pub(crate) inline_bytes: u64,
+    /// How many those are.
+    pub(crate) inline_segments: u32,
     /// Whether nobody needs one of its segments.
     pub(crate) has_dying: bool,
     /// Markers that commit and that abort.
@@ -218,6 +223,9 @@ impl<'a> Group<'a> {
             return None;
         }
         self.write_manifest(manifest, tail, &receipt);
+        if receipt.outcomes.iter().any(is_accepted) {
+            self.write_inline(commit);
+        }
         for (partition, token) in tokens {
             self.write_token(manifest.shard, partition, token);
         }
@@ -307,6 +315,17 @@ impl<'a> Group<'a> {
         }
         self.decided.extents.extend(extents);
         self.decided.manifests += 1;
+    }
+
+    /// The segment itself, if it is to lie in the store. Where nothing of it was accepted nobody will ever read it.
+    fn write_inline(&mut self, commit: &ShardCommit) {
+        let Some(segment) = commit.inline.clone() else {
+            return;
+        };
+        self.decided.inline_bytes += segment.len() as u64;
+        self.decided.inline_segments += 1;
+        let key = self.state.keys.inline(commit.manifest.segment);
+        self.push_row(key, InlineRow { segment }.encode());
     }
 
     fn write_token(&mut self, shard: ShardId, partition: TopicPartition, token: FencingToken) {
@@ -416,6 +435,10 @@ fn positions(manifest: &Manifest) -> impl Iterator<Item = BatchPosition> {
         let batches = (0_u32..).zip(&entry.batches);
         batches.map(move |(batch, _)| BatchPosition { slice, batch })
     })
+}
+
+const fn is_accepted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Accepted { .. })
 }
 
 fn strip_detail(outcome: &mut Outcome) {

@@ -97,6 +97,8 @@ pub(crate) enum Answer {
     Malformed(String),
     /// The shard takes no commits now.
     Overloaded(String),
+    /// The store takes no more segments now.
+    NotInline,
     /// Done.
     Done,
     /// The topic of the partition is gone.
@@ -128,7 +130,10 @@ impl Message {
     /// About how many bytes of the group it takes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Commit { commit, .. } => commit.manifest.encoded_len_estimate(),
+            Self::Commit { commit, .. } => {
+                commit.manifest.encoded_len_estimate()
+                    + commit.inline.as_ref().map_or(0, Bytes::len)
+            }
             Self::SetToken { .. }
             | Self::DeleteRecords { .. }
             | Self::Barrier { .. }
@@ -245,6 +250,7 @@ fn commit_answer(answer: Answer, token: ReadToken) -> Result<CommitAnswer, Commi
         Answer::Early(after) => Err(CommitError::Early { after }),
         Answer::Malformed(reason) => Err(CommitError::Malformed { reason }),
         Answer::Overloaded(reason) => Err(CommitError::Unavailable { reason }),
+        Answer::NotInline => Err(CommitError::NotInline),
         Answer::Done
         | Answer::Gone(_)
         | Answer::TokenMismatch
@@ -274,6 +280,7 @@ pub(crate) fn commit_bytes(commit: &ShardCommit) -> usize {
         + commit.orders.len() * size_of::<(BatchPosition, OrderKey)>()
         + commit.dropped.len() * size_of::<BatchPosition>()
         + commit.after.len() * size_of::<SegmentName>()
+        + commit.inline.as_ref().map_or(0, Bytes::len)
 }
 
 /// Bytes of memory of markers.
@@ -392,6 +399,13 @@ fn decide_commit(
     }
     if let Some(reason) = &known.overload {
         return Answer::Overloaded(reason.clone());
+    }
+    if let Some(segment) = &commit.inline {
+        let (room, decided) = (known.inline_room, &group.decided);
+        let is_over = segment.len() as u64 > room.bytes.saturating_sub(decided.inline_bytes);
+        if is_over || decided.inline_segments >= room.segments {
+            return Answer::NotInline;
+        }
     }
     match group.decide(commit) {
         Some(receipt) => Answer::Receipt(receipt, group.number()),

@@ -18,6 +18,7 @@ mod floors;
 mod fold;
 mod group;
 mod history;
+mod inlined;
 mod judge;
 mod keeping;
 mod lately;

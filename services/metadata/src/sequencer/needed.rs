@@ -9,6 +9,7 @@ use tidelog_store::{KeyRange, ReadMode, Store, Transaction};
 use tidelog_types::{Incarnation, SegmentName, SegmentSequence, TopicNumber, TopicPartition};
 
 use super::error::SequencerError;
+use super::inlined::InlineRoom;
 use super::lately::Lately;
 use super::lease::Lease;
 use super::message::Message;
@@ -27,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) oldest_live: Option<Incarnation>,
     /// Why the shard takes nothing new now, if so.
     pub(crate) overload: Option<String>,
+    /// How much may come to lie in the store now.
+    pub(crate) inline_room: InlineRoom,
 }
 
 /// What a value is of.

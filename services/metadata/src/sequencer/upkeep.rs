@@ -63,6 +63,9 @@ impl Actor {
         // One segment alone waits for another, however long: that is no tail that grows.
         let tail_since = self.state.tail_since.filter(|_| self.unmerged.are_some());
         self.parts.metrics.report_tail(shard, tail_since);
+        self.parts
+            .metrics
+            .report_inline(shard, self.inlined.bytes());
         let view = self.view.read();
         self.parts.metrics.held.report(shard, &view, &self.state);
     }
@@ -70,7 +73,9 @@ impl Actor {
     fn checkpoint_deadline(&self) -> Option<MonoTime> {
         let settings = &self.parts.settings;
         let is_much = || self.view.read().unpaged_bytes() > settings.extent_bytes / 2;
-        if self.pass.is_some() || self.due.manifests >= settings.checkpoint_manifests || is_much() {
+        let is_full = || self.inlined.needs_checkpoint(settings.inline_bytes_max);
+        let is_many = self.due.manifests >= settings.checkpoint_manifests;
+        if self.pass.is_some() || is_many || is_much() || is_full() {
             return Some(MonoTime::START);
         }
         self.due
@@ -113,6 +118,7 @@ impl Actor {
     pub(super) async fn checkpoint_step(&mut self) -> Result<bool, Ended> {
         let mut pass = self.pass.take().unwrap_or_else(|| {
             self.due = CheckpointDue::default();
+            self.inlined.checkpoint_begins();
             CheckpointPass::begin(&mut self.state)
         });
         let key = self.parts.keys.checkpoint(self.lease.shard);
@@ -269,6 +275,7 @@ impl Actor {
             self.is_leaving = true;
             if self.pass.is_none() && self.state.has_changes() {
                 self.due = CheckpointDue::default();
+                self.inlined.checkpoint_begins();
                 self.pass = Some(CheckpointPass::begin(&mut self.state));
             }
         }

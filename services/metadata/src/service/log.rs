@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all, ready};
 use tidelog_metadata_api::{
@@ -12,14 +13,14 @@ use tidelog_metadata_api::{
 };
 use tidelog_store::{ReadMode, TransactError, transact};
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, SegmentSequence,
-    TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, ProducerEpoch, SegmentName,
+    SegmentSequence, TopicPartition,
 };
 
 use super::{Inner, MetadataService};
 use crate::catalogue::RETRY;
-use crate::keyspace::{Counter, FloorRow};
-use crate::numbers::transact_error;
+use crate::keyspace::{Counter, FloorRow, InlineRow};
+use crate::numbers::{log_error, transact_error};
 use crate::ownership::OutOfTouch as _;
 
 #[async_trait]
@@ -157,6 +158,10 @@ impl Log for MetadataService {
         self.inner.touch.answer(raising).await
     }
 
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError> {
+        self.inner.touch.answer(self.inner.inline(segment)).await
+    }
+
     fn seen(&self) -> Vec<ReadToken> {
         let generation = self.inner.cluster.generation;
         let sequencers = self.inner.shards.all().into_iter();
@@ -189,6 +194,17 @@ fn out_of_touch(count: usize) -> Vec<Result<(), LogError>> {
 }
 
 impl Inner {
+    /// A segment in the store, by snapshot: whoever knows of it knows of a commit that is durable. Its bytes are given out
+    /// as they are: whoever takes some proves them, and tells what is lost if they are damaged (invariant I6).
+    pub(super) async fn inline(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError> {
+        let key = self.keys.inline(segment);
+        let mut transaction = self.store.begin().await.map_err(log_error)?;
+        let value = transaction.get(&key, ReadMode::Snapshot).await;
+        // A copy, so that whoever keeps it keeps nothing else of the store.
+        let copy = |value| Bytes::copy_from_slice(&InlineRow::unproven(value));
+        Ok(value.map_err(log_error)?.map(copy))
+    }
+
     async fn init_producer(&self) -> Result<ProducerIdentity, LogError> {
         let id = self.producer_ids.take().await?;
         Ok(ProducerIdentity {

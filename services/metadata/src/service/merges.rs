@@ -1,6 +1,7 @@
 //! What the service offers to janitors that merge.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{Either, select};
 use tidelog_metadata_api::{
@@ -73,6 +74,13 @@ impl Merges for MetadataService {
 
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
         self.inner.merging(id)?.desk().finish(id).await
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, MergeError> {
+        let read = self.inner.touch.answer(self.inner.inline(segment)).await;
+        read.map_err(|error| MergeError::Unavailable {
+            reason: error.to_string(),
+        })
     }
 }
 

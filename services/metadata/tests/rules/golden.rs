@@ -179,7 +179,6 @@ async fn history() -> World {
     world
 }
 
-/// Rows that nobody writes here.
 async fn put_others(world: &World) {
     put_member(world).await;
     put_restore(world).await;
@@ -295,8 +294,9 @@ async fn put_restore(world: &World) {
     let (group, commit_time) = (GroupNumber::new(1), Timestamp::from_millis(1_000_000));
     let merged = MergedRow { group, commit_time };
     transaction.put(Keyspace::default().merged(SHARD), merged.encode());
-    let at = TopicNumber::new(9);
-    transaction.put(Keyspace::default().emptied(at, SHARD), EmptiedRow.encode());
+    let key = Keyspace::default().emptied(TopicNumber::new(9), SHARD);
+    transaction.put(key, EmptiedRow.encode());
+    crate::inline::put_some_row(transaction.as_mut());
     crate::compaction::put_some_row(transaction.as_mut());
     transaction.commit().await.expect("no conflict");
 }

@@ -28,6 +28,7 @@ mod deletion;
 mod flat;
 mod groups;
 mod history;
+mod inline;
 mod many_partitions;
 mod merge;
 mod purge;

@@ -71,6 +71,7 @@ pub(crate) fn segment(sequence: u64) -> Draft {
         dropped: Vec::new(),
         after: Vec::new(),
         done_below: SegmentSequence::default(),
+        inline: None,
     })
 }
 
@@ -137,6 +138,23 @@ impl Draft {
     /// From a writer that is done with what is below this sequence.
     pub(crate) const fn done_below(mut self, sequence: u64) -> Self {
         self.0.done_below = SegmentSequence::new(sequence);
+        self
+    }
+
+    /// To be committed together with its bytes, which hang on its name and have the checksums that it says.
+    pub(crate) fn in_store(mut self) -> Self {
+        let manifest = &mut self.0.manifest;
+        let last = manifest.slices.last().expect("a slice");
+        let seed = manifest.segment.sequence.get();
+        let bytes = (0..u64::from(last.position + last.length) + 16)
+            .map(|at| u8::try_from((at * 7 + seed) % 251).expect("a byte"));
+        let bytes: Bytes = bytes.collect::<Vec<_>>().into();
+        for slice in &mut manifest.slices {
+            let (from, to) = (slice.position, slice.position + slice.length);
+            slice.crc32c = tidelog_crc32c::crc32c(&bytes[from as usize..to as usize]);
+        }
+        manifest.bucket = BucketId::STORE;
+        self.0.inline = Some(bytes);
         self
     }
 

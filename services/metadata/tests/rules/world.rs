@@ -259,6 +259,16 @@ impl Process {
         self.metric_of("tidelog_transaction", name)
     }
 
+    /// The value of one of the metrics of sequencers that are told by shard, if it is told of any; of one shard.
+    pub(crate) fn metric_of_shard(&self, name: &str) -> Option<u64> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("it is text");
+        let begin = format!("tidelog_sequencer_{name}{{shard=");
+        let line = text.lines().find(|line| line.starts_with(&begin))?;
+        let (_, value) = line.rsplit_once(' ')?;
+        value.parse().ok()
+    }
+
     fn metric_of(&self, prefix: &str, name: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("it is text");

@@ -96,6 +96,7 @@ impl<'a> Site<'a> {
         let opened = storage::open(settings)?;
         let objects = storage::for_segments(&opened, settings, &blob.meter(Role::Broker), &env);
         let (cluster, layout) = storage::enter(&opened, objects.as_ref(), &env).await?;
+        storage::require(&opened, objects.as_ref(), settings).await?;
         tracing::info!(%cluster, bucket = %opened.location, "cluster found");
         sweep_in_background(&opened, settings, &env);
         let plan = MemoryPlan::of(settings);

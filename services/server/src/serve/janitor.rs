@@ -106,4 +106,8 @@ impl Pins for Pinned {
     fn need(&self, segment: SegmentName, unnamed_since: Timestamp) -> bool {
         self.0.need(segment, unnamed_since)
     }
+
+    fn are_under_way(&self) -> bool {
+        self.0.are_under_way()
+    }
 }

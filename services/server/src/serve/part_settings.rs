@@ -265,6 +265,9 @@ pub(super) fn storage_classes(settings: &Settings, append: &AppendSettings) -> V
             segment_bytes: class.segment_bytes.map_or(append.segment_bytes, |bytes| {
                 u32::try_from(bytes.get()).unwrap_or(u32::MAX)
             }),
+            express_bytes: class
+                .express_bytes
+                .map_or(0, |bytes| u32::try_from(bytes.get()).unwrap_or(u32::MAX)),
         })
         .collect()
 }
@@ -354,22 +357,29 @@ mod tests {
     fn a_storage_class_has_what_it_says_and_else_what_all_have() {
         let given = [
             ("storage.classes.fast.linger", "7ms"),
+            ("storage.classes.fast.express_bytes", "32KiB"),
             ("storage.classes.small.segment_bytes", "1MiB"),
         ];
         let settings = settings(&given);
         let plan = MemoryPlan::divide(settings.memory.total);
         let shares = CacheShares::of(&settings, &plan);
         let append = engine_settings(&settings, &plan, false, shares).append;
-        let class = |name: &str, linger, segment_bytes| StorageClass {
+        let class = |name: &str, linger, segment_bytes, express_bytes| StorageClass {
             name: name.to_owned(),
             linger,
             segment_bytes,
+            express_bytes,
         };
         assert_eq!(
             storage_classes(&settings, &append),
             [
-                class("fast", Duration::from_millis(7), append.segment_bytes),
-                class("small", LINGER_REMOTE, 1 << 20),
+                class(
+                    "fast",
+                    Duration::from_millis(7),
+                    append.segment_bytes,
+                    32 << 10
+                ),
+                class("small", LINGER_REMOTE, 1 << 20, 0),
             ]
         );
     }

@@ -99,7 +99,7 @@ fn supported() -> Supported {
     Supported {
         versions: VERSIONS,
         feature_level: FEATURE_LEVEL,
-        features: BTreeSet::new(),
+        features: BTreeSet::from([marker::EXPRESS.to_owned()]),
     }
 }
 
@@ -138,6 +138,20 @@ pub(super) async fn enter(
         .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
     let cluster = marker.cluster_id();
     Ok((cluster, opened.layout.cluster(cluster)))
+}
+
+/// Keeps out who does not know of what these settings bring into the cluster.
+pub(super) async fn require(
+    opened: &OpenedStore,
+    store: &dyn ObjectStore,
+    settings: &Settings,
+) -> Result<()> {
+    let mut classes = settings.storage.classes.values();
+    if classes.any(|class| class.express_bytes.is_some()) {
+        let required = marker::require(store, &opened.layout, marker::EXPRESS).await;
+        required.map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+    }
+    Ok(())
 }
 
 /// The bucket as brokers use it: metered, hedged, tried again.

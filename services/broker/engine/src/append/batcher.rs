@@ -1,11 +1,13 @@
 //! The task that gathers batches into segments and closes them in time. What becomes of a closed segment
 //! is told in [`super::passage`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidelog_blob::RequestBudget;
 use tidelog_env::{CancellationToken, Env, MonoTime};
 use tidelog_metadata_api::Log;
+use tidelog_types::ShardId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::TailCache;
@@ -57,6 +59,8 @@ pub(super) struct Batcher {
     pub(super) pipeline: Pipeline,
     pub(super) broken: BrokenSenders,
     pub(super) retries: CommitRetries,
+    /// Until when segments of a shard are put into the bucket whatever their size, since the store takes none of it.
+    pub(super) pauses: BTreeMap<ShardId, MonoTime>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     drains: Vec<oneshot::Sender<()>>,
 }
@@ -73,6 +77,7 @@ impl Batcher {
             pipeline: Pipeline::default(),
             broken: BrokenSenders::default(),
             retries,
+            pauses: BTreeMap::new(),
             events,
             drains: Vec::new(),
         };
@@ -144,6 +149,9 @@ impl Batcher {
     /// The segment that is to be closed now, if one is, and why: those that must close go first, and then who has
     /// the least time left.
     fn due(&self) -> Option<(Lane, CloseReason)> {
+        if let Some(lane) = self.express_due() {
+            return Some((lane, CloseReason::Express));
+        }
         if !self.may_close() {
             return None;
         }
@@ -175,7 +183,8 @@ impl Batcher {
 
     /// The segments that may close early, and when their linger is over.
     fn early(&self) -> impl Iterator<Item = (Lane, MonoTime)> {
-        let early = self.lanes.iter().filter(|(_, lane)| lane.closes_early);
+        let lanes = self.lanes.iter();
+        let early = lanes.filter(|(_, lane)| lane.closes_early && !self.is_express(lane));
         early.filter_map(|(lane, open)| Some((lane, open.deadline()?)))
     }
 
@@ -212,6 +221,7 @@ impl Batcher {
             let idle = may_be_early.then(|| self.parts.budget.next_available());
             idle.map_or(linger, |idle| idle.min(linger))
         });
+        let deadline = deadline.into_iter().chain(self.pause_end()).min();
         let sleep = deadline.map(|deadline| self.parts.env.clock.sleep_until(deadline));
         async move {
             match sleep {

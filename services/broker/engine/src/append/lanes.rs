@@ -1,6 +1,8 @@
 //! The open segments: one for topics without a storage class, and one for each class.
 
 use tidelog_env::MonoTime;
+use tidelog_types::ShardId;
+use tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX;
 
 use super::request::Entry;
 use super::segment::OpenSegment;
@@ -15,16 +17,19 @@ pub(super) struct OpenLane {
     /// Whether it may close before its linger is over since nothing is being uploaded. Who asks for a longer linger
     /// than others wants fewer requests, not sooner answers.
     pub(super) closes_early: bool,
+    /// Up to which size segments are committed together with their bytes.
+    pub(super) express_bytes: u32,
     pub(super) open: Option<OpenSegment>,
     /// A batch that did not fit into the open segment; it begins the next one.
     pub(super) overflow: Option<Box<Entry>>,
 }
 
 impl OpenLane {
-    const fn new(settings: AppendSettings, closes_early: bool) -> Self {
+    const fn new(settings: AppendSettings, closes_early: bool, express_bytes: u32) -> Self {
         Self {
             settings,
             closes_early,
+            express_bytes,
             open: None,
             overflow: None,
         }
@@ -33,6 +38,14 @@ impl OpenLane {
     /// The open segment, if somebody waits for it.
     pub(super) fn waiting(&self) -> Option<&OpenSegment> {
         self.open.as_ref().filter(|open| !open.entries.is_empty())
+    }
+
+    /// The shards that have a part in the open segment, if it is small enough to be committed together with its bytes and
+    /// somebody waits for it; else none.
+    pub(super) fn express_shards(&self) -> impl Iterator<Item = ShardId> {
+        let is_small = |open: &&OpenSegment| open.writer.bytes() <= u64::from(self.express_bytes);
+        let open = self.waiting().filter(is_small).into_iter();
+        open.flat_map(|open| open.writer.shards())
     }
 
     /// When its linger is over.
@@ -78,9 +91,10 @@ impl Lanes {
                 segment_bytes: class.segment_bytes,
                 ..settings
             };
-            OpenLane::new(own, class.linger <= settings.linger)
+            let express_bytes = class.express_bytes.min(INLINE_SEGMENT_BYTES_MAX);
+            OpenLane::new(own, class.linger <= settings.linger, express_bytes)
         });
-        let first = OpenLane::new(settings, true);
+        let first = OpenLane::new(settings, true, 0);
         Self(std::iter::once(first).chain(classes).collect())
     }
 
@@ -93,6 +107,10 @@ impl Lanes {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut OpenLane> {
         self.0.iter_mut()
+    }
+
+    pub(super) fn get(&self, lane: Lane) -> Option<&OpenLane> {
+        self.0.get(lane.0)
     }
 
     pub(super) fn get_mut(&mut self, lane: Lane) -> Option<&mut OpenLane> {

@@ -6,6 +6,7 @@
 //! ```
 
 mod batcher;
+mod express;
 mod lanes;
 mod passage;
 mod pipeline;

@@ -36,6 +36,8 @@ struct Rest {
     open: Vec<usize>,
     /// Manifests whose name is dead, definitely.
     below_floor: Vec<usize>,
+    /// The store does not take its bytes: it is to be put into the bucket.
+    not_inline: bool,
     /// Whose batches are lost.
     lost: HashSet<OrderedBy>,
     /// What becomes of batches that they sent behind those.
@@ -57,11 +59,16 @@ impl Batcher {
 
     /// Closes an open segment and sends it on its way.
     pub(super) fn close_open(&mut self, lane: Lane, reason: CloseReason) {
+        let express = self.express_shards(lane, reason);
         let open = self.lanes.get_mut(lane).and_then(|lane| lane.open.take());
         let Some(open) = open else {
             return;
         };
         self.parts.metrics.close(reason);
+        if !express.is_empty() {
+            self.send_express(lane, open, &express);
+            return;
+        }
         let segment = open.close();
         let writer = Arc::clone(&segment.writer);
         let backoff = self.parts.settings.commit_retry.start();
@@ -108,10 +115,14 @@ impl Batcher {
             !matches!(error, UploadError::Foreign(_)),
             "another process writes under the incarnation of this one: {error}"
         );
-        let reason = AppendError::NotStored {
-            reason: error_chain(cause),
-        };
         if let Some(mut pending) = self.pipeline.remove(ticket) {
+            let reason = error_chain(cause);
+            let reason = if pending.was_asked {
+                // An attempt to commit it with its bytes may still be on its way.
+                AppendError::Unknown { reason }
+            } else {
+                AppendError::NotStored { reason }
+            };
             self.parts.metrics.unanswered.dec();
             let senders = pending.segment.fail_all(&reason);
             self.fail_behind(ticket, senders, &reason);
@@ -159,6 +170,8 @@ impl Batcher {
             needs_from: self.parts.uploader.next_sequence(),
             closed_at,
             backoff,
+            express: None,
+            was_asked: false,
         };
         self.pipeline.put_back(ticket, pending);
         self.upload(ticket, writer);
@@ -168,7 +181,7 @@ impl Batcher {
 
     /// Hands what is stored and in its turn to the metadata service, oldest first. It is in that one's
     /// queue when this returns.
-    fn commit_ready(&mut self) {
+    pub(super) fn commit_ready(&mut self) {
         for ticket in self.pipeline.ready() {
             let Some((open, commits)) = self.pipeline.commit(ticket) else {
                 continue;
@@ -195,12 +208,15 @@ impl Batcher {
         let Rest {
             mut open,
             below_floor,
+            not_inline,
             lost,
             behind,
         } = self.take_answers(&mut pending, &stored, answers);
         if pending.segment.is_answered() {
             self.retries.on_answer();
             self.finish(&pending);
+        } else if not_inline {
+            self.upload_as(ticket, pending, stored.name);
         } else if open.is_empty() {
             self.upload_again(ticket, pending);
         } else {
@@ -226,6 +242,7 @@ impl Batcher {
         let mut rest = Rest {
             open: Vec::new(),
             below_floor: Vec::new(),
+            not_inline: false,
             lost: HashSet::new(),
             behind: AppendError::refused(ErrorCode::Unavailable),
         };
@@ -238,6 +255,8 @@ impl Batcher {
                     rest.open.push(manifest);
                 }
                 Err(CommitError::BelowFloor { .. }) => rest.below_floor.push(manifest),
+                // It has one manifest.
+                Err(CommitError::NotInline) => rest.not_inline = true,
                 Err(error @ CommitError::WriterEnded) => {
                     self.on_ended(stored);
                     // It may have been asked about before, and have been committed: nobody knows any more.
@@ -307,11 +326,12 @@ impl Batcher {
     }
 }
 
-fn stored_segment(sealed: SealedSegment) -> StoredSegment {
+pub(super) fn stored_segment(sealed: SealedSegment) -> StoredSegment {
     let places = sealed.places().to_vec();
     StoredSegment {
         name: sealed.name,
         manifests: sealed.manifests,
         places,
+        inline: None,
     }
 }

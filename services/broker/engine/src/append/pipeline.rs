@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use tidelog_env::{Backoff, MonoTime};
 use tidelog_metadata_api::ShardCommit;
-use tidelog_types::{SegmentName, SegmentSequence};
+use tidelog_types::{SegmentName, SegmentSequence, ShardId};
 
 use super::request::{AppendError, OrderedBy};
 use super::segment::{ClosedSegment, StoredSegment};
+use crate::classes::Lane;
 
 /// Counts closed segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +52,10 @@ pub(super) struct Pending {
     pub(super) closed_at: MonoTime,
     /// How long to wait before the metadata service is asked again.
     pub(super) backoff: Backoff,
+    /// The class and the shard of which it is, as long as it is under way together with its bytes.
+    pub(super) express: Option<(Lane, ShardId)>,
+    /// Whether the metadata service was asked under the name that it is being uploaded under.
+    pub(super) was_asked: bool,
 }
 
 /// All closed segments that are not answered.
@@ -93,9 +98,33 @@ impl Pipeline {
             needs_from: next,
             closed_at,
             backoff,
+            express: None,
+            was_asked: false,
         };
         self.pending.insert(self.last, pending);
         self.last
+    }
+
+    /// Takes note that a segment goes with its bytes, as one of a class and a shard.
+    pub(super) fn on_express(
+        &mut self,
+        ticket: Ticket,
+        of: (Lane, ShardId),
+        stored: StoredSegment,
+    ) {
+        self.on_stored(ticket, stored);
+        if let Some(pending) = self.pending.get_mut(&ticket) {
+            pending.express = Some(of);
+        }
+    }
+
+    /// Whether a segment of a class and a shard is with the metadata service together with its bytes. One that waits for
+    /// something else is none that others wait for.
+    pub(super) fn has_express(&self, of: (Lane, ShardId)) -> bool {
+        let mut pending = self.pending.values();
+        pending.any(|pending| {
+            pending.express == Some(of) && matches!(pending.stage, Stage::Committing(_))
+        })
     }
 
     /// Puts a segment back under its ticket.
@@ -224,7 +253,6 @@ mod tests {
     use super::super::request::{Append, Entry};
     use super::super::segment::OpenSegment;
     use super::*;
-    use crate::classes::Lane;
     use crate::memory::MemoryShare;
 
     /// A batch of one sender.
@@ -283,6 +311,7 @@ mod tests {
             name: sealed.name,
             places: sealed.places().to_vec(),
             manifests: sealed.manifests,
+            inline: None,
         };
         pipeline.on_stored(ticket, stored);
     }

@@ -1,13 +1,14 @@
 //! Segments on their way: open, closed, stored, committed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidelog_env::MonoTime;
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_format::segment::{BatchPlace, PushError, SegmentWriter};
 use tidelog_metadata_api::{BatchPosition, BrokenKey, BrokenReason, CommitAnswer, ShardCommit};
-use tidelog_types::{ErrorCode, Offset, SegmentName, SegmentSequence};
+use tidelog_types::{ErrorCode, Offset, SegmentName, SegmentSequence, ShardId};
 
 use super::request::{AppendError, Appended, Entry, OrderedBy};
 
@@ -45,6 +46,28 @@ impl OpenSegment {
             }
             Err(error) => Err((Box::new(entry), error)),
         }
+    }
+
+    /// The same batches in a segment for each of some shards, and in one for all others, if there are others. Those of one
+    /// partition stay together, in their order.
+    pub(super) fn by_shard(
+        self,
+        wanted: &BTreeSet<ShardId>,
+    ) -> (BTreeMap<ShardId, Self>, Option<Self>) {
+        let opened_at = self.opened_at;
+        let mut shards: BTreeMap<ShardId, Self> = BTreeMap::new();
+        let mut others: Option<Self> = None;
+        for entry in self.entries {
+            let partition = entry.append.topic.partition(entry.append.partition);
+            let shard = partition.ok().map(|(_, info)| info.shard);
+            let open = match shard.filter(|shard| wanted.contains(shard)) {
+                Some(shard) => shards.entry(shard).or_insert_with(|| Self::new(opened_at)),
+                None => others.get_or_insert_with(|| Self::new(opened_at)),
+            };
+            // They fitted into one segment before.
+            let _ = open.push(entry);
+        }
+        (shards, others)
     }
 
     /// A segment of the batches that were not answered, if there are any.
@@ -99,6 +122,8 @@ pub(super) struct StoredSegment {
     pub(super) name: SegmentName,
     pub(super) manifests: Vec<Manifest>,
     pub(super) places: Vec<BatchPlace>,
+    /// Its bytes, if it is not in the bucket but goes with its commit.
+    pub(super) inline: Option<Bytes>,
 }
 
 impl ClosedSegment {
@@ -158,6 +183,7 @@ impl ClosedSegment {
                     dropped: Vec::new(),
                     after: self.after(stored, index, earlier),
                     done_below: SegmentSequence::default(),
+                    inline: stored.inline.clone(),
                 })
             })
             .collect();

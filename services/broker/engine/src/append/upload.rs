@@ -86,15 +86,50 @@ impl Uploader {
         stored
     }
 
-    async fn store_once(&self, writer: &SegmentWriter) -> Result<SealedSegment, UploadError> {
+    fn next_name(&self) -> SegmentName {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = SegmentName::new(self.incarnation, SegmentSequence::new(sequence));
-        let identity = SegmentIdentity {
+        SegmentName::new(self.incarnation, SegmentSequence::new(sequence))
+    }
+
+    /// The batches of `writer` as a segment that goes with its commit, under the next sequence. Nothing if there are none.
+    pub(super) fn inline(&self, writer: &SegmentWriter) -> Option<SealedSegment> {
+        let sealed = writer.seal(&self.identity(BucketId::STORE, self.next_name()));
+        self.metrics.inline_segments.inc();
+        sealed
+    }
+
+    fn identity(&self, bucket: BucketId, name: SegmentName) -> SegmentIdentity {
+        SegmentIdentity {
             cluster: self.cluster,
-            bucket: BucketId::default(),
+            bucket,
             name,
             nonce: Nonce::new(self.env.rng.bytes_16()),
-        };
+        }
+    }
+
+    /// Stores the batches of `writer` under a name that was given out before; nothing else is tried if that is slow.
+    pub(super) async fn store_under(
+        &self,
+        writer: &SegmentWriter,
+        name: SegmentName,
+    ) -> Result<SealedSegment, UploadError> {
+        let started = self.env.clock.now();
+        let stored = self.store_as(writer, name).await;
+        let took = self.env.clock.now() - started;
+        self.metrics.upload_seconds.observe(took.as_secs_f64());
+        stored
+    }
+
+    async fn store_once(&self, writer: &SegmentWriter) -> Result<SealedSegment, UploadError> {
+        self.store_as(writer, self.next_name()).await
+    }
+
+    async fn store_as(
+        &self,
+        writer: &SegmentWriter,
+        name: SegmentName,
+    ) -> Result<SealedSegment, UploadError> {
+        let identity = self.identity(BucketId::default(), name);
         let sealed = writer.seal(&identity).ok_or(UploadError::Empty(name))?;
         self.crash.pass(CrashPoint::BeforePut);
         let payload: PutPayload = sealed.chunks.iter().cloned().collect();

@@ -13,6 +13,7 @@ mod pieces;
 mod plan;
 mod reads;
 mod request;
+mod source;
 mod tail;
 mod times;
 mod visible;

@@ -285,6 +285,13 @@ mod tests {
             unreachable!()
         }
 
+        async fn inline_segment(
+            &self,
+            _: tidelog_types::SegmentName,
+        ) -> Result<Option<bytes::Bytes>, LogError> {
+            Ok(None)
+        }
+
         async fn raise_floor(&self, _: Incarnation, _: SegmentSequence) -> Result<(), LogError> {
             unreachable!()
         }

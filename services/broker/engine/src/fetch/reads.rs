@@ -11,10 +11,11 @@ use tidelog_format::batch::BatchHeader;
 use tidelog_format::extent::prove;
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
-use tidelog_metadata_api::Extent;
+use tidelog_metadata_api::{Extent, Log};
 use tidelog_types::{BucketId, Offset, SegmentName, TopicPartition};
 
 use super::pieces::Pieces;
+use super::source::{Source, bytes_max};
 use super::watermarks::Watermarks;
 use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
@@ -64,6 +65,8 @@ pub enum ReadError {
 #[derive(Clone, Debug)]
 pub(crate) struct Reads {
     pub(crate) bucket: BucketPages,
+    /// Who has what lies in the store.
+    pub(crate) log: Arc<dyn Log>,
     /// Who may have a page nearer than the bucket.
     pub(crate) near: Option<Arc<dyn NearPages>>,
     pub(crate) pages: PageCache,
@@ -197,11 +200,11 @@ impl Reads {
     ) -> Result<Pieces, ReadError> {
         let mut pieces = Pieces::default();
         for key in place.pages() {
-            let _hold = self.in_flight.hold(u64::from(PAGE_BYTES)).await;
-            if let Some(near) = &self.near {
+            let _hold = self.in_flight.hold(bytes_max(key)).await;
+            if let Some(near) = self.near.as_ref().filter(|_| !key.bucket.is_store()) {
                 near.distrust(key);
             }
-            let page = self.bucket.page(key).await.map_err(FetchFailed::new);
+            let page = self.source().page(key).await.map_err(FetchFailed::new);
             let page = page.map_err(|error| self.page_error(partition, extent, place, &error))?;
             place.take(key, &page, &mut pieces);
             self.pages.replace(key, pool, page);
@@ -294,18 +297,26 @@ impl Reads {
 
     /// One page: from memory, from whoever has it near, or by one ranged GET. All who want it share that.
     pub(super) async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
-        let (bucket, near) = (self.bucket.clone(), self.near.clone());
+        let (source, near) = (self.source(), self.near.clone());
+        let near = near.filter(|_| !key.bucket.is_store());
         let in_flight = self.in_flight.clone();
         let fetch = async move {
-            let _hold = in_flight.hold(u64::from(PAGE_BYTES)).await;
+            let _hold = in_flight.hold(bytes_max(key)).await;
             if let Some(near) = near
                 && let Some(page) = near.page(key, pool).await
             {
                 return Ok(page);
             }
-            bucket.page(key).await
+            source.page(key).await
         };
         self.pages.get_or_fetch(key, pool, fetch).await
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            bucket: self.bucket.clone(),
+            log: Arc::clone(&self.log),
+        }
     }
 }
 

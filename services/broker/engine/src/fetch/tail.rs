@@ -3,7 +3,6 @@
 use bytes::BytesMut;
 use tidelog_cache::{PAGE_BYTES, PageKey};
 use tidelog_format::segment::SealedSegment;
-use tidelog_types::BucketId;
 
 use super::Reads;
 use super::reads::to_usize;
@@ -18,13 +17,17 @@ impl TailCache for Reads {
             .iter()
             .flat_map(|manifest| &manifest.slices);
         let is_read = slices.any(|slice| self.watermarks.is_known(slice.partition));
-        let near = self.near.as_deref().filter(|near| near.takes_offers());
+        let bucket = segment.manifests.first().map(|manifest| manifest.bucket);
+        let bucket = bucket.unwrap_or_default();
+        let near = self.near.as_deref();
+        // What lies in the store is read from there, by brokers alone.
+        let near = near.filter(|near| near.takes_offers() && !bucket.is_store());
         if !is_read && near.is_none() {
             return;
         }
         for_each_page(segment, |page| {
             let (number, bytes) = page;
-            let key = PageKey::new(BucketId::default(), segment.name, number);
+            let key = PageKey::new(bucket, segment.name, number);
             if let Some(near) = near {
                 near.offer(key, bytes.clone());
             }

@@ -5,14 +5,45 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_broker_engine::{Append, AppendError, EngineSettings};
+use tidelog_broker_engine::{Append, AppendError, EngineSettings, StorageClass};
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, NewTopic, OrderKey, STORAGE_CLASS, TopicInfo, TopicSelector,
 };
 use tidelog_types::{ErrorCode, PartitionIndex, TopicName};
 
 use crate::batches::batch;
-use crate::world::{Answer, LINGER, SLOW, SLOW_BYTES, SLOW_LINGER, World, settings};
+use crate::world::{Answer, LINGER, World, settings};
+
+/// A storage class that topics may name, and what its segments wait for.
+pub(crate) const SLOW: &str = "slow";
+pub(crate) const SLOW_LINGER: Duration = Duration::from_secs(2);
+pub(crate) const SLOW_BYTES: u32 = 16 * 1024;
+pub(crate) const EXPRESS: &str = "express";
+pub(crate) const EXPRESS_BYTES: u32 = 4 * 1024;
+/// The same, and what is not committed so waits very long.
+pub(crate) const PATIENT: &str = "patient";
+
+/// The classes that there are.
+pub(crate) fn classes() -> Vec<StorageClass> {
+    let slow = StorageClass {
+        name: SLOW.to_owned(),
+        linger: SLOW_LINGER,
+        segment_bytes: SLOW_BYTES,
+        express_bytes: 0,
+    };
+    let express = StorageClass {
+        name: EXPRESS.to_owned(),
+        linger: 10 * LINGER,
+        express_bytes: EXPRESS_BYTES,
+        ..slow.clone()
+    };
+    let patient = StorageClass {
+        name: PATIENT.to_owned(),
+        linger: Duration::from_hours(1),
+        ..express.clone()
+    };
+    vec![slow, express, patient]
+}
 
 const MOMENT: Duration = Duration::from_millis(1);
 

@@ -170,6 +170,7 @@ async fn is_refused(world: &World, sequence: u64) -> bool {
         dropped: Vec::new(),
         after: Vec::new(),
         done_below: SegmentSequence::default(),
+        inline: None,
     };
     match &world.metadata.commit(vec![late]).await[..] {
         [Ok(_)] => false,

@@ -10,6 +10,7 @@ mod cost;
 mod damage;
 mod drain;
 mod ended;
+mod express;
 mod failure;
 mod fetch;
 mod floor;

@@ -1,9 +1,13 @@
 //! The metadata service, and how often it is asked for bounds and for aborted transactions.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tidelog_metadata::MetadataService;
 use tidelog_metadata_api::{
     AbortedTransaction, ActiveProducer, CommitAnswer, CommitError, FencingToken, Log, LogError,
@@ -11,7 +15,8 @@ use tidelog_metadata_api::{
     ProducerIdentity, ReadToken, ShardCommit, TransactionMarker,
 };
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, SegmentSequence, TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, Offset, OffsetRange, SegmentName, SegmentSequence,
+    TopicPartition,
 };
 
 /// Passes everything on and counts.
@@ -20,6 +25,21 @@ pub(crate) struct Watched {
     inner: MetadataService,
     aborted: AtomicUsize,
     bounds: AtomicUsize,
+    /// Segments that were read from the store.
+    inline_reads: AtomicUsize,
+    /// What becomes of the next commits that bring their bytes along.
+    troubles: Mutex<VecDeque<Trouble>>,
+}
+
+/// What becomes of a commit that brings its bytes along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It happens, and nobody hears of it.
+    Lost,
+    /// The store takes no segments.
+    Full,
+    /// It is committed after so much time.
+    Slow(Duration),
 }
 
 impl Watched {
@@ -28,7 +48,19 @@ impl Watched {
             inner,
             aborted: AtomicUsize::new(0),
             bounds: AtomicUsize::new(0),
+            inline_reads: AtomicUsize::new(0),
+            troubles: Mutex::new(VecDeque::new()),
         }
+    }
+
+    /// The next commit that brings its bytes along and meets no other trouble meets this one.
+    pub(crate) fn trouble(&self, trouble: Trouble) {
+        self.troubles.lock().push_back(trouble);
+    }
+
+    /// How many segments were read from the store.
+    pub(crate) fn inline_reads(&self) -> usize {
+        self.inline_reads.load(Ordering::Relaxed)
     }
 
     /// How often aborted transactions were asked for.
@@ -56,7 +88,28 @@ impl Log for Watched {
         &self,
         commits: Vec<ShardCommit>,
     ) -> BoxFuture<'static, Vec<Result<CommitAnswer, CommitError>>> {
-        self.inner.commit(commits)
+        let brings_bytes = commits.iter().any(|commit| commit.inline.is_some());
+        let trouble = brings_bytes.then(|| self.troubles.lock().pop_front());
+        let count = commits.len();
+        let all = move |error: CommitError| (0..count).map(|_| Err(error.clone())).collect();
+        match trouble.flatten() {
+            None => self.inner.commit(commits),
+            Some(Trouble::Full) => Box::pin(async move { all(CommitError::NotInline) }),
+            Some(Trouble::Lost) => {
+                let answers = self.inner.commit(commits);
+                Box::pin(async move {
+                    drop(answers.await);
+                    all(CommitError::Unknown)
+                })
+            }
+            Some(Trouble::Slow(time)) => {
+                let inner = self.inner.clone();
+                Box::pin(async move {
+                    tokio::time::sleep(time).await;
+                    inner.commit(commits).await
+                })
+            }
+        }
     }
 
     async fn set_fencing_token(
@@ -113,6 +166,11 @@ impl Log for Watched {
 
     async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
         self.inner.producers(partition).await
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError> {
+        self.inline_reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.inline_segment(segment).await
     }
 
     async fn raise_floor(

@@ -11,7 +11,7 @@ use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
 use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
 use tidelog_broker_engine::{
     Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
-    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold, StorageClass,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold,
 };
 use tidelog_cache::{CacheMetrics, CacheSettings, NearPages, PageCache};
 use tidelog_env::clock::timeout;
@@ -36,11 +36,6 @@ use crate::watched::Watched;
 
 /// The linger of most worlds.
 pub(crate) const LINGER: Duration = Duration::from_millis(10);
-
-/// A storage class that topics may name, and what its segments wait for.
-pub(crate) const SLOW: &str = "slow";
-pub(crate) const SLOW_LINGER: Duration = Duration::from_secs(2);
-pub(crate) const SLOW_BYTES: u32 = 16 * 1024;
 
 /// An engine and what is around it.
 #[derive(Debug)]
@@ -80,14 +75,6 @@ fn new_topic() -> NewTopic {
     }
 }
 
-fn classes() -> Vec<StorageClass> {
-    vec![StorageClass {
-        name: SLOW.to_owned(),
-        linger: SLOW_LINGER,
-        segment_bytes: SLOW_BYTES,
-    }]
-}
-
 /// No hedge, no limit that a scenario meets by chance.
 pub(crate) fn settings() -> EngineSettings {
     let often = NonZeroU32::MIN.saturating_add(9_999);
@@ -120,7 +107,13 @@ impl World {
 
     /// A world whose engine has its own clock.
     pub(crate) async fn at(settings: EngineSettings, clock: Arc<dyn Clock>) -> Self {
-        Self::build(settings, clock, None, POOLS).await
+        Self::build(settings, clock, None, POOLS, 1).await
+    }
+
+    /// A world whose partitions are spread over so many shards.
+    pub(crate) async fn sharded(shards: u32) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        Self::build(settings(), clock, None, POOLS, shards).await
     }
 
     /// The same without memory for pages.
@@ -129,12 +122,26 @@ impl World {
             tail_bytes: 0,
             catch_up_bytes: 0,
         };
-        Self::build(settings(), Arc::new(SystemClock::new()), Some(near), pools).await
+        Self::build(
+            settings(),
+            Arc::new(SystemClock::new()),
+            Some(near),
+            pools,
+            1,
+        )
+        .await
     }
 
     /// A world in which somebody may have pages nearer than the bucket.
     pub(crate) async fn beside(near: Arc<dyn NearPages>) -> Self {
-        Self::build(settings(), Arc::new(SystemClock::new()), Some(near), POOLS).await
+        Self::build(
+            settings(),
+            Arc::new(SystemClock::new()),
+            Some(near),
+            POOLS,
+            1,
+        )
+        .await
     }
 
     async fn build(
@@ -142,6 +149,7 @@ impl World {
         clock: Arc<dyn Clock>,
         near: Option<Arc<dyn NearPages>>,
         pools: CacheSettings,
+        shards: u32,
     ) -> Self {
         let env = Env::seeded(7);
         let supervisor = Supervisor::new();
@@ -151,7 +159,7 @@ impl World {
             env: env.clone(),
             store: Arc::new(MemoryStore::new()),
             cluster,
-            shards: 1,
+            shards,
             sequencer: SequencerSettings::default(),
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),
@@ -186,7 +194,7 @@ impl World {
             pages: pages.clone(),
             near,
             settings,
-            classes: classes(),
+            classes: crate::classes::classes(),
             crash: CrashPlan::default(),
         };
         let engine = Engine::start(parts, &mut registry)

@@ -2,9 +2,9 @@
 
 use tidelog_blob::Operation;
 use tidelog_format::segment::{AnySegment, MergedReader};
-use tidelog_types::{Offset, SegmentSequence};
+use tidelog_types::{Offset, SegmentName, SegmentSequence};
 
-use super::history::partition;
+use super::history::{BROKER, partition};
 use super::world::{CLUSTER, JANITOR, World};
 
 /// Every partition has in its new extents exactly what it had before.
@@ -88,4 +88,36 @@ async fn what_lies_together_is_read_with_one_request_each_segment() {
     let first = &world.owner.swapped.lock()[&partition(1, 0)];
     assert_eq!(first[0].offsets.base, Offset::new(100));
     assert_eq!(first.len(), 1);
+}
+
+/// What was committed together with its bytes is merged with what lies in the bucket, and lies there from then on.
+#[tokio::test(start_paused = true)]
+async fn what_lies_in_the_store_is_merged_with_what_lies_in_the_bucket() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        world.write(6, 4).await;
+        world
+            .move_into_store(|segment| segment.sequence.get() % 3 != 0)
+            .await;
+        world.merge_all().await;
+        all_is_there(&world).await;
+        assert!(world.way.seen(Operation::Get) <= 2, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_in_the_store_any_more_is_missing_and_nothing_else_is() {
+    let mut world = World::new(1);
+    for batches in [&[(0, 100)][..], &[(0, 200), (1, 300)], &[(1, 400)]] {
+        world.write_plain(batches).await;
+    }
+    world.move_into_store(|_| true).await;
+    let name = |sequence| SegmentName::new(BROKER, SegmentSequence::new(sequence));
+    world.owner.inline.lock().remove(&name(1));
+    let mut cut = world.owner.inline.lock()[&name(3)].clone();
+    cut.truncate(60);
+    world.owner.inline.lock().insert(name(3), cut);
+    world.merge_all().await;
+    assert_eq!(world.owner.swapped.lock().len(), 0);
+    assert_eq!(world.owner.finished.lock().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! A janitor that merges, owners that a test speaks for, and a bucket.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,7 +18,9 @@ use tidelog_metadata_api::{
     Extent, IndexedSlice, LogError, MergeError, MergeId, MergeTask, MergedRun, Merges,
     SWAP_RUNS_MAX, SwapOutcome,
 };
-use tidelog_types::{ClusterId, Incarnation, SegmentName, SegmentSequence, TopicPartition};
+use tidelog_types::{
+    BucketId, ClusterId, Incarnation, SegmentName, SegmentSequence, TopicPartition,
+};
 use tokio::sync::watch;
 
 use super::super::{MergeMetrics, MergeParts, MergeSettings, Writers, merge};
@@ -43,6 +45,8 @@ pub(super) struct Owner {
     pub(super) finished: Mutex<Vec<u64>>,
     pub(super) floors: Mutex<Vec<(u64, u64)>>,
     pub(super) writers: Mutex<u64>,
+    /// What lies in the metadata store.
+    pub(super) inline: Mutex<BTreeMap<SegmentName, Bytes>>,
     changed: watch::Sender<u64>,
 }
 
@@ -122,6 +126,10 @@ impl Merges for Owner {
         answer.map_or(Ok(()), |answer| answer.map(drop))
     }
 
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, MergeError> {
+        Ok(self.inline.lock().get(&segment).cloned())
+    }
+
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
         self.finished.lock().push(id.number);
         self.heard();
@@ -192,6 +200,28 @@ impl World {
     pub(super) async fn write_plain(&mut self, batches: &[(u32, usize)]) {
         let (objects, layout) = (&self.objects, &self.layout);
         self.history.plain(objects, layout, batches).await;
+    }
+
+    /// Moves segments that were written out of the bucket into the metadata store.
+    pub(super) async fn move_into_store(&mut self, which: impl Fn(SegmentName) -> bool) {
+        let mut moved = BTreeSet::new();
+        let partitions = self.history.partitions.values_mut();
+        for extent in partitions.flat_map(|known| &mut known.extents) {
+            if let Location::Segment {
+                bucket, segment, ..
+            } = &mut extent.location
+                && which(*segment)
+            {
+                *bucket = BucketId::STORE;
+                moved.insert(*segment);
+            }
+        }
+        for segment in moved {
+            let object = self.object(segment).await;
+            self.owner.inline.lock().insert(segment, object);
+            let path = self.layout.segment(segment);
+            self.objects.delete(&path).await.unwrap();
+        }
     }
 
     /// Begins to merge; ends with `stop`.

@@ -4059,6 +4059,8 @@ pub enum CommitFailureReason {
     Unavailable = 6,
     /// The manifest breaks a rule of the format.
     Malformed = 7,
+    /// The store takes no segments now: it is to be put into a bucket, under the same name.
+    NotInline = 8,
 }
 impl CommitFailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4075,6 +4077,7 @@ impl CommitFailureReason {
             Self::Unknown => "COMMIT_FAILURE_REASON_UNKNOWN",
             Self::Unavailable => "COMMIT_FAILURE_REASON_UNAVAILABLE",
             Self::Malformed => "COMMIT_FAILURE_REASON_MALFORMED",
+            Self::NotInline => "COMMIT_FAILURE_REASON_NOT_INLINE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4088,6 +4091,7 @@ impl CommitFailureReason {
             "COMMIT_FAILURE_REASON_UNKNOWN" => Some(Self::Unknown),
             "COMMIT_FAILURE_REASON_UNAVAILABLE" => Some(Self::Unavailable),
             "COMMIT_FAILURE_REASON_MALFORMED" => Some(Self::Malformed),
+            "COMMIT_FAILURE_REASON_NOT_INLINE" => Some(Self::NotInline),
             _ => None,
         }
     }
@@ -6032,6 +6036,9 @@ pub struct DeadSegment {
     /// The bytes of record batches that were committed in it, as far as they are known.
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
+    /// Whether it lies in the metadata store, and not in a bucket.
+    #[prost(bool, tag = "5")]
+    pub in_store: bool,
 }
 impl ::prost::Name for DeadSegment {
     const NAME: &'static str = "DeadSegment";
@@ -7219,6 +7226,9 @@ pub struct ShardCommit {
     /// Below this sequence the writer has all its answers. 0: says nothing.
     #[prost(uint64, tag = "6")]
     pub done_below: u64,
+    /// The segment itself, if the manifest says that it lies in the store; at most 64 KiB. Unset: it is in a bucket.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub inline: ::core::option::Option<::prost::bytes::Bytes>,
 }
 impl ::prost::Name for ShardCommit {
     const NAME: &'static str = "ShardCommit";
@@ -7228,6 +7238,42 @@ impl ::prost::Name for ShardCommit {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/tidelog.internal.v1.ShardCommit".into()
+    }
+}
+/// Asks for a segment that lies in the store.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadInlineRequest {
+    /// Which one. Required.
+    #[prost(message, optional, tag = "1")]
+    pub segment: ::core::option::Option<SegmentName>,
+}
+impl ::prost::Name for ReadInlineRequest {
+    const NAME: &'static str = "ReadInlineRequest";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ReadInlineRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ReadInlineRequest".into()
+    }
+}
+/// A segment of the store.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadInlineResponse {
+    /// The whole segment, at most 64 KiB. Unset: it is not there, or not any more.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub segment: ::core::option::Option<::prost::bytes::Bytes>,
+}
+impl ::prost::Name for ReadInlineResponse {
+    const NAME: &'static str = "ReadInlineResponse";
+    const PACKAGE: &'static str = "tidelog.internal.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "tidelog.internal.v1.ReadInlineResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/tidelog.internal.v1.ReadInlineResponse".into()
     }
 }
 /// Where a batch stands in a manifest.
@@ -8366,6 +8412,33 @@ pub mod sequencer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// A segment that lies in the store. Any process has the answer.
+        pub async fn read_inline(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadInlineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadInlineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidelog.internal.v1.SequencerService/ReadInline",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tidelog.internal.v1.SequencerService", "ReadInline"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// News of commits and topics of this process. The first message has the positions; then all that is later comes, or a word
         /// that some was missed, and positions anew.
         pub async fn subscribe(
@@ -8472,6 +8545,14 @@ pub mod sequencer_service_server {
             request: tonic::Request<super::ListProducersRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListProducersResponse>,
+            tonic::Status,
+        >;
+        /// A segment that lies in the store. Any process has the answer.
+        async fn read_inline(
+            &self,
+            request: tonic::Request<super::ReadInlineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadInlineResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the Subscribe method.
@@ -8920,6 +9001,51 @@ pub mod sequencer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListProducersSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidelog.internal.v1.SequencerService/ReadInline" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadInlineSvc<T: SequencerService>(pub Arc<T>);
+                    impl<
+                        T: SequencerService,
+                    > tonic::server::UnaryService<super::ReadInlineRequest>
+                    for ReadInlineSvc<T> {
+                        type Response = super::ReadInlineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadInlineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SequencerService>::read_inline(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadInlineSvc(inner);
                         let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,8 +1,12 @@
 //! What the bucket says about itself: `tidelog.json`, specified in `docs/format/marker.md`.
 
-use std::collections::BTreeSet;
+mod change;
 
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use std::collections::{BTreeMap, BTreeSet};
+
+use object_store::{
+    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidelog_types::ClusterId;
@@ -10,10 +14,15 @@ use tidelog_types::ClusterId;
 use crate::errors::{ErrorKind, classify};
 use crate::names::BucketLayout;
 
+pub use change::require;
+
 /// What stands in the marker's first field. It must not change.
 pub const MAGIC: &str = "tidelog-bucket";
 /// The newest layout of the marker itself that this version reads, and the one it writes.
 pub const FORMAT_VERSION: u32 = 1;
+/// The feature that is required once segments may lie in the metadata store: who does not know of them would leave them out
+/// of backups, and never delete them.
+pub const EXPRESS: &str = "express";
 /// A marker is small; a larger object is not one, and is not read.
 pub const MARKER_BYTES_MAX: u64 = 64 * 1024;
 
@@ -40,6 +49,9 @@ pub struct Marker {
     /// Names of features that a version which does not know them may ignore.
     #[serde(default)]
     ignorable_features: BTreeSet<String>,
+    /// What a newer version has written and this one may ignore.
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 /// What this process can work with.
@@ -128,6 +140,7 @@ impl Marker {
             feature_level: supported.feature_level,
             required_features: BTreeSet::new(),
             ignorable_features: BTreeSet::new(),
+            others: BTreeMap::new(),
         }
     }
 
@@ -214,6 +227,15 @@ pub async fn read(
     store: &dyn ObjectStore,
     layout: &BucketLayout,
 ) -> Result<Option<Marker>, MarkerError> {
+    let found = read_version(store, layout).await?;
+    Ok(found.map(|(marker, _)| marker))
+}
+
+/// The marker, and which version of the object it is.
+async fn read_version(
+    store: &dyn ObjectStore,
+    layout: &BucketLayout,
+) -> Result<Option<(Marker, ObjectMeta)>, MarkerError> {
     let path = layout.marker();
     let failed = |source| MarkerError::Store {
         path: path.to_string(),
@@ -230,8 +252,10 @@ pub async fn read(
             reason: format!("it has {} bytes", result.meta.size),
         });
     }
+    let meta = result.meta.clone();
     let text = result.bytes().await.map_err(failed)?;
-    parse(path.as_ref(), &text).map(Some)
+    let marker = parse(path.as_ref(), &text)?;
+    Ok(Some((marker, meta)))
 }
 
 /// Reads the bucket's marker, or makes `proposed` the marker if the bucket has none; of several processes

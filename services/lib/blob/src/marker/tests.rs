@@ -166,3 +166,30 @@ async fn a_cluster_whose_marker_is_lost_is_not_hidden_behind_a_new_one() {
         .await
         .unwrap();
 }
+
+/// What others have written stays, also what this version does not know.
+#[tokio::test]
+async fn a_feature_that_is_required_keeps_out_who_does_not_know_it() {
+    let (store, layout) = (InMemory::new(), layout());
+    let newer = GOLDEN.replace(
+        "\"ignorable_features\": []",
+        "\"ignorable_features\": [\"x\"], \"new\": 1",
+    );
+    store.put(&layout.marker(), newer.into()).await.unwrap();
+    for _ in 0..2 {
+        require(&store, &layout, EXPRESS).await.unwrap();
+    }
+    require(&store, &layout, "tiered").await.unwrap();
+    let marker = read(&store, &layout).await.unwrap().unwrap();
+    let refused = marker.check(None, &supported());
+    assert!(matches!(refused, Err(MarkerError::UnknownFeature(name)) if name == EXPRESS));
+    let mut known = supported();
+    known.features.insert(EXPRESS.to_owned());
+    marker.check(Some(cluster()), &known).unwrap();
+    let text = serde_json::to_value(&marker).unwrap();
+    assert_eq!(text["new"], 1);
+    assert_eq!(text["ignorable_features"], serde_json::json!(["x"]));
+    store.delete(&layout.marker()).await.unwrap();
+    let gone = require(&store, &layout, EXPRESS).await;
+    assert!(matches!(gone, Err(MarkerError::NotAMarker { .. })));
+}

@@ -8,8 +8,8 @@ use tidelog_types::{
 };
 
 use super::encode::{
-    FLAG_CONTINUES, FLAG_CONTROL, FLAG_IDEMPOTENT, FLAG_TRANSACTIONAL, FLAGS_KNOWN, VERSION,
-    check_slice,
+    FEATURE_IN_STORE, FLAG_CONTINUES, FLAG_CONTROL, FLAG_IDEMPOTENT, FLAG_TRANSACTIONAL,
+    FLAGS_KNOWN, VERSION, check_slice,
 };
 use super::{BatchEntry, Manifest, ManifestError, SliceEntry};
 use crate::Features;
@@ -29,16 +29,19 @@ impl Manifest {
         }
         let mut reader = Reader::new(covered);
         reader.u8()?;
-        let required = reader.narrow("required features")?;
+        let required: u32 = reader.narrow("required features")?;
         let ignorable = reader.narrow("ignorable features")?;
         Features {
-            required,
+            required: required & !FEATURE_IN_STORE,
             ignorable,
         }
         .check()?;
         let incarnation = Incarnation::new(reader.varint()?);
         let sequence = SegmentSequence::new(reader.varint()?);
         let bucket = BucketId::new(reader.narrow("bucket")?);
+        if bucket.is_store() != (required & FEATURE_IN_STORE != 0) {
+            return Err(ManifestError::Bucket(bucket));
+        }
         let shard = ShardId::new(reader.narrow("shard")?);
         let slices = read_slices(&mut reader)?;
         let extension = reader.varint()?;

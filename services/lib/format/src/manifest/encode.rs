@@ -10,6 +10,10 @@ use crate::wire::{put_crc, put_varint, put_zigzag};
 /// The version byte that is written; it must not change without a new layout.
 pub(super) const VERSION: u8 = 1;
 
+/// The required feature of a manifest whose segment lies in the store: who does not know it would take the commit
+/// without the bytes.
+pub(super) const FEATURE_IN_STORE: u32 = 1;
+
 // The bits of a batch's flags; they must not change.
 pub(super) const FLAG_TRANSACTIONAL: u8 = 1;
 pub(super) const FLAG_CONTROL: u8 = 1 << 1;
@@ -25,7 +29,12 @@ impl Manifest {
         debug_assert_eq!(self.check(), Ok(()), "a manifest keeps its rules");
         let mut out = Vec::with_capacity(self.encoded_len_estimate());
         out.push(VERSION);
-        put_varint(&mut out, u64::from(Features::NONE.required));
+        let in_store = if self.bucket.is_store() {
+            FEATURE_IN_STORE
+        } else {
+            0
+        };
+        put_varint(&mut out, u64::from(Features::NONE.required | in_store));
         put_varint(&mut out, u64::from(Features::NONE.ignorable));
         put_varint(&mut out, self.segment.incarnation.get());
         put_varint(&mut out, self.segment.sequence.get());

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use tidelog_types::BucketId;
+
 use crate::{DecodeError, UnknownFeatures};
 
 /// Why bytes, or a value made by hand, are not a manifest.
@@ -24,6 +26,9 @@ pub enum ManifestError {
     /// The layout is broken.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// That the segment lies in the store is said by the bucket and by a feature, or by neither.
+    #[error("bucket `{0}` and the required features contradict each other")]
+    Bucket(BucketId),
     /// No slice, or more than a segment may have.
     #[error("a manifest has 1 to 4096 slices, not `{0}`")]
     SliceCount(u64),

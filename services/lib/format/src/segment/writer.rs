@@ -164,6 +164,11 @@ impl SegmentWriter {
         self.slices.len()
     }
 
+    /// The shards that have a manifest.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> {
+        self.manifests.keys().copied()
+    }
+
     /// How many batches were pushed.
     pub const fn batch_count(&self) -> usize {
         self.batch_count as usize

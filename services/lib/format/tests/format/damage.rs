@@ -7,7 +7,7 @@ use tidelog_format::segment::{
     AnySegment, HEADER_BYTES, MergedReader, Part, SegmentError, SegmentHeader, SegmentReader,
     TRAILER_BYTES, Trailer,
 };
-use tidelog_types::{ClusterId, SegmentName, SegmentSequence};
+use tidelog_types::{BucketId, ClusterId, SegmentName, SegmentSequence};
 
 use super::fixtures::{self, golden};
 
@@ -49,6 +49,20 @@ fn a_manifest_with_features_is_read_only_if_they_may_be_ignored() {
     ignorable[2] = 0b100;
     ignorable.extend_from_slice(&[3, 7, 8, 9]);
     assert_eq!(Manifest::decode(&seal(ignorable)), Manifest::decode(&bytes));
+}
+
+#[test]
+fn a_manifest_of_a_segment_in_the_store_is_refused_by_who_does_not_know_such() {
+    let mut manifest = Manifest::decode(&golden("manifest-shard-0")).unwrap();
+    manifest.bucket = BucketId::STORE;
+    let bytes = manifest.encode();
+    assert_eq!(bytes[1], 1, "it is a required feature");
+    assert_eq!(Manifest::decode(&bytes), Ok(manifest));
+    let mut without = bytes[..bytes.len() - 4].to_vec();
+    without[1] = 0;
+    let crc = tidelog_crc32c::crc32c(&without).to_be_bytes();
+    let error = Manifest::decode(&[without, crc.to_vec()].concat()).unwrap_err();
+    assert_eq!(error, ManifestError::Bucket(BucketId::STORE));
 }
 
 #[test]

@@ -23,6 +23,13 @@ pub(super) const CLASS_OPTIONS: &[OptionDoc] = &[
         doc: "A segment of the class closes at this size. Unset is as `produce.segment_bytes`.",
         since: "0.1",
     },
+    OptionDoc {
+        key: "express_bytes",
+        kind: Kind::Size("1KiB", "64KiB"),
+        default: None,
+        doc: "Segments of the class of up to so many bytes are not put into the bucket: they are committed inside the metadata transaction itself, which acknowledges a produce in about one commit of the metadata store, and merges move them into the bucket within a minute or two. They close as soon as none of the class and the shard is on its way so. The metadata store pays for it with their bytes, which stay there until they were moved, up to ten minutes more until the writer's names are done with, and `janitor.grace`. Unset: none are. Set it only once all processes of the cluster run this version: older ones that are running would leave such segments out of backups; none starts any more in a bucket in which this was ever set, also when it is unset again.",
+        since: "0.1",
+    },
 ];
 
 /// What a key below [`PREFIX`] names.

@@ -176,6 +176,8 @@ pub struct StorageClassSettings {
     pub linger: Option<Span>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment_bytes: Option<ByteSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub express_bytes: Option<ByteSize>,
 }
 
 /// The read path.

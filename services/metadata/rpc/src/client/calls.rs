@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::{
@@ -15,7 +16,7 @@ use tidelog_metadata_api::{
 };
 use tidelog_types::{
     ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, OffsetRange, ProducerEpoch,
-    ProducerId, SegmentSequence, TopicPartition,
+    ProducerId, SegmentName, SegmentSequence, TopicPartition,
 };
 use tokio::sync::watch;
 
@@ -27,7 +28,7 @@ use crate::status::CallError;
 use crate::wire::{
     WireError, aborted_from, active_from, bounds_from, located_from, log_failure_from, lookup_to,
     marker_results_from, marker_to, new_topic_to, offset_answer_from, page_from, partition_to,
-    query_to, selector_to, token_from, topic_from,
+    query_to, segment_to, selector_to, token_from, topic_from,
 };
 
 /// What the peer has answered makes no sense.
@@ -257,6 +258,20 @@ impl Log for RemoteNode {
         let answer = answer.await.map_err(CallError::into_log)?;
         let producers = answer.producers.into_iter().map(active_from);
         producers.collect::<Result<_, _>>().map_err(nonsense)
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError> {
+        let mut client = self.peer.sequencer();
+        let message = v1::ReadInlineRequest {
+            segment: Some(segment_to(segment)),
+        };
+        let answer = self
+            .peer
+            .call(Rpc::ReadInline, message, |request| async move {
+                client.read_inline(request).await
+            });
+        let answer = answer.await.map_err(CallError::into_log)?;
+        Ok(answer.segment)
     }
 
     async fn raise_floor(

@@ -1,9 +1,11 @@
 //! What the shards of another process have to merge.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidelog_api::internal::v1;
 use tidelog_metadata_api::{
-    IndexedSlice, MERGE_KEEP_EVERY, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
+    IndexedSlice, Log, MERGE_KEEP_EVERY, MergeError, MergeId, MergeTask, MergedRun, Merges,
+    SwapOutcome,
 };
 use tidelog_types::SegmentName;
 
@@ -101,5 +103,12 @@ impl Merges for RemoteNode {
             .peer
             .call_within(Rpc::FinishMerge, SWAP_WITHIN, message, send);
         call.await.map(drop).map_err(CallError::into_merge)
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, MergeError> {
+        let read = Log::inline_segment(self, segment).await;
+        read.map_err(|error| MergeError::Unavailable {
+            reason: error.to_string(),
+        })
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::FutureExt as _;
 use tidelog_metadata_api::{
-    IndexedSlice, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
+    IndexedSlice, Log, MergeError, MergeId, MergeTask, MergedRun, Merges, SwapOutcome,
 };
 use tidelog_types::SegmentName;
 
@@ -48,6 +49,13 @@ impl Merges for Router {
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
         let owner = self.owner_of_merge(id)?;
         owner.finish(id).await
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, MergeError> {
+        let read = Log::inline_segment(self, segment).await;
+        read.map_err(|error| MergeError::Unavailable {
+            reason: error.to_string(),
+        })
     }
 }
 

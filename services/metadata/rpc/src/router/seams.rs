@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use tidelog_metadata_api::{
@@ -14,8 +15,8 @@ use tidelog_metadata_api::{
     TransactionMarker,
 };
 use tidelog_types::{
-    ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, OffsetRange, SegmentSequence,
-    ShardId, TopicPartition,
+    ClusterGeneration, ClusterId, Incarnation, MemberId, Offset, OffsetRange, SegmentName,
+    SegmentSequence, ShardId, TopicPartition,
 };
 use tokio::sync::watch;
 
@@ -182,6 +183,14 @@ impl Log for Router {
     async fn producers(&self, partition: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
         self.at_owner(partition, Twice::Harmless, |parts: Parts| async move {
             parts.log.producers(partition).await
+        })
+        .await
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError> {
+        // It is durable and never changes, so that whoever has the store can tell.
+        self.anywhere(Twice::Harmless, |parts: Parts| async move {
+            parts.log.inline_segment(segment).await
         })
         .await
     }

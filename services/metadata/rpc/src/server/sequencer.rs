@@ -16,7 +16,7 @@ use crate::status;
 use crate::wire::{
     WireError, aborted_to, active_to, bounds_to, fencing_token, located_to, log_failure_to,
     lookup_from, marker_from, marker_results_to, offset, offset_answer_to, partition_from,
-    query_from, token_to,
+    query_from, segment_from, token_to,
 };
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -162,6 +162,22 @@ impl v1::sequencer_service_server::SequencerService for Front {
             Ok(v1::ListProducersResponse {
                 producers: producers.iter().map(active_to).collect(),
             })
+        })
+        .await
+    }
+
+    async fn read_inline(
+        &self,
+        request: Request<v1::ReadInlineRequest>,
+    ) -> Result<Response<v1::ReadInlineResponse>, Status> {
+        let call = self.begin(Rpc::ReadInline, &request)?;
+        let log = call.parts()?.log;
+        let request = request.into_inner();
+        call.run(async move {
+            let segment = request.segment.ok_or(WireError::Missing("segment"))?;
+            let read = log.inline_segment(segment_from(segment)).await;
+            let segment = read.map_err(|error| status::of_log(&error))?;
+            Ok(v1::ReadInlineResponse { segment })
         })
         .await
     }

@@ -7,6 +7,7 @@ use tidelog_metadata_api::{
     BatchCondition, BatchPosition, CommitAnswer, CommitError, FencingToken, OrderKey, ShardCommit,
     TransactionNumber,
 };
+use tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX;
 use tidelog_types::{Incarnation, SegmentName, SegmentSequence};
 
 use super::{
@@ -65,6 +66,7 @@ pub(crate) fn commit_to(commit: &ShardCommit) -> v1::ShardCommit {
         dropped: dropped.collect(),
         after: commit.after.iter().copied().map(segment_to).collect(),
         done_below: commit.done_below.get(),
+        inline: commit.inline.clone(),
     }
 }
 
@@ -79,6 +81,13 @@ pub(crate) fn commit_from(commit: v1::ShardCommit) -> Result<ShardCommit, WireEr
         return Err(WireError::TooLong {
             field: "after",
             max: AFTER_MAX,
+        });
+    }
+    let inline = commit.inline.as_ref().map_or(0, Bytes::len);
+    if inline > INLINE_SEGMENT_BYTES_MAX as usize {
+        return Err(WireError::TooLong {
+            field: "inline",
+            max: INLINE_SEGMENT_BYTES_MAX as usize,
         });
     }
     let manifest = Manifest::decode(&commit.manifest)
@@ -98,6 +107,7 @@ pub(crate) fn commit_from(commit: v1::ShardCommit) -> Result<ShardCommit, WireEr
         dropped: dropped.map(|drop| at(drop.slice, drop.batch)).collect(),
         after: commit.after.into_iter().map(segment_from).collect(),
         done_below: SegmentSequence::new(commit.done_below),
+        inline: commit.inline,
     })
 }
 

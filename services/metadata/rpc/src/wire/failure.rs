@@ -51,6 +51,7 @@ pub(crate) fn commit_failure_to(error: &CommitError) -> v1::CommitFailure {
         },
         CommitError::WriterEnded => plain(Reason::WriterEnded),
         CommitError::NotOwner => plain(Reason::NotOwner),
+        CommitError::NotInline => plain(Reason::NotInline),
         CommitError::Unavailable { reason } => v1::CommitFailure {
             detail: short(reason),
             ..plain(Reason::Unavailable)
@@ -75,6 +76,7 @@ pub(crate) fn commit_failure_from(failure: v1::CommitFailure) -> CommitError {
         },
         Reason::WriterEnded => CommitError::WriterEnded,
         Reason::NotOwner => CommitError::NotOwner,
+        Reason::NotInline => CommitError::NotInline,
         Reason::Unspecified | Reason::Unknown => CommitError::Unknown,
         Reason::Unavailable => CommitError::Unavailable {
             reason: failure.detail,

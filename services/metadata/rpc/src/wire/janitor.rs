@@ -12,6 +12,7 @@ pub(crate) fn deletions_to(deletions: &Deletions) -> v1::Deletions {
         sequence: dead.segment.sequence.get(),
         dead_since: dead.dead_since.as_millis(),
         bytes: dead.bytes,
+        in_store: dead.in_store,
     });
     let orphans = deletions.orphans.iter().map(|search| v1::OrphanSearch {
         incarnation: search.writer.get(),
@@ -37,6 +38,7 @@ pub(crate) fn deletions_from(deletions: Option<v1::Deletions>) -> Result<Deletio
         ),
         dead_since: Timestamp::from_millis(dead.dead_since),
         bytes: dead.bytes,
+        in_store: dead.in_store,
     });
     let orphans = orphans.into_iter().map(|search| {
         few("sequences", search.sequences.len())?;
@@ -73,6 +75,7 @@ mod tests {
                 segment: SegmentName::new(Incarnation::new(1), SegmentSequence::new(u64::MAX)),
                 dead_since: Timestamp::from_millis(-3),
                 bytes: 77,
+                in_store: true,
             }],
             orphans: vec![OrphanSearch {
                 writer: Incarnation::new(9),

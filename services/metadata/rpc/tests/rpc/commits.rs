@@ -226,3 +226,41 @@ async fn a_call_that_is_too_large_for_one_message_goes_in_several() {
     assert_eq!(answered, 20, "{answers:?}");
     assert_eq!(fake.said.lock().commits, (0..20).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_segment_of_the_store_is_read_through_a_socket() {
+    let fake = Fake::owning(&[0]);
+    let server = active(&fake).await;
+    let node = remote(&server.address).await;
+    let name = |sequence| SegmentName::new(Incarnation::new(4), SegmentSequence::new(sequence));
+    let there = Bytes::from(name(1).to_string());
+    assert_eq!(Log::inline_segment(&node, name(1)).await, Ok(Some(there)));
+    assert_eq!(Log::inline_segment(&node, name(2)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_commit_brings_its_segment_along() {
+    let service = real(&MemoryStore::new()).await;
+    let server = active(&service).await;
+    let node = remote(&server.address).await;
+    let writer = node.register_writer().await.unwrap().get();
+    let mut express = commit(writer, 1, 0, 0);
+    let slice = &mut express.manifest.slices[0];
+    let segment = Bytes::from(vec![7; (slice.position + slice.length) as usize]);
+    slice.crc32c = tidelog_crc32c::crc32c(&segment[slice.position as usize..]);
+    express.manifest.bucket = BucketId::STORE;
+    express.inline = Some(segment.clone());
+    let name = express.manifest.segment;
+    let answer = committed(&node, express.clone()).await.unwrap();
+    assert_eq!(answer.outcomes, accepted(0));
+    let read = Log::inline_segment(&node, name).await;
+    assert_eq!(read, Ok(Some(segment)));
+    // Without it there is nothing to commit.
+    express.manifest.segment.sequence = SegmentSequence::new(2);
+    express.inline = None;
+    let refused = committed(&node, express).await.unwrap_err();
+    assert!(
+        matches!(refused, CommitError::Malformed { .. }),
+        "{refused}"
+    );
+}

@@ -30,7 +30,7 @@ fn task(shard: u32, number: u64) -> CompactionTask {
         end: Offset::new(7),
         tombstones_millis: -8,
         committed_at: Timestamp::from_millis(-9),
-        span_millis: (number % 2 == 0).then_some(10),
+        span_millis: number.is_multiple_of(2).then_some(10),
         now: Timestamp::from_millis(11),
     }
 }

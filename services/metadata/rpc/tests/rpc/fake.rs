@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -260,6 +261,11 @@ impl Log for Fake {
 
     async fn producers(&self, _: TopicPartition) -> Result<Vec<ActiveProducer>, LogError> {
         not_here()
+    }
+
+    async fn inline_segment(&self, segment: SegmentName) -> Result<Option<Bytes>, LogError> {
+        let is_there = segment.sequence.get() % 2 == 1;
+        Ok(is_there.then(|| Bytes::from(segment.to_string())))
     }
 
     async fn raise_floor(&self, _: Incarnation, _: SegmentSequence) -> Result<(), LogError> {

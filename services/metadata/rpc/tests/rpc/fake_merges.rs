@@ -94,6 +94,13 @@ impl Merges for Fake {
         Ok(())
     }
 
+    async fn inline_segment(
+        &self,
+        _: tidelog_types::SegmentName,
+    ) -> Result<Option<bytes::Bytes>, MergeError> {
+        Ok(None)
+    }
+
     async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
         self.merging.check()?;
         self.merging.finished.lock().push(id);

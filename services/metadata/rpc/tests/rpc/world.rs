@@ -252,6 +252,7 @@ pub(crate) fn commit(incarnation: u64, sequence: u64, shard: u32, index: u32) ->
         dropped: Vec::new(),
         after: Vec::new(),
         done_below: SegmentSequence::default(),
+        inline: None,
     }
 }
 

@@ -323,7 +323,10 @@ impl Default for At {
 
 impl At {
     fn take(&mut self, page: &PageRow, extent: &Extent) {
-        if let Location::Segment { bucket, .. } = extent.location {
+        // What lies in the store goes where the rest of the log is.
+        if let Location::Segment { bucket, .. } = extent.location
+            && !bucket.is_store()
+        {
             self.bucket = bucket;
         }
         self.committed_at = self.committed_at.max(page.committed_at);

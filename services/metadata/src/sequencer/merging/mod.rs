@@ -16,6 +16,7 @@ mod again;
 mod desk;
 mod plan;
 mod plan_again;
+mod plan_left;
 mod plan_sparse;
 mod sparse;
 mod step;

@@ -14,6 +14,7 @@ use super::super::SequencerParts;
 use super::super::error::SequencerError;
 use super::super::extents::extents_of;
 use super::super::keeping::topic_of;
+use super::plan_left::is_in_store;
 use crate::catalogue::Catalogue;
 use crate::keyspace::{Keyspace, MergedRow, PartitionRow, TailRow};
 
@@ -217,6 +218,7 @@ impl Planning {
         let mut classes: BTreeMap<Class, Vec<MergeRun>> = BTreeMap::new();
         for ((partition, mut extents), reclaimed) in runs.into_iter().zip(reclaimed) {
             extents.retain(|extent| extent.offsets.next > reclaimed);
+            let extents = self.left(partition, extents).await?;
             let topic = match topics.entry(partition.topic) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => new.insert(topic_of(&self.catalogue, partition.topic).await?),
@@ -225,7 +227,7 @@ impl Planning {
             let is_kept =
                 |topic: &&Arc<TopicInfo>| !matches!(topic.state, TopicState::Purging { .. });
             let topic = topic.as_ref().filter(is_kept);
-            let Some((topic, bucket)) = topic.zip(extents.iter().find_map(bucket_of)) else {
+            let Some((topic, bucket)) = topic.zip(bucket_of_run(&extents)) else {
                 // Nobody has it any more, or there are markers alone, which take no bytes as they are.
                 continue;
             };
@@ -268,6 +270,20 @@ impl Planning {
         }
         Ok(reclaimed)
     }
+}
+
+/// The bucket that a run is merged in: the one that it lies in, as far as that is not the store. What lies there alone
+/// goes where the log began. Nothing if it lies nowhere.
+fn bucket_of_run(extents: &[Extent]) -> Option<BucketId> {
+    let buckets = extents.iter().filter_map(bucket_of);
+    let mut in_store = None;
+    for bucket in buckets {
+        if !bucket.is_store() {
+            return Some(bucket);
+        }
+        in_store = Some(BucketId::default());
+    }
+    in_store
 }
 
 const fn bucket_of(extent: &Extent) -> Option<BucketId> {
@@ -342,8 +358,17 @@ fn segments(bucket: BucketId, runs: Vec<MergeRun>, segment_bytes: u64) -> Vec<Pl
 }
 
 impl Planned {
-    /// Whether fewer extents come of it, or fewer segments stay.
+    /// Whether something moves out of the store.
+    pub(super) fn is_in_store(&self) -> bool {
+        let mut extents = self.runs.iter().flat_map(|run| &run.extents);
+        extents.any(is_in_store)
+    }
+
+    /// Whether fewer extents come of it, or fewer segments stay, or something moves out of the store.
     fn is_worth_it(&self) -> bool {
+        if self.is_in_store() {
+            return true;
+        }
         let extents = self.runs.iter().flat_map(|run| &run.extents);
         let mut segments = extents.filter_map(|extent| match extent.location {
             Location::Segment { segment, .. } => Some(segment),

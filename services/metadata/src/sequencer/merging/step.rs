@@ -148,6 +148,7 @@ impl Actor {
             checkpoint: self.state.checkpoint,
             merged: self.state.merged,
             since: self.state.tail_since,
+            is_much_inline: self.inlined.is_much(self.parts.settings.inline_bytes_max),
             ..self.unmerged
         };
         self.unmerged_shown.send_replace(unmerged);
@@ -167,6 +168,7 @@ impl Actor {
                 let kept = clock.now() + self.parts.settings.tail_kept;
                 self.merges.trims.push_back((kept, merged.group));
                 self.state.merged = self.state.merged.max(merged.group);
+                self.inlined.merged(self.state.merged);
                 self.state.tail_since = tail_since;
                 self.unmerged.merged(manifests, bytes, tail_since);
                 self.publish_unmerged();

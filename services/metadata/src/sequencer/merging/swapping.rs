@@ -246,7 +246,7 @@ impl Actor {
 }
 
 /// The pages that have something of some offsets, with the one before and the one behind.
-async fn read_pages(
+pub(super) async fn read_pages(
     transaction: &mut dyn Transaction,
     keys: Keyspace,
     partition: TopicPartition,
@@ -310,7 +310,8 @@ pub(crate) fn check_merged(
         next = extent.offsets.next;
         let is_merged = matches!(
             extent.location,
-            Location::Segment { segment: found, length, .. } if found == segment && length > 0
+            Location::Segment { bucket, segment: found, length, .. }
+                if found == segment && length > 0 && !bucket.is_store()
         );
         if !is_merged {
             return Err("an extent lies elsewhere than in the merged segment");

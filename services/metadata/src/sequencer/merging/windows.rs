@@ -17,6 +17,8 @@ pub(crate) struct Unmerged {
     pub(crate) bytes: u64,
     /// Whether there may be more than was counted.
     pub(crate) is_guess: bool,
+    /// Whether so much of it lies in the store that it is to be moved now.
+    pub(crate) is_much_inline: bool,
     /// The commit time of the first entry.
     pub(crate) since: Option<Timestamp>,
 }
@@ -104,6 +106,7 @@ impl Unmerged {
             manifests: state.tail_since.map_or(0, |_| MANIFESTS_MIN),
             bytes: 0,
             is_guess: state.tail_since.is_some(),
+            is_much_inline: false,
             since: state.tail_since,
         }
     }
@@ -145,7 +148,7 @@ impl Unmerged {
         if self.checkpoint <= self.merged || !self.are_some() {
             return Due::Never;
         }
-        if self.bytes >= settings.bytes {
+        if self.bytes >= settings.bytes || self.is_much_inline {
             return Due::Now;
         }
         let age = now.as_millis().saturating_sub(since.as_millis());
@@ -168,6 +171,7 @@ mod tests {
             manifests,
             bytes,
             is_guess: false,
+            is_much_inline: false,
             since: Some(Timestamp::from_millis(1_000)),
         }
     }
@@ -193,6 +197,11 @@ mod tests {
             Due::In(Duration::from_secs(30))
         );
         assert_eq!(due(&unmerged(2, 99), 61_000), Due::Now);
+        let full = Unmerged {
+            is_much_inline: true,
+            ..unmerged(2, 99)
+        };
+        assert_eq!(due(&full, 1_000), Due::Now);
         assert_eq!(due(&unmerged(1, 1_000), 99_000), Due::Never);
         let all = Unmerged {
             merged: GroupNumber::new(9),

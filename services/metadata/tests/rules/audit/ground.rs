@@ -123,6 +123,34 @@ impl Ground {
         self.process.send_until_answered(&commit).await;
     }
 
+    /// Commits a segment of one record together with its bytes.
+    pub(crate) async fn append_in_store(&self, sequence: u64, first: u64) {
+        let batches = vec![batch(first, 1, None)];
+        self.append_all_in_store(sequence, batches).await;
+    }
+
+    /// Commits a segment of these batches of one partition together with its bytes.
+    pub(crate) async fn append_all_in_store(&self, sequence: u64, batches: Vec<BatchBuf>) {
+        let topic = self.topic().await;
+        let mut writer = SegmentWriter::new();
+        let shard = topic.partitions[0].shard;
+        for batch in batches {
+            let pushed = writer.push(topic.id, partition(0), shard, batch);
+            pushed.expect("there is room");
+        }
+        let identity = SegmentIdentity {
+            bucket: BucketId::STORE,
+            ..identity(written(sequence))
+        };
+        let sealed = writer.seal(&identity).expect("it has batches");
+        let commit = ShardCommit {
+            inline: Some(sealed.chunks.concat().into()),
+            manifest: sealed.manifests.into_iter().next().expect("one shard"),
+            ..segment(sequence).done()
+        };
+        self.process.send_until_answered(&commit).await;
+    }
+
     /// Puts a segment and leaves its commit to the caller.
     pub(crate) async fn put_written(
         &self,
@@ -269,12 +297,18 @@ impl Ground {
     pub(crate) async fn bytes_of(&self, extent: &Extent) -> Bytes {
         match extent.location {
             Location::Segment {
+                bucket,
                 segment,
                 position,
                 length,
-                ..
             } => {
-                let all = self.get(segment).await;
+                let all = if bucket.is_store() {
+                    let service = &self.process.service;
+                    let read = tidelog_metadata_api::Log::inline_segment(service, segment).await;
+                    read.expect("the store answers").expect("it is there")
+                } else {
+                    self.get(segment).await
+                };
                 let (from, to) = (position as usize, (position + length) as usize);
                 let mut bytes = BytesMut::from(&all[from..to]);
                 place(&mut bytes, extent.offsets).expect("it has these offsets");

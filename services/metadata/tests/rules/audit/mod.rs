@@ -2,6 +2,7 @@
 //! none, whatever happens while it looks.
 
 pub(crate) mod ground;
+mod inline;
 mod races;
 
 use std::collections::BTreeSet;

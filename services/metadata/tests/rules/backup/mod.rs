@@ -5,6 +5,7 @@ mod asleep;
 mod damage;
 mod golden;
 mod history;
+mod inline;
 mod judge;
 mod merges;
 mod pins;

@@ -7,10 +7,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidelog_env::{Rng as _, SeededRng};
+use tidelog_format::location::Location;
 use tidelog_metadata::RewriteSettings;
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata_api::{
-    Catalogue as _, CommitError, Log as _, LogError, ShardCommit, TopicSelector, TransactionMarker,
+    Catalogue as _, CommitError, Log as _, LogError, LookupRequest, ShardCommit, TopicSelector,
+    TransactionMarker,
 };
 use tidelog_store::memory::{CommitFault, Landing};
 use tidelog_types::{Offset, SegmentSequence, ShardId, TopicPartition};
@@ -369,6 +371,38 @@ impl Driver {
             let latest = self.process.latest(partition(index)).await;
             assert_eq!(latest, Ok(expected.next), "seed {seed}");
             self.check_stable(index).await;
+            self.check_inline(index).await;
+        }
+    }
+
+    /// What readers are told to lie in the store is there, with the bytes that were committed.
+    async fn check_inline(&self, index: u32) {
+        let bounds = self.process.bounds_of(partition(index)).await;
+        let request = LookupRequest {
+            partition: partition(index),
+            offset: bounds.log_start,
+            bytes_max: u64::MAX,
+            extents_max: usize::MAX,
+        };
+        let found = self.process.lookup(request).await.expect("in bounds");
+        for extent in found.extents {
+            let Location::Segment {
+                bucket,
+                segment,
+                position,
+                length,
+            } = extent.location
+            else {
+                continue;
+            };
+            if !bucket.is_store() {
+                continue;
+            }
+            let read = self.process.inline_segment(segment).await;
+            let read = read.expect("the store answers").expect("it is there");
+            let bytes = &read[position as usize..(position + length) as usize];
+            let crc32c = extent.crc32c.unwrap_or(tidelog_crc32c::crc32c(bytes));
+            assert_eq!(tidelog_crc32c::crc32c(bytes), crc32c, "seed {}", self.seed);
         }
     }
 

@@ -218,5 +218,6 @@ fn task_bucket(run: &MergeRun) -> tidelog_types::BucketId {
             Location::Segment { bucket, .. } => Some(bucket),
             Location::Inline { .. } | Location::Marker(_) => None,
         });
+    let buckets = buckets.filter(|bucket| !bucket.is_store());
     buckets.max().unwrap_or_default()
 }

@@ -68,6 +68,32 @@ async fn what_the_backup_has_does_not_come_back_below_what_was_compacted() {
     is_compacted_up_to(&ground, &store, 18, 24).await;
 }
 
+/// Of an extent that lies in the store a part is taken, where what was compacted begins within it.
+#[tokio::test(start_paused = true)]
+async fn what_lies_in_the_store_is_read_there() {
+    let ground = Ground::new(1).await;
+    configure(&ground.process, &[("cleanup.policy", "compact")]).await;
+    let batches = |first| vec![batch(first, 1, None), batch(first + 1, 2, None)];
+    for sequence in 1..=2 {
+        let first = (sequence - 1) * 3;
+        ground.append_all_in_store(sequence, batches(first)).await;
+    }
+    back_up(&ground, "b").await;
+    ground.append_all_in_store(3, batches(6)).await;
+    let (_, mut before) = contents(&ground, &ground.process, partition(0)).await;
+    put_part(&ground, 1, partition(0), 4..9, first_record).await;
+    let (store, _) = try_rebuild(&ground, "b", Gaps::Refuse)
+        .await
+        .expect("it is whole");
+    is_whole(&ground, &store).await;
+    for (_, batch) in before.range_mut(4..) {
+        *batch = first_record(batch.clone());
+    }
+    let (_world, process) = open(&store).await;
+    let after = contents(&ground, &process, partition(0)).await;
+    assert_eq!(after, (9, before));
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_that_no_compaction_has_changed_are_a_contradiction() {
     let ground = Ground::new(1).await;

@@ -173,6 +173,13 @@ impl Log for ToldLog {
         unreachable!("only markers come here")
     }
 
+    async fn inline_segment(
+        &self,
+        _: tidelog_types::SegmentName,
+    ) -> Result<Option<bytes::Bytes>, LogError> {
+        Ok(None)
+    }
+
     async fn raise_floor(&self, _: Incarnation, _: SegmentSequence) -> Result<(), LogError> {
         unreachable!("only markers come here")
     }

@@ -159,15 +159,22 @@ pub(super) fn a_commit() -> impl Strategy<Value = ShardCommit> {
     });
     let conditions = vec((at(), condition), 0..4);
     let orders = vec((at(), any::<u64>().prop_map(OrderKey)), 0..4);
-    let rest = (vec(at(), 0..4), vec(a_segment(), 0..4), any::<u64>());
+    let inline = proptest::option::of(vec(any::<u8>(), 0..200).prop_map(bytes::Bytes::from));
+    let rest = (
+        vec(at(), 0..4),
+        vec(a_segment(), 0..4),
+        any::<u64>(),
+        inline,
+    );
     (a_manifest(), conditions, orders, rest).prop_map(
-        |(manifest, conditions, orders, (dropped, after, done_below))| ShardCommit {
+        |(manifest, conditions, orders, (dropped, after, done_below, inline))| ShardCommit {
             manifest,
             conditions,
             orders,
             dropped,
             after,
             done_below: SegmentSequence::new(done_below),
+            inline,
         },
     )
 }
@@ -180,6 +187,7 @@ pub(super) fn a_commit_error() -> impl Strategy<Value = CommitError> {
         a_segment().prop_map(|after| CommitError::Early { after }),
         Just(CommitError::WriterEnded),
         Just(CommitError::NotOwner),
+        Just(CommitError::NotInline),
         Just(CommitError::Unknown),
         a_text().prop_map(|reason| CommitError::Unavailable { reason }),
         a_text().prop_map(|reason| CommitError::Malformed { reason }),

@@ -108,11 +108,11 @@ impl Rule {
     }
 }
 
-/// Markers that are left in pages have no bytes, and stay.
+/// Markers that are left in pages have no bytes, and stay. What lies in the store is moved by merges of the tail alone.
 const fn bucket_of(extent: &Extent) -> Option<u16> {
     match extent.location {
-        Location::Segment { bucket, .. } => Some(bucket.get()),
-        Location::Inline { .. } | Location::Marker(_) => None,
+        Location::Segment { bucket, .. } if !bucket.is_store() => Some(bucket.get()),
+        Location::Segment { .. } | Location::Inline { .. } | Location::Marker(_) => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Where janitors ask for merges of a shard, while its owner has it.
 
+mod parts;
 mod rewriting;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const LENT_MAX: u32 = 12;
 /// And for how long at least: what only seems to be wrong with them, such as a bucket that janitors cannot reach, is over by
 /// then.
 const LENT_FOR_MIN: Duration = Duration::from_hours(1);
+/// The same where something lies in the store: nothing else ever moves it from there, and while it waits little more comes
+/// to lie there.
+const LENT_FOR_MIN_IN_STORE: Duration = Duration::from_hours(24);
 
 /// What there is to do.
 #[derive(Debug)]
@@ -93,6 +97,10 @@ struct Lending {
     first_lent: Option<MonoTime>,
     lent_until: Option<MonoTime>,
     is_finished: bool,
+    /// Whether something of it lies in the store.
+    in_store: bool,
+    /// The partitions whose runs were swapped.
+    swapped: HashSet<TopicPartition>,
 }
 
 impl OpenWindow {
@@ -194,7 +202,12 @@ impl Desk {
                 continue;
             }
             let first = *task.first_lent.get_or_insert(now);
-            if task.lent >= LENT_MAX && now - first >= LENT_FOR_MIN {
+            let lent_for_min = if task.in_store {
+                LENT_FOR_MIN_IN_STORE
+            } else {
+                LENT_FOR_MIN
+            };
+            if task.lent >= LENT_MAX && now - first >= lent_for_min {
                 tracing::warn!(
                     merge = ?task.task.id,
                     "a merge was not made although it was tried some times: what it was to be made of stays"
@@ -247,12 +260,13 @@ impl Desk {
         committed_at: Timestamp,
     ) -> Vec<Lending> {
         let mut tasks = Vec::with_capacity(segments.len());
-        for Planned {
-            bucket,
-            bytes,
-            runs,
-        } in segments
-        {
+        for planned in segments {
+            let in_store = planned.is_in_store();
+            let Planned {
+                bucket,
+                bytes,
+                runs,
+            } = planned;
             *number += 1;
             let id = MergeId {
                 shard: self.planning.shard,
@@ -274,6 +288,8 @@ impl Desk {
                 first_lent: None,
                 lent_until: None,
                 is_finished: false,
+                in_store,
+                swapped: HashSet::new(),
             });
         }
         tasks
@@ -319,18 +335,38 @@ impl Desk {
             });
             known.collect::<Result<Vec<_>, MergeError>>()?
         };
-        self.ask(|reply| MergeMessage::Swap {
-            segment,
-            runs,
-            reply,
-        })
-        .await
+        let partitions: Vec<_> = runs.iter().map(|(_, run)| run.partition).collect();
+        let outcomes = self
+            .ask(|reply| MergeMessage::Swap {
+                segment,
+                runs,
+                reply,
+            })
+            .await?;
+        let swapped = partitions.into_iter().zip(&outcomes);
+        let swapped = swapped.filter(|(_, outcome)| **outcome == SwapOutcome::Swapped);
+        if let Some(task) = self.state.lock().await.task(id) {
+            task.swapped.extend(swapped.map(|(partition, _)| partition));
+        }
+        Ok(outcomes)
     }
 
     /// Takes note that a merge is made. When it was the last one of its window, that is durable.
     pub(crate) async fn finish(&self, id: MergeId) -> Result<(), MergeError> {
         let mut state = self.state.lock().await;
-        state.task(id).ok_or(MergeError::Gone)?.is_finished = true;
+        let mut number = state.number;
+        let task = state.task(id).ok_or(MergeError::Gone)?;
+        if !task.is_finished {
+            let parts = self.in_parts(&mut number, task).await;
+            let parts = parts.map_err(|error| MergeError::Unavailable {
+                reason: error.to_string(),
+            })?;
+            task.is_finished = true;
+            state.number = number;
+            if let Some(window) = &mut state.window {
+                window.tasks.extend(parts);
+            }
+        }
         let finished = state.window.as_ref().filter(|window| window.is_finished());
         if let Some(window) = finished {
             let (merged, counts) = (window.merged, (window.manifests, window.bytes));
