@@ -10,8 +10,8 @@ use futures::TryStreamExt as _;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use tidelog_blob::settings::{S3Settings, Secret};
-use tidelog_blob::{BlobSettings, Location, OpenedStore};
-use tidelog_blob_admin::BucketAdmin;
+use tidelog_blob::{BlobSettings, Location, MAIN, OpenedStore};
+use tidelog_blob_admin::{BucketAdmin, StoredAs};
 use tidelog_types::SegmentName;
 
 /// The credentials of every S3 server that tests start.
@@ -121,6 +121,12 @@ impl Bucket {
         Ok(())
     }
 
+    /// How the S3 server keeps an object.
+    pub async fn stored_as(&self, key: &str) -> Result<StoredAs> {
+        let access = self.opened.s3.as_ref().context("a bucket of S3")?;
+        Ok(BucketAdmin::connect(access).await?.stored_as(key).await?)
+    }
+
     /// All keys that contain `part`, in order.
     pub async fn keys(&self, part: &str) -> Result<Vec<String>> {
         let objects: Vec<_> = self.opened.store.list(None).try_collect().await?;
@@ -151,7 +157,7 @@ impl Bucket {
         let (root, _) = other.split_once("/seg/").context("the key of a segment")?;
         let cluster = root.rsplit('/').next().unwrap_or(root);
         let layout = self.opened.layout.cluster(cluster.parse()?);
-        Ok(layout.segment(name).to_string())
+        Ok(layout.segment(MAIN, name).to_string())
     }
 
     /// An object.

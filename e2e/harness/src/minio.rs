@@ -24,11 +24,25 @@ pub struct Minio {
 }
 
 impl Minio {
+    /// The name of the key of [`Minio::start_with_key`].
+    pub const KEY: &'static str = "tidelog-key";
+
     /// Starts it and waits until it serves.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with a key service that has one key, [`Minio::KEY`].
+    pub async fn start_with_key() -> Result<Self> {
+        let secret = "aGlnaCB0aWRlIGF0IG5vb24sIGxvdyBhdCBkdXNrLi4=";
+        let key = format!("{}:{secret}", Self::KEY);
+        Self::start_with(&[("MINIO_KMS_SECRET_KEY", &key)]).await
+    }
+
+    async fn start_with(environment: &[(&str, &str)]) -> Result<Self> {
         let mut last = None;
         for _ in 0..STARTS_MAX {
-            match Self::start_once().await {
+            match Self::start_once(environment).await {
                 Ok(minio) => return Ok(minio),
                 Err(error) => last = Some(error),
             }
@@ -36,7 +50,7 @@ impl Minio {
         Err(last.context("it was never started")?)
     }
 
-    async fn start_once() -> Result<Self> {
+    async fn start_once(environment: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = free_port()?;
         let mut command = Command::new(Tools::program("minio")?);
@@ -51,7 +65,8 @@ impl Minio {
             .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
             .env("MINIO_BROWSER", "off")
             .env("MINIO_UPDATE", "off")
-            .env("MINIO_PROMETHEUS_AUTH_TYPE", "public");
+            .env("MINIO_PROMETHEUS_AUTH_TYPE", "public")
+            .envs(environment.iter().copied());
         let mut process = Process::spawn("minio", &mut command, &folder.path().join("log"))?;
         process
             .until_healthy(address, "/minio/health/ready", START_LIMIT)

@@ -12,6 +12,9 @@
 //! | `merge.rs` | small segments become large ones, and every record stays what it was, also through `kill -9` and lost machines |
 //! | `rewrite.rs` | what is left of merged segments is written anew, and the bucket shrinks to what is needed, also through `kill -9` and lost machines |
 //! | `compaction.rs` | of each key the last record stays as it was produced, and tombstones go, also through `kill -9` and lost machines |
+//! | `classes.rs` | topics of two storage classes share no segment |
+//! | `buckets.rs` | topics lie in the buckets of their classes, are merged into others, and go from all of them |
+//! | `encryption.rs` | the store encrypts what it is told to, and keeps it in the storage class that it is told |
 //! | `deletion.rs` | what nobody needs goes from the bucket and nothing else does, also through `kill -9` |
 //! | `drain.rs` | a server that is asked to end finishes its work first |
 //! | `idle.rs` | a server with nothing to do leaves the bucket alone |

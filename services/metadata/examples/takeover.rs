@@ -9,8 +9,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::Env;
 use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-    TransactionSettings,
+    ClassBuckets, GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics,
+    SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::{Catalogue as _, Log as _, NewTopic, OffsetQuery, ShardCommit};
 use tidelog_store::memory::MemoryStore;
@@ -120,6 +120,7 @@ async fn open(
         store: Arc::new(store.clone()),
         cluster: ClusterId::from_bytes([1; 16]),
         shards: 1,
+        classes: ClassBuckets::default(),
         sequencer,
         groups: GroupSettings::default(),
         transactions: TransactionSettings::default(),

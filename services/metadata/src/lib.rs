@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod backup;
 mod catalogue;
+mod class_buckets;
 mod coordinator;
 mod deletion;
 mod driver;
@@ -28,6 +29,7 @@ mod settings;
 mod stats;
 mod transactor;
 
+pub use class_buckets::ClassBuckets;
 pub use coordinator::GroupSettings;
 pub use generation::GenerationEnded;
 pub use metrics::SequencerMetrics;

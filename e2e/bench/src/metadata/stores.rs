@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tidelog_e2e_harness::{Bucket, Minio, Place as Files};
 use tidelog_env::Env;
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-    TransactionSettings,
+    ClassBuckets, GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics,
+    SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::{Catalogue as _, NewTopic, TopicInfo};
 use tidelog_store::Store;
@@ -218,6 +218,7 @@ impl Service {
             store: Arc::clone(&store),
             cluster: ClusterId::from_bytes([1; 16]),
             shards,
+            classes: ClassBuckets::default(),
             sequencer,
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),

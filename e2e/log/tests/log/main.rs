@@ -3,6 +3,7 @@
 mod abuse;
 mod audit;
 mod bad_input;
+mod buckets;
 mod classes;
 mod clients;
 mod command_line;
@@ -11,6 +12,7 @@ mod conditions;
 mod cost;
 mod deletion;
 mod drain;
+mod encryption;
 mod express;
 mod fence;
 mod flights;

@@ -48,6 +48,17 @@ impl World {
         })
     }
 
+    /// A bucket of such a server that has a key.
+    pub(crate) async fn s3_with_key() -> Result<Self> {
+        let minio = Minio::start_with_key().await?;
+        Ok(Self {
+            place: minio.create_bucket("logs").await?,
+            minio: Some(minio),
+            _seaweed: None,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
     /// A bucket of another server that speaks S3.
     pub(crate) async fn other_s3() -> Result<Self> {
         let seaweed = Seaweed::start().await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::memory::MemoryShare;
 use tidelog_env::BackoffPolicy;
+use tidelog_types::BucketId;
 use tidelog_types::limits::{MANIFEST_BYTES_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLICES_MAX};
 
 /// How appends become segments.
@@ -69,6 +70,8 @@ pub struct StorageClass {
     /// Segments of up to so many bytes are committed together with their bytes, and are not put into the bucket; 0: none
     /// are. No more than [`INLINE_SEGMENT_BYTES_MAX`](tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX).
     pub express_bytes: u32,
+    /// Where segments lie.
+    pub bucket: BucketId,
 }
 
 /// How reads are served.

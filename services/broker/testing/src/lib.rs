@@ -17,7 +17,8 @@ use tidelog_cache::{CacheMetrics, PageCache};
 use tidelog_env::clock::timeout;
 use tidelog_env::{Env, SystemClock};
 use tidelog_metadata::{
-    MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
+    ClassBuckets, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
+    TransactionSettings,
 };
 use tidelog_metadata_api::{Groups, Transactions};
 use tidelog_runtime::access::{
@@ -136,6 +137,7 @@ pub async fn engine_of(
         store: Arc::new(MemoryStore::new()),
         cluster,
         shards: 2,
+        classes: ClassBuckets::default(),
         sequencer: SequencerSettings::default(),
         groups,
         transactions: TransactionSettings::default(),

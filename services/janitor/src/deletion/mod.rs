@@ -10,9 +10,10 @@ use futures::StreamExt as _;
 use futures::stream::iter;
 use thiserror::Error;
 use tidelog_blob::ClusterLayout;
+use tidelog_blob::buckets::{self, UnknownBucket};
 use tidelog_blob::object_store::{self, ObjectStore};
 use tidelog_metadata_api::{DeadSegment, Deletions, JanitorWork, LogError};
-use tidelog_types::SegmentName;
+use tidelog_types::{BucketId, SegmentName};
 
 use crate::{Backups, BackupsError, JanitorMetrics, JanitorParts, Pins};
 
@@ -23,6 +24,8 @@ pub(crate) enum DeletionError {
     Metadata(#[source] LogError),
     #[error("it is not known what backups need")]
     Backups(#[source] BackupsError),
+    #[error("the cluster has a bucket more than this process knows")]
+    Unknown(#[source] UnknownBucket),
     #[error("the bucket did not do what it was asked for")]
     Bucket(#[source] object_store::Error),
 }
@@ -62,6 +65,11 @@ impl Deletion {
         let taken = taken.map_err(DeletionError::Metadata)?;
         if taken.is_empty() {
             return Ok(());
+        }
+        // What lies in a bucket that this process does not know would be taken for deleted.
+        let newer = buckets::newer(self.objects.as_ref(), &self.layout).await;
+        if let Some(bucket) = newer.map_err(DeletionError::Bucket)? {
+            return Err(DeletionError::Unknown(UnknownBucket(bucket)));
         }
         // After metadata has said that nothing names them: a backup that begins later names them no more.
         let pins = self.backups.pins().await;
@@ -114,15 +122,34 @@ impl Deletion {
         }
     }
 
-    /// Deletes segments; one result for each, in their order. One that is not there has been deleted before.
+    /// Deletes segments; one result for each, in their order. One that is not there has been deleted before. Which bucket
+    /// they lie in is not known here: a name is given once, so what is there in any of them is what is meant.
     async fn delete(&self, names: Vec<SegmentName>) -> Vec<object_store::Result<()>> {
+        let mut results: Vec<object_store::Result<()>> = Vec::new();
+        results.resize_with(names.len(), || Ok(()));
+        for bucket in self.layout.buckets() {
+            let deleted = self.delete_in(bucket, &names).await;
+            for (result, deleted) in results.iter_mut().zip(deleted) {
+                if deleted.is_err() {
+                    *result = deleted;
+                }
+            }
+        }
+        results
+    }
+
+    async fn delete_in(
+        &self,
+        bucket: BucketId,
+        names: &[SegmentName],
+    ) -> Vec<object_store::Result<()>> {
         let count = names.len();
         if count == 0 {
             return Vec::new();
         }
         let paths: Vec<_> = names
             .iter()
-            .map(|name| self.layout.segment(*name))
+            .map(|name| self.layout.segment(bucket, *name))
             .collect();
         let deleted = self
             .objects

@@ -51,14 +51,17 @@ impl Deletion {
         }
     }
 
-    /// Those of the names that have an object, in order.
+    /// Those of the names that have an object in one of the buckets, in order.
     async fn there(&self, names: Vec<SegmentName>) -> object_store::Result<Vec<SegmentName>> {
         let looks = names.into_iter().map(|name| async move {
-            match self.objects.head(&self.layout.segment(name)).await {
-                Ok(_) => Ok(Some(name)),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(error) => Err(error),
+            for bucket in self.layout.buckets() {
+                match self.objects.head(&self.layout.segment(bucket, name)).await {
+                    Ok(_) => return Ok(Some(name)),
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
+            Ok(None)
         });
         let mut looked = iter(looks).buffered(TOGETHER);
         let mut found = Vec::new();

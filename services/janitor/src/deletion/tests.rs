@@ -2,14 +2,16 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidelog_blob::BucketLayout;
+use tidelog_blob::buckets::{Beside, Routed};
 use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
 use tidelog_blob::metrics::Operation;
+use tidelog_blob::names::BucketPart;
 use tidelog_blob::object_store::memory::InMemory;
 use tidelog_blob::object_store::{ObjectStoreExt as _, PutPayload};
+use tidelog_blob::{BucketLayout, MAIN};
 use tidelog_env::Env;
 use tidelog_metadata_api::OrphanSearch;
-use tidelog_types::{ClusterId, Incarnation, SegmentSequence, Timestamp};
+use tidelog_types::{BucketId, ClusterId, Incarnation, SegmentSequence, Timestamp};
 
 use super::*;
 
@@ -77,7 +79,7 @@ impl World {
     async fn new(segments: &[u64], needed: &[u64]) -> Self {
         let objects = Arc::new(InMemory::new());
         for sequence in segments {
-            let path = layout().segment(name(*sequence));
+            let path = layout().segment(MAIN, name(*sequence));
             objects
                 .put(&path, PutPayload::from_static(b"x"))
                 .await
@@ -102,7 +104,7 @@ impl World {
         let listed = self.objects.list(None);
         let names = listed.map(|object| layout().parse_segment(&object.unwrap().location));
         let mut left: Vec<u64> = names
-            .map(|name| name.unwrap().sequence.get())
+            .map(|name| name.unwrap().1.sequence.get())
             .collect()
             .await;
         left.sort_unstable();
@@ -228,4 +230,45 @@ async fn what_the_bucket_does_not_delete_is_not_reported() {
     assert_eq!(world.left().await, [1, 2]);
     let heard = world.work.heard.lock().clone();
     assert_eq!(heard, [(Deletions::default(), false)]);
+}
+
+#[tokio::test]
+async fn what_is_handed_out_goes_from_whichever_bucket_it_lies_in() {
+    const ONE: BucketId = BucketId::new(1);
+    let mut world = World::new(&[1, 2, 5], &[]).await;
+    let fast = Arc::new(InMemory::new());
+    let all = layout().with_buckets([ONE]);
+    let main = Arc::clone(&world.objects) as Arc<dyn ObjectStore>;
+    let beside = Beside {
+        number: ONE,
+        store: Arc::clone(&fast) as Arc<dyn ObjectStore>,
+        layout: layout(),
+        storage_class: None,
+    };
+    let routed: Arc<dyn ObjectStore> = Arc::new(Routed::new(main, all.clone(), [beside]));
+    for sequence in [3, 4, 12] {
+        let path = all.segment(ONE, name(sequence));
+        let payload = PutPayload::from_static(b"x");
+        routed.put(&path, payload).await.unwrap();
+    }
+    world.deletion.objects = Arc::clone(&routed);
+    *world.work.next.lock() = Deletions {
+        dead: dead(&[1, 3]),
+        orphans: vec![orphans(&[5], 10, true)],
+    };
+    // As long as this process does not know the bucket, nothing is said to be deleted.
+    let text = "{\"name\":\"fast\",\"location\":\"fast\"}";
+    let known = all.bucket(ONE, BucketPart::Name);
+    routed.put(&known, text.into()).await.unwrap();
+    let error = world.deletion.round().await.unwrap_err();
+    assert!(matches!(error, DeletionError::Unknown(_)), "{error}");
+    assert!(world.work.heard.lock().is_empty());
+
+    world.deletion.layout = all;
+    world.deletion.round().await.unwrap();
+    world.objects.delete(&known).await.unwrap();
+    assert_eq!(world.left().await, [2]);
+    let listed = fast.list(None).map(|object| object.unwrap().location);
+    let left: Vec<_> = listed.collect().await;
+    assert_eq!(left, [layout().segment(MAIN, name(4))]);
 }

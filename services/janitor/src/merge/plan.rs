@@ -3,7 +3,7 @@
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
 use tidelog_metadata_api::{MergeRun, MergeTask};
-use tidelog_types::SegmentName;
+use tidelog_types::{BucketId, SegmentName};
 
 use super::failure::Failure;
 
@@ -33,15 +33,14 @@ impl Piece {
     }
 }
 
-/// A segment, and whether it lies in the metadata store.
-type Place = (SegmentName, bool);
+/// Where a segment lies, and which it is.
+type Place = (BucketId, SegmentName);
 
 /// Bytes of one object, and the extents in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Read {
+    pub(super) bucket: BucketId,
     pub(super) segment: SegmentName,
-    /// Whether it lies in the metadata store, and not in the bucket of the task.
-    pub(super) in_store: bool,
     pub(super) start: u64,
     pub(super) end: u64,
     /// Ascending, without overlap.
@@ -71,14 +70,14 @@ pub(super) fn plan(task: &MergeTask, memory: u64) -> Result<Plan, Failure> {
                     segment,
                     position,
                     length,
-                } if (bucket == task.bucket || bucket.is_store()) && length > 0 => {
+                } if length > 0 => {
                     let start = u64::from(position);
                     let piece = Piece {
                         slot,
                         start,
                         length,
                     };
-                    pieces.push(((segment, bucket.is_store()), piece));
+                    pieces.push(((bucket, segment), piece));
                     u64::from(length)
                 }
                 Location::Segment { .. } | Location::Inline { .. } => {
@@ -121,9 +120,9 @@ fn check_run(run: &MergeRun) -> Result<(), Failure> {
 /// how many bytes that are, too.
 fn reads(pieces: Vec<(Place, Piece)>, mut spare: u64) -> (Vec<Read>, u64) {
     let (mut reads, mut gaps) = (Vec::<Read>::new(), 0);
-    for ((segment, in_store), piece) in pieces {
-        let last = reads.last_mut();
-        let last = last.filter(|read| (read.segment, read.in_store) == (segment, in_store));
+    for ((bucket, segment), piece) in pieces {
+        let is_of = |read: &&mut Read| (read.bucket, read.segment) == (bucket, segment);
+        let last = reads.last_mut().filter(is_of);
         let joined = last.and_then(|read| {
             let gap = piece.start.checked_sub(read.end)?;
             let fits =
@@ -138,8 +137,8 @@ fn reads(pieces: Vec<(Place, Piece)>, mut spare: u64) -> (Vec<Read>, u64) {
                 read.pieces.push(piece);
             }
             None => reads.push(Read {
+                bucket,
                 segment,
-                in_store,
                 start: piece.start,
                 end: piece.end(),
                 pieces: vec![piece],
@@ -163,7 +162,7 @@ mod tests {
             start,
             length,
         };
-        ((segment, false), piece)
+        ((BucketId::default(), segment), piece)
     }
 
     fn ranges(pieces: Vec<(Place, Piece)>, spare: u64) -> (Vec<(u64, u64, u64)>, u64) {
@@ -196,6 +195,15 @@ mod tests {
             (2, 40, 50),
         ];
         assert_eq!(ranges(pieces(), 99), (few, 0));
+    }
+
+    #[test]
+    fn objects_of_two_buckets_are_two_objects() {
+        let ((_, segment), other) = piece(1, 140, 60);
+        let pieces = vec![piece(1, 40, 100), ((BucketId::new(1), segment), other)];
+        let (reads, _) = reads(pieces, 100);
+        let buckets: Vec<u16> = reads.iter().map(|read| read.bucket.get()).collect();
+        assert_eq!(buckets, [0, 1]);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Worker {
     }
 
     async fn read_once(&self, task: &Arc<MergeTask>, read: &Arc<Read>) -> Result<Proven, Failure> {
-        let bytes = if read.in_store {
+        let bytes = if read.bucket.is_store() {
             self.of_store(read).await?
         } else {
             self.of_bucket(read).await?
@@ -135,7 +135,7 @@ impl Worker {
     /// The bytes of a read; fewer if the object ends before them.
     async fn get(&self, read: &Read) -> object_store::Result<BytesMut> {
         self.pace.take(read.end - read.start).await;
-        let path = self.parts.layout.segment(read.segment);
+        let path = self.parts.layout.segment(read.bucket, read.segment);
         let options = GetOptions {
             range: Some(GetRange::Bounded(read.start..read.end)),
             ..GetOptions::default()

@@ -8,7 +8,7 @@ use tidelog_blob::object_store::{self, GetOptions, GetRange};
 use tidelog_blob::{ErrorKind, classify};
 use tidelog_format::segment::{MergedFooter, SegmentError, SegmentKind, TRAILER_BYTES, Trailer};
 use tidelog_metadata_api::{DESCRIBED_SLICES_MAX, IndexedSlice, MergeTask};
-use tidelog_types::{ClusterId, SegmentName};
+use tidelog_types::{BucketId, ClusterId, SegmentName};
 
 use super::failure::{Failure, Fault};
 use super::worker::Worker;
@@ -34,10 +34,9 @@ impl Worker {
             let slices = match self.index(*segment).await? {
                 Ok(slices) => slices,
                 Err(fault) => {
-                    let object = self.parts.layout.segment(*segment).to_string();
                     let fault = fault.to_string();
                     tracing::error!(
-                        object,
+                        %segment,
                         fault,
                         "the index of a merged segment cannot be read: what is left of it stays where it is"
                     );
@@ -58,8 +57,8 @@ impl Worker {
         &self,
         segment: SegmentName,
     ) -> Result<Result<Vec<IndexedSlice>, Fault>, Failure> {
-        let tail = match self.end(segment, GetRange::Suffix(TAIL_BYTES)).await? {
-            Ok(tail) => tail,
+        let (bucket, tail) = match self.tail(segment).await? {
+            Ok(found) => found,
             Err(fault) => return Ok(Err(fault)),
         };
         let cluster = self.parts.cluster;
@@ -77,7 +76,7 @@ impl Worker {
         let _held = self.hold(index.end - index.start).await;
         let footer = match footer(&tail, &index) {
             Some(footer) => footer,
-            None => match self.end(segment, GetRange::Bounded(index)).await? {
+            None => match self.end(bucket, segment, index).await? {
                 Ok(footer) => footer.bytes,
                 Err(fault) => return Ok(Err(fault)),
             },
@@ -89,8 +88,31 @@ impl Worker {
         Ok(slices.map_err(|error| damaged(&error)))
     }
 
+    /// The end of a segment, and the bucket that it lies in: it is known by its name alone.
+    async fn tail(&self, segment: SegmentName) -> Result<Result<(BucketId, End), Fault>, Failure> {
+        for bucket in self.parts.layout.buckets() {
+            let range = GetRange::Suffix(TAIL_BYTES);
+            match self.part(bucket, segment, range).await? {
+                Ok(end) => return Ok(Ok((bucket, end))),
+                Err(Fault::Missing) => {}
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+        Ok(Err(Fault::Missing))
+    }
+
     async fn end(
         &self,
+        bucket: BucketId,
+        segment: SegmentName,
+        index: Range<u64>,
+    ) -> Result<Result<End, Fault>, Failure> {
+        self.part(bucket, segment, GetRange::Bounded(index)).await
+    }
+
+    async fn part(
+        &self,
+        bucket: BucketId,
         segment: SegmentName,
         range: GetRange,
     ) -> Result<Result<End, Fault>, Failure> {
@@ -103,7 +125,7 @@ impl Worker {
             range: Some(range),
             ..GetOptions::default()
         };
-        match self.get_end(segment, options).await {
+        match self.get_end(bucket, segment, options).await {
             Ok(end) => {
                 self.parts.metrics.read.inc_by(end.bytes.len() as u64);
                 Ok(Ok(end))
@@ -118,10 +140,11 @@ impl Worker {
 
     async fn get_end(
         &self,
+        bucket: BucketId,
         segment: SegmentName,
         options: GetOptions,
     ) -> object_store::Result<End> {
-        let path = self.parts.layout.segment(segment);
+        let path = self.parts.layout.segment(bucket, segment);
         let answer = self.parts.objects.get_opts(&path, options).await?;
         Ok(End {
             length: answer.meta.size,

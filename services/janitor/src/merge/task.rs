@@ -45,8 +45,14 @@ impl Worker {
             };
             let (object, position) = match extent.location {
                 Location::Segment {
-                    segment, position, ..
-                } => (self.parts.layout.segment(segment).to_string(), position),
+                    bucket,
+                    segment,
+                    position,
+                    ..
+                } => {
+                    let path = self.parts.layout.segment(bucket, segment);
+                    (path.to_string(), position)
+                }
                 Location::Inline { .. } | Location::Marker(_) => (String::new(), 0),
             };
             let (partition, offset) = (run.partition, extent.offsets.base);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use tidelog_blob::object_store::path::Path;
 use tidelog_blob::object_store::{self, GetOptions, GetRange, PutMode, PutOptions, PutPayload};
 use tidelog_blob::{ErrorKind, classify};
 use tidelog_format::location::Location;
@@ -126,7 +127,7 @@ impl Worker {
                 return Ok(name);
             }
             tracing::error!(
-                object = %self.parts.layout.segment(name.segment),
+                object = %self.parts.layout.segment(bucket, name.segment),
                 "an object lies under a name of this janitor that it has not written"
             );
             name = self.names.take();
@@ -156,13 +157,13 @@ impl Worker {
         })?;
         self.pace.take(sealed.length).await;
         let payload: PutPayload = sealed.chunks.iter().cloned().collect();
-        let path = self.parts.layout.segment(name);
+        let path = self.parts.layout.segment(bucket, name);
         let options = PutOptions::from(PutMode::Create);
         let put = self.parts.objects.put_opts(&path, payload, options).await;
         let is_ours = match put {
             Ok(_) => true,
             Err(error) if classify(&error) == ErrorKind::AlreadyExists => {
-                let settled = self.settle(&sealed, error).await;
+                let settled = self.settle(&path, &sealed, error).await;
                 settled.map_err(|error| Failure::Put(name, error))?
             }
             Err(error) => return Err(Failure::Put(name, error)),
@@ -177,15 +178,15 @@ impl Worker {
     /// An object has our name. If an earlier attempt of ours landed unseen, its trailer has our nonce.
     async fn settle(
         &self,
+        path: &Path,
         sealed: &SealedMerged,
         error: object_store::Error,
     ) -> object_store::Result<bool> {
-        let path = self.parts.layout.segment(sealed.name);
         let options = GetOptions {
             range: Some(GetRange::Suffix(u64::from(TRAILER_BYTES))),
             ..GetOptions::default()
         };
-        let answer = self.parts.objects.get_opts(&path, options).await?;
+        let answer = self.parts.objects.get_opts(path, options).await?;
         match Trailer::decode(&answer.bytes().await?) {
             Ok(trailer) => Ok(trailer.nonce == sealed.nonce && trailer.name == sealed.name),
             Err(_) => Err(error),

@@ -8,8 +8,10 @@ mod bucket;
 mod error;
 mod facts;
 mod lifecycle;
+mod object;
 
 pub use bucket::{BucketAdmin, Created};
 pub use error::AdminError;
 pub use facts::{BucketFacts, Fact, Versioning};
 pub use lifecycle::{ABANDONED_UPLOADS_RULE, LifecycleChange};
+pub use object::StoredAs;

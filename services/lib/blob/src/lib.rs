@@ -6,6 +6,8 @@
 //! ```text
 //!   engine, reader, janitor
 //!        |
+//!   [Routed]      all buckets of a cluster as one; below it, each has wrappers of its own
+//!        |
 //!   [Retrying]    bounded attempts, a deadline for each, short bodies are collected and checked
 //!        |
 //!   [Hedged]      a second GET when the first is slow; the first whole answer wins
@@ -29,6 +31,7 @@
 //! caller as it is: only the writer can tell its own object from another's, by reading the trailer under
 //! its own name.
 //!
+//! [`Routed`]: buckets::Routed
 //! [`Retrying`]: retry::Retrying
 //! [`Hedged`]: hedge::Hedged
 //! [`Metered`]: metered::Metered
@@ -37,6 +40,7 @@
 
 mod backup_name;
 mod body;
+pub mod buckets;
 pub mod budget;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -64,7 +68,7 @@ pub use budget::RequestBudget;
 pub use errors::{ErrorKind, classify};
 pub use location::{Location, LocationError};
 pub use metrics::{Meter, MeterSnapshot, Metrics, Operation, Role};
-pub use names::{BucketLayout, ClusterLayout};
+pub use names::{BucketLayout, ClusterLayout, MAIN};
 pub use open::{OpenError, OpenedStore, open};
 pub use purpose::Purpose;
 pub use s3::S3Access;

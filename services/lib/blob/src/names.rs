@@ -8,7 +8,12 @@
 //! <prefix>/<cluster>/backup/<name>/{begin, <8 digits>, end}          backups of metadata
 //! <prefix>/<cluster>/restore/<10 digits>                             generations that restores have taken
 //! <prefix>/<cluster>/accept/<10 digits>                              those of them that operators have accepted
+//! <prefix>/<cluster>/bucket/<5 digits>[.<what>]                      buckets beside this one
 //! ```
+//!
+//! A bucket beside the main one has a prefix, a marker and segments of its own, under the same names. Here they are
+//! called `<prefix>/<cluster>/seg@<number>/...`, with the prefix of the main bucket: so one name says both the bucket and
+//! the object, and [`Routed`](crate::buckets::Routed) finds the way. No object lies under such a name.
 //!
 //! Incarnation and sequence are 16 lower-case hex digits, so that a listing is in their order. The two hex
 //! digits before them are the most significant byte of the CRC-32C of both numbers in big-endian order:
@@ -16,9 +21,13 @@
 //! everything but their last byte. These layouts must not change: objects are found by computing their
 //! names.
 
+use std::sync::Arc;
+
 use object_store::path::Path;
 use thiserror::Error;
-use tidelog_types::{ClusterGeneration, ClusterId, Incarnation, SegmentName, SegmentSequence};
+use tidelog_types::{
+    BucketId, ClusterGeneration, ClusterId, Incarnation, SegmentName, SegmentSequence,
+};
 
 use crate::backup_name::{BackupName, BackupPart};
 
@@ -29,6 +38,9 @@ pub(crate) const STORE: &str = "meta";
 pub(crate) const BACKUPS: &str = "backup";
 pub(crate) const RESTORES: &str = "restore";
 pub(crate) const ACCEPTS: &str = "accept";
+pub(crate) const BUCKETS: &str = "bucket";
+/// The bucket that a cluster began with.
+pub const MAIN: BucketId = BucketId::new(0);
 /// Hex digits of a `u64`.
 const NUMBER_DIGITS: usize = 16;
 
@@ -68,6 +80,7 @@ impl BucketLayout {
     pub fn cluster(&self, cluster: ClusterId) -> ClusterLayout {
         ClusterLayout {
             root: self.prefix.clone().join(cluster.to_string()),
+            beside: Arc::default(),
         }
     }
 }
@@ -76,6 +89,21 @@ impl BucketLayout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterLayout {
     root: Path,
+    /// The buckets beside the main one.
+    beside: Arc<[BucketId]>,
+}
+
+/// What an object of [`ClusterLayout::bucket`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BucketPart {
+    /// What the bucket is called, and where it is.
+    Name,
+    /// That its marker was seen, and which.
+    Entered,
+    /// Where it is since it has moved for the so-many-th time.
+    Moved(u32),
+    /// That nothing is in it any more.
+    Gone,
 }
 
 /// A path that names no segment of this cluster.
@@ -89,19 +117,82 @@ impl ClusterLayout {
         &self.root
     }
 
+    /// The same names, of a cluster that has these buckets beside its main one.
+    #[must_use]
+    pub fn with_buckets(&self, beside: impl IntoIterator<Item = BucketId>) -> Self {
+        Self {
+            root: self.root.clone(),
+            beside: beside.into_iter().filter(|id| *id != MAIN).collect(),
+        }
+    }
+
+    /// All buckets of the cluster, the main one first.
+    pub fn buckets(&self) -> impl Iterator<Item = BucketId> + Clone + Send + '_ {
+        std::iter::once(MAIN).chain(self.beside.iter().copied())
+    }
+
     /// The folders below [`root`](Self::root) in which a cluster has objects.
-    pub fn roots(&self) -> [Path; 5] {
-        [SEGMENTS, STORE, BACKUPS, RESTORES, ACCEPTS].map(|folder| self.root.clone().join(folder))
+    pub fn roots(&self) -> [Path; 6] {
+        [SEGMENTS, STORE, BACKUPS, RESTORES, ACCEPTS, BUCKETS]
+            .map(|folder| self.root.clone().join(folder))
     }
 
-    /// What comes before all segments.
-    pub fn segments_root(&self) -> Path {
-        self.root.clone().join(SEGMENTS)
+    /// What comes before all segments of one bucket.
+    pub fn segments_root(&self, bucket: BucketId) -> Path {
+        let root = self.root.clone();
+        if bucket == MAIN {
+            root.join(SEGMENTS)
+        } else {
+            root.join(format!("{SEGMENTS}@{bucket}"))
+        }
     }
 
-    /// What comes before all segments of one [`spread`].
-    pub fn segments_of(&self, spread: u8) -> Path {
-        self.segments_root().join(format!("{spread:02x}"))
+    /// What comes before all segments of one [`spread`] in a bucket.
+    pub fn segments_of(&self, bucket: BucketId, spread: u8) -> Path {
+        self.segments_root(bucket).join(format!("{spread:02x}"))
+    }
+
+    /// The bucket whose segments lie below a path, as [`ClusterLayout::segments_root`] says it, and what stands behind that.
+    pub(crate) fn split_segments(&self, path: &Path) -> Option<(BucketId, Path)> {
+        let mut parts = path.prefix_match(&self.root)?;
+        let folder = parts.next()?;
+        let bucket = match folder.as_ref().split_once('@') {
+            None => MAIN,
+            Some((_, number)) => BucketId::new(number.parse().ok()?),
+        };
+        let root = self.segments_root(bucket);
+        let rest = path.prefix_match(&root)?;
+        Some((bucket, rest.collect()))
+    }
+
+    /// What comes before everything that says which buckets there are beside the main one.
+    pub fn buckets_root(&self) -> Path {
+        self.root.clone().join(BUCKETS)
+    }
+
+    /// What says something of the bucket that has a number.
+    pub fn bucket(&self, number: BucketId, part: BucketPart) -> Path {
+        let number = number.get();
+        self.buckets_root().join(match part {
+            BucketPart::Name => format!("{number:05}"),
+            BucketPart::Entered => format!("{number:05}.entered"),
+            BucketPart::Moved(turn) => format!("{number:05}.moved-{turn:04}"),
+            BucketPart::Gone => format!("{number:05}.gone"),
+        })
+    }
+
+    /// The number in a path of [`ClusterLayout::bucket`], and what the object there says.
+    pub fn parse_bucket(&self, path: &Path) -> Option<(BucketId, BucketPart)> {
+        let name = path.filename()?;
+        let (number, what) = name.split_once('.').unwrap_or((name, ""));
+        let part = match what {
+            "" => BucketPart::Name,
+            "entered" => BucketPart::Entered,
+            "gone" => BucketPart::Gone,
+            moved => BucketPart::Moved(moved.strip_prefix("moved-")?.parse().ok()?),
+        };
+        let number = BucketId::new(number.parse().ok()?);
+        (self.bucket(number, part) == *path).then_some((number, part))
     }
 
     /// What comes before everything that the embedded store writes.
@@ -155,29 +246,31 @@ impl ClusterLayout {
     }
 
     /// Where a segment lies.
-    pub fn segment(&self, name: SegmentName) -> Path {
-        self.segments_of(spread(name))
+    pub fn segment(&self, bucket: BucketId, name: SegmentName) -> Path {
+        self.segments_of(bucket, spread(name))
             .join(number(name.incarnation.get()))
             .join(number(name.sequence.get()))
     }
 
-    /// The segment that lies at `path`: the inverse of [`ClusterLayout::segment`], exact to the byte.
-    pub fn parse_segment(&self, path: &Path) -> Result<SegmentName, NotASegment> {
+    /// The segment that lies at `path`, and in which bucket: the inverse of [`ClusterLayout::segment`], exact to the
+    /// byte.
+    pub fn parse_segment(&self, path: &Path) -> Result<(BucketId, SegmentName), NotASegment> {
         self.segment_parts(path)
-            .filter(|name| self.segment(*name) == *path)
+            .filter(|(bucket, name)| self.segment(*bucket, *name) == *path)
             .ok_or_else(|| NotASegment(path.clone()))
     }
 
-    fn segment_parts(&self, path: &Path) -> Option<SegmentName> {
-        let root = self.segments_root();
-        let mut parts = path.prefix_match(&root)?;
+    fn segment_parts(&self, path: &Path) -> Option<(BucketId, SegmentName)> {
+        let (bucket, below) = self.split_segments(path)?;
+        let mut parts = below.parts();
         let _spread = parts.next()?;
         let incarnation = parse_number(parts.next()?.as_ref())?;
         let sequence = parse_number(parts.next()?.as_ref())?;
-        Some(SegmentName::new(
+        let name = SegmentName::new(
             Incarnation::new(incarnation),
             SegmentSequence::new(sequence),
-        ))
+        );
+        Some((bucket, name))
     }
 }
 
@@ -188,12 +281,13 @@ pub(crate) fn next_segment(path: &Path) -> Option<Path> {
     let incarnation = Incarnation::new(parse_number(parts.next()?)?);
     let (_spread, _segments) = (parts.next()?, parts.next()?);
     let root = Path::parse(parts.next()?).ok()?;
-    let layout = ClusterLayout { root };
+    let layout = ClusterLayout {
+        root,
+        beside: Arc::default(),
+    };
     let at = |sequence| {
-        layout.segment(SegmentName::new(
-            incarnation,
-            SegmentSequence::new(sequence),
-        ))
+        let name = SegmentName::new(incarnation, SegmentSequence::new(sequence));
+        layout.segment(MAIN, name)
     };
     if at(sequence) != *path {
         return None;
@@ -246,13 +340,13 @@ mod tests {
             let layout = cluster(prefix);
             let last = name(3, u64::MAX);
             assert_eq!(
-                next_segment(&layout.segment(name(3, 9))),
-                Some(layout.segment(name(3, 10)))
+                next_segment(&layout.segment(MAIN, name(3, 9))),
+                Some(layout.segment(MAIN, name(3, 10)))
             );
-            assert_eq!(next_segment(&layout.segment(last)), None);
+            assert_eq!(next_segment(&layout.segment(MAIN, last)), None);
             assert_eq!(next_segment(&layout.store_root().join("wal")), None);
         }
-        let right = cluster("").segment(name(3, 9));
+        let right = cluster("").segment(MAIN, name(3, 9));
         let wrong = right.as_ref().replace("/seg/", "/gas/");
         assert_eq!(next_segment(&Path::from(wrong)), None);
         assert_eq!(next_segment(&Path::from("tidelog.json")), None);
@@ -283,7 +377,7 @@ mod tests {
             ),
             (u64::MAX, u64::MAX, "ef/ffffffffffffffff/ffffffffffffffff"),
         ] {
-            let path = cluster.segment(name(incarnation, sequence));
+            let path = cluster.segment(MAIN, name(incarnation, sequence));
             assert_eq!(path.as_ref(), format!("{root}/seg/{tail}"));
         }
     }
@@ -315,6 +409,41 @@ mod tests {
     }
 
     #[test]
+    fn buckets_beside_the_main_one_have_names_of_their_own() {
+        let root = "a/b/0191d3a8-7f3c-4b5e-9a61-2f0c8d4e5b6a";
+        let cluster = cluster("a/b").with_buckets([BucketId::new(2), MAIN, BucketId::new(7)]);
+        let buckets: Vec<u16> = cluster.buckets().map(BucketId::get).collect();
+        assert_eq!(buckets, [0, 2, 7]);
+        let path = cluster.segment(BucketId::new(7), name(1, 1));
+        let tail = "44/0000000000000001/0000000000000001";
+        assert_eq!(path.as_ref(), format!("{root}/seg@7/{tail}"));
+        let split = cluster.split_segments(&path);
+        assert_eq!(split, Some((BucketId::new(7), Path::from(tail))));
+        let bare = Path::from(format!("{root}/seg@7"));
+        let split = cluster.split_segments(&bare);
+        assert_eq!(split, Some((BucketId::new(7), Path::default())));
+        for other in ["seg@", "seg@x", "seg@07", "seg@65536", "gas@7", "meta"] {
+            let path = Path::from(format!("{root}/{other}/{tail}"));
+            assert_eq!(cluster.split_segments(&path), None, "{other}");
+        }
+        for (part, name) in [
+            (BucketPart::Name, "00007"),
+            (BucketPart::Entered, "00007.entered"),
+            (BucketPart::Moved(2), "00007.moved-0002"),
+            (BucketPart::Gone, "00007.gone"),
+        ] {
+            let path = cluster.bucket(BucketId::new(7), part);
+            assert_eq!(path.as_ref(), format!("{root}/bucket/{name}"));
+            let parsed = cluster.parse_bucket(&path);
+            assert_eq!(parsed, Some((BucketId::new(7), part)));
+        }
+        for other in ["7", "00007.", "00007.moved-2", "00007.else", "x.gone"] {
+            let path = cluster.buckets_root().join(other);
+            assert_eq!(cluster.parse_bucket(&path), None, "{other}");
+        }
+    }
+
+    #[test]
     fn any_256_neighbours_spread_over_all_256_folders() {
         for first in [0, 256, 0xdead_be00] {
             let folders: BTreeSet<u8> = (first..first + 256).map(|s| spread(name(7, s))).collect();
@@ -325,7 +454,7 @@ mod tests {
     #[test]
     fn other_paths_are_not_taken_for_segments() {
         let cluster = cluster("");
-        let good = cluster.segment(name(5, 9)).to_string();
+        let good = cluster.segment(MAIN, name(5, 9)).to_string();
         let folder = good.split('/').nth(2).unwrap();
         for bad in [
             format!("{good}/x"),
@@ -345,10 +474,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_segment_is_found_again_from_its_path(incarnation: u64, sequence: u64) {
+        fn a_segment_is_found_again_from_its_path(bucket: u16, incarnation: u64, sequence: u64) {
             let cluster = cluster("p");
-            let name = name(incarnation, sequence);
-            prop_assert_eq!(cluster.parse_segment(&cluster.segment(name)), Ok(name));
+            let (bucket, name) = (BucketId::new(bucket), name(incarnation, sequence));
+            let path = cluster.segment(bucket, name);
+            prop_assert_eq!(cluster.parse_segment(&path), Ok((bucket, name)));
         }
     }
 }

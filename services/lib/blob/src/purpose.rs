@@ -3,7 +3,7 @@
 use object_store::path::Path;
 use tidelog_types::ClusterId;
 
-use crate::names::{ACCEPTS, BACKUPS, MARKER, RESTORES, SCRATCH, SEGMENTS, STORE};
+use crate::names::{ACCEPTS, BACKUPS, BUCKETS, MARKER, RESTORES, SCRATCH, SEGMENTS, STORE};
 
 /// What an object is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub enum Purpose {
     StoreManifest,
     /// Backups of metadata.
     Backup,
-    /// Whose bucket this is, and which restores it has seen.
+    /// Whose bucket this is, which others there are, and which restores it has seen.
     Marker,
     /// The check at the start.
     Preflight,
@@ -83,7 +83,7 @@ impl Purpose {
             (STORE, Some("compacted")) => Self::StoreTable,
             (STORE, _) => Self::StoreManifest,
             (BACKUPS, _) => Self::Backup,
-            (RESTORES | ACCEPTS, _) => Self::Marker,
+            (RESTORES | ACCEPTS | BUCKETS, _) => Self::Marker,
             _ => Self::Other,
         }
     }
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::backup_name::{BackupName, BackupPart};
-    use crate::names::BucketLayout;
+    use crate::names::{BucketLayout, MAIN};
 
     #[test]
     fn purposes_are_numbered_in_their_order() {
@@ -123,8 +123,8 @@ mod tests {
                 (bucket.marker(), Purpose::Marker),
                 (bucket.scratch(7), Purpose::Preflight),
                 (bucket.scratch_root(), Purpose::Preflight),
-                (cluster.segment(name), Purpose::Segment),
-                (cluster.segments_root(), Purpose::Segment),
+                (cluster.segment(MAIN, name), Purpose::Segment),
+                (cluster.segments_root(MAIN), Purpose::Segment),
                 (store("wal/00000000000000000001.sst"), Purpose::StoreLog),
                 (store("wal"), Purpose::StoreLog),
                 (store("compacted/01K.sst"), Purpose::StoreTable),

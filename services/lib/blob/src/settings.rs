@@ -44,6 +44,8 @@ pub struct S3Settings {
     pub allow_http: bool,
     /// The checksum that goes with each PUT and that the store verifies.
     pub checksum: Checksum,
+    /// How the store encrypts what is put.
+    pub encryption: Encryption,
     /// Whether request bodies are signed, which costs a SHA-256 of each. Off, since TLS and the checksum
     /// protect them; needed only for stores that refuse `UNSIGNED-PAYLOAD`.
     pub sign_payload: bool,
@@ -71,6 +73,7 @@ impl Default for S3Settings {
             path_style: None,
             allow_http: false,
             checksum: Checksum::Crc64nvme,
+            encryption: Encryption::None,
             sign_payload: false,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_mins(2),
@@ -92,6 +95,19 @@ pub enum Checksum {
     /// None, for stores that know neither. A body that is damaged on the way is then found only when it
     /// is read.
     None,
+}
+
+/// How the store encrypts what is put. What is read is decrypted by the store; nobody else need know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    None,
+    /// With keys of the store.
+    SseS3,
+    /// With a key of a key service: this one, or the default one of the store.
+    SseKms(Option<String>),
 }
 
 /// How to use a local folder.
@@ -218,6 +234,22 @@ mod tests {
             r#"{"retries": {}}"#,
         ] {
             assert!(serde_json::from_str::<BlobSettings>(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn encryption_is_one_of_three() {
+        for (json, expected) in [
+            (r#""none""#, Encryption::None),
+            (r#""sse-s3""#, Encryption::SseS3),
+            (
+                r#"{"sse-kms": "key"}"#,
+                Encryption::SseKms(Some("key".to_owned())),
+            ),
+            (r#"{"sse-kms": null}"#, Encryption::SseKms(None)),
+        ] {
+            let read: Encryption = serde_json::from_str(json).unwrap();
+            assert_eq!(read, expected);
         }
     }
 

@@ -35,7 +35,7 @@ impl BucketPages {
             range: Some(GetRange::Bounded(start..start + u64::from(PAGE_BYTES))),
             ..GetOptions::default()
         };
-        let path = self.layout.segment(key.segment);
+        let path = self.layout.segment(key.bucket, key.segment);
         self.store.get_opts(&path, options).await?.bytes().await
     }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidelog_types::{SegmentName, ShardId, Timestamp};
+use tidelog_blob::object_store::ObjectMeta;
+use tidelog_types::{BucketId, SegmentName, ShardId, Timestamp};
 
 use super::difference::{Difference, Part};
 use super::known::{Known, Named, Picture};
@@ -13,8 +14,19 @@ use crate::backup::Pins;
 /// An object as the bucket lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
+    pub(super) bucket: BucketId,
     pub(super) bytes: u64,
     pub(super) modified: Timestamp,
+}
+
+impl Stored {
+    pub(super) fn of(bucket: BucketId, object: &ObjectMeta) -> Self {
+        Self {
+            bucket,
+            bytes: object.size,
+            modified: Timestamp::from_millis(object.last_modified.timestamp_millis()),
+        }
+    }
 }
 
 /// What is compared with what.
@@ -69,10 +81,12 @@ impl Comparison<'_> {
 
     fn named(&self, segment: SegmentName, known: &Known, compared: &mut Compared) {
         let inline = self.picture.inline.get(&segment).copied();
-        let stored = if known.in_store || inline.is_some() {
+        let stored = if known.is_in_store() || inline.is_some() {
             inline
         } else {
-            self.objects.get(&segment).map(|stored| stored.bytes)
+            let is_there = |stored: &&Stored| known.is_in(stored.bucket);
+            let stored = self.objects.get(&segment).filter(is_there);
+            stored.map(|stored| stored.bytes)
         };
         let named = known.named();
         let shards: BTreeSet<ShardId> = named.keys().chain(known.after.keys()).copied().collect();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelog_types::{SegmentName, ShardId, TopicName, TopicNumber};
+use tidelog_types::{BucketId, SegmentName, ShardId, TopicName, TopicNumber};
 
 use super::difference::{Difference, Part};
 use super::writers::Writers;
@@ -30,12 +30,22 @@ pub(super) struct Known {
     pub(super) before: BTreeMap<ShardId, u64>,
     pub(super) after: BTreeMap<ShardId, u64>,
     pub(super) is_dying: bool,
-    /// Whether extents name bytes of it in the store, and not in the bucket.
-    pub(super) in_store: bool,
+    /// Where it lies, by its extents: in one bucket, or something is wrong with them.
+    pub(super) buckets: BTreeSet<BucketId>,
     pub(super) extents: Vec<Named>,
 }
 
 impl Known {
+    /// Whether an object in a bucket may be the one that is meant.
+    pub(super) fn is_in(&self, bucket: BucketId) -> bool {
+        self.extents.is_empty() || self.buckets.iter().all(|told| *told == bucket)
+    }
+
+    /// Whether its extents say that it lies in the store, and not in a bucket.
+    pub(super) fn is_in_store(&self) -> bool {
+        self.buckets.iter().any(|bucket| bucket.is_store())
+    }
+
     /// How many bytes extents of each shard name.
     pub(super) fn named(&self) -> BTreeMap<ShardId, u64> {
         let mut named = BTreeMap::new();
@@ -67,4 +77,35 @@ pub(super) struct Picture {
     /// The backup that was restored and not accepted yet.
     pub(super) restored: Option<String>,
     pub(super) counts: Counts,
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_types::{Offset, OffsetRange, PartitionIndex, TopicPartition};
+
+    use super::*;
+
+    #[test]
+    fn a_segment_lies_in_the_one_bucket_that_its_extents_say() {
+        let [here, there] = [0, 1].map(BucketId::new);
+        let mut known = Known::default();
+        assert!(known.is_in(here) && known.is_in(there), "its name says all");
+        let partition = TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(0));
+        let offsets = OffsetRange {
+            base: Offset::ZERO,
+            next: Offset::new(1),
+        };
+        known.extents.push(Named {
+            part: Part { partition, offsets },
+            shard: ShardId::new(0),
+            position: 40,
+            length: 61,
+            crc32c: None,
+        });
+        known.buckets.insert(there);
+        assert!(known.is_in(there) && !known.is_in(here));
+        // Some of them do not find it wherever it is.
+        known.buckets.insert(here);
+        assert!(!known.is_in(there) && !known.is_in(here));
+    }
 }

@@ -123,10 +123,17 @@ pub async fn mend_orphans<R: RowSource + ?Sized>(
                 mended.changed.insert((*difference).clone());
                 continue;
             }
-            match of.objects.delete(&of.layout.segment(*segment)).await {
-                Ok(()) => {}
-                Err(error) if classify(&error) == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+            // Its name is its own in all buckets.
+            for bucket in of.layout.buckets() {
+                match of
+                    .objects
+                    .delete(&of.layout.segment(bucket, *segment))
+                    .await
+                {
+                    Ok(()) => {}
+                    Err(error) if classify(&error) == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             mended.mended.insert((*difference).clone());
         }

@@ -32,10 +32,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use thiserror::Error;
 use tidelog_blob::object_store::path::Path;
 use tidelog_blob::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
-use tidelog_blob::{ClusterLayout, ErrorKind, classify};
+use tidelog_blob::{ClusterLayout, ErrorKind, MAIN, classify};
 use tidelog_env::Env;
 use tidelog_store::{RowSource, ScanOptions, StoreError};
-use tidelog_types::{ClusterId, SegmentName, Timestamp, TopicName, TopicNumber};
+use tidelog_types::{BucketId, ClusterId, SegmentName, TopicName, TopicNumber};
 
 use crate::backup::{Backups, ObjectError, Pages};
 use crate::keyspace::{ClusterRow, Counter, Keyspace};
@@ -130,6 +130,8 @@ pub struct Report {
     pub has_more: bool,
     /// The names of all topics.
     pub topics: BTreeMap<TopicNumber, TopicName>,
+    /// Where segments lie, or should, that are not in the main bucket and that differences are about.
+    pub buckets: BTreeMap<SegmentName, BucketId>,
     /// The backup whose restore nobody has accepted yet; until then nothing is an orphan.
     pub restored: Option<String>,
     /// Segments in the bucket, and their bytes.
@@ -296,23 +298,27 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
     async fn spreads(&self, spreads: Range<u16>, report: &mut Report) -> Result<Round, Stopped> {
         let mut objects = Objects::new();
         let mut strange = Vec::new();
-        let folders: Vec<Path> = if spreads == (0..SPREADS) {
-            vec![self.layout.segments_root()]
-        } else {
+        let folders = |bucket: BucketId| -> Vec<Path> {
+            if spreads == (0..SPREADS) {
+                return vec![self.layout.segments_root(bucket)];
+            }
             let spreads = spreads
                 .clone()
                 .filter_map(|spread| u8::try_from(spread).ok());
             spreads
-                .map(|spread| self.layout.segments_of(spread))
+                .map(|spread| self.layout.segments_of(bucket, spread))
                 .collect()
         };
-        for folder in folders {
+        for folder in self.layout.buckets().flat_map(folders) {
             let mut listed = self.objects.list(Some(&folder));
             while let Some(object) = listed.try_next().await? {
                 match self.layout.parse_segment(&object.location) {
-                    Ok(name) => drop(objects.insert(name, stored(&object))),
-                    Err(_) if strange.len() < DIFFERENCES_MAX => strange.push(unknown(&object)),
-                    Err(_) => {}
+                    // A name is given once, in one bucket.
+                    Ok((bucket, name)) if !objects.contains_key(&name) => {
+                        objects.insert(name, Stored::of(bucket, &object));
+                    }
+                    _ if strange.len() < DIFFERENCES_MAX => strange.push(unknown(&object)),
+                    _ => {}
                 }
                 if objects.len() > self.options.entries_max {
                     return Err(Stopped::Large);
@@ -370,13 +376,15 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
         let named = picture.segments.iter();
         let named = named.filter(|(_, known)| !known.extents.is_empty());
         let proofs = named.filter_map(|(segment, known)| {
+            let there = objects.get(segment);
+            let there = there.filter(|there| known.is_in(there.bucket))?;
             Some(Proof {
                 reader: &reader,
-                path: self.layout.segment(*segment),
+                path: self.layout.segment(there.bucket, *segment),
                 cluster: self.cluster,
                 segment: *segment,
                 known,
-                length: objects.get(segment)?.bytes,
+                length: there.bytes,
                 all_bytes: self.options.verify >= Verify::Bytes,
             })
         });
@@ -426,6 +434,16 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
                 !is_gone && (is_known || is_new)
             });
             suspicious = again.collect();
+            for segment in suspicious.iter().filter_map(Difference::segment) {
+                let known = round.picture.segments.get(&segment);
+                let told = known.and_then(|known| known.buckets.last().copied());
+                let told = told.filter(|bucket| !bucket.is_store());
+                let there = || round.objects.get(&segment).map(|there| there.bucket);
+                let bucket = told.or_else(there).filter(|bucket| *bucket != MAIN);
+                report
+                    .buckets
+                    .extend(bucket.map(|bucket| (segment, bucket)));
+            }
             moving = round.compared.moving;
         }
         report.differences.extend(suspicious);
@@ -436,11 +454,14 @@ impl<R: RowSource + ?Sized> Audit<'_, R> {
     /// Those of the segments that are in the bucket.
     async fn heads(&self, names: &BTreeSet<SegmentName>) -> Result<Objects, AuditError> {
         let heads = names.iter().map(|name| async move {
-            match self.objects.head(&self.layout.segment(*name)).await {
-                Ok(object) => Ok(Some((*name, stored(&object)))),
-                Err(error) if classify(&error) == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error),
+            for bucket in self.layout.buckets() {
+                match self.objects.head(&self.layout.segment(bucket, *name)).await {
+                    Ok(object) => return Ok(Some((*name, Stored::of(bucket, &object)))),
+                    Err(error) if classify(&error) == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
+            Ok(None)
         });
         let heads = heads.collect::<Vec<_>>();
         let heads = stream::iter(heads).buffer_unordered(self.options.reads_at_once.max(1));
@@ -466,13 +487,6 @@ impl Report {
         self.kept += compared.kept;
         self.topics.clone_from(&picture.names);
         self.restored.clone_from(&picture.restored);
-    }
-}
-
-fn stored(object: &ObjectMeta) -> Stored {
-    Stored {
-        bytes: object.size,
-        modified: Timestamp::from_millis(object.last_modified.timestamp_millis()),
     }
 }
 

@@ -409,11 +409,11 @@ impl<'a, R: RowSource + ?Sized> Painter<'a, R> {
         }
         self.count_entry()?;
         let known = self.picture.segments.entry(segment).or_default();
-        known.in_store |= bucket.is_store();
         let part = Part {
             partition,
             offsets: extent.offsets,
         };
+        known.buckets.insert(bucket);
         known.extents.push(Named {
             part,
             shard,

@@ -14,7 +14,6 @@ use super::chain::Piece;
 use super::extend::How;
 use super::found::{FoundPartition, UnmergedSlice};
 use super::log::LogState;
-use super::newer::BUCKET;
 use super::{RebuildError, Rebuilding};
 
 /// What became of records that were written and not merged.
@@ -74,7 +73,7 @@ impl Growing<'_> {
                     next,
                 },
                 location: Location::Segment {
-                    bucket: BUCKET,
+                    bucket: self.slice.bucket,
                     segment: self.slice.segment,
                     position: from,
                     length: header.size(),
@@ -110,7 +109,7 @@ impl Rebuilding<'_> {
         // Nobody knows when it was committed, and it is kept as long as if that was now.
         let committed_at = committed_at.max(self.options.env.clock.wall());
         for slice in &found.unmerged {
-            let bytes = self.range(slice.segment, slice.position, slice.length);
+            let bytes = self.range((slice.bucket, slice.segment), slice.position, slice.length);
             let bytes = bytes.await?.and_then(|bytes| {
                 for crc32c in [Some(slice.crc32c), None] {
                     prove(crc32c, &[&bytes[..]]).map_err(|error| error.to_string())?;

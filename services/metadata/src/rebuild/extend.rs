@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream};
 use tidelog_format::location::Location;
 use tidelog_format::marker::EndMarker;
 use tidelog_metadata_api::Extent;
-use tidelog_types::{Offset, OffsetRange, SegmentName, Timestamp, TopicPartition};
+use tidelog_types::{BucketId, Offset, OffsetRange, SegmentName, Timestamp, TopicPartition};
 
 use super::chain::{Chain, Conflict, Piece, chain, latest};
 use super::cut::cut;
@@ -321,7 +321,7 @@ impl Rebuilding<'_> {
         let read = if bucket.is_store() {
             self.part_in_store(segment, position, length).await?
         } else {
-            self.range(segment, position, length).await?
+            self.range((bucket, segment), position, length).await?
         };
         read.map_err(|fault| damaged(partition, piece, fault))
     }
@@ -352,11 +352,11 @@ impl Rebuilding<'_> {
     /// Bytes of a segment, or what is wrong with it.
     pub(super) async fn range(
         &self,
-        segment: SegmentName,
+        (bucket, segment): (BucketId, SegmentName),
         position: u32,
         length: u32,
     ) -> Result<Result<Bytes, String>, RebuildError> {
-        let path = self.options.layout.segment(segment);
+        let path = self.options.layout.segment(bucket, segment);
         let range = u64::from(position)..u64::from(position) + u64::from(length);
         match self.reader.range(&path, range).await {
             Ok(bytes) => Ok(Ok(bytes)),

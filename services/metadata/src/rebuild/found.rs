@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidelog_types::{
-    SegmentName, ShardId, Timestamp, TopicId, TopicName, TopicNumber, TopicPartition,
+    BucketId, SegmentName, ShardId, Timestamp, TopicId, TopicName, TopicNumber, TopicPartition,
 };
 
 use super::Unmerged;
@@ -44,6 +44,7 @@ impl FoundPartition {
 /// The bytes of a partition in a segment that was not merged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnmergedSlice {
+    pub(super) bucket: BucketId,
     pub(super) segment: SegmentName,
     pub(super) position: u32,
     pub(super) length: u32,

@@ -17,9 +17,6 @@ use crate::audit::{Index, NoIndex, Reader, read_index};
 use crate::backup::{Pages, Rest, generation_of};
 use crate::keyspace::{KeyKind, Keyspace};
 
-/// The bucket that all segments are in.
-pub(super) const BUCKET: BucketId = BucketId::new(0);
-
 /// Looks for what is newer than the backup.
 pub(super) struct Gathering<'a> {
     pub(super) options: &'a RebuildOptions<'a>,
@@ -36,6 +33,7 @@ pub(super) struct Gathering<'a> {
 
 /// A segment in the bucket.
 struct Listed {
+    bucket: BucketId,
     name: SegmentName,
     length: u64,
     put_at: Timestamp,
@@ -46,7 +44,10 @@ impl Gathering<'_> {
         let names = self.names().await?;
         let reads = names.iter().map(|listed| async move {
             let name = listed.name;
-            let (path, cluster) = (self.options.layout.segment(name), self.options.cluster);
+            let (path, cluster) = (
+                self.options.layout.segment(listed.bucket, name),
+                self.options.cluster,
+            );
             let index = read_index(self.reader, &path, cluster, name, listed.length);
             (listed, index.await)
         });
@@ -73,11 +74,12 @@ impl Gathering<'_> {
     async fn names(&self) -> Result<Vec<Listed>, RebuildError> {
         let known = self.known().await?;
         let layout = &self.options.layout;
-        let root = layout.segments_root();
-        let mut listed = self.options.objects.list(Some(&root));
+        let roots = layout.buckets().map(|bucket| layout.segments_root(bucket));
+        let listed = roots.map(|root| self.options.objects.list(Some(&root)));
+        let mut listed = stream::iter(listed).flatten();
         let mut names = Vec::new();
         while let Some(object) = listed.try_next().await? {
-            let Ok(name) = layout.parse_segment(&object.location) else {
+            let Ok((bucket, name)) = layout.parse_segment(&object.location) else {
                 continue;
             };
             let writer = name.incarnation.get();
@@ -86,6 +88,7 @@ impl Gathering<'_> {
             }
             if writer >= self.writers.start && !known.contains(&name) {
                 names.push(Listed {
+                    bucket,
                     name,
                     length: object.size,
                     put_at: Timestamp::from_millis(object.last_modified.timestamp_millis()),
@@ -123,7 +126,7 @@ impl Gathering<'_> {
 
 impl Found {
     fn merged(&mut self, listed: &Listed, footer: &MergedFooter) {
-        let segment = listed.name;
+        let (bucket, segment) = (listed.bucket, listed.name);
         self.merged += 1;
         for topic in footer.topics() {
             let new = || FoundTopic {
@@ -148,7 +151,7 @@ impl Found {
                 let extent = Extent {
                     offsets: extent.offsets,
                     location: Location::Segment {
-                        bucket: BUCKET,
+                        bucket,
                         segment,
                         position: extent.position,
                         length: extent.length,
@@ -172,6 +175,7 @@ impl Found {
                 let partition = self.partitions.entry(slice.partition).or_default();
                 partition.says(slice.shard, segment);
                 partition.unmerged.push(UnmergedSlice {
+                    bucket: listed.bucket,
                     segment,
                     position: slice.position,
                     length: slice.length,

@@ -83,6 +83,7 @@ pub(crate) use state::ShardState;
 pub(crate) use view::ShardView;
 pub(crate) use window::{PartitionView, Shown};
 
+use crate::ClassBuckets;
 use crate::catalogue::Catalogue;
 use crate::deletion::DeletionSignal;
 use crate::generation::Generation;
@@ -104,6 +105,7 @@ pub(crate) struct SequencerParts {
     pub(crate) generation: Generation,
     pub(crate) owner: [u8; 16],
     pub(crate) settings: SequencerSettings,
+    pub(crate) classes: ClassBuckets,
     pub(crate) catalogue: Catalogue,
     /// Told when a segment may be dead.
     pub(crate) deletions: DeletionSignal,

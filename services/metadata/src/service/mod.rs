@@ -41,7 +41,7 @@ use crate::producer_ids::ProducerIds;
 use crate::sequencer::{History, Sequencer, SequencerParts};
 use crate::settings::SequencerSettings;
 use crate::transactor::{Reach, Seams, TELLING_MAX, TransactionSettings, TransactorParts};
-use crate::{GenerationEnded, OpenError};
+use crate::{ClassBuckets, GenerationEnded, OpenError};
 
 /// News that a slow listener may fall behind before it is told that it missed some.
 const NOTICES_KEPT: usize = 4_096;
@@ -57,6 +57,8 @@ pub struct OpenOptions {
     pub cluster: ClusterId,
     /// How many shards a new cluster has. An existing one keeps its number.
     pub shards: u32,
+    /// Where merged segments of storage classes go.
+    pub classes: ClassBuckets,
     /// How sequencers work.
     pub sequencer: SequencerSettings,
     /// How groups are coordinated.
@@ -145,6 +147,7 @@ impl MetadataService {
             generation: generation.clone(),
             owner: place.member.id.to_bytes(),
             settings: options.sequencer,
+            classes: options.classes.clone(),
             catalogue: catalogue.clone(),
             deletions: deletion.signal().clone(),
             is_shared,

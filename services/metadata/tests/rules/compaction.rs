@@ -46,7 +46,10 @@ async fn now(process: &Process) -> Option<CompactionTask> {
 /// Merges what there is.
 async fn merge(process: &Process, sequence: u64) {
     let task = merge_now(process).await.expect("a merge");
-    let runs = task.runs.iter().map(|run| whole(merged(sequence), run));
+    let runs = task
+        .runs
+        .iter()
+        .map(|run| whole(task.bucket, merged(sequence), run));
     let swapped = process.swap(task.id, merged(sequence), runs.collect());
     swapped.await.expect("nothing fails");
     process.finish(task.id).await.expect("nothing fails");
@@ -122,6 +125,16 @@ async fn what_is_merged_is_compacted_and_the_next_owner_knows_how_far() {
     assert_eq!(now(&process).await, None, "it is lent");
     let old = extents(&process).await;
     let new = compact(merged(2), &old);
+    let mut elsewhere = new.clone();
+    if let Location::Segment { bucket, .. } = &mut elsewhere[0].location {
+        *bucket = BucketId::new(1);
+    }
+    let refused = process.replace(task.id, merged(2), old.clone(), elsewhere);
+    let refused = refused.await;
+    assert!(
+        matches!(refused, Err(MergeError::Malformed { .. })),
+        "another bucket than was asked for: {refused:?}"
+    );
     let replace = || process.replace(task.id, merged(2), old.clone(), new.clone());
     assert_eq!(replace().await, Ok(SwapOutcome::Swapped));
     assert_eq!(replace().await, Ok(SwapOutcome::Swapped), "once is enough");

@@ -314,7 +314,10 @@ async fn what_an_owner_has_left_of_a_window_leaves_the_store_with_the_next() {
     }
     pass(&world, 70).await;
     let task = now(&process).await.expect("it is old enough");
-    let runs = task.runs.iter().map(|run| whole(merged(1), run));
+    let runs = task
+        .runs
+        .iter()
+        .map(|run| whole(task.bucket, merged(1), run));
     let swapped = process.swap(task.id, merged(1), runs.collect()).await;
     assert_eq!(swapped.expect("nothing fails"), [SwapOutcome::Swapped]);
     for sequence in 4..=5 {

@@ -126,7 +126,7 @@ async fn the_next_owner_sees_it_with_the_next_swap_and_knows_nothing_of_what_was
     pass(&world, 1_800).await;
     let lent = now(&first).await.expect("a merge");
     let second = world.open().await;
-    let run = whole(merged(50), &lent.runs[0]);
+    let run = whole(lent.bucket, merged(50), &lent.runs[0]);
     let gone = second.swap(lent.id, merged(50), vec![run]).await;
     assert_eq!(gone, Err(MergeError::Gone));
     pass(&world, 7_200).await;

@@ -11,6 +11,7 @@ mod world;
 
 mod audit;
 mod backup;
+mod buckets;
 mod c10_unknown;
 mod c1_lease;
 mod c2_c3_settle;

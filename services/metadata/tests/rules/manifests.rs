@@ -96,6 +96,11 @@ impl Draft {
         self
     }
 
+    pub(crate) const fn bucket(mut self, bucket: BucketId) -> Self {
+        self.0.manifest.bucket = bucket;
+        self
+    }
+
     pub(crate) const fn shard(mut self, shard: ShardId) -> Self {
         self.0.manifest.shard = shard;
         self

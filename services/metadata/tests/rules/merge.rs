@@ -49,7 +49,7 @@ pub(crate) async fn now(process: &Process) -> Option<MergeTask> {
 }
 
 /// One extent for all of a run.
-pub(crate) fn whole(segment: SegmentName, run: &MergeRun) -> MergedRun {
+pub(crate) fn whole(bucket: BucketId, segment: SegmentName, run: &MergeRun) -> MergedRun {
     let length = |extent: &Extent| match extent.location {
         Location::Segment { length, .. } => length,
         _ => 78,
@@ -60,7 +60,7 @@ pub(crate) fn whole(segment: SegmentName, run: &MergeRun) -> MergedRun {
         extents: vec![Extent {
             offsets: run.offsets().expect("it has extents"),
             location: Location::Segment {
-                bucket: BucketId::new(0),
+                bucket,
                 segment,
                 position: 40,
                 length: run.extents.iter().map(length).sum(),
@@ -72,7 +72,10 @@ pub(crate) fn whole(segment: SegmentName, run: &MergeRun) -> MergedRun {
 }
 
 pub(crate) async fn make(process: &Process, task: &MergeTask, sequence: u64) -> Vec<SwapOutcome> {
-    let runs = task.runs.iter().map(|run| whole(merged(sequence), run));
+    let runs = task
+        .runs
+        .iter()
+        .map(|run| whole(task.bucket, merged(sequence), run));
     let swapped = process
         .swap(task.id, merged(sequence), runs.collect())
         .await;
@@ -277,7 +280,7 @@ async fn only_the_owner_that_made_a_merge_up_knows_it_and_only_a_writer_that_liv
     }
     pass(&world, 60).await;
     let task = now(&first).await.expect("a merge");
-    let run = whole(merged(5), &task.runs[0]);
+    let run = whole(task.bucket, merged(5), &task.runs[0]);
     first
         .raise_floor(JANITOR, SegmentSequence::new(6))
         .await
@@ -285,7 +288,7 @@ async fn only_the_owner_that_made_a_merge_up_knows_it_and_only_a_writer_that_liv
     let below = first.swap(task.id, merged(5), vec![run.clone()]).await;
     assert_eq!(below, Err(MergeError::BelowFloor(merged(5))));
     let second = world.open().await;
-    let run = whole(merged(6), &task.runs[0]);
+    let run = whole(task.bucket, merged(6), &task.runs[0]);
     for process in [&first, &second] {
         let gone = process.swap(task.id, merged(6), vec![run.clone()]).await;
         assert_eq!(gone, Err(MergeError::Gone));
@@ -309,7 +312,7 @@ async fn extents_that_are_not_the_run_are_refused() {
     }
     pass(&world, 60).await;
     let task = now(&process).await.expect("a merge");
-    let good = whole(merged(1), &task.runs[0]);
+    let good = whole(task.bucket, merged(1), &task.runs[0]);
     let with = |change: &dyn Fn(&mut Extent)| {
         let mut run = good.clone();
         change(&mut run.extents[0]);
@@ -332,6 +335,10 @@ async fn extents_that_are_not_the_run_are_refused() {
         with(&|extent| extent.offsets = offsets(0, 7)),
         with(&|extent| extent.offsets = offsets(1, 6)),
         with(&|extent| extent.location = Location::Inline { row: 3 }),
+        MergedRun {
+            extents: whole(BucketId::new(1), merged(1), &task.runs[0]).extents,
+            ..good.clone()
+        },
         elsewhere,
         none,
     ] {

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tidelog_env::{BackoffPolicy, Clock, Env, MonoTime, Rng, SeededRng, Supervisor};
 use tidelog_format::location::Location;
 use tidelog_metadata::{
-    ClusterOptions, GroupSettings, MetadataService, OpenError, OpenOptions, Reach,
+    ClassBuckets, ClusterOptions, GroupSettings, MetadataService, OpenError, OpenOptions, Reach,
     SequencerMetrics, SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::{
@@ -76,6 +76,7 @@ pub(crate) struct World {
     pub(crate) store: TestStore,
     pub(crate) clock: TestClock,
     pub(crate) settings: SequencerSettings,
+    pub(crate) classes: ClassBuckets,
     pub(crate) groups: GroupSettings,
     pub(crate) transactions: TransactionSettings,
     /// Where the ends of transactions are told, by all processes.
@@ -133,6 +134,7 @@ impl World {
             store: TestStore::new(memory),
             clock: TestClock::new(),
             settings: settings(u32::MAX),
+            classes: ClassBuckets::default(),
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),
             reach: Reach::default(),
@@ -203,6 +205,7 @@ impl World {
             store: Arc::new(store.clone()),
             cluster: ClusterId::from_bytes([9; 16]),
             shards: self.shards,
+            classes: self.classes.clone(),
             sequencer: self.settings,
             groups: self.groups,
             transactions: self.transactions,

@@ -62,7 +62,7 @@ impl Bucket {
         let layout = BucketLayout::new("".into()).cluster(cluster());
         let objects = InMemory::new();
         let whole: Vec<u8> = (0..PAGES).flat_map(body).collect();
-        let path = layout.segment(key(0).segment);
+        let path = layout.segment(key(0).bucket, key(0).segment);
         objects.put(&path, whole.into()).await.unwrap();
         let store = FaultyStore::new(Arc::new(objects), Env::system().clock);
         Self { store, layout }

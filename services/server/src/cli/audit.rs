@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tidelog_blob::ClusterLayout;
+use tidelog_blob::{ClusterLayout, MAIN, buckets};
 use tidelog_env::Env;
 use tidelog_metadata::audit::{
     Audit, AuditError, AuditOptions, Difference, MendError, Mended, OrphansOf, Part, Progress,
@@ -185,6 +185,15 @@ async fn audit(args: &AuditArgs, place: &Place, output: Output) -> Result<Report
     };
     signs.end();
     rows.close().await;
+    let (objects, layout, _) = place.bucket();
+    let newer = buckets::newer(objects.as_ref(), &layout).await;
+    let newer = newer.map_err(|error| failed(Exit::Bucket)(error.into()))?;
+    if let Some(number) = newer {
+        let message = format!(
+            "the cluster has got bucket number `{number}` meanwhile: add it to the settings and run the audit again"
+        );
+        return Err(CliError::other(Exit::Bucket, message));
+    }
     report.map_err(|error: AuditError| failed(Exit::Bucket)(error.into()))
 }
 
@@ -286,7 +295,10 @@ fn shown(report: &Report, mended: &BTreeSet<Difference>, layout: &ClusterLayout)
         kind: found.kind(),
         object: match found {
             Difference::Unknown { path, .. } => Some(path.clone()),
-            found => found.segment().map(|name| layout.segment(name).to_string()),
+            found => found.segment().map(|name| {
+                let bucket = report.buckets.get(&name).copied().unwrap_or(MAIN);
+                layout.segment(bucket, name).to_string()
+            }),
         },
         fault: found.to_string(),
         lost: match found {

@@ -7,10 +7,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tidelog_blob::object_store::ObjectStoreExt as _;
 use tidelog_blob::object_store::path::Path as ObjectPath;
+use tidelog_env::Env;
 use tidelog_format::batch::BatchView;
 use tidelog_format::segment::{AnySegment, FooterSlice, MergedSlice, MergedTopic, SegmentError};
 use tidelog_runtime::Exit;
 
+use super::metadata::place::Place;
 use super::output::{Table, print};
 use super::{CliError, Output, Result, SettingsArgs, times};
 use crate::serve::storage;
@@ -23,7 +25,7 @@ pub(crate) enum SegmentCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A file of this machine, or the object's name in the bucket.
+    /// A file of this machine, or the object's name in the bucket, as `audit` says it.
     object: String,
     /// Also list the batches of each slice.
     #[arg(long)]
@@ -90,9 +92,9 @@ struct Batch {
     crc_ok: bool,
 }
 
-pub(crate) async fn run(command: SegmentCommand, output: Output) -> Result<Exit> {
+pub(crate) async fn run(command: SegmentCommand, output: Output, env: Env) -> Result<Exit> {
     let SegmentCommand::Inspect(args) = command;
-    let bytes = read(&args).await?;
+    let bytes = read(&args, env).await?;
     let segment = AnySegment::open(bytes.clone()).map_err(|error| {
         let message = format!("`{}` is not a whole segment", args.object);
         CliError::because(Exit::Error, message, error)
@@ -111,21 +113,24 @@ pub(crate) async fn run(command: SegmentCommand, output: Output) -> Result<Exit>
     Ok(Exit::Ok)
 }
 
-/// The object's bytes: of a file if there is one of this name, else of the bucket.
-async fn read(args: &InspectArgs) -> Result<Bytes> {
+/// The object's bytes: of a file if there is one of this name, else of the bucket, or of the one that `seg@NUMBER` says.
+async fn read(args: &InspectArgs, env: Env) -> Result<Bytes> {
     if Path::new(&args.object).is_file() {
         let what = format!("`{}` cannot be read", args.object);
         return std::fs::read(&args.object)
             .map(Bytes::from)
             .map_err(|source| CliError::io(what, source));
     }
-    let opened = storage::open(&args.settings.load()?.settings)?;
+    let objects = if args.object.contains("/seg@") {
+        Place::find(&args.settings, env).await?.bucket().0
+    } else {
+        storage::open(&args.settings.load()?.settings)?.store
+    };
     let missing = |error| {
         let message = format!("there is no file and no object `{}`", args.object);
         CliError::because(Exit::NotFound, message, error)
     };
-    let answer = opened
-        .store
+    let answer = objects
         .get(&ObjectPath::from(args.object.as_str()))
         .await
         .map_err(missing)?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tidelog_blob::buckets::MainBucket;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_broker_engine::{AppendMetrics, CrashPlan, Engine, EngineParts, FetchMetrics};
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
+use super::beside::Beside;
 use super::janitor::Janitor;
 use super::listed::Listed;
 use super::metadata::Place;
@@ -73,6 +75,8 @@ pub(super) struct Site<'a> {
     pub(super) health: Health,
     pub(super) rpc: RpcMetrics,
     pub(super) opened: OpenedStore,
+    /// Those beside the main one.
+    pub(super) buckets: Beside,
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) cluster: ClusterId,
     pub(super) layout: ClusterLayout,
@@ -94,14 +98,27 @@ impl<'a> Site<'a> {
         let mut registry = registry(&identity.zone);
         let blob = tidelog_blob::Metrics::register(&mut registry);
         let opened = storage::open(settings)?;
-        let objects = storage::for_segments(&opened, settings, &blob.meter(Role::Broker), &env);
+        let meter = blob.meter(Role::Broker);
+        let objects = storage::for_segments(&opened, settings, &meter, &env);
         let (cluster, layout) = storage::enter(&opened, objects.as_ref(), &env).await?;
         storage::require(&opened, objects.as_ref(), settings).await?;
         tracing::info!(%cluster, bucket = %opened.location, "cluster found");
-        sweep_in_background(&opened, settings, &env);
+        let main = MainBucket {
+            objects: objects.as_ref(),
+            names: &opened.layout,
+            layout: &layout,
+            cluster,
+            location: &storage::place(&opened),
+        };
+        let buckets = Beside::enter(settings, main, &meter, &env).await?;
+        let layout = buckets.layout(&layout);
+        let objects = buckets.around(objects, &layout, &meter, &env);
+        for opened in std::iter::once(&opened).chain(buckets.opened()) {
+            sweep_in_background(opened, settings, &env);
+        }
         let plan = MemoryPlan::of(settings);
         let pages = Pages::open(settings, &plan, cluster, &env, &mut registry).await?;
-        let place = (&opened, &layout, cluster);
+        let place = (&opened, &buckets, &layout, cluster);
         let routes = |pages: &Pages| pages.routes(settings, &env, place, &blob, &mut registry);
         let beside = pages.as_ref().map(routes).unwrap_or_default();
         Ok(Self {
@@ -114,6 +131,7 @@ impl<'a> Site<'a> {
             registry,
             health,
             opened,
+            buckets,
             objects,
             cluster,
             layout,
@@ -121,10 +139,18 @@ impl<'a> Site<'a> {
         })
     }
 
+    /// All buckets as one role uses them.
+    pub(super) fn objects(&self, role: Role) -> Arc<dyn ObjectStore> {
+        let meter = self.blob.meter(role);
+        let main = storage::for_segments(&self.opened, self.settings, &meter, &self.env);
+        self.buckets.around(main, &self.layout, &meter, &self.env)
+    }
+
     /// Where the metadata service finds the bucket.
     pub(super) const fn place(&self) -> Place<'_> {
         Place {
             opened: &self.opened,
+            buckets: &self.buckets,
             layout: &self.layout,
             cluster: self.cluster,
             blob: &self.blob,
@@ -239,7 +265,7 @@ async fn start_broker(
         transactions: Arc::clone(&parts.transactions),
         pages: pages.cache,
         near,
-        classes: storage_classes(settings, &tuned.append),
+        classes: storage_classes(settings, &site.buckets, &tuned.append),
         settings: tuned,
         crash: crash_plan()?,
     };

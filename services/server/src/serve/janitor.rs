@@ -17,7 +17,6 @@ use tokio::task::JoinHandle;
 
 use super::assemble::Site;
 use super::part_settings::merge_settings;
-use super::storage;
 use crate::cli::{CliError, Result};
 
 /// What works in the background.
@@ -40,8 +39,7 @@ impl Janitor {
 
 /// Begins to work.
 pub(super) async fn start(site: &mut Site<'_>, parts: &Parts) -> Result<Janitor> {
-    let meter = site.blob.meter(Role::Janitor);
-    let objects = storage::for_segments(&site.opened, site.settings, &meter, &site.env);
+    let objects = site.objects(Role::Janitor);
     let writer = parts.log.register_writer().await.map_err(|error| {
         let message = format!("the janitor cannot be a writer: {error}");
         CliError::because(Exit::Unavailable, message, error)

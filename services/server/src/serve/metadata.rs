@@ -11,8 +11,8 @@ use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_env::Env;
 use tidelog_metadata::backup::Backups;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenError, OpenOptions,
-    Ownership, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
+    ClassBuckets, ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenError,
+    OpenOptions, Ownership, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::Member;
 use tidelog_metadata_rpc::Parts;
@@ -23,6 +23,7 @@ use tidelog_store_embedded::{EmbeddedReader, Medium};
 use tidelog_types::{ClusterId, Role as MemberRole};
 
 use super::accept;
+use super::beside::Beside;
 use super::part_settings::{group_settings, sequencer_settings, transaction_settings};
 use super::probe::Connecting;
 use super::storage;
@@ -37,6 +38,7 @@ const SHARDS_SHARED: u32 = 32;
 /// Where the metadata service finds the bucket.
 pub(crate) struct Place<'a> {
     pub(crate) opened: &'a OpenedStore,
+    pub(crate) buckets: &'a Beside,
     pub(crate) layout: &'a ClusterLayout,
     pub(crate) cluster: ClusterId,
     pub(crate) blob: &'a tidelog_blob::Metrics,
@@ -121,6 +123,7 @@ pub(super) struct MetadataOpener {
     kind: StoreKind,
     cluster: ClusterId,
     shards: u32,
+    classes: ClassBuckets,
     sequencer: SequencerSettings,
     groups: GroupSettings,
     transactions: TransactionSettings,
@@ -128,9 +131,9 @@ pub(super) struct MetadataOpener {
     metrics: SequencerMetrics,
     times: ClusterSettings,
     member: Member,
-    /// Where segments are, to see whether a store that is empty should be.
+    /// All buckets, to see whether a store that is empty should be.
     objects: Arc<dyn ObjectStore>,
-    segments: object_store::path::Path,
+    layout: ClusterLayout,
     backups: Backups,
 }
 
@@ -214,6 +217,7 @@ impl MetadataOpener {
             kind: StoreKind::new(settings, plan, place, env, registry)?,
             cluster: place.cluster,
             shards,
+            classes: place.buckets.class_buckets(settings),
             sequencer: SequencerSettings {
                 is_only_process,
                 deletion_grace: settings.janitor.grace.get(),
@@ -225,9 +229,11 @@ impl MetadataOpener {
             metrics: SequencerMetrics::new(registry),
             times,
             member,
-            backups: Backups::new(Arc::clone(&objects), layout, place.cluster),
-            objects,
-            segments: place.layout.segments_root(),
+            objects: place
+                .buckets
+                .around(Arc::clone(&objects), &layout, &meter, env),
+            backups: Backups::new(objects, layout.clone(), place.cluster),
+            layout,
         })
     }
 
@@ -239,16 +245,14 @@ impl MetadataOpener {
         if founded {
             return Ok(());
         }
-        let first = self.objects.list(Some(&self.segments)).next().await;
-        match first.transpose() {
+        match any_segment(self.objects.as_ref(), &self.layout).await {
             Ok(None) => Ok(()),
-            Ok(Some(object)) => Err(OpenFailure::Lasts(CliError::other(
+            Ok(Some(segment)) => Err(OpenFailure::Lasts(CliError::other(
                 Exit::Bucket,
                 format!(
-                    "the bucket holds segments (`{}`), and the metadata store is empty: if metadata is kept \
+                    "the bucket holds segments (`{segment}`), and the metadata store is empty: if metadata is kept \
                      elsewhere, set `metadata.store`; if it was lost, `tidelog metadata restore` brings a \
-                     backup back",
-                    object.location
+                     backup back"
                 ),
             ))),
             Err(error) => {
@@ -298,6 +302,7 @@ impl MetadataOpener {
             store: Arc::clone(&store),
             cluster: self.cluster,
             shards: self.shards,
+            classes: self.classes.clone(),
             sequencer: self.sequencer,
             groups: self.groups,
             transactions: self.transactions,
@@ -326,6 +331,20 @@ impl MetadataOpener {
         }
         Ok(OpenedMetadata { store, service })
     }
+}
+
+/// A segment of the cluster, in whichever bucket, if there is one.
+async fn any_segment(
+    objects: &dyn ObjectStore,
+    layout: &ClusterLayout,
+) -> object_store::Result<Option<object_store::path::Path>> {
+    for bucket in layout.buckets() {
+        let root = layout.segments_root(bucket);
+        if let Some(found) = objects.list(Some(&root)).next().await.transpose()? {
+            return Ok(Some(found.location));
+        }
+    }
+    Ok(None)
 }
 
 /// Why the metadata service did not open. One that was fenced on the way stands by, whatever it was doing.
@@ -364,7 +383,35 @@ pub(super) fn store_error(reason: &CloseReason) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use tidelog_blob::buckets::{Beside as BesideStore, Routed};
+    use tidelog_blob::object_store::ObjectStoreExt as _;
+    use tidelog_blob::object_store::memory::InMemory;
+    use tidelog_blob::{BucketLayout, MAIN};
+    use tidelog_types::{BucketId, Incarnation, SegmentName, SegmentSequence};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_cluster_whose_segments_are_all_beside_the_main_bucket_is_no_new_one() {
+        let cluster = ClusterId::from_bytes([3; 16]);
+        let layout = BucketLayout::new("".into()).cluster(cluster);
+        let one = BucketId::new(1);
+        let all = layout.with_buckets([one]);
+        let beside = BesideStore {
+            number: one,
+            store: Arc::new(InMemory::new()),
+            layout,
+            storage_class: None,
+        };
+        let objects = Routed::new(Arc::new(InMemory::new()), all.clone(), [beside]);
+        assert_eq!(any_segment(&objects, &all).await.unwrap(), None);
+        let name = SegmentName::new(Incarnation::new(1), SegmentSequence::new(1));
+        for bucket in [one, MAIN] {
+            let path = all.segment(bucket, name);
+            objects.put(&path, "segment".into()).await.unwrap();
+            assert_eq!(any_segment(&objects, &all).await.unwrap(), Some(path));
+        }
+    }
 
     #[test]
     fn one_that_was_fenced_while_it_opened_is_told_from_one_that_failed() {

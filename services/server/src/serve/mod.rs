@@ -9,6 +9,7 @@
 
 mod accept;
 mod assemble;
+pub(crate) mod beside;
 mod drain;
 mod election;
 mod give_away;

@@ -16,6 +16,7 @@ use tidelog_types::{ClusterId, MemberId, Role as MemberRole};
 use tonic::service::Routes;
 
 use super::assemble::Site;
+use super::beside::Beside;
 use super::part_settings::{CacheShares, disk_settings};
 use super::peers::PeerTls;
 use super::storage;
@@ -53,14 +54,16 @@ impl Pages {
         &self,
         settings: &Settings,
         env: &Env,
-        (opened, layout, cluster): (&OpenedStore, &ClusterLayout, ClusterId),
+        (opened, beside, layout, cluster): (&OpenedStore, &Beside, &ClusterLayout, ClusterId),
         blob: &Metrics,
         registry: &mut Registry,
     ) -> Routes {
         if !settings.roles.has(MemberRole::Reader) {
             return Routes::default();
         }
-        let objects = storage::for_segments(opened, settings, &blob.meter(Role::Reader), env);
+        let meter = blob.meter(Role::Reader);
+        let objects = storage::for_segments(opened, settings, &meter, env);
+        let objects = beside.around(objects, layout, &meter, env);
         let metrics = ReaderMetrics::new(registry);
         let reader = ReaderServer::new(ReaderParts {
             cluster,

@@ -17,6 +17,7 @@ use tidelog_runtime::settings::{
 };
 use tidelog_types::{ClusterId, Role};
 
+use super::beside::Beside;
 use crate::cli::{CliError, Result};
 
 /// About what an extent takes in memory, with its place in the cache.
@@ -256,7 +257,11 @@ pub(super) fn engine_settings(
 }
 
 /// The storage classes; what one does not say is as for topics without a class.
-pub(super) fn storage_classes(settings: &Settings, append: &AppendSettings) -> Vec<StorageClass> {
+pub(super) fn storage_classes(
+    settings: &Settings,
+    beside: &Beside,
+    append: &AppendSettings,
+) -> Vec<StorageClass> {
     let classes = settings.storage.classes.iter();
     classes
         .map(|(name, class)| StorageClass {
@@ -268,6 +273,7 @@ pub(super) fn storage_classes(settings: &Settings, append: &AppendSettings) -> V
             express_bytes: class
                 .express_bytes
                 .map_or(0, |bytes| u32::try_from(bytes.get()).unwrap_or(u32::MAX)),
+            bucket: beside.number(class.put_into()),
         })
         .collect()
 }
@@ -369,9 +375,10 @@ mod tests {
             linger,
             segment_bytes,
             express_bytes,
+            bucket: tidelog_blob::MAIN,
         };
         assert_eq!(
-            storage_classes(&settings, &append),
+            storage_classes(&settings, &Beside::default(), &append),
             [
                 class(
                     "fast",

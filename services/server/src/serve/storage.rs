@@ -1,6 +1,5 @@
 //! From settings to the bucket.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use tidelog_blob::metered::Metered;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::preflight::preflight;
 use tidelog_blob::settings::{
-    BlobSettings, Checksum, HedgeSettings, LocalSettings, RetrySettings, S3Settings,
+    BlobSettings, Checksum, Encryption, HedgeSettings, LocalSettings, RetrySettings, S3Settings,
 };
 use tidelog_blob::{ClusterLayout, Location, Meter, OpenError, OpenedStore, stack};
 use tidelog_env::Env;
@@ -29,10 +28,14 @@ const FEATURE_LEVEL: u32 = 1;
 
 /// Opens what the settings name; sends no request.
 pub(crate) fn open(settings: &Settings) -> Result<OpenedStore> {
-    let location = location(settings)?;
+    open_at(&location(settings)?, &blob_settings(settings))
+}
+
+/// Opens a bucket; sends no request.
+pub(super) fn open_at(location: &Location, settings: &BlobSettings) -> Result<OpenedStore> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    tidelog_blob::open(&location, &blob_settings(settings), environment).map_err(|error| {
+    tidelog_blob::open(location, settings, environment).map_err(|error| {
         let exit = match &error {
             OpenError::Folder { .. } => Exit::Bucket,
             _ => Exit::Usage,
@@ -43,14 +46,17 @@ pub(crate) fn open(settings: &Settings) -> Result<OpenedStore> {
 
 fn location(settings: &Settings) -> Result<Location> {
     if let Some(bucket) = &settings.bucket {
-        return bucket
-            .parse()
-            .map_err(|error: tidelog_blob::LocationError| CliError::usage(error.to_string()));
+        return parse(bucket);
     }
     let folder = settings.data.clone();
     Ok(Location::Folder(
         folder.unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
     ))
+}
+
+pub(super) fn parse(location: &str) -> Result<Location> {
+    let parsed = location.parse();
+    parsed.map_err(|error: tidelog_blob::LocationError| CliError::usage(error.to_string()))
 }
 
 /// The same values under the names of the object-store seam.
@@ -69,6 +75,11 @@ pub(crate) fn blob_settings(settings: &Settings) -> BlobSettings {
                 settings::Checksum::Crc64nvme => Checksum::Crc64nvme,
                 settings::Checksum::Sha256 => Checksum::Sha256,
                 settings::Checksum::None => Checksum::None,
+            },
+            encryption: match s3.encryption {
+                settings::Encryption::None => Encryption::None,
+                settings::Encryption::SseS3 => Encryption::SseS3,
+                settings::Encryption::SseKms => Encryption::SseKms(s3.kms_key.clone()),
             },
             sign_payload: s3.sign_payload,
             connect_timeout: s3.connect_timeout.get(),
@@ -95,11 +106,19 @@ pub(crate) fn blob_settings(settings: &Settings) -> BlobSettings {
     }
 }
 
-fn supported() -> Supported {
+pub(crate) fn supported() -> Supported {
     Supported {
         versions: VERSIONS,
         feature_level: FEATURE_LEVEL,
-        features: BTreeSet::from([marker::EXPRESS.to_owned()]),
+        features: [marker::EXPRESS, marker::BUCKETS].map(str::to_owned).into(),
+    }
+}
+
+/// Where a bucket is, in a text that is another one for another folder.
+pub(crate) fn place(opened: &OpenedStore) -> String {
+    match &opened.folder {
+        Some(folder) => folder.display().to_string(),
+        None => opened.location.to_string(),
     }
 }
 
@@ -154,7 +173,7 @@ pub(super) async fn require(
     Ok(())
 }
 
-/// The bucket as brokers use it: metered, hedged, tried again.
+/// The main bucket as brokers use it: metered, hedged, tried again.
 pub(crate) fn for_segments(
     opened: &OpenedStore,
     settings: &Settings,

@@ -61,8 +61,8 @@ mod tests {
     use prometheus_client::registry::Registry;
     use tidelog_env::Env;
     use tidelog_metadata::{
-        GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-        TransactionSettings,
+        ClassBuckets, GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics,
+        SequencerSettings, TransactionSettings,
     };
     use tidelog_runtime::Health;
     use tidelog_store::memory::MemoryStore;
@@ -76,6 +76,7 @@ mod tests {
             store: Arc::new(MemoryStore::new()),
             cluster: ClusterId::from_bytes([9; 16]),
             shards: 1,
+            classes: ClassBuckets::default(),
             sequencer: SequencerSettings::default(),
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),

@@ -1,13 +1,13 @@
 //! The task that gathers batches into segments and closes them in time. What becomes of a closed segment
 //! is told in [`super::passage`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tidelog_blob::RequestBudget;
 use tidelog_env::{CancellationToken, Env, MonoTime};
 use tidelog_metadata_api::Log;
-use tidelog_types::ShardId;
+use tidelog_types::{BucketId, ShardId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::TailCache;
@@ -100,9 +100,15 @@ impl Batcher {
     // ----- taking batches -------------------------------------------------------------------------
 
     /// Back-pressure: a full segment that cannot be closed yet takes nothing more; what callers send
-    /// waits in the mailbox, whose bytes they hold.
+    /// waits in the mailbox, whose bytes they hold. Others do not wait for the segments of a bucket that is busy: what
+    /// is for those waits beside them.
     fn takes_more(&self) -> bool {
-        !self.lanes.has_overflow() && (self.may_close() || !self.lanes.has_full())
+        let may_close = self.may_close();
+        let mut lanes = self.lanes.iter();
+        lanes.all(|(_, lane)| {
+            let takes = lane.overflow.is_empty() && (may_close || !lane.is_full());
+            takes || self.is_busy(lane.bucket)
+        })
     }
 
     /// Takes what has come, until the segment is full.
@@ -123,12 +129,22 @@ impl Batcher {
     }
 
     fn on_append(&mut self, mut entry: Entry) {
-        if self.parts.ended.is_cancelled() {
-            entry.answer(Err(AppendError::ShuttingDown));
-            return;
-        }
         if let Some(error) = self.broken.refusal(&entry) {
             entry.answer(Err(error));
+        } else if self.is_crowded(self.lanes.of(&entry)) {
+            let error = AppendError::NotStored {
+                reason: "the bucket of its class takes less than is sent to it".to_owned(),
+            };
+            self.broken.on_failed(entry.senders().collect(), &error);
+            entry.answer(Err(error));
+        } else {
+            self.take(entry);
+        }
+    }
+
+    fn take(&mut self, mut entry: Entry) {
+        if self.parts.ended.is_cancelled() {
+            entry.answer(Err(AppendError::ShuttingDown));
             return;
         }
         let now = self.parts.env.clock.now();
@@ -138,12 +154,34 @@ impl Batcher {
         }
     }
 
+    /// Whether so much waits for a bucket that is busy that others would not have half of the memory any more.
+    fn is_crowded(&self, lane: Lane) -> bool {
+        let Some(lane) = self.lanes.get(lane) else {
+            return false;
+        };
+        if lane.overflow.is_empty() || !self.is_busy(lane.bucket) {
+            return false;
+        }
+        let lanes = self.lanes.iter().map(|(_, lane)| lane);
+        let there = lanes.filter(|other| other.bucket == lane.bucket);
+        let waiting: u64 = there.map(OpenLane::bytes).sum();
+        let (_, uploading) = self.pipeline.uploading_to(lane.bucket);
+        waiting.saturating_add(uploading) > self.parts.settings.memory_bytes / 2
+    }
+
     // ----- closing --------------------------------------------------------------------------------
 
     /// Whether one more segment may be under way.
     fn may_close(&self) -> bool {
         self.pipeline.uploading() < self.parts.settings.uploads_max
             && self.pipeline.len() < self.parts.settings.unanswered_max
+    }
+
+    /// Whether a bucket has all uploads that it may have: where there are others no more than half, so that one that does
+    /// not answer leaves them theirs.
+    fn is_busy(&self, bucket: BucketId) -> bool {
+        let most = self.parts.settings.uploads_max / 2;
+        self.lanes.has_several_buckets() && self.pipeline.uploading_to(bucket).0 >= most.max(1)
     }
 
     /// The segment that is to be closed now, if one is, and why: those that must close go first, and then who has
@@ -161,7 +199,9 @@ impl Batcher {
         let is_scarce = self.parts.memory.free_bytes() < self.parts.settings.memory_bytes / 4;
         let reason = |lane: &OpenLane| {
             let deadline = lane.deadline()?;
-            if lane.is_full() {
+            if self.is_busy(lane.bucket) {
+                None
+            } else if lane.is_full() {
                 Some(CloseReason::Full)
             } else if !self.drains.is_empty() {
                 Some(CloseReason::Drain)
@@ -177,47 +217,55 @@ impl Batcher {
         }
         let waiting = self.early().map(|(lane, deadline)| (deadline, lane));
         let (_, lane) = waiting.min_by_key(|(deadline, _)| *deadline)?;
-        (self.pipeline.uploading() == 0 && self.parts.budget.try_take())
+        self.parts
+            .budget
+            .try_take()
             .then_some((lane, CloseReason::Idle))
     }
 
-    /// The segments that may close early, and when their linger is over.
+    /// The segments that may close early, since nothing is being uploaded to their bucket, and when their linger is over.
     fn early(&self) -> impl Iterator<Item = (Lane, MonoTime)> {
+        let is_idle = |lane: &OpenLane| self.pipeline.uploading_to(lane.bucket).0 == 0;
         let lanes = self.lanes.iter();
-        let early = lanes.filter(|(_, lane)| lane.closes_early && !self.is_express(lane));
+        let early = lanes
+            .filter(move |(_, lane)| lane.closes_early && is_idle(lane) && !self.is_express(lane));
         early.filter_map(|(lane, open)| Some((lane, open.deadline()?)))
     }
 
     fn close_if_due(&mut self) {
         // All that a batch waited for may have failed.
-        let mut freed = Vec::new();
+        let mut freed = VecDeque::new();
         for lane in self.lanes.iter_mut() {
             if lane.waiting().is_none() {
                 freed.extend(lane.overflow.take());
             }
         }
-        for entry in freed {
-            self.on_append(*entry);
-        }
+        self.take_again(freed);
         while let Some((lane, reason)) = self.due() {
             self.close_open(lane, reason);
-            let overflow = self
-                .lanes
-                .get_mut(lane)
-                .and_then(|lane| lane.overflow.take());
-            if let Some(entry) = overflow {
-                self.on_append(*entry);
-            }
+            let lane = self.lanes.get_mut(lane);
+            let waited = lane.map(|lane| lane.overflow.take());
+            self.take_again(waited.unwrap_or_default());
+        }
+    }
+
+    /// Takes batches that have waited for a segment to close. What they came behind has not failed: see
+    /// [`Batcher::fail_behind`].
+    fn take_again(&mut self, waited: VecDeque<Box<Entry>>) {
+        for entry in waited {
+            self.take(*entry);
         }
     }
 
     /// Ends when the open segment may be due. Pending when nothing is open: no timer runs on an idle
     /// broker.
     fn timer(&self) -> impl Future<Output = ()> + Send + use<> {
-        let lingers = self.lanes.iter().filter_map(|(_, lane)| lane.deadline());
+        let lanes = self.lanes.iter();
+        let lanes = lanes.filter(|(_, lane)| !self.is_busy(lane.bucket));
+        let lingers = lanes.filter_map(|(_, lane)| lane.deadline());
         // If none may close, a report will come.
         let deadline = lingers.min().filter(|_| self.may_close()).map(|linger| {
-            let may_be_early = self.pipeline.uploading() == 0 && self.early().next().is_some();
+            let may_be_early = self.early().next().is_some();
             let idle = may_be_early.then(|| self.parts.budget.next_available());
             idle.map_or(linger, |idle| idle.min(linger))
         });

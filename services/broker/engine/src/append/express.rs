@@ -139,7 +139,7 @@ impl Batcher {
         if let Some((_, shard)) = pending.express.take() {
             self.pauses.insert(shard, now + PAUSE);
         }
-        let writer = Arc::clone(&pending.segment.writer);
+        let (bucket, writer) = (pending.segment.bucket, Arc::clone(&pending.segment.writer));
         pending.stage = Stage::Uploading;
         pending.was_asked = true;
         self.pipeline.put_back(ticket, pending);
@@ -147,7 +147,7 @@ impl Batcher {
         let tail = Arc::clone(&self.parts.tail);
         let events = self.events.clone();
         drop(self.parts.env.supervisor.spawn("upload", async move {
-            let stored = uploader.store_under(&writer, name).await;
+            let stored = uploader.store_under(bucket, &writer, name).await;
             let stored = stored.map(|sealed| {
                 tail.insert(&sealed);
                 stored_segment(sealed)

@@ -1,9 +1,11 @@
 //! The open segments: one for topics without a storage class, and one for each class.
 
+use tidelog_blob::MAIN;
 use tidelog_env::MonoTime;
-use tidelog_types::ShardId;
 use tidelog_types::limits::INLINE_SEGMENT_BYTES_MAX;
+use tidelog_types::{BucketId, ShardId};
 
+use super::overflow::Overflow;
 use super::request::Entry;
 use super::segment::OpenSegment;
 use crate::classes::{Classes, Lane};
@@ -19,19 +21,27 @@ pub(super) struct OpenLane {
     pub(super) closes_early: bool,
     /// Up to which size segments are committed together with their bytes.
     pub(super) express_bytes: u32,
+    /// Where its segments lie.
+    pub(super) bucket: BucketId,
     pub(super) open: Option<OpenSegment>,
-    /// A batch that did not fit into the open segment; it begins the next one.
-    pub(super) overflow: Option<Box<Entry>>,
+    /// What did not fit into the open segment; the next one begins with it.
+    pub(super) overflow: Overflow,
 }
 
 impl OpenLane {
-    const fn new(settings: AppendSettings, closes_early: bool, express_bytes: u32) -> Self {
+    fn new(
+        settings: AppendSettings,
+        closes_early: bool,
+        express_bytes: u32,
+        bucket: BucketId,
+    ) -> Self {
         Self {
             settings,
             closes_early,
             express_bytes,
+            bucket,
             open: None,
-            overflow: None,
+            overflow: Overflow::default(),
         }
     }
 
@@ -57,7 +67,7 @@ impl OpenLane {
     /// Whether it takes nothing more.
     pub(super) fn is_full(&self) -> bool {
         let settings = &self.settings;
-        self.overflow.is_some()
+        !self.overflow.is_empty()
             || self.open.as_ref().is_some_and(|open| {
                 open.writer.bytes() >= u64::from(settings.segment_bytes)
                     || open.writer.slice_count() >= to_usize(settings.segment_slices)
@@ -65,16 +75,28 @@ impl OpenLane {
             })
     }
 
+    /// The bytes of all that waits in it.
+    pub(super) fn bytes(&self) -> u64 {
+        let open = self.open.as_ref().map(|open| open.writer.bytes());
+        open.unwrap_or_default() + self.overflow.bytes()
+    }
+
     /// Puts a batch in, or aside for the next segment.
     pub(super) fn push(&mut self, entry: Entry, now: MonoTime) {
-        let open = self.open.get_or_insert_with(|| OpenSegment::new(now));
+        if !self.overflow.is_empty() {
+            self.overflow.push(Box::new(entry));
+            return;
+        }
+        let open = self
+            .open
+            .get_or_insert_with(|| OpenSegment::new(self.bucket, now));
         // A segment that is a little larger than its target would take one more page to read.
         let bytes = open.writer.bytes() + u64::from(entry.append.batch.size());
         let is_larger = bytes > u64::from(self.settings.segment_bytes);
         if is_larger && !open.entries.is_empty() {
-            self.overflow = Some(Box::new(entry));
+            self.overflow.push(Box::new(entry));
         } else if let Err((entry, _)) = open.push(entry) {
-            self.overflow = Some(entry);
+            self.overflow.push(entry);
         }
     }
 }
@@ -92,9 +114,10 @@ impl Lanes {
                 ..settings
             };
             let express_bytes = class.express_bytes.min(INLINE_SEGMENT_BYTES_MAX);
-            OpenLane::new(own, class.linger <= settings.linger, express_bytes)
+            let closes_early = class.linger <= settings.linger;
+            OpenLane::new(own, closes_early, express_bytes, class.bucket)
         });
-        let first = OpenLane::new(settings, true, 0);
+        let first = OpenLane::new(settings, true, 0, MAIN);
         Self(std::iter::once(first).chain(classes).collect())
     }
 
@@ -113,6 +136,11 @@ impl Lanes {
         self.0.get(lane.0)
     }
 
+    /// Whether segments go to more than one bucket.
+    pub(super) fn has_several_buckets(&self) -> bool {
+        self.0.iter().any(|lane| lane.bucket != MAIN)
+    }
+
     pub(super) fn get_mut(&mut self, lane: Lane) -> Option<&mut OpenLane> {
         self.0.get_mut(lane.0)
     }
@@ -125,15 +153,11 @@ impl Lanes {
             let append = &entry.append;
             let open = lane.open.as_ref();
             open.is_some_and(|open| open.writer.has_slice(append.topic.id, append.partition))
+                || lane.overflow.has(entry.partition)
         };
         let mut others = self.iter().filter(|(lane, _)| *lane != entry.lane);
         let found = others.find(|(_, lane)| has_slice(lane));
         found.map_or(entry.lane, |(lane, _)| lane)
-    }
-
-    /// Whether a batch waits for the segment before it to close.
-    pub(super) fn has_overflow(&self) -> bool {
-        self.0.iter().any(|lane| lane.overflow.is_some())
     }
 
     /// Whether one of them takes nothing more.

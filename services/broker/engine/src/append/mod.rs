@@ -8,6 +8,7 @@
 mod batcher;
 mod express;
 mod lanes;
+mod overflow;
 mod passage;
 mod pipeline;
 mod request;
@@ -41,7 +42,7 @@ use upload::Uploader;
 
 /// Where segments that were just stored are kept for those who read the tail.
 pub(crate) trait TailCache: fmt::Debug + Send + Sync + 'static {
-    /// Takes note of a stored segment.
+    /// Takes note of a segment that was stored.
     fn insert(&self, segment: &SealedSegment);
 }
 

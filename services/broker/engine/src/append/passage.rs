@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidelog_env::error_chain;
 use tidelog_format::segment::{SealedSegment, SegmentWriter};
 use tidelog_metadata_api::{CommitAnswer, CommitError};
-use tidelog_types::ErrorCode;
+use tidelog_types::{BucketId, ErrorCode};
 
 use super::batcher::Batcher;
 use super::pipeline::{Pending, Stage, Ticket, Uncommitted};
@@ -70,21 +70,21 @@ impl Batcher {
             return;
         }
         let segment = open.close();
-        let writer = Arc::clone(&segment.writer);
+        let (bucket, writer) = (segment.bucket, Arc::clone(&segment.writer));
         let backoff = self.parts.settings.commit_retry.start();
         let now = self.parts.env.clock.now();
         let next = self.parts.uploader.next_sequence();
         let ticket = self.pipeline.push(segment, next, now, backoff);
         self.parts.metrics.unanswered.inc();
-        self.upload(ticket, writer);
+        self.upload(ticket, bucket, writer);
     }
 
-    fn upload(&self, ticket: Ticket, writer: Arc<SegmentWriter>) {
+    fn upload(&self, ticket: Ticket, bucket: BucketId, writer: Arc<SegmentWriter>) {
         let uploader = self.parts.uploader.clone();
         let tail = Arc::clone(&self.parts.tail);
         let events = self.events.clone();
         drop(self.parts.env.supervisor.spawn("upload", async move {
-            let stored = uploader.store(&writer).await;
+            let stored = uploader.store(bucket, &writer).await;
             let stored = stored.map(|sealed| {
                 tail.insert(&sealed);
                 stored_segment(sealed)
@@ -146,6 +146,7 @@ impl Batcher {
         for lane in self.lanes.iter_mut() {
             let open = lane.open.take();
             lane.open = open.and_then(|open| open.fail_dependants(&mut senders, error));
+            lane.overflow.fail_dependants(&mut senders, error);
         }
         self.broken.on_failed(senders, error);
     }
@@ -163,7 +164,7 @@ impl Batcher {
             return;
         };
         tracing::info!("segment is below its floor, storing its batches again");
-        let writer = Arc::clone(&segment.writer);
+        let (bucket, writer) = (segment.bucket, Arc::clone(&segment.writer));
         let pending = Pending {
             segment,
             stage: Stage::Uploading,
@@ -174,7 +175,7 @@ impl Batcher {
             was_asked: false,
         };
         self.pipeline.put_back(ticket, pending);
-        self.upload(ticket, writer);
+        self.upload(ticket, bucket, writer);
     }
 
     // ----- commit ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use tidelog_env::{Backoff, MonoTime};
 use tidelog_metadata_api::ShardCommit;
-use tidelog_types::{SegmentName, SegmentSequence, ShardId};
+use tidelog_types::{BucketId, SegmentName, SegmentSequence, ShardId};
 
 use super::request::{AppendError, OrderedBy};
 use super::segment::{ClosedSegment, StoredSegment};
@@ -81,6 +81,17 @@ impl Pipeline {
             .values()
             .filter(|p| matches!(p.stage, Stage::Uploading))
             .count()
+    }
+
+    /// The segments that are being uploaded to a bucket: how many, and how large they are.
+    pub(super) fn uploading_to(&self, bucket: BucketId) -> (usize, u64) {
+        let pending = self.pending.values();
+        let there = pending.filter(|pending| {
+            matches!(pending.stage, Stage::Uploading) && pending.segment.bucket == bucket
+        });
+        there.fold((0, 0), |(count, bytes), pending| {
+            (count + 1, bytes + pending.segment.writer.bytes())
+        })
     }
 
     /// Takes a segment in that is being uploaded, under the sequence `next` or a later one.
@@ -245,7 +256,7 @@ mod tests {
         BatchCondition, OrderKey, PartitionInfo, TopicConfig, TopicInfo, TopicState,
     };
     use tidelog_types::{
-        BucketId, ClusterId, Incarnation, PartitionIndex, ShardId, Timestamp, TopicId, TopicName,
+        ClusterId, Incarnation, PartitionIndex, ShardId, Timestamp, TopicId, TopicName,
         TopicNumber, TopicPartition,
     };
     use tokio::sync::oneshot;
@@ -291,7 +302,7 @@ mod tests {
 
     /// Segments of one batch each, uploaded under sequences from `next` on.
     fn push(pipeline: &mut Pipeline, order: u64, next: u64) -> Ticket {
-        let mut open = OpenSegment::new(MonoTime::START);
+        let mut open = OpenSegment::new(BucketId::default(), MonoTime::START);
         assert!(open.push(entry(order)).is_ok());
         let backoff = BackoffPolicy::new(Duration::ZERO, Duration::ZERO, 1).start();
         let next = SegmentSequence::new(next);

@@ -8,7 +8,7 @@ use tidelog_env::MonoTime;
 use tidelog_format::manifest::{Manifest, Outcome};
 use tidelog_format::segment::{BatchPlace, PushError, SegmentWriter};
 use tidelog_metadata_api::{BatchPosition, BrokenKey, BrokenReason, CommitAnswer, ShardCommit};
-use tidelog_types::{ErrorCode, Offset, SegmentName, SegmentSequence, ShardId};
+use tidelog_types::{BucketId, ErrorCode, Offset, SegmentName, SegmentSequence, ShardId};
 
 use super::request::{AppendError, Appended, Entry, OrderedBy};
 
@@ -18,14 +18,17 @@ pub(super) struct OpenSegment {
     pub(super) writer: SegmentWriter,
     pub(super) entries: Vec<Entry>,
     pub(super) opened_at: MonoTime,
+    /// Where it will lie.
+    pub(super) bucket: BucketId,
 }
 
 impl OpenSegment {
-    pub(super) fn new(opened_at: MonoTime) -> Self {
+    pub(super) fn new(bucket: BucketId, opened_at: MonoTime) -> Self {
         Self {
             writer: SegmentWriter::new(),
             entries: Vec::new(),
             opened_at,
+            bucket,
         }
     }
 
@@ -54,15 +57,15 @@ impl OpenSegment {
         self,
         wanted: &BTreeSet<ShardId>,
     ) -> (BTreeMap<ShardId, Self>, Option<Self>) {
-        let opened_at = self.opened_at;
+        let new = || Self::new(self.bucket, self.opened_at);
         let mut shards: BTreeMap<ShardId, Self> = BTreeMap::new();
         let mut others: Option<Self> = None;
         for entry in self.entries {
             let partition = entry.append.topic.partition(entry.append.partition);
             let shard = partition.ok().map(|(_, info)| info.shard);
             let open = match shard.filter(|shard| wanted.contains(shard)) {
-                Some(shard) => shards.entry(shard).or_insert_with(|| Self::new(opened_at)),
-                None => others.get_or_insert_with(|| Self::new(opened_at)),
+                Some(shard) => shards.entry(shard).or_insert_with(new),
+                None => others.get_or_insert_with(new),
             };
             // They fitted into one segment before.
             let _ = open.push(entry);
@@ -71,8 +74,8 @@ impl OpenSegment {
     }
 
     /// A segment of the batches that were not answered, if there are any.
-    fn of_unanswered(entries: Vec<Entry>, opened_at: MonoTime) -> Option<Self> {
-        let mut open = Self::new(opened_at);
+    fn of_unanswered(bucket: BucketId, entries: Vec<Entry>, opened_at: MonoTime) -> Option<Self> {
+        let mut open = Self::new(bucket, opened_at);
         for entry in entries {
             if !entry.is_answered() {
                 // They fitted into one segment before.
@@ -90,7 +93,7 @@ impl OpenSegment {
         error: &AppendError,
     ) -> Option<Self> {
         if fail_dependants(&mut self.entries, senders, error) {
-            Self::of_unanswered(self.entries, self.opened_at)
+            Self::of_unanswered(self.bucket, self.entries, self.opened_at)
         } else {
             Some(self)
         }
@@ -100,6 +103,7 @@ impl OpenSegment {
         let mut closed = ClosedSegment {
             writer: Arc::new(self.writer),
             entries: self.entries,
+            bucket: self.bucket,
             senders: HashSet::new(),
         };
         closed.find_senders();
@@ -112,6 +116,7 @@ impl OpenSegment {
 pub(super) struct ClosedSegment {
     pub(super) writer: Arc<SegmentWriter>,
     pub(super) entries: Vec<Entry>,
+    pub(super) bucket: BucketId,
     /// Of the batches that are not answered.
     senders: HashSet<OrderedBy>,
 }
@@ -295,7 +300,7 @@ impl ClosedSegment {
 
     /// The same batches, those that were answered left out, to be stored again under another name.
     pub(super) fn again(self, opened_at: MonoTime) -> Option<Self> {
-        OpenSegment::of_unanswered(self.entries, opened_at).map(OpenSegment::close)
+        OpenSegment::of_unanswered(self.bucket, self.entries, opened_at).map(OpenSegment::close)
     }
 }
 

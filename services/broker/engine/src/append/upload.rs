@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload};
 use thiserror::Error;
 use tidelog_blob::{ClusterLayout, ErrorKind, classify};
@@ -57,16 +58,20 @@ impl Uploader {
         SegmentSequence::new(self.sequence.load(Ordering::Relaxed) + 1)
     }
 
-    /// Stores the batches of `writer`. A slow upload is hedged under the next sequence: the first that is
+    /// Stores the batches of `writer` in a bucket. A slow upload is hedged under the next sequence: the first that is
     /// known to be stored is the segment; the other one, if it lands, is an orphan that no commit names.
-    pub(super) async fn store(&self, writer: &SegmentWriter) -> Result<SealedSegment, UploadError> {
+    pub(super) async fn store(
+        &self,
+        bucket: BucketId,
+        writer: &SegmentWriter,
+    ) -> Result<SealedSegment, UploadError> {
         let started = self.env.clock.now();
-        let first = Box::pin(self.store_once(writer));
+        let first = Box::pin(self.store_once(bucket, writer));
         let hedge = Box::pin(async {
             self.env.clock.sleep(self.hedge_after).await;
             self.metrics.hedges.inc();
             tracing::info!(after = ?self.hedge_after, "upload is slow, hedging it");
-            self.store_once(writer).await
+            self.store_once(bucket, writer).await
         });
         let stored = match select(first, hedge).await {
             Either::Left((Ok(stored), _)) | Either::Right((Ok(stored), _)) => Ok(stored),
@@ -110,30 +115,36 @@ impl Uploader {
     /// Stores the batches of `writer` under a name that was given out before; nothing else is tried if that is slow.
     pub(super) async fn store_under(
         &self,
+        bucket: BucketId,
         writer: &SegmentWriter,
         name: SegmentName,
     ) -> Result<SealedSegment, UploadError> {
         let started = self.env.clock.now();
-        let stored = self.store_as(writer, name).await;
+        let stored = self.store_as(bucket, writer, name).await;
         let took = self.env.clock.now() - started;
         self.metrics.upload_seconds.observe(took.as_secs_f64());
         stored
     }
 
-    async fn store_once(&self, writer: &SegmentWriter) -> Result<SealedSegment, UploadError> {
-        self.store_as(writer, self.next_name()).await
+    async fn store_once(
+        &self,
+        bucket: BucketId,
+        writer: &SegmentWriter,
+    ) -> Result<SealedSegment, UploadError> {
+        self.store_as(bucket, writer, self.next_name()).await
     }
 
     async fn store_as(
         &self,
+        bucket: BucketId,
         writer: &SegmentWriter,
         name: SegmentName,
     ) -> Result<SealedSegment, UploadError> {
-        let identity = self.identity(BucketId::default(), name);
+        let identity = self.identity(bucket, name);
         let sealed = writer.seal(&identity).ok_or(UploadError::Empty(name))?;
         self.crash.pass(CrashPoint::BeforePut);
         let payload: PutPayload = sealed.chunks.iter().cloned().collect();
-        let path = self.layout.segment(name);
+        let path = self.layout.segment(bucket, name);
         let options = PutOptions::from(PutMode::Create);
         let mut put = pin!(self.store.put_opts(&path, payload, options));
         // A future that nobody has polled has sent nothing.
@@ -146,7 +157,7 @@ impl Uploader {
         match put {
             Ok(_) => {}
             Err(error) if classify(&error) == ErrorKind::AlreadyExists => {
-                self.settle(&sealed, error).await?;
+                self.settle(&path, &sealed, error).await?;
             }
             Err(source) => return Err(UploadError::Refused { name, source }),
         }
@@ -159,18 +170,18 @@ impl Uploader {
     /// An object has our name. If an earlier attempt of ours landed unseen, its trailer has our nonce.
     async fn settle(
         &self,
+        path: &Path,
         sealed: &SealedSegment,
         error: object_store::Error,
     ) -> Result<(), UploadError> {
         let name = sealed.name;
-        let path = self.layout.segment(name);
         let range = GetRange::Suffix(u64::from(TRAILER_BYTES));
         let options = GetOptions {
             range: Some(range),
             ..GetOptions::default()
         };
         let refused = |source| UploadError::Refused { name, source };
-        let answer = self.store.get_opts(&path, options).await.map_err(refused)?;
+        let answer = self.store.get_opts(path, options).await.map_err(refused)?;
         let bytes = answer.bytes().await.map_err(refused)?;
         match Trailer::decode(&bytes) {
             Ok(trailer) if trailer.nonce == sealed.nonce && trailer.name == name => Ok(()),

@@ -220,7 +220,11 @@ impl Reads {
         reason: String,
     ) -> ReadError {
         ReadError::Damaged {
-            object: self.bucket.layout().segment(place.segment).to_string(),
+            object: self
+                .bucket
+                .layout()
+                .segment(place.bucket, place.segment)
+                .to_string(),
             position: place.position,
             offset: extent.offsets.base,
             partition,
@@ -278,7 +282,11 @@ impl Reads {
         match kind {
             ErrorKind::NotFound => {
                 self.metrics.missing.inc();
-                let object = self.bucket.layout().segment(place.segment).to_string();
+                let object = self
+                    .bucket
+                    .layout()
+                    .segment(place.bucket, place.segment)
+                    .to_string();
                 ReadError::Missing {
                     object,
                     offset: extent.offsets.base,

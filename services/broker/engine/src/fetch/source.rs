@@ -39,7 +39,11 @@ impl Source {
             source: error.into(),
         })?;
         segment.filter(|_| key.page == 0).ok_or_else(|| {
-            let path = self.bucket.layout().segment(key.segment).to_string();
+            let path = self
+                .bucket
+                .layout()
+                .segment(key.bucket, key.segment)
+                .to_string();
             let source = "it does not lie in the metadata store any more".into();
             object_store::Error::NotFound { path, source }
         })

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
+use object_store::ObjectStore as _;
+use tidelog_blob::MAIN;
 use tidelog_broker_engine::{Append, AppendError, EngineSettings, StorageClass};
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, NewTopic, OrderKey, STORAGE_CLASS, TopicInfo, TopicSelector,
@@ -12,12 +15,15 @@ use tidelog_metadata_api::{
 use tidelog_types::{ErrorCode, PartitionIndex, TopicName};
 
 use crate::batches::batch;
+use crate::far::FAR_BUCKET;
 use crate::world::{Answer, LINGER, World, settings};
 
 /// A storage class that topics may name, and what its segments wait for.
 pub(crate) const SLOW: &str = "slow";
 pub(crate) const SLOW_LINGER: Duration = Duration::from_secs(2);
 pub(crate) const SLOW_BYTES: u32 = 16 * 1024;
+/// Topics of this class lie in a bucket of their own.
+pub(crate) const FAR: &str = "far";
 pub(crate) const EXPRESS: &str = "express";
 pub(crate) const EXPRESS_BYTES: u32 = 4 * 1024;
 /// The same, and what is not committed so waits very long.
@@ -30,6 +36,7 @@ pub(crate) fn classes() -> Vec<StorageClass> {
         linger: SLOW_LINGER,
         segment_bytes: SLOW_BYTES,
         express_bytes: 0,
+        bucket: MAIN,
     };
     let express = StorageClass {
         name: EXPRESS.to_owned(),
@@ -42,7 +49,13 @@ pub(crate) fn classes() -> Vec<StorageClass> {
         linger: Duration::from_hours(1),
         ..express.clone()
     };
-    vec![slow, express, patient]
+    let far = StorageClass {
+        name: FAR.to_owned(),
+        linger: LINGER,
+        bucket: FAR_BUCKET,
+        ..slow.clone()
+    };
+    vec![slow, express, patient, far]
 }
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -187,6 +200,23 @@ async fn what_a_sender_sent_before_its_topic_changed_its_class_comes_first() {
     world.pass(LINGER + MOMENT).await;
     assert_eq!(world.puts(), puts + 2);
     assert_eq!(third.offset().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_with_a_bucket_is_put_there_and_read_from_there() {
+    let world = World::new().await;
+    assert_eq!(world.send(0, "here").offset().await, 0);
+    let far = altered(&world, &world.topic, Some(FAR)).await;
+    let puts = world.puts();
+    let answer = send(&world, &far, "there").expect("taken");
+    assert_eq!(answer.offset().await, 1);
+    assert_eq!(world.puts(), puts, "not into the main bucket");
+    let listed = world.far.list(None).try_collect::<Vec<_>>().await;
+    let listed = listed.expect("memory");
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].location.as_ref().starts_with("far/"));
+    // By those who have nothing in memory, too.
+    assert_eq!(world.values(0).await, ["here@0", "there@1"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,7 +43,7 @@ fn fill(world: &World) -> (u64, Vec<Answer>) {
 
 #[tokio::test(start_paused = true)]
 async fn while_uploads_hang_memory_stays_in_its_share_and_goes_on_after() {
-    let world = World::with(small()).await;
+    let world = World::in_one_bucket(small()).await;
     let hang = FaultRule::new(Fault::Delay(HANGS)).on(Operation::Put);
     world.way.inject(hang);
     let (taken, mut answers) = fill(&world);

@@ -8,10 +8,10 @@ use std::time::Duration;
 use object_store::memory::InMemory;
 use prometheus_client::registry::Registry;
 use tidelog_blob::faulty::{Fault, FaultRule, FaultyStore};
-use tidelog_blob::{BucketLayout, ClusterLayout, Operation};
+use tidelog_blob::{BucketLayout, ClusterLayout, MAIN, Operation};
 use tidelog_broker_engine::{
-    Append, AppendAnswer, AppendError, AppendSettings, Appended, CrashPlan, Engine, EngineParts,
-    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold,
+    Append, AppendAnswer, AppendError, AppendSettings, CrashPlan, Engine, EngineParts,
+    EngineSettings, FetchPartition, FetchRequest, Fetched, Isolation, MemoryHold, StorageClass,
 };
 use tidelog_cache::{CacheMetrics, CacheSettings, NearPages, PageCache};
 use tidelog_env::clock::timeout;
@@ -19,8 +19,8 @@ use tidelog_env::{Clock, Env, Supervisor, SystemClock};
 use tidelog_format::batch::BatchBuf;
 use tidelog_format::location::Location;
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-    TransactionSettings,
+    ClassBuckets, GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics,
+    SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::{
     BatchCondition, Catalogue as _, Decision, Log as _, LookupRequest, NewTopic, NoGroups,
@@ -31,7 +31,10 @@ use tidelog_types::{
     ClusterId, Offset, PartitionIndex, SegmentName, SegmentSequence, TopicName, TopicPartition,
 };
 
+pub(crate) use crate::answer::Answer;
 use crate::batches::{batch, values_in};
+use crate::classes::classes;
+use crate::far::with_far;
 use crate::watched::Watched;
 
 /// The linger of most worlds.
@@ -46,6 +49,8 @@ pub(crate) struct World {
     /// The bucket behind the way: what it says and does is injected here.
     pub(crate) bucket: FaultyStore,
     pub(crate) objects: Arc<InMemory>,
+    /// The bucket beside it.
+    pub(crate) far: Arc<InMemory>,
     pub(crate) layout: ClusterLayout,
     pub(crate) metadata: MetadataService,
     /// The metadata service as the engine asks it.
@@ -107,13 +112,21 @@ impl World {
 
     /// A world whose engine has its own clock.
     pub(crate) async fn at(settings: EngineSettings, clock: Arc<dyn Clock>) -> Self {
-        Self::build(settings, clock, None, POOLS, 1).await
+        Self::build(settings, clock, None, POOLS, 1, classes()).await
     }
 
     /// A world whose partitions are spread over so many shards.
     pub(crate) async fn sharded(shards: u32) -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self::build(settings(), clock, None, POOLS, shards).await
+        Self::build(settings(), clock, None, POOLS, shards, classes()).await
+    }
+
+    /// A world without a class that has a bucket of its own.
+    pub(crate) async fn in_one_bucket(settings: EngineSettings) -> Self {
+        let classes = classes().into_iter();
+        let classes = classes.filter(|class| class.bucket == MAIN).collect();
+        let clock = Arc::new(SystemClock::new());
+        Self::build(settings, clock, None, POOLS, 1, classes).await
     }
 
     /// The same without memory for pages.
@@ -122,26 +135,14 @@ impl World {
             tail_bytes: 0,
             catch_up_bytes: 0,
         };
-        Self::build(
-            settings(),
-            Arc::new(SystemClock::new()),
-            Some(near),
-            pools,
-            1,
-        )
-        .await
+        let clock = Arc::new(SystemClock::new());
+        Self::build(settings(), clock, Some(near), pools, 1, classes()).await
     }
 
     /// A world in which somebody may have pages nearer than the bucket.
     pub(crate) async fn beside(near: Arc<dyn NearPages>) -> Self {
-        Self::build(
-            settings(),
-            Arc::new(SystemClock::new()),
-            Some(near),
-            POOLS,
-            1,
-        )
-        .await
+        let clock = Arc::new(SystemClock::new());
+        Self::build(settings(), clock, Some(near), POOLS, 1, classes()).await
     }
 
     async fn build(
@@ -150,6 +151,7 @@ impl World {
         near: Option<Arc<dyn NearPages>>,
         pools: CacheSettings,
         shards: u32,
+        classes: Vec<StorageClass>,
     ) -> Self {
         let env = Env::seeded(7);
         let supervisor = Supervisor::new();
@@ -160,6 +162,7 @@ impl World {
             store: Arc::new(MemoryStore::new()),
             cluster,
             shards,
+            classes: ClassBuckets::default(),
             sequencer: SequencerSettings::default(),
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),
@@ -177,6 +180,7 @@ impl World {
         let inner = Arc::clone(&objects);
         let bucket = FaultyStore::new(inner, Arc::clone(&env.clock));
         let way = FaultyStore::new(Arc::new(bucket.clone()), Arc::clone(&env.clock));
+        let far = Arc::new(InMemory::new());
         let layout = BucketLayout::new("".into()).cluster(cluster);
         let pages = PageCache::with_pools(pools, CacheMetrics::new(&mut registry));
         let parts = EngineParts {
@@ -185,7 +189,7 @@ impl World {
                 rng: Arc::clone(&env.rng),
                 supervisor: supervisor.clone(),
             },
-            store: Arc::new(way.clone()),
+            store: with_far(&way, &far, &layout),
             layout: layout.clone(),
             log: Arc::<Watched>::clone(&log),
             catalogue: Arc::new(metadata.clone()),
@@ -194,7 +198,7 @@ impl World {
             pages: pages.clone(),
             near,
             settings,
-            classes: crate::classes::classes(),
+            classes,
             crash: CrashPlan::default(),
         };
         let engine = Engine::start(parts, &mut registry)
@@ -205,6 +209,7 @@ impl World {
             way,
             bucket,
             objects,
+            far,
             layout,
             metadata,
             log,
@@ -230,8 +235,8 @@ impl World {
     /// The path of this engine's segment with a sequence.
     pub(crate) fn path(&self, sequence: u64) -> object_store::path::Path {
         let sequence = SegmentSequence::new(sequence);
-        self.layout
-            .segment(SegmentName::new(self.engine.incarnation(), sequence))
+        let name = SegmentName::new(self.engine.incarnation(), sequence);
+        self.layout.segment(MAIN, name)
     }
 
     /// The upload of a segment takes so long.
@@ -429,49 +434,4 @@ pub(crate) async fn soon<F: Future>(env: &Env, future: F) -> F::Output {
     timeout(env.clock.as_ref(), Duration::from_hours(1), future)
         .await
         .expect("it ends")
-}
-
-/// The answer to an append.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    receiver: AppendAnswer,
-    env: Env,
-}
-
-impl Answer {
-    /// Whether nothing was answered yet.
-    pub(crate) fn is_pending(&mut self) -> bool {
-        use tokio::sync::oneshot::error::TryRecvError;
-        match self.receiver.try_recv() {
-            Err(TryRecvError::Empty) => true,
-            Err(TryRecvError::Closed) => false,
-            Ok(answer) => panic!("it was answered: {answer:?}"),
-        }
-    }
-
-    /// Whether the batch is known to be appended, without any waiting.
-    pub(crate) fn has_offset_now(&mut self) -> bool {
-        matches!(self.receiver.try_recv(), Ok(Ok(_)))
-    }
-
-    /// Whether it will never be answered.
-    pub(crate) async fn stays_unanswered(self) -> bool {
-        soon(&self.env, self.receiver).await.is_err()
-    }
-
-    pub(crate) async fn result(self) -> Result<Appended, AppendError> {
-        let answer = soon(&self.env, self.receiver).await;
-        answer.expect("every batch that was taken is answered")
-    }
-
-    /// The offset that the batch got.
-    pub(crate) async fn offset(self) -> u64 {
-        let appended = self.result().await.expect("it is appended");
-        appended.base_offset.get()
-    }
-
-    /// Whether the batch was not stored, for sure.
-    pub(crate) async fn fails_unstored(self) -> bool {
-        matches!(self.result().await, Err(AppendError::NotStored { .. }))
-    }
 }

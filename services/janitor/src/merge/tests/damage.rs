@@ -1,8 +1,8 @@
 //! Bytes that are not those that were written are told of and never merged (invariant I6); all others are.
 
-use tidelog_blob::Operation;
 use tidelog_blob::faulty::{Fault, FaultRule};
 use tidelog_blob::object_store::{ObjectStoreExt as _, PutPayload};
+use tidelog_blob::{MAIN, Operation};
 use tidelog_format::location::Location;
 use tidelog_types::{SegmentName, SegmentSequence};
 
@@ -22,7 +22,7 @@ async fn written() -> World {
 }
 
 async fn replace(world: &World, sequence: u64, bytes: Vec<u8>) {
-    let path = world.layout.segment(name(sequence));
+    let path = world.layout.segment(MAIN, name(sequence));
     world
         .objects
         .put(&path, PutPayload::from(bytes))
@@ -106,7 +106,7 @@ async fn damage_on_the_way_is_read_again_and_harms_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_object_leaves_its_partitions_as_they_are() {
     let world = written().await;
-    let path = world.layout.segment(name(2));
+    let path = world.layout.segment(MAIN, name(2));
     world.objects.delete(&path).await.unwrap();
     world.merge_all().await;
     let swapped: Vec<_> = world.owner.swapped.lock().keys().copied().collect();
@@ -119,7 +119,7 @@ async fn a_missing_object_leaves_its_partitions_as_they_are() {
 async fn where_nothing_is_whole_nothing_is_written() {
     let world = written().await;
     for sequence in [1, 2] {
-        let path = world.layout.segment(name(sequence));
+        let path = world.layout.segment(MAIN, name(sequence));
         world.objects.delete(&path).await.unwrap();
     }
     world.merge_all().await;

@@ -1,8 +1,9 @@
 //! What is merged is what was written, byte by byte and offset by offset.
 
 use tidelog_blob::Operation;
+use tidelog_format::location::Location;
 use tidelog_format::segment::{AnySegment, MergedReader};
-use tidelog_types::{Offset, SegmentName, SegmentSequence};
+use tidelog_types::{BucketId, Offset, SegmentName, SegmentSequence};
 
 use super::history::{BROKER, partition};
 use super::world::{CLUSTER, JANITOR, World};
@@ -27,6 +28,26 @@ async fn all_is_there(world: &World) {
             extents.iter().map(|extent| extent.max_timestamp).max()
         };
         assert_eq!(newest(extents), newest(&known.extents));
+    }
+}
+
+/// New data lies in one bucket and history in another: what is merged may lie in both.
+#[tokio::test(start_paused = true)]
+async fn what_lies_in_other_buckets_is_merged_into_the_one_of_the_task() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        for bucket in [1, 0, 2] {
+            world.history.bucket = BucketId::new(bucket);
+            world.write(3, 4).await;
+        }
+        world.merge_all().await;
+        all_is_there(&world).await;
+        let swapped = world.owner.swapped.lock();
+        let mut extents = swapped.values().flatten();
+        assert!(extents.all(|extent| matches!(
+            extent.location,
+            Location::Segment { bucket, .. } if bucket == BucketId::default()
+        )));
     }
 }
 

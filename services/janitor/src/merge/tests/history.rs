@@ -38,6 +38,8 @@ pub(super) struct History {
     rng: SeededRng,
     pub(super) partitions: BTreeMap<(u8, u32), Partition>,
     sequence: u64,
+    /// Where segments are put from now on.
+    pub(super) bucket: BucketId,
 }
 
 pub(super) fn partition(topic: u8, index: u32) -> TopicPartition {
@@ -55,6 +57,7 @@ impl History {
             rng: SeededRng::new(seed),
             partitions: BTreeMap::new(),
             sequence: 0,
+            bucket: BucketId::default(),
         }
     }
 
@@ -125,14 +128,15 @@ impl History {
         let name = SegmentName::new(BROKER, SegmentSequence::new(self.sequence));
         let identity = SegmentIdentity {
             cluster: CLUSTER,
-            bucket: BucketId::default(),
+            bucket: self.bucket,
             name,
             nonce: Nonce::new([1; 16]),
         };
         let sealed = writer.seal(&identity).unwrap();
         let object: Bytes = sealed.chunks.concat().into();
         let put = PutPayload::from(object.clone());
-        objects.put(&layout.segment(name), put).await.unwrap();
+        let path = layout.segment(self.bucket, name);
+        objects.put(&path, put).await.unwrap();
         for manifest in &sealed.manifests {
             for slice in &manifest.slices {
                 let start = slice.position as usize;
@@ -187,6 +191,7 @@ impl History {
         part: &[&BatchView],
         crc32c: Option<u32>,
     ) {
+        let bucket = self.bucket;
         let known = self.known(partition);
         let base = known.next;
         for view in part {
@@ -200,7 +205,7 @@ impl History {
         known.extents.push(Extent {
             offsets: offsets(base, known.next),
             location: Location::Segment {
-                bucket: BucketId::default(),
+                bucket,
                 segment,
                 position,
                 length,

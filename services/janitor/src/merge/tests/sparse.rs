@@ -4,7 +4,7 @@ use tidelog_blob::Operation;
 use tidelog_blob::faulty::{Fault, FaultRule};
 use tidelog_blob::object_store::{ObjectStoreExt as _, PutPayload};
 use tidelog_metadata_api::{DESCRIBED_SLICES_MAX, IndexedSlice, MergeError, MergeTask};
-use tidelog_types::{SegmentName, SegmentSequence};
+use tidelog_types::{BucketId, SegmentName, SegmentSequence};
 
 use super::history::BROKER;
 use super::world::{JANITOR, World};
@@ -79,6 +79,20 @@ async fn all_that_an_index_says_is_told_in_parts_and_nothing_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sparse_segment_is_found_in_whichever_bucket_it_lies() {
+    let mut world = with_merged(3).await;
+    let bytes = world.object(merged(1)).await;
+    world.layout = world.layout.with_buckets([1, 2].map(BucketId::new));
+    let [from, to] = [0, 2].map(|bucket| world.layout.segment(BucketId::new(bucket), merged(1)));
+    world.objects.put(&to, bytes.into()).await.unwrap();
+    world.objects.delete(&from).await.unwrap();
+    look(&world, asked(&world, 2, &[merged(1)])).await;
+    let told = told(&world);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].1.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_merged_or_missing_or_damaged_is_passed_over() {
     let world = with_merged(3).await;
     let broker = SegmentName::new(BROKER, SegmentSequence::new(1));
@@ -86,7 +100,7 @@ async fn what_is_not_merged_or_missing_or_damaged_is_passed_over() {
         let mut bytes = world.object(merged(1)).await.to_vec();
         let at = bytes.len() - 1 - change;
         bytes[at] ^= 1;
-        let path = world.layout.segment(merged(sequence));
+        let path = world.layout.segment(BucketId::default(), merged(sequence));
         let put = PutPayload::from(bytes::Bytes::from(bytes));
         world.objects.put(&path, put).await.unwrap();
     }

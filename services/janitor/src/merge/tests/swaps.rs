@@ -1,8 +1,8 @@
 //! What becomes of a merged segment: names, floors, and the answers of owners.
 
-use tidelog_blob::Operation;
 use tidelog_blob::faulty::{Fault, FaultRule};
 use tidelog_blob::object_store::{ObjectStoreExt as _, PutPayload};
+use tidelog_blob::{MAIN, Operation};
 use tidelog_metadata_api::{MergeError, SWAP_RUNS_MAX, SwapOutcome};
 use tidelog_types::{SegmentName, SegmentSequence};
 
@@ -128,7 +128,7 @@ async fn an_object_that_is_there_already_is_ours_if_its_trailer_says_so() {
         SegmentSequence::new(1),
     ));
     let put = PutPayload::from(other.await);
-    let path = world.layout.segment(name);
+    let path = world.layout.segment(MAIN, name);
     world.objects.put(&path, put.clone()).await.unwrap();
     world.merge_all().await;
     assert_eq!(sequences(&world), [2], "another name is taken");

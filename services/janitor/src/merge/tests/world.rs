@@ -11,7 +11,7 @@ use tidelog_blob::faulty::FaultyStore;
 use tidelog_blob::object_store::memory::InMemory;
 use tidelog_blob::object_store::path::Path;
 use tidelog_blob::object_store::{ObjectStore, ObjectStoreExt as _};
-use tidelog_blob::{BucketLayout, ClusterLayout};
+use tidelog_blob::{BucketLayout, ClusterLayout, MAIN};
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::location::Location;
 use tidelog_metadata_api::{
@@ -219,7 +219,7 @@ impl World {
         for segment in moved {
             let object = self.object(segment).await;
             self.owner.inline.lock().insert(segment, object);
-            let path = self.layout.segment(segment);
+            let path = self.layout.segment(MAIN, segment);
             self.objects.delete(&path).await.unwrap();
         }
     }
@@ -252,7 +252,7 @@ impl World {
     }
 
     pub(super) async fn object(&self, segment: SegmentName) -> Bytes {
-        let path = self.layout.segment(segment);
+        let path = self.layout.segment(MAIN, segment);
         let object = self.objects.get(&path).await.unwrap();
         object.bytes().await.unwrap()
     }

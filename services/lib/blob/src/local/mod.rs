@@ -279,7 +279,10 @@ mod tests {
             BucketLayout::new(Path::default()).cluster(ClusterId::from_random_bytes([9; 16]));
         let segment = |sequence| {
             let sequence = SegmentSequence::new(sequence);
-            layout.segment(SegmentName::new(Incarnation::new(1), sequence))
+            layout.segment(
+                crate::names::MAIN,
+                SegmentName::new(Incarnation::new(1), sequence),
+            )
         };
         let folder = |path: &Path| {
             let file = store.inner.path_to_filesystem(path).unwrap();

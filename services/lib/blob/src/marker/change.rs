@@ -1,4 +1,4 @@
-//! What changes in a marker.
+//! The two things in a marker that change.
 
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload, UpdateVersion};
 
@@ -17,6 +17,19 @@ pub async fn require(
 ) -> Result<(), MarkerError> {
     let add = |marker: &mut Marker| marker.required_features.insert(feature.to_owned());
     change(store, layout, add).await
+}
+
+/// Writes down that a bucket beside the main one belongs to the main one at `main`. It has a marker.
+pub async fn adopt(
+    store: &dyn ObjectStore,
+    layout: &BucketLayout,
+    main: &str,
+) -> Result<(), MarkerError> {
+    let set = |marker: &mut Marker| {
+        let before = marker.main.replace(main.to_owned());
+        before.as_deref() != Some(main)
+    };
+    change(store, layout, set).await
 }
 
 /// Changes a marker, unless `change` says that there is nothing to change. What others change at the same time stays, where

@@ -9,17 +9,22 @@ use object_store::{
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tidelog_types::ClusterId;
+use tidelog_types::{BucketId, ClusterId};
 
 use crate::errors::{ErrorKind, classify};
-use crate::names::BucketLayout;
+use crate::names::{BucketLayout, MAIN};
 
-pub use change::require;
+pub use change::{adopt, require};
 
 /// What stands in the marker's first field. It must not change.
 pub const MAGIC: &str = "tidelog-bucket";
 /// The newest layout of the marker itself that this version reads, and the one it writes.
 pub const FORMAT_VERSION: u32 = 1;
+/// The feature that the markers of buckets beside the main one require, so that nobody takes one for a main bucket.
+pub const BESIDE: &str = "beside";
+/// The feature that the marker of a main bucket requires once the cluster has others, so that no version starts that does not
+/// look for its data there.
+pub const BUCKETS: &str = "buckets";
 /// The feature that is required once segments may lie in the metadata store: who does not know of them would leave them out
 /// of backups, and never delete them.
 pub const EXPRESS: &str = "express";
@@ -49,9 +54,38 @@ pub struct Marker {
     /// Names of features that a version which does not know them may ignore.
     #[serde(default)]
     ignorable_features: BTreeSet<String>,
+    /// Which bucket of the cluster it is.
+    #[serde(default, skip_serializing_if = "is_main")]
+    bucket: BucketId,
+    /// Beside the main one: tells this place from another one that was given the same number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<PlaceId>,
+    /// Beside the main one: where that one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    main: Option<String>,
     /// What a newer version has written and this one may ignore.
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
+}
+
+/// Given once to a place where the first marker of a bucket was put. A copy of the bucket has the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlaceId(String);
+
+impl PlaceId {
+    /// A new one.
+    pub fn from_random_bytes(bytes: [u8; 16]) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "it is asked by what serde derives"
+)]
+fn is_main(bucket: &BucketId) -> bool {
+    *bucket == MAIN
 }
 
 /// What this process can work with.
@@ -122,11 +156,30 @@ pub enum MarkerError {
         /// Where they lie.
         root: String,
     },
+    /// The bucket is another one of the cluster.
+    #[error("it is {} of cluster `{cluster}`, not {}: check the bucket's location", which(*found), which(*expected))]
+    WrongBucket {
+        /// Which it should be.
+        expected: BucketId,
+        /// Which it is.
+        found: BucketId,
+        /// Whose it is.
+        cluster: ClusterId,
+    },
     /// The bucket needs a feature that this version does not know.
     #[error(
         "the bucket needs the feature `{0}`, which this version of tidelog does not know: use a newer one"
     )]
     UnknownFeature(String),
+}
+
+/// A bucket in words.
+fn which(bucket: BucketId) -> String {
+    if bucket == MAIN {
+        "the main bucket".to_owned()
+    } else {
+        format!("bucket number `{bucket}`")
+    }
 }
 
 impl Marker {
@@ -140,8 +193,54 @@ impl Marker {
             feature_level: supported.feature_level,
             required_features: BTreeSet::new(),
             ignorable_features: BTreeSet::new(),
+            bucket: MAIN,
+            place: None,
+            main: None,
             others: BTreeMap::new(),
         }
+    }
+
+    /// The marker of a new bucket beside the main one, which is at `main`.
+    pub fn beside(
+        cluster_id: ClusterId,
+        supported: &Supported,
+        bucket: BucketId,
+        (place, main): (PlaceId, &str),
+    ) -> Self {
+        Self {
+            required_features: BTreeSet::from([BESIDE.to_owned()]),
+            bucket,
+            place: Some(place),
+            main: Some(main.to_owned()),
+            ..Self::new(cluster_id, supported)
+        }
+    }
+
+    /// Which place it was put at first, if it is that of a bucket beside the main one.
+    pub const fn place(&self) -> Option<&PlaceId> {
+        self.place.as_ref()
+    }
+
+    /// Where the main bucket is, if it is that of one beside it.
+    pub fn main(&self) -> Option<&str> {
+        self.main.as_deref()
+    }
+
+    /// Which bucket of its cluster it is.
+    pub const fn bucket(&self) -> BucketId {
+        self.bucket
+    }
+
+    /// Refuses another bucket of the cluster than the one that was looked for.
+    pub fn check_bucket(&self, expected: BucketId) -> Result<(), MarkerError> {
+        if self.bucket == expected {
+            return Ok(());
+        }
+        Err(MarkerError::WrongBucket {
+            expected,
+            found: self.bucket,
+            cluster: self.cluster_id,
+        })
     }
 
     /// Whose bucket it is.
@@ -159,7 +258,8 @@ impl Marker {
         self.feature_level
     }
 
-    /// Refuses a bucket that is another cluster's or too new. Without an expectation any cluster is right.
+    /// Refuses a bucket that is another cluster's or too new. Without an expectation any cluster is right. One beside the
+    /// main one is refused unless [`BESIDE`] is among the features.
     pub fn check(
         &self,
         expected: Option<ClusterId>,
@@ -175,6 +275,9 @@ impl Marker {
             if found > known {
                 return Err(MarkerError::Newer { what, found, known });
             }
+        }
+        if !supported.features.contains(BESIDE) {
+            self.check_bucket(MAIN)?;
         }
         let unknown = self
             .required_features
@@ -283,7 +386,7 @@ pub async fn open_or_create(
 }
 
 /// The error that says whose objects lie in a bucket without a marker, if there are some.
-async fn abandoned(
+pub(crate) async fn abandoned(
     store: &dyn ObjectStore,
     layout: &BucketLayout,
 ) -> Result<Option<MarkerError>, MarkerError> {

@@ -150,7 +150,7 @@ async fn a_large_object_in_the_markers_place_is_not_read() {
 async fn a_cluster_whose_marker_is_lost_is_not_hidden_behind_a_new_one() {
     let (store, layout) = (InMemory::new(), layout());
     let proposed = || Marker::new(ClusterId::from_bytes([7; 16]), &supported());
-    let left = layout.cluster(cluster()).segments_root().join("x");
+    let left = layout.cluster(cluster()).segments_root(MAIN).join("x");
     store.put(&left, PutPayload::from("segment")).await.unwrap();
     // What is beside it belongs to somebody else.
     store

@@ -6,7 +6,8 @@
 
 use object_store::path::Path;
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    Attribute, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    PutPayload,
 };
 use thiserror::Error;
 use tidelog_env::Rng;
@@ -148,8 +149,21 @@ pub async fn preflight(
     layout: &BucketLayout,
     rng: &dyn Rng,
 ) -> Result<(), PreflightError> {
+    preflight_as(store, location, layout, rng, None).await
+}
+
+/// The same with objects of a storage class of S3: a class that there is not is refused, and so is one that has to be
+/// restored before it is read.
+pub async fn preflight_as(
+    store: &dyn ObjectStore,
+    location: &Location,
+    layout: &BucketLayout,
+    rng: &dyn Rng,
+    storage_class: Option<&str>,
+) -> Result<(), PreflightError> {
     let check = Check {
         store,
+        storage_class,
         location,
         path: layout.scratch(rng.next_u64()),
         root: layout.scratch_root(),
@@ -167,6 +181,7 @@ pub async fn preflight(
 
 struct Check<'a> {
     store: &'a dyn ObjectStore,
+    storage_class: Option<&'a str>,
     location: &'a Location,
     path: Path,
     root: Path,
@@ -206,7 +221,11 @@ impl Check<'_> {
     }
 
     async fn create(&self, body: Vec<u8>) -> object_store::Result<()> {
-        let options = PutOptions::from(PutMode::Create);
+        let mut options = PutOptions::from(PutMode::Create);
+        if let Some(class) = self.storage_class {
+            let class = class.to_owned().into();
+            options.attributes.insert(Attribute::StorageClass, class);
+        }
         let payload = PutPayload::from(body);
         self.store
             .put_opts(&self.path, payload, options)

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use object_store::memory::InMemory;
+use object_store::{GetResult, PutResult, Result as Answer};
 use tidelog_env::{ManualClock, SeededRng};
 
 use super::*;
@@ -115,4 +116,78 @@ async fn a_full_or_read_only_disk_is_told_and_an_outage_is_worth_a_retry() {
     assert!(!error.is_retriable());
     let error = says([FaultRule::new(Fault::SLOW_DOWN)]).await;
     assert!(error.is_retriable(), "{error}");
+}
+
+/// Knows two classes, and does not read the second before it is restored.
+#[derive(Debug)]
+struct Classes {
+    inner: InMemory,
+}
+
+impl std::fmt::Display for Classes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("classes")
+    }
+}
+
+fn refused() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "S3",
+        source: "the class is wrong".into(),
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Classes {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Answer<PutResult> {
+        let class = options.attributes.get(&Attribute::StorageClass);
+        match class.map(AsRef::as_ref) {
+            None | Some("STANDARD_IA" | "ICE") => {
+                self.inner.put_opts(location, payload, options).await
+            }
+            Some(_) => Err(refused()),
+        }
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Answer<GetResult> {
+        let is_head = options.head;
+        let found = self.inner.get_opts(location, options).await?;
+        let class = found.attributes.get(&Attribute::StorageClass);
+        if !is_head && class.map(AsRef::as_ref) == Some("ICE") {
+            return Err(refused());
+        }
+        Ok(found)
+    }
+
+    crate::delegate_object_store!(
+        inner: put_multipart_opts, delete_stream, list, list_with_delimiter, copy_opts
+    );
+}
+
+#[tokio::test]
+async fn a_storage_class_is_proven_before_segments_have_it() {
+    let store = Classes {
+        inner: InMemory::new(),
+    };
+    let layout = BucketLayout::new(location().prefix());
+    for (class, ability) in [
+        (None, None),
+        (Some("STANDARD_IA"), None),
+        (Some("STANDARD-IA"), Some(Ability::Write)),
+        (Some("ICE"), Some(Ability::Read)),
+    ] {
+        let rng = SeededRng::new(1);
+        let proven = preflight_as(&store, &location(), &layout, &rng, class).await;
+        let failed = proven.err().map(|error| match error {
+            PreflightError::Other { ability, .. } => ability,
+            other => panic!("{other}"),
+        });
+        assert_eq!(failed, ability, "{class:?}");
+        assert_eq!(store.list(None).count().await, 0);
+    }
 }

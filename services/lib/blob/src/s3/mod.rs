@@ -13,11 +13,14 @@ use object_store::path::Path;
 use object_store::{ClientOptions, RetryConfig};
 
 use crate::open::OpenError;
-use crate::settings::{Checksum, S3Settings};
+use crate::settings::{Checksum, Encryption, S3Settings};
 use status::StatusConnector;
 
 /// The region of those who name none, as the tools of AWS have it.
 const REGION_DEFAULT: &str = "us-east-1";
+
+/// The end of the names of directory buckets (S3 Express One Zone), which are spoken to in another way.
+const DIRECTORY_BUCKET: &str = "--x-s3";
 
 /// What it takes to speak to one bucket, for those who must speak to it otherwise than through the seam:
 /// making it, or setting its rules. Credentials are the ones of the data path, and are not shown.
@@ -35,6 +38,17 @@ pub struct S3Access {
     pub path_style: bool,
     /// Whoever knows the credentials at the moment.
     pub credentials: AwsCredentialProvider,
+}
+
+impl S3Access {
+    /// Whether it is a directory bucket (S3 Express One Zone).
+    pub fn is_directory(&self) -> bool {
+        is_directory(&self.bucket, self.endpoint.as_deref())
+    }
+}
+
+fn is_directory(bucket: &str, endpoint: Option<&str>) -> bool {
+    endpoint.is_none() && bucket.ends_with(DIRECTORY_BUCKET)
 }
 
 /// Builds the client of one bucket. `environment` is what the process was started with; of it only `AWS_...`
@@ -67,7 +81,9 @@ pub(crate) fn build(
     let region = region.unwrap_or_else(|| REGION_DEFAULT.to_owned());
 
     let mut builder = AmazonS3Builder::new();
-    for (name, value) in &environment {
+    // A key of the settings is a key of its own: what belongs to another one, such as a session token, is not sent with it.
+    let own_key = settings.access_key_id.is_some() || settings.secret_access_key.is_some();
+    for (name, value) in environment.iter().filter(|_| !own_key) {
         if let Some(key) = environment_key(name) {
             builder = builder.with_config(key, value);
         }
@@ -90,6 +106,10 @@ pub(crate) fn build(
             _ => endpoint.clone(),
         });
     }
+    // A directory bucket wants sessions, and has its zone in its name.
+    builder = builder.with_s3_express(is_directory(bucket, endpoint.as_deref()));
+    builder = with_encryption(builder, &settings.encryption)
+        .map_err(|source| OpenError::Client { source })?;
     builder = with_checksum(builder, settings.checksum);
     let client = with_credentials(builder, settings)
         .build()
@@ -155,6 +175,25 @@ fn with_checksum(builder: AmazonS3Builder, checksum: Checksum) -> AmazonS3Builde
         Checksum::Sha256 => builder.with_checksum_algorithm(Wire::SHA256),
         Checksum::None => builder,
     }
+}
+
+fn with_encryption(
+    builder: AmazonS3Builder,
+    encryption: &Encryption,
+) -> object_store::Result<AmazonS3Builder> {
+    let kind = "aws_server_side_encryption".parse()?;
+    Ok(match encryption {
+        Encryption::None => builder,
+        Encryption::SseS3 => builder.with_config(kind, "AES256"),
+        Encryption::SseKms(key) => {
+            // One call of the key service for many objects instead of one for each.
+            let builder = builder.with_config(kind, "aws:kms").with_bucket_key(true);
+            match key {
+                Some(key) => builder.with_config("aws_sse_kms_key_id".parse()?, key),
+                None => builder,
+            }
+        }
+    })
 }
 
 fn with_credentials(mut builder: AmazonS3Builder, settings: &S3Settings) -> AmazonS3Builder {
@@ -245,6 +284,28 @@ mod tests {
         assert_eq!(access.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
         let (_, access) = open(&S3Settings::default(), &[]).unwrap();
         assert_eq!((access.endpoint, access.path_style), (None, false));
+    }
+
+    #[tokio::test]
+    async fn a_key_of_the_settings_goes_without_the_token_of_another_one() {
+        let environment = [
+            ("AWS_ACCESS_KEY_ID", "other"),
+            ("AWS_SECRET_ACCESS_KEY", "other-secret"),
+            ("AWS_SESSION_TOKEN", "other-token"),
+        ];
+        let (_, access) = open(&settings(), &environment).unwrap();
+        let used = access.credentials.get_credential().await.unwrap();
+        assert_eq!((used.key_id.as_str(), &used.token), ("key", &None));
+        let temporary = S3Settings {
+            session_token: Some(Secret::new("own-token".to_owned())),
+            ..settings()
+        };
+        let (_, access) = open(&temporary, &environment).unwrap();
+        let used = access.credentials.get_credential().await.unwrap();
+        assert_eq!(used.token.as_deref(), Some("own-token"));
+        let (_, access) = open(&S3Settings::default(), &environment).unwrap();
+        let used = access.credentials.get_credential().await.unwrap();
+        assert_eq!(used.token.as_deref(), Some("other-token"));
     }
 
     #[test]

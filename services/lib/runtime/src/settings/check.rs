@@ -3,14 +3,20 @@
 use tidelog_types::Role;
 use tidelog_types::limits::SEGMENT_BYTES_MAX;
 
-use super::{ByteSize, MetadataStore, Settings, SettingsError};
+use super::{ByteSize, Encryption, MAIN_BUCKET, MetadataStore, Settings, SettingsError};
 use crate::memory::MemoryPlan;
+
+/// Classes of S3 whose objects cannot be read as they are.
+const RESTORED_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
 /// Everything that does not fit together.
 pub(super) fn check(settings: &Settings) -> Vec<SettingsError> {
     let rules = [
         where_data_goes,
         credentials,
+        encryption,
+        buckets,
+        classes,
         roles,
         listeners,
         peers,
@@ -51,6 +57,90 @@ fn credentials(settings: &Settings) -> Option<String> {
     (plain && !s3.allow_http).then(|| {
         "`s3.endpoint` is plain HTTP: use https, or set `s3.allow_http` if the network is yours"
             .to_owned()
+    })
+}
+
+fn encryption(settings: &Settings) -> Option<String> {
+    let s3 = &settings.s3;
+    (s3.kms_key.is_some() && s3.encryption != Encryption::SseKms)
+        .then(|| "`s3.kms_key` is for `s3.encryption=sse-kms`: set both or none".to_owned())
+}
+
+/// A place without what does not matter in it. That two places are one is found by their markers in the end.
+fn spelled(location: &str) -> &str {
+    let location = location.strip_prefix("file://").unwrap_or(location);
+    location.trim_end_matches('/')
+}
+
+/// Buckets beside the main one: where they are, and that no two are the same.
+fn buckets(settings: &Settings) -> Option<String> {
+    let buckets = &settings.storage.buckets;
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (name, bucket) in buckets {
+        let key = format!("storage.buckets.{name}");
+        if name == MAIN_BUCKET {
+            return Some(format!("`{key}`: `{MAIN_BUCKET}` is the main bucket"));
+        }
+        let Some(location) = bucket.location.as_deref().filter(|at| !at.is_empty()) else {
+            return Some(format!("`{key}.location` is not set"));
+        };
+        if !location.starts_with("s3://") && !spelled(location).starts_with('/') {
+            return Some(format!(
+                "`{key}.location` is `{location}`: write `s3://NAME`, `s3://NAME/PREFIX`, or a folder from the root on"
+            ));
+        }
+        let location = spelled(location);
+        if let Some((other, _)) = seen.iter().find(|(_, known)| *known == location) {
+            return Some(format!(
+                "`{key}.location` is that of `storage.buckets.{other}`: give each bucket a prefix of its own"
+            ));
+        }
+        let data = settings.data.as_ref().and_then(|data| data.to_str());
+        let main = settings.bucket.as_deref().or(data);
+        if main.map(spelled) == Some(location) {
+            return Some(format!("`{key}.location` is the main bucket"));
+        }
+        seen.push((name, location));
+        let class = bucket.storage_class.as_deref();
+        if let Some(class) = class.filter(|class| RESTORED_CLASSES.contains(class)) {
+            return Some(format!(
+                "`{key}.storage_class` is `{class}`: what has to be restored before it is read cannot be read"
+            ));
+        }
+        let s3 = bucket.s3(&settings.s3);
+        if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
+            return Some(format!(
+                "`{key}.access_key_id` and `{key}.secret_access_key` go together: set both"
+            ));
+        }
+        if s3.kms_key.is_some() && s3.encryption != Encryption::SseKms {
+            return Some(format!("`{key}.kms_key` is for `{key}.encryption=sse-kms`"));
+        }
+        let endpoint = s3.endpoint.as_deref();
+        if endpoint.is_some_and(|at| at.starts_with("http://")) && !s3.allow_http {
+            return Some(format!(
+                "`{key}.endpoint` is plain HTTP: use https, or set `{key}.allow_http` if the network is yours"
+            ));
+        }
+    }
+    None
+}
+
+/// Classes name buckets that there are.
+fn classes(settings: &Settings) -> Option<String> {
+    let storage = &settings.storage;
+    let is_known = |name: &str| name == MAIN_BUCKET || storage.buckets.contains_key(name);
+    storage.classes.iter().find_map(|(class, options)| {
+        let named = [
+            ("bucket", options.bucket.as_deref()),
+            ("merged_bucket", options.merged_bucket.as_deref()),
+        ];
+        named.into_iter().find_map(|(key, name)| {
+            let name = name.filter(|name| !is_known(name))?;
+            Some(format!(
+                "`storage.classes.{class}.{key}` is `{name}`, and there is no `storage.buckets.{name}`"
+            ))
+        })
     })
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::classes::{self, ClassKey};
+use super::named::{self, NamedKey, Tables};
 use super::options::{Kind, OPTIONS, OptionDoc, find};
 use super::{Secret, Settings, check, nearest};
 
@@ -129,12 +129,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     layers.read_file(sources);
     layers.read_environment(sources);
     for (key, value) in &sources.flags {
-        match (find(key), classes::find(key)) {
+        let named = named::find(key);
+        let named = named.and_then(|named| Some((named, named.option?)));
+        match (find(key), named) {
             (Some(option), _) => layers.set_text(option, value, Origin::Flag),
-            (None, Some(ClassKey::Option(class, option))) => {
-                layers.set_class(class, option, option.check_text(value), Origin::Flag);
+            (None, Some((named, option))) => {
+                layers.set_named(named, option, option.check_text(value), Origin::Flag);
             }
-            (None, _) => layers.unknown(key, Origin::Flag),
+            (None, None) => layers.unknown(key, Origin::Flag),
         }
     }
     layers.finish()
@@ -143,7 +145,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
 #[derive(Default)]
 struct Layers {
     values: BTreeMap<&'static str, Value>,
-    classes: Table,
+    named: BTreeMap<Tables, Table>,
     origins: BTreeMap<&'static str, Origin>,
     errors: Vec<SettingsError>,
     warnings: Vec<String>,
@@ -171,14 +173,23 @@ impl Layers {
                 format!("{prefix}.{name}")
             };
             let origin = || Origin::File(file.to_owned());
-            match (find(&key), classes::find(&key), value) {
+            match (find(&key), named::find(&key), value) {
                 (Some(option), _, value) => self.set(option, option.check(value), origin()),
-                (None, Some(ClassKey::Class(class)), Value::Table(inner)) => {
-                    self.class(class);
+                (None, Some(named @ NamedKey { option: None, .. }), Value::Table(inner)) => {
+                    self.table(named);
                     self.read_table(&key, inner, file);
                 }
-                (None, Some(ClassKey::Option(class, option)), value) => {
-                    self.set_class(class, option, option.check(value), origin());
+                (
+                    None,
+                    Some(
+                        named @ NamedKey {
+                            option: Some(option),
+                            ..
+                        },
+                    ),
+                    value,
+                ) => {
+                    self.set_named(named, option, option.check(value), origin());
                 }
                 (None, None, Value::Table(inner)) if is_group(&key) => {
                     self.read_table(&key, inner, file);
@@ -220,46 +231,40 @@ impl Layers {
                 self.values.insert(option.key, value);
                 self.origins.insert(option.key, origin);
             }
-            Err(reason) => {
-                let reason = if option.kind == Kind::Secret {
-                    format!("{} is not a text", Secret::REDACTED)
-                } else {
-                    reason
-                };
-                self.errors.push(SettingsError::Value {
-                    key: option.key.to_owned(),
-                    origin,
-                    reason,
-                });
-            }
+            Err(reason) => self.errors.push(SettingsError::Value {
+                key: option.key.to_owned(),
+                origin,
+                reason: shown(option, reason),
+            }),
         }
     }
 
-    /// The table of a class, which is there from now on.
-    fn class(&mut self, name: &str) -> Option<&mut Table> {
-        let table = self.classes.entry(name);
+    /// A table that users have named, which is there from now on.
+    fn table(&mut self, named: NamedKey<'_>) -> Option<&mut Table> {
+        let tables = self.named.entry(named.tables).or_default();
+        let table = tables.entry(named.name);
         table
             .or_insert_with(|| Value::Table(Table::new()))
             .as_table_mut()
     }
 
-    fn set_class(
+    fn set_named(
         &mut self,
-        class: &str,
+        named: NamedKey<'_>,
         option: &OptionDoc,
         checked: Result<Value, String>,
         origin: Origin,
     ) {
         match checked {
             Ok(value) => {
-                if let Some(table) = self.class(class) {
+                if let Some(table) = self.table(named) {
                     table.insert(option.key.to_owned(), value);
                 }
             }
             Err(reason) => self.errors.push(SettingsError::Value {
-                key: format!("storage.classes.{class}.{}", option.key),
+                key: format!("{}.{}.{}", named.tables.prefix(), named.name, option.key),
                 origin,
-                reason,
+                reason: shown(option, reason),
             }),
         }
     }
@@ -293,9 +298,10 @@ impl Layers {
                 }
             }
         }
-        if !self.classes.is_empty() {
-            let classes = Value::Table(std::mem::take(&mut self.classes));
-            let storage = Table::from_iter([("classes".to_owned(), classes)]);
+        let named = std::mem::take(&mut self.named).into_iter();
+        let storage = named.map(|(tables, inner)| (tables.key().to_owned(), Value::Table(inner)));
+        let storage: Table = storage.collect();
+        if !storage.is_empty() {
             root.insert("storage".to_owned(), Value::Table(storage));
         }
         let settings: Settings = root.try_into().map_err(|error: toml::de::Error| {
@@ -320,9 +326,18 @@ impl Layers {
     }
 }
 
+/// What is wrong with a value, without the value if nobody may see it.
+fn shown(option: &OptionDoc, reason: String) -> String {
+    if option.kind == Kind::Secret {
+        format!("{} is not a text", Secret::REDACTED)
+    } else {
+        reason
+    }
+}
+
 fn is_group(key: &str) -> bool {
     let mut options = OPTIONS.iter();
-    classes::is_group(key)
+    named::is_group(key)
         || options.any(|option| {
             option
                 .key

@@ -10,8 +10,8 @@
 //! An unknown key is refused with the nearest known one. Nothing below this crate reads the environment.
 
 mod check;
-mod classes;
 mod load;
+mod named;
 mod nearest;
 pub mod options;
 mod reference;
@@ -27,15 +27,16 @@ pub use load::{Loaded, Origin, SettingsError, SettingsErrors, Sources, load};
 pub use nearest::nearest;
 pub use reference::reference;
 pub use sections::{
-    CacheSettings, ClusterSettings, DrainSettings, FdbSettings, FetchSettings, GroupsSettings,
-    GrpcSettings, JanitorSettings, KafkaSettings, ListenSettings, LocalSettings, LogSettings,
-    MemorySettings, MetadataSettings, OtlpSettings, ProduceSettings, RequestSettings, S3Settings,
-    Settings, StorageClassSettings, StorageSettings, StoreSettings, TransactionsSettings,
+    BesideSettings, CacheSettings, ClusterSettings, DrainSettings, FdbSettings, FetchSettings,
+    GroupsSettings, GrpcSettings, JanitorSettings, KafkaSettings, ListenSettings, LocalSettings,
+    LogSettings, MAIN_BUCKET, MemorySettings, MetadataSettings, OtlpSettings, ProduceSettings,
+    RequestSettings, S3Settings, Settings, StorageClassSettings, StorageSettings, StoreSettings,
+    TransactionsSettings,
 };
 use tidelog_types::Role;
 pub use tidelog_types::Secret;
 pub use units::{ByteSize, OrAuto, Span, UnitError};
-pub use words::{Checksum, LogFormat, MetadataStore, Peers, Roles};
+pub use words::{Checksum, Encryption, LogFormat, MetadataStore, Peers, Roles};
 
 /// The folder that is the bucket if none is named.
 pub const DATA_DEFAULT: &str = "./tidelog-data";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::classes::CLASS_OPTIONS;
+use super::named::Tables;
 use super::options::OPTIONS;
 
 const HEAD: &str = "\
@@ -25,6 +25,15 @@ const CLASSES: &str = "\
 Storage classes have names of your own: up to 32 letters, digits and `-`, in lower case. A topic names one with
 `tidelog.storage.class`, and its batches fill segments that hold nothing of other classes. All brokers of a cluster need the
 same classes: one that does not know the class of a topic refuses what is written to it.
+
+";
+
+const BUCKETS: &str = "\
+## storage: buckets
+
+A class can put its segments into a bucket beside the main one, and have them merged into another. These buckets have names
+of your own too. All processes of a cluster need all of them: a bucket that has once been named is looked for at every start,
+since there may be data in it. [operations.md](../operations.md#buckets-beside-the-main-one) says how one comes and goes.
 
 ";
 
@@ -53,16 +62,18 @@ pub fn reference() -> String {
         let _ = writeln!(page, "- environment: `{}`", option.variable());
         let _ = writeln!(page, "- since {}\n", option.since);
     }
-    page.push_str(CLASSES);
-    for option in CLASS_OPTIONS {
-        let _ = writeln!(
-            page,
-            "### `storage.classes.NAME.{}`\n\n{}\n",
-            option.key, option.doc
-        );
-        let _ = writeln!(page, "- takes {}", option.takes());
-        let _ = writeln!(page, "- default: unset");
-        let _ = writeln!(page, "- since {}\n", option.since);
+    for tables in Tables::ALL {
+        page.push_str(match tables {
+            Tables::Classes => CLASSES,
+            Tables::Buckets => BUCKETS,
+        });
+        for option in tables.options() {
+            let (prefix, key) = (tables.prefix(), option.key);
+            let _ = writeln!(page, "### `{prefix}.NAME.{key}`\n\n{}\n", option.doc);
+            let _ = writeln!(page, "- takes {}", option.takes());
+            let _ = writeln!(page, "- default: unset");
+            let _ = writeln!(page, "- since {}\n", option.since);
+        }
     }
     page.truncate(page.trim_end().len());
     page.push('\n');

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tidelog_types::Secret;
 
 use super::units::{ByteSize, OrAuto, Span};
-use super::words::{Checksum, LogFormat, MetadataStore, Peers, Roles};
+use super::words::{Checksum, Encryption, LogFormat, MetadataStore, Peers, Roles};
 
 /// All settings. Each field is an option of the same name; the table in [`options`] says what it means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct S3Settings {
     pub path_style: Option<bool>,
     pub allow_http: bool,
     pub checksum: Checksum,
+    pub encryption: Encryption,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<String>,
     pub sign_payload: bool,
     pub connect_timeout: Span,
     pub request_timeout: Span,
@@ -159,12 +162,71 @@ pub struct ProduceSettings {
 pub struct StorageSettings {
     #[serde(default)]
     pub classes: BTreeMap<String, StorageClassSettings>,
+    /// Buckets beside the main one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub buckets: BTreeMap<String, BesideSettings>,
 }
 
 impl StorageSettings {
-    /// Whether there is no class.
+    /// Whether there is no class and no bucket.
     pub fn is_empty(&self) -> bool {
-        self.classes.is_empty()
+        self.classes.is_empty() && self.buckets.is_empty()
+    }
+}
+
+/// One bucket beside the main one; what it does not say is as `s3` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BesideSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_http: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+}
+
+impl BesideSettings {
+    /// How it is spoken to.
+    pub fn s3(&self, main: &S3Settings) -> S3Settings {
+        let has_key = self.access_key_id.is_some();
+        let or = |own: &Option<Secret>, main: &Option<Secret>| {
+            let shared = main.clone().filter(|_| !has_key);
+            own.clone().or(shared)
+        };
+        let encryption = self.encryption.unwrap_or(main.encryption);
+        S3Settings {
+            endpoint: self.endpoint.clone().or_else(|| main.endpoint.clone()),
+            region: self.region.clone().or_else(|| main.region.clone()),
+            access_key_id: or(&self.access_key_id, &main.access_key_id),
+            secret_access_key: or(&self.secret_access_key, &main.secret_access_key),
+            session_token: or(&self.session_token, &main.session_token),
+            path_style: self.path_style.or(main.path_style),
+            allow_http: self.allow_http.unwrap_or(main.allow_http),
+            encryption,
+            kms_key: self.kms_key.clone().or_else(|| {
+                main.kms_key
+                    .clone()
+                    .filter(|_| encryption == main.encryption)
+            }),
+            ..main.clone()
+        }
     }
 }
 
@@ -178,7 +240,32 @@ pub struct StorageClassSettings {
     pub segment_bytes: Option<ByteSize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub express_bytes: Option<ByteSize>,
+    /// The bucket that its segments are put into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// The bucket that they are merged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged_bucket: Option<String>,
 }
+
+impl StorageClassSettings {
+    /// The name of the bucket that segments are merged into; none is the main one.
+    pub fn merged_into(&self) -> Option<&str> {
+        let named = self.merged_bucket.as_ref().or(self.bucket.as_ref());
+        named
+            .map(String::as_str)
+            .filter(|name| *name != MAIN_BUCKET)
+    }
+
+    /// The name of the bucket that segments are put into; none is the main one.
+    pub fn put_into(&self) -> Option<&str> {
+        let named = self.bucket.as_deref();
+        named.filter(|name| *name != MAIN_BUCKET)
+    }
+}
+
+/// What settings call the bucket of `data` or `bucket`.
+pub const MAIN_BUCKET: &str = "main";
 
 /// The read path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -193,6 +193,8 @@ fn the_table_and_the_structs_name_the_same_options() {
             .flags
             .push((option.key.to_owned(), value.to_owned()));
     }
+    let encryption = ("s3.encryption".to_owned(), "sse-kms".to_owned());
+    sources.flags.push(encryption);
     let shown: toml::Table = load(&sources).unwrap().settings.to_toml().parse().unwrap();
     let mut keys = vec!["data".to_owned()];
     for (group, value) in &shown {
@@ -298,4 +300,102 @@ fn a_class_of_what_is_not_known_is_refused() {
     let many = many.concat();
     let error = load(&file(&many)).unwrap_err().to_string();
     assert!(error.contains("memory.total"), "{error}");
+}
+
+#[test]
+fn buckets_beside_the_main_one_are_as_it_is_but_for_what_they_say() {
+    let settings = load(&file(
+        "bucket = \"s3://logs\"\n[s3]\nendpoint = \"https://one\"\naccess_key_id = \"a\"\n\
+         secret_access_key = \"b\"\nsession_token = \"c\"\nencryption = \"sse-kms\"\nkms_key = \"k\"\n\
+         [storage.buckets.hot]\nlocation = \"s3://hot\"\nendpoint = \"https://two\"\naccess_key_id = \"x\"\n\
+         secret_access_key = \"y\"\nencryption = \"sse-s3\"\n\
+         [storage.buckets.cold]\nlocation = \"s3://logs/cold\"\nstorage_class = \"STANDARD_IA\"\n\
+         [storage.classes.fast]\nbucket = \"hot\"\nmerged_bucket = \"main\"\n\
+         [storage.classes.deep]\nmerged_bucket = \"cold\"\n[storage.classes.other]\nbucket = \"hot\"\n",
+    ))
+    .unwrap()
+    .settings;
+    let storage = &settings.storage;
+    let hot = storage.buckets["hot"].s3(&settings.s3);
+    assert_eq!(hot.endpoint.as_deref(), Some("https://two"));
+    assert_eq!(hot.secret_access_key.unwrap().expose(), "y");
+    assert_eq!((hot.session_token, hot.kms_key), (None, None));
+    assert_eq!(hot.encryption, Encryption::SseS3);
+    let cold = storage.buckets["cold"].s3(&settings.s3);
+    assert_eq!(cold, settings.s3);
+    // Who asks for the same kind of encryption has the same key.
+    let same = BesideSettings {
+        encryption: Some(Encryption::SseKms),
+        ..BesideSettings::default()
+    };
+    assert_eq!(same.s3(&settings.s3).kms_key.as_deref(), Some("k"));
+    let into = |class: &str| {
+        let class = &storage.classes[class];
+        (class.put_into(), class.merged_into())
+    };
+    assert_eq!(into("fast"), (Some("hot"), None));
+    assert_eq!(into("deep"), (None, Some("cold")));
+    assert_eq!(into("other"), (Some("hot"), Some("hot")));
+    assert!(!settings.to_toml().contains("\"y\""));
+}
+
+#[test]
+fn buckets_that_do_not_fit_together_are_refused() {
+    let hot = "[storage.buckets.hot]\nlocation = \"s3://hot\"\n";
+    for (text, said) in [
+        ("[storage.buckets.hot]\n".to_owned(), "hot.location"),
+        (
+            "[storage.buckets.main]\nlocation = \"x\"\n".to_owned(),
+            "main",
+        ),
+        (
+            format!("{hot}[storage.buckets.b]\nlocation = \"s3://hot\"\n"),
+            "hot.location",
+        ),
+        (
+            format!("{hot}[storage.buckets.b]\nlocation = \"s3://hot/\"\n"),
+            "hot.location",
+        ),
+        (format!("bucket = \"s3://hot\"\n{hot}"), "main bucket"),
+        (format!("bucket = \"s3://hot/\"\n{hot}"), "main bucket"),
+        (
+            "data = \"/var/x\"\n[storage.buckets.hot]\nlocation = \"file:///var/x/\"\n".to_owned(),
+            "main bucket",
+        ),
+        (
+            "[storage.buckets.hot]\nlocation = \"hot\"\n".to_owned(),
+            "from the root on",
+        ),
+        (
+            "[storage.buckets.hot]\nlocation = \"memory:\"\n".to_owned(),
+            "from the root on",
+        ),
+        (
+            format!("{hot}storage_class = \"DEEP_ARCHIVE\"\n"),
+            "restored",
+        ),
+        (format!("{hot}access_key_id = \"a\"\n"), "secret_access_key"),
+        (format!("{hot}kms_key = \"a\"\n"), "sse-kms"),
+        (format!("{hot}endpoint = \"http://a\"\n"), "allow_http"),
+        (
+            format!("{hot}linger = \"1s\"\n"),
+            "storage.buckets.hot.linger",
+        ),
+        (
+            format!("{hot}secret_access_key = 3\n"),
+            "storage.buckets.hot.secret",
+        ),
+        (
+            "[storage.classes.fast]\nbucket = \"hot\"\n".to_owned(),
+            "no `storage.buckets.hot`",
+        ),
+        (
+            "[storage.classes.fast]\nmerged_bucket = \"hot\"\n".to_owned(),
+            "merged_bucket",
+        ),
+        ("[s3]\nkms_key = \"k\"\n".to_owned(), "s3.kms_key"),
+    ] {
+        let error = load(&file(&text)).unwrap_err().to_string();
+        assert!(error.contains(said), "`{text}` said `{error}`");
+    }
 }

@@ -156,6 +156,20 @@ pub enum Checksum {
     None,
 }
 
+/// How the store encrypts what is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[serde(rename = "none")]
+    None,
+    /// With keys of the store.
+    #[serde(rename = "sse-s3")]
+    SseS3,
+    /// With a key of a key service.
+    #[serde(rename = "sse-kms")]
+    SseKms,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

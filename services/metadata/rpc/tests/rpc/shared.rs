@@ -6,8 +6,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::Env;
 use tidelog_format::manifest::Outcome;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership, Reach,
-    SequencerMetrics, SequencerSettings, TransactionSettings,
+    ClassBuckets, ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions,
+    Ownership, Reach, SequencerMetrics, SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{Parts, Standing};
@@ -32,6 +32,7 @@ async fn process(store: &MemoryStore, number: u8) -> (Arc<MetadataService>, Serv
         store: Arc::new(store.clone()),
         cluster: CLUSTER,
         shards: SHARDS,
+        classes: ClassBuckets::default(),
         sequencer: SequencerSettings::default(),
         groups: GroupSettings::default(),
         transactions: TransactionSettings::default(),

@@ -9,8 +9,8 @@ use smallvec::smallvec;
 use tidelog_env::{CancellationToken, Env};
 use tidelog_format::manifest::{BatchEntry, Manifest, SliceEntry};
 use tidelog_metadata::{
-    GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics, SequencerSettings,
-    TransactionSettings,
+    ClassBuckets, GroupSettings, MetadataService, OpenOptions, Reach, SequencerMetrics,
+    SequencerSettings, TransactionSettings,
 };
 use tidelog_metadata_api::*;
 use tidelog_metadata_rpc::{
@@ -157,6 +157,7 @@ pub(crate) async fn real(store: &MemoryStore) -> Arc<MetadataService> {
         store: Arc::new(store.clone()),
         cluster: CLUSTER,
         shards: 1,
+        classes: ClassBuckets::default(),
         sequencer: SequencerSettings::default(),
         groups: GroupSettings::default(),
         transactions: TransactionSettings::default(),

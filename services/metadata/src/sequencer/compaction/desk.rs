@@ -269,7 +269,9 @@ impl CompactionDesk {
         old: Vec<Extent>,
         new: Vec<Extent>,
     ) -> Result<SwapOutcome, MergeError> {
-        let partition = self.prolong(id).await?.partition;
+        let CompactionTask {
+            partition, bucket, ..
+        } = self.prolong(id).await?;
         if old.len() + new.len() > REPLACED_EXTENTS_MAX {
             return Err(malformed("there are too many extents"));
         }
@@ -285,7 +287,7 @@ impl CompactionDesk {
             partition,
             extents: new,
         };
-        check_merged(segment, offsets, &run).map_err(malformed)?;
+        check_merged((bucket, segment), offsets, &run).map_err(malformed)?;
         let runs = vec![(Arc::from(old), run)];
         let swapped = self.ask(|reply| MergeMessage::Swap {
             segment,

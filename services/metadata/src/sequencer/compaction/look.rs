@@ -16,6 +16,7 @@ use super::super::error::SequencerError;
 use super::super::extents::extents_of;
 use super::super::keeping::topic_of;
 use super::due::{Dirty, Seen, Verdict, Wanted, earlier};
+use crate::ClassBuckets;
 use crate::catalogue::Catalogue;
 use crate::keyspace::{CompactedRow, Keyspace, MergedRow, PageRow, PartitionRow, TailRow};
 
@@ -68,6 +69,7 @@ pub(crate) struct Look {
     keys: Keyspace,
     pub(super) catalogue: Catalogue,
     pub(super) shard: ShardId,
+    classes: ClassBuckets,
 }
 
 impl Look {
@@ -77,6 +79,7 @@ impl Look {
             keys: parts.keys,
             catalogue: parts.catalogue.clone(),
             shard,
+            classes: parts.classes.clone(),
         }
     }
 
@@ -258,7 +261,7 @@ impl Look {
                 topic: Arc::clone(topic),
                 partition,
                 wanted,
-                bucket: at.bucket,
+                bucket: self.classes.of(&topic.config, at.bucket),
                 start,
                 // From the first batch on that could not be read, keys are taken note of once more.
                 cleaned: cleaned.min(compacted.unread.unwrap_or(cleaned).max(start)),

@@ -15,6 +15,7 @@ use super::super::error::SequencerError;
 use super::super::extents::extents_of;
 use super::super::keeping::topic_of;
 use super::plan_left::is_in_store;
+use crate::ClassBuckets;
 use crate::catalogue::Catalogue;
 use crate::keyspace::{Keyspace, MergedRow, PartitionRow, TailRow};
 
@@ -34,7 +35,7 @@ const INDEX_EXTENT_BYTES: u64 = 32;
 /// Bytes of an extent to be, about.
 const EXTENT_BYTES: u64 = 1024 * 1024;
 
-/// Which extents may share a merged segment: they go at about the same time.
+/// Which extents may share a merged segment: they go to the same bucket, and from it at about the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Class {
     bucket: u16,
@@ -84,6 +85,7 @@ pub(crate) struct Planning {
     pub(super) keys: Keyspace,
     pub(super) catalogue: Catalogue,
     pub(super) shard: ShardId,
+    classes: ClassBuckets,
     /// Bytes of a merged segment.
     segment_bytes: u64,
 }
@@ -139,6 +141,7 @@ impl Planning {
             keys: parts.keys,
             catalogue: parts.catalogue.clone(),
             shard,
+            classes: parts.classes.clone(),
             segment_bytes: parts.settings.merge.bytes,
         }
     }
@@ -227,10 +230,11 @@ impl Planning {
             let is_kept =
                 |topic: &&Arc<TopicInfo>| !matches!(topic.state, TopicState::Purging { .. });
             let topic = topic.as_ref().filter(is_kept);
-            let Some((topic, bucket)) = topic.zip(bucket_of_run(&extents)) else {
+            let Some((topic, there)) = topic.zip(bucket_of_run(&extents)) else {
                 // Nobody has it any more, or there are markers alone, which take no bytes as they are.
                 continue;
             };
+            let bucket = self.classes.of(&topic.config, there);
             let partition_count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
             classes
                 .entry(Class::of(topic, bucket))
@@ -364,12 +368,16 @@ impl Planned {
         extents.any(is_in_store)
     }
 
-    /// Whether fewer extents come of it, or fewer segments stay, or something moves out of the store.
+    /// Whether fewer extents come of it, or fewer segments stay, or something gets into the bucket where it is to stay.
     fn is_worth_it(&self) -> bool {
         if self.is_in_store() {
             return true;
         }
         let extents = self.runs.iter().flat_map(|run| &run.extents);
+        let mut buckets = extents.clone().filter_map(bucket_of);
+        if buckets.any(|bucket| bucket != self.bucket) {
+            return true;
+        }
         let mut segments = extents.filter_map(|extent| match extent.location {
             Location::Segment { segment, .. } => Some(segment),
             Location::Inline { .. } | Location::Marker(_) => None,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidelog_format::location::Location;
 use tidelog_metadata_api::{Extent, MergeError, MergedRun, SwapOutcome};
 use tidelog_store::{ReadMode, ScanOptions, Transaction};
-use tidelog_types::{Offset, OffsetRange, SegmentName, TopicPartition};
+use tidelog_types::{BucketId, Offset, OffsetRange, SegmentName, TopicPartition};
 
 use super::super::actor::{Actor, Ended};
 use super::super::error::SequencerError;
@@ -298,7 +298,7 @@ pub(super) async fn read_pages(
 
 /// Whether merged extents are what they must be: in the merged segment, dense, and with the offsets of the run.
 pub(crate) fn check_merged(
-    segment: SegmentName,
+    (bucket, segment): (BucketId, SegmentName),
     offsets: OffsetRange,
     run: &MergedRun,
 ) -> Result<(), &'static str> {
@@ -310,8 +310,8 @@ pub(crate) fn check_merged(
         next = extent.offsets.next;
         let is_merged = matches!(
             extent.location,
-            Location::Segment { bucket, segment: found, length, .. }
-                if found == segment && length > 0 && !bucket.is_store()
+            Location::Segment { bucket: there, segment: found, length, .. }
+                if (there, found) == (bucket, segment) && length > 0
         );
         if !is_merged {
             return Err("an extent lies elsewhere than in the merged segment");

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tidelog_blob::buckets::{Beside, Routed};
 use tidelog_blob::object_store::memory::InMemory;
 use tidelog_blob::object_store::path::Path;
 use tidelog_blob::object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
-use tidelog_blob::{BucketLayout, ClusterLayout};
+use tidelog_blob::{BucketLayout, ClusterLayout, MAIN};
 use tidelog_env::Env;
 use tidelog_format::batch::{BatchBuf, BatchBuilder, Compression, ProducerStamp};
 use tidelog_format::extent::place;
@@ -48,6 +49,9 @@ pub(crate) struct Ground {
     pub(crate) process: Process,
     pub(crate) objects: Arc<InMemory>,
     pub(crate) layout: ClusterLayout,
+    /// Where segments are put from now on.
+    pub(crate) bucket: BucketId,
+    beside: Arc<InMemory>,
     pub(crate) env: Env,
 }
 
@@ -90,6 +94,8 @@ impl Ground {
             process,
             objects: Arc::new(InMemory::new()),
             layout: BucketLayout::new(Path::default()).cluster(CLUSTER),
+            bucket: MAIN,
+            beside: Arc::default(),
             env,
         }
     }
@@ -100,20 +106,32 @@ impl Ground {
         topic.expect("it is there")
     }
 
+    /// The main bucket, and number 1 beside it.
+    pub(crate) fn all(&self) -> Arc<dyn ObjectStore> {
+        let main = Arc::<InMemory>::clone(&self.objects);
+        let beside = Beside {
+            number: BucketId::new(1),
+            store: Arc::<InMemory>::clone(&self.beside),
+            layout: BucketLayout::new(Path::from("beside")).cluster(CLUSTER),
+            storage_class: None,
+        };
+        Arc::new(Routed::new(main, self.layout.clone(), [beside]))
+    }
+
     pub(crate) async fn put(&self, name: SegmentName, chunks: Vec<Bytes>) {
-        let path = self.layout.segment(name);
+        let path = self.layout.segment(self.bucket, name);
         let payload: PutPayload = chunks.into_iter().collect();
-        self.objects.put(&path, payload).await.expect("memory");
+        self.all().put(&path, payload).await.expect("memory");
     }
 
     pub(crate) async fn get(&self, name: SegmentName) -> Bytes {
-        let path = self.layout.segment(name);
+        let path = self.layout.segment(MAIN, name);
         let got = self.objects.get(&path).await.expect("it is there");
         got.bytes().await.expect("memory")
     }
 
     pub(crate) async fn delete(&self, name: SegmentName) {
-        let deleted = self.objects.delete(&self.layout.segment(name)).await;
+        let deleted = self.objects.delete(&self.layout.segment(MAIN, name)).await;
         deleted.expect("memory");
     }
 
@@ -138,10 +156,7 @@ impl Ground {
             let pushed = writer.push(topic.id, partition(0), shard, batch);
             pushed.expect("there is room");
         }
-        let identity = SegmentIdentity {
-            bucket: BucketId::STORE,
-            ..identity(written(sequence))
-        };
+        let identity = identity(BucketId::STORE, written(sequence));
         let sealed = writer.seal(&identity).expect("it has batches");
         let commit = ShardCommit {
             inline: Some(sealed.chunks.concat().into()),
@@ -177,7 +192,7 @@ impl Ground {
             let pushed = writer.push(topic.id, partition(*index), shard, batch.clone());
             pushed.expect("there is room");
         }
-        let identity = identity(written(sequence));
+        let identity = identity(self.bucket, written(sequence));
         let sealed = writer.seal(&identity).expect("it has batches");
         self.put(written(sequence), sealed.chunks.clone()).await;
         let places = sealed.places().iter().zip(batches);
@@ -210,7 +225,7 @@ impl Ground {
     /// Seals, puts and commits a segment.
     pub(crate) async fn commit(&self, sequence: u64, writer: &SegmentWriter) {
         let sealed = writer
-            .seal(&identity(written(sequence)))
+            .seal(&identity(self.bucket, written(sequence)))
             .expect("it has batches");
         self.put(written(sequence), sealed.chunks).await;
         for manifest in sealed.manifests {
@@ -268,7 +283,9 @@ impl Ground {
                 extents: extents.collect(),
             });
         }
-        let sealed = writer.seal(&identity(name)).expect("it has slices");
+        let sealed = writer
+            .seal(&identity(self.bucket, name))
+            .expect("it has slices");
         self.put(name, sealed.chunks).await;
         runs
     }
@@ -355,10 +372,9 @@ impl Ground {
         source: &R,
         options: AuditOptions,
     ) -> Result<Report, AuditError> {
-        let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&self.objects);
         let audit = Audit {
             source,
-            objects,
+            objects: self.all(),
             layout: self.layout.clone(),
             cluster: CLUSTER,
             env: &self.env,
@@ -369,10 +385,10 @@ impl Ground {
     }
 }
 
-pub(crate) fn identity(name: SegmentName) -> SegmentIdentity {
+pub(crate) fn identity(bucket: BucketId, name: SegmentName) -> SegmentIdentity {
     SegmentIdentity {
         cluster: CLUSTER,
-        bucket: BucketId::new(0),
+        bucket,
         name,
         nonce: Nonce::new([7; 16]),
     }

@@ -1,6 +1,7 @@
 //! An audit finds every difference that was planted, mends what it says that it mends, and finds none where there is
 //! none, whatever happens while it looks.
 
+mod buckets;
 pub(crate) mod ground;
 mod inline;
 mod races;
@@ -9,9 +10,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_blob::BackupName;
 use tidelog_blob::object_store::memory::InMemory;
 use tidelog_blob::object_store::{ObjectStore, ObjectStoreExt as _};
+use tidelog_blob::{BackupName, MAIN};
 use tidelog_env::Clock as _;
 use tidelog_metadata::audit::{
     AuditError, AuditOptions, Difference, MendError, OrphansOf, Part, Report, Verify, mend_orphans,
@@ -55,7 +56,7 @@ fn part(index: u32, base: u64, next: u64) -> Part {
 fn orphans_of(ground: &Ground) -> OrphansOf<'_, MemoryStore> {
     OrphansOf {
         source: &ground.world.store.memory,
-        objects: Arc::<InMemory>::clone(&ground.objects),
+        objects: ground.all(),
         layout: ground.layout.clone(),
         cluster: CLUSTER,
         env: &ground.env,
@@ -225,7 +226,7 @@ async fn of_a_writer_that_no_row_knows_nothing_is_an_orphan_for_an_hour() {
         tidelog_types::SegmentSequence::new(1),
     );
     ground.put(name, vec![Bytes::from_static(b"abc")]).await;
-    let path = ground.layout.segment(name);
+    let path = ground.layout.segment(MAIN, name);
     let put = ground.objects.head(&path).await.expect("it is there");
     let age = ground.world.clock.wall().as_millis() - put.last_modified.timestamp_millis();
     ground.world.clock.jump_wall(30 * 60_000 - age);
@@ -415,11 +416,12 @@ async fn a_page_that_is_gone_is_a_hole() {
 async fn what_no_part_of_the_cluster_has_put_is_told() {
     let ground = some_of_all().await;
     let root = ground.layout.root().clone();
+    let segments = ground.layout.segments_root(MAIN);
     for path in [
         root.clone().join("stranger"),
         root.clone().join("folder").join("stranger"),
-        ground.layout.segments_root().join("stranger"),
-        ground.layout.segments_root().join("00").join("x").join("y"),
+        segments.clone().join("stranger"),
+        segments.join("00").join("x").join("y"),
     ] {
         let payload = Bytes::from_static(b"abc").into();
         ground.objects.put(&path, payload).await.expect("memory");

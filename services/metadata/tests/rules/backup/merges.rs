@@ -64,7 +64,7 @@ async fn make_pieces(process: &Process, task: &MergeTask) {
             extents: extents.to_vec(),
             ..run.clone()
         });
-        let extents = pieces.flat_map(|piece| whole(merged(MERGED), &piece).extents);
+        let extents = pieces.flat_map(|piece| whole(task.bucket, merged(MERGED), &piece).extents);
         MergedRun {
             partition: run.partition,
             extents: extents.collect(),

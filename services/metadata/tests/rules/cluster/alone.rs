@@ -9,8 +9,8 @@ use prometheus_client::registry::Registry;
 use tidelog_env::{Env, SeededRng, Supervisor};
 use tidelog_metadata::keyspace::KeyKind;
 use tidelog_metadata::{
-    ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions, Ownership, Reach,
-    SequencerMetrics, TransactionSettings,
+    ClassBuckets, ClusterOptions, ClusterSettings, GroupSettings, MetadataService, OpenOptions,
+    Ownership, Reach, SequencerMetrics, TransactionSettings,
 };
 use tidelog_metadata_api::{
     Catalogue as _, Cluster as _, ClusterError, CommitError, Log as _, Member, MemberState,
@@ -157,6 +157,7 @@ async fn nothing_is_reported_of_shards_that_went_with_the_store() {
             store: Arc::new(world.store.memory.reopen()),
             cluster: ClusterId::from_bytes([9; 16]),
             shards: 8,
+            classes: ClassBuckets::default(),
             sequencer: world.settings,
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),

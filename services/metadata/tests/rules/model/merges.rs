@@ -10,7 +10,7 @@ use tidelog_metadata_api::{
     Extent, IndexedSlice, MergeError, MergeRun, MergeTask, MergedRun, Merges as _, SwapOutcome,
 };
 use tidelog_types::{
-    Incarnation, OffsetRange, SegmentName, SegmentSequence, Timestamp, TopicPartition,
+    BucketId, Incarnation, OffsetRange, SegmentName, SegmentSequence, Timestamp, TopicPartition,
 };
 
 use super::drive::Driver;
@@ -153,11 +153,16 @@ impl Driver {
     fn made_of(&mut self, segment: SegmentName, task: &MergeTask) -> Vec<MergedRun> {
         let mut position = 40;
         let runs = task.runs.iter();
-        let runs = runs.map(|run| self.run_of(segment, run, &mut position));
+        let runs = runs.map(|run| self.run_of((task.bucket, segment), run, &mut position));
         runs.collect::<Vec<_>>()
     }
 
-    fn run_of(&self, segment: SegmentName, run: &MergeRun, position: &mut u32) -> MergedRun {
+    fn run_of(
+        &self,
+        (bucket, segment): (BucketId, SegmentName),
+        run: &MergeRun,
+        position: &mut u32,
+    ) -> MergedRun {
         let mut rest = run.extents.as_slice();
         let mut extents = Vec::new();
         while !rest.is_empty() {
@@ -172,7 +177,7 @@ impl Driver {
             extents.push(Extent {
                 offsets,
                 location: Location::Segment {
-                    bucket: task_bucket(run),
+                    bucket,
                     segment,
                     position: *position,
                     length,
@@ -208,16 +213,4 @@ fn segments_of(task: &MergeTask) -> BTreeSet<u64> {
         Location::Inline { .. } | Location::Marker(_) => None,
     });
     segments.collect()
-}
-
-fn task_bucket(run: &MergeRun) -> tidelog_types::BucketId {
-    let buckets = run
-        .extents
-        .iter()
-        .filter_map(|extent| match extent.location {
-            Location::Segment { bucket, .. } => Some(bucket),
-            Location::Inline { .. } | Location::Marker(_) => None,
-        });
-    let buckets = buckets.filter(|bucket| !bucket.is_store());
-    buckets.max().unwrap_or_default()
 }

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_blob::BackupName;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::object_store::memory::InMemory;
+use tidelog_blob::{BackupName, MAIN};
 use tidelog_env::Clock as _;
 use tidelog_format::batch::BatchView;
 use tidelog_format::segment::{MergedWriter, NewSlice};
@@ -119,7 +119,7 @@ async fn put_part(
     };
     writer.push(slice, &batches).expect("it fits");
     let name = merged(sequence);
-    let sealed = writer.seal(&identity(name)).expect("it has a slice");
+    let sealed = writer.seal(&identity(MAIN, name)).expect("it has a slice");
     ground.put(name, sealed.chunks).await;
 }
 

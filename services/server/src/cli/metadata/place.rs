@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tidelog_blob::buckets::MainBucket;
 use tidelog_blob::object_store::ObjectStore;
 use tidelog_blob::{ClusterLayout, OpenedStore, Role};
 use tidelog_env::Env;
@@ -14,6 +15,7 @@ use tidelog_store::Store;
 use tidelog_types::ClusterId;
 
 use crate::cli::{CliError, Result, SettingsArgs};
+use crate::serve::beside::Beside;
 use crate::serve::metadata::{self, StoreRows};
 use crate::serve::storage;
 
@@ -22,6 +24,7 @@ pub(in crate::cli) struct Place {
     pub(in crate::cli) env: Env,
     settings: Settings,
     opened: OpenedStore,
+    buckets: Beside,
     blob: tidelog_blob::Metrics,
     objects: Arc<dyn ObjectStore>,
     layout: ClusterLayout,
@@ -34,12 +37,24 @@ impl Place {
         let settings = args.load()?.settings;
         let blob = tidelog_blob::Metrics::register(&mut Registry::default());
         let opened = storage::open(&settings)?;
-        let objects = storage::for_segments(&opened, &settings, &blob.meter(Role::Store), &env);
+        let meter = blob.meter(Role::Store);
+        let objects = storage::for_segments(&opened, &settings, &meter, &env);
         let (cluster, layout) = storage::find(&opened, objects.as_ref()).await?;
+        let main = MainBucket {
+            objects: objects.as_ref(),
+            names: &opened.layout,
+            layout: &layout,
+            cluster,
+            location: &storage::place(&opened),
+        };
+        let buckets = Beside::find(&settings, main, &meter, &env).await?;
+        let layout = buckets.layout(&layout);
+        let objects = buckets.around(objects, &layout, &meter, &env);
         Ok(Self {
             env,
             settings,
             opened,
+            buckets,
             blob,
             objects,
             layout,
@@ -53,7 +68,7 @@ impl Place {
         Backups::new(objects, self.layout.clone(), self.cluster)
     }
 
-    /// The bucket, where the cluster's objects are in it, and whose it is.
+    /// All buckets, where the cluster's objects are in it, and whose it is.
     pub(in crate::cli) fn bucket(&self) -> (Arc<dyn ObjectStore>, ClusterLayout, ClusterId) {
         let objects = Arc::clone(&self.objects);
         (objects, self.layout.clone(), self.cluster)
@@ -82,6 +97,7 @@ impl Place {
     const fn store_place(&self) -> metadata::Place<'_> {
         metadata::Place {
             opened: &self.opened,
+            buckets: &self.buckets,
             layout: &self.layout,
             cluster: self.cluster,
             blob: &self.blob,

@@ -319,6 +319,7 @@ impl Desk {
             let task = state.task(id).filter(|task| !task.is_finished);
             let task = task.ok_or(MergeError::Gone)?;
             task.lent_until = Some(self.clock.now() + self.settings.lent_for);
+            let bucket = task.task.bucket;
             let known = runs.into_iter().map(|run| {
                 let old = task.runs.get(&run.partition);
                 let old = old.ok_or_else(|| malformed("a run is not one of the merge"))?;
@@ -330,7 +331,7 @@ impl Desk {
                     base: first.offsets.base,
                     next: last.offsets.next,
                 };
-                check_merged(segment, offsets, &run).map_err(malformed)?;
+                check_merged((bucket, segment), offsets, &run).map_err(malformed)?;
                 Ok((Arc::clone(old), run))
             });
             known.collect::<Result<Vec<_>, MergeError>>()?

@@ -63,6 +63,17 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "The checksum that goes with each PUT and that the store verifies.",
     ),
     option(
+        "s3.encryption",
+        Kind::Choice(&["none", "sse-s3", "sse-kms"]),
+        "none",
+        "How the store encrypts what is put: `sse-s3` with keys of its own, `sse-kms` with a key of its key service. `none` leaves it to the bucket, which may have a default. What was put before stays as it is.",
+    ),
+    unset(
+        "s3.kms_key",
+        Kind::Text,
+        "The key of `s3.encryption=sse-kms`: its id, alias or ARN. Unset takes the store's default key.",
+    ),
+    option(
         "s3.sign_payload",
         Kind::Flag,
         "false",

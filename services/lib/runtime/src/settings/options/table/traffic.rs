@@ -146,7 +146,7 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "produce.uploads_max",
         Kind::Integer(1, 1024),
         "8",
-        "Segments that are uploaded at the same time.",
+        "Segments that are uploaded at the same time; where classes have buckets of their own, half of them at most to each bucket.",
     ),
     option(
         "produce.unanswered_max",
