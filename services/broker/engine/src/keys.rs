@@ -88,6 +88,8 @@ pub struct KeyCheck<'a> {
     inflated_left: u64,
     /// The records that may yet be named.
     named_left: usize,
+    /// There was no memory in time: nobody waits once more for what comes behind.
+    is_busy: bool,
 }
 
 impl<'a> KeyCheck<'a> {
@@ -99,6 +101,7 @@ impl<'a> KeyCheck<'a> {
             clock,
             inflated_left: some.saturating_add(bytes.saturating_mul(INFLATED_RATIO_MAX)),
             named_left: NAMED_MAX,
+            is_busy: false,
         }
     }
 
@@ -163,14 +166,19 @@ impl<'a> KeyCheck<'a> {
     /// Goes through compressed records, on another thread: a few bytes may become millions. They go by in a stream, which
     /// takes no more memory than they are.
     async fn inflated(
-        &self,
+        &mut self,
         batch: &BatchBuf,
         limit: u64,
     ) -> Result<Result<Keyless, RecordError>, KeysError> {
         let mut hold = None;
         if limit > UNCOUNTED_BYTES {
+            if self.is_busy {
+                return Err(KeysError::Busy);
+            }
             let waited = timeout(self.clock, WAIT_MAX, self.decoding.share().hold(limit));
-            hold = Some(waited.await.map_err(|_| KeysError::Busy)?);
+            let waited = waited.await;
+            self.is_busy = waited.is_err();
+            hold = Some(waited.map_err(|_| KeysError::Busy)?);
         }
         let batch = batch.clone();
         let limit = DecodeLimit::bytes(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -294,6 +302,10 @@ mod tests {
         let small = batch(Compression::Gzip, 1, Some(b"k"), b"v");
         check.check(&topic("compact"), &[small]).await.unwrap();
         drop(all);
-        check.check(&topic("compact"), &[large]).await.unwrap();
+        let topic = topic("compact");
+        let again = check.check(&topic, std::slice::from_ref(&large)).await;
+        assert!(matches!(again, Err(KeysError::Busy)), "it is told at once");
+        let mut check = KeyCheck::new(&decoding, &clock, 0);
+        check.check(&topic, &[large]).await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tidelog_api::{ApiError, v1};
-use tidelog_broker_engine::{Append, AppendAnswer, AppendError, Appended, MemoryHold};
+use tidelog_broker_engine::{Append, AppendAnswer, AppendError, Appended, KeyCheck, MemoryHold};
 use tidelog_format::batch::{BatchBuf, Compression, ProducerStamp};
 use tidelog_metadata_api::{BatchCondition, OrderKey, TopicInfo};
 use tidelog_runtime::access::{Caller, Charge, Operation};
@@ -32,6 +32,29 @@ pub(crate) struct OpenEntry {
     correlation_id: u64,
     topic: Option<TopicName>,
     work: Work,
+}
+
+impl OpenEntry {
+    /// One that is not looked at.
+    pub(crate) const fn refused(entry: &v1::ProduceEntry, error: ApiError) -> Self {
+        let partition = match entry.partition {
+            Some(partition) => partition,
+            None => 0,
+        };
+        Self {
+            correlation_id: entry.correlation_id,
+            topic: None,
+            work: Work::Refused(partition, error),
+        }
+    }
+
+    /// Why nothing of it was handed over, if the same may be taken later.
+    pub(crate) fn passing_refusal(&self) -> Option<&ApiError> {
+        match &self.work {
+            Work::Refused(_, error) => Some(error).filter(|error| error.is_retriable()),
+            Work::Batches(_) | Work::Command(..) => None,
+        }
+    }
 }
 
 enum Work {
@@ -69,6 +92,7 @@ impl Front {
         entry: v1::ProduceEntry,
         order: OrderKey,
         hold: &Arc<MemoryHold>,
+        keys: &mut KeyCheck<'_>,
     ) -> OpenEntry {
         let correlation_id = entry.correlation_id;
         let partition = entry.partition.unwrap_or_default();
@@ -93,7 +117,7 @@ impl Front {
             }
         };
         let name = topic.name.clone();
-        let work = match self.send_entry(&topic, entry, order, hold).await {
+        let work = match self.send_entry(&topic, entry, order, hold, keys).await {
             Ok(work) => work,
             Err(error) => Work::Refused(partition, error),
         };
@@ -110,6 +134,7 @@ impl Front {
         entry: v1::ProduceEntry,
         order: OrderKey,
         hold: &Arc<MemoryHold>,
+        keys: &mut KeyCheck<'_>,
     ) -> Result<Work, ApiError> {
         let condition = condition(&entry)?;
         let needs_partition = entry.producer.is_some() || !condition.is_empty();
@@ -134,7 +159,6 @@ impl Front {
                          them",
                     ));
                 }
-                let mut keys = self.engine().key_check(bytes.len() as u64);
                 let batches = parse_batches(topic, bytes)?;
                 let checked = keys.check(topic, &batches).await;
                 checked.map_err(|error| keys_error(&error))?;

@@ -1,5 +1,6 @@
 //! `Produce` and `ProduceStream`.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -55,8 +56,10 @@ impl Front {
         let bytes = request.entries.iter().map(entry_bytes).sum();
         let hold = Arc::new(self.engine().reserve(bytes).await);
         let order = self.new_order();
+        let unheard = Mutex::default();
+        let taking = (order, &unheard, bytes);
         let open = self
-            .take_entries(caller, request.entries, order, hold)
+            .take_entries(caller, request.entries, taking, hold)
             .await;
         // Its batches have their own memory now.
         received.taken();
@@ -74,12 +77,25 @@ impl Front {
         &self,
         caller: &Caller,
         entries: Vec<v1::ProduceEntry>,
-        order: OrderKey,
+        (order, unheard, bytes): (OrderKey, &Mutex<Unheard>, u64),
         hold: Arc<MemoryHold>,
     ) -> Vec<OpenEntry> {
         let mut open = Vec::with_capacity(entries.len());
+        let mut keys = self.engine().key_check(bytes);
         for entry in entries {
-            open.push(self.take_entry(caller, entry, order, &hold).await);
+            let before = unheard.lock().refusal(order, &entry.topic);
+            if let Some(error) = before {
+                open.push(OpenEntry::refused(&entry, error));
+                continue;
+            }
+            let topic = entry.topic.clone();
+            let taken = self
+                .take_entry(caller, entry, order, &hold, &mut keys)
+                .await;
+            if let Some(error) = taken.passing_refusal() {
+                unheard.lock().note(order, topic, error);
+            }
+            open.push(taken);
         }
         open
     }
@@ -95,6 +111,7 @@ impl Front {
             caller: call.caller.clone(),
             received: call.received.clone(),
             order: Arc::new(Mutex::new(front.new_order())),
+            unheard: Arc::default(),
             in_flight: MemoryShare::new(front.parts.settings.stream_bytes_in_flight),
             front: front.clone(),
         };
@@ -124,7 +141,32 @@ struct ProduceStream {
     /// Batches behind a failed one fail as well, until the client was told: from then on its entries
     /// have another key.
     order: Arc<Mutex<OrderKey>>,
+    unheard: Arc<Mutex<Unheard>>,
     in_flight: MemoryShare,
+}
+
+/// What was refused before the engine has seen it, although the same may be taken later: what comes behind it under the same key
+/// is refused as well, or it would be in the log before it.
+#[derive(Debug, Default)]
+struct Unheard {
+    order: Option<OrderKey>,
+    topics: HashMap<String, ApiError>,
+}
+
+impl Unheard {
+    fn refusal(&self, order: OrderKey, topic: &str) -> Option<ApiError> {
+        let topics = Some(&self.topics).filter(|_| self.order == Some(order));
+        topics?.get(topic).cloned()
+    }
+
+    /// There are at most as many as topics in what is in flight: with the first of them the client gets another key.
+    fn note(&mut self, order: OrderKey, topic: String, error: &ApiError) {
+        if self.order != Some(order) {
+            self.order = Some(order);
+            self.topics.clear();
+        }
+        self.topics.insert(topic, error.clone());
+    }
 }
 
 /// How a stream ends.
@@ -217,9 +259,10 @@ impl ProduceStream {
         let share = self.in_flight.hold(bytes).await;
         let hold = Arc::new(self.front.engine().reserve(bytes).await);
         let order = *self.order.lock();
+        let taking = (order, &*self.unheard, bytes);
         let open = self
             .front
-            .take_entries(&self.caller, request.entries, order, hold)
+            .take_entries(&self.caller, request.entries, taking, hold)
             .await;
         self.received.taken();
         Ok(Box::pin(async move {
@@ -251,4 +294,23 @@ pub(crate) fn going_away() -> ApiError {
         ErrorCode::Unavailable,
         "this broker is shutting down; connect again",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_behind_a_refusal_that_passes_is_refused_until_the_client_has_another_key() {
+        let mut unheard = Unheard::default();
+        let busy = ApiError::new(ErrorCode::Unavailable, "busy");
+        let (first, second) = (OrderKey(1), OrderKey(2));
+        assert_eq!(unheard.refusal(first, "t"), None);
+        unheard.note(first, "t".to_owned(), &busy);
+        assert_eq!(unheard.refusal(first, "t"), Some(busy.clone()));
+        assert_eq!(unheard.refusal(first, "other"), None);
+        assert_eq!(unheard.refusal(second, "t"), None);
+        unheard.note(second, "other".to_owned(), &busy);
+        assert_eq!(unheard.refusal(second, "t"), None);
+    }
 }

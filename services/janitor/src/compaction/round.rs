@@ -33,31 +33,30 @@ const SCATTERED: u64 = 8;
 struct Run {
     old: Vec<Extent>,
     bytes: u64,
-    /// The times of the extents of which the records are the oldest and the youngest.
-    times: Option<(Timestamp, Timestamp)>,
+    /// When the records of its first extent are from.
+    time: Option<Timestamp>,
     /// The memory for what is read and what is to be written.
     memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Run {
     /// How many of the extents that follow may become one with these: records of a longer time would be kept for as long as
-    /// the youngest of them.
+    /// the youngest of them. They are of one part of the time, and parts stay where they are, or what is joined again and
+    /// again would span ever more.
     fn fitting(&self, extents: &[Extent], span_millis: Option<i64>) -> usize {
         let Some(most) = span_millis else {
             return extents.len();
         };
-        let mut times = self.times;
-        let fits = |extent: &&Extent| {
-            let (oldest, youngest) = with(times, extent);
-            times = Some((oldest, youngest));
-            youngest.as_millis().saturating_sub(oldest.as_millis()) <= most
-        };
+        let part = |time: Timestamp| time.as_millis().div_euclid(most.max(1));
+        let first = self.time.or_else(|| Some(extents.first()?.max_timestamp));
+        let first = first.map(part);
+        let fits = |extent: &&Extent| Some(part(extent.max_timestamp)) == first;
         extents.iter().take_while(fits).count()
     }
 
     fn push(&mut self, extents: Vec<Extent>) {
         for extent in &extents {
-            self.times = Some(with(self.times, extent));
+            self.time.get_or_insert(extent.max_timestamp);
             self.bytes += u64::from(extent.byte_count());
         }
         self.old.extend(extents);
@@ -68,13 +67,6 @@ impl Run {
         let least = self.bytes.div_ceil(u64::from(MERGED_EXTENT_BYTES)).max(1);
         self.old.len() as u64 >= SCATTERED * least
     }
-}
-
-/// The oldest and the youngest time with one more extent.
-fn with(times: Option<(Timestamp, Timestamp)>, extent: &Extent) -> (Timestamp, Timestamp) {
-    let time = extent.max_timestamp;
-    let (oldest, youngest) = times.unwrap_or((time, time));
-    (oldest.min(time), youngest.max(time))
 }
 
 impl Compactor {
@@ -88,8 +80,8 @@ impl Compactor {
             unread = compacted.unread;
             let is_last = end >= task.end;
             let (id, compactions) = (task.id, &self.parts.compactions);
-            let noted = compactions.compacted(id, compacted, is_last);
-            noted.await?;
+            let note = || compactions.compacted(id, compacted, is_last);
+            self.worker.patiently(note).await.map_err(Failure::Owner)?;
             if is_last {
                 return Ok(());
             }
@@ -404,9 +396,14 @@ mod tests {
             .collect();
         let mut run = Run::default();
         assert_eq!(run.fitting(&all, None), 6);
-        assert_eq!(run.fitting(&all, Some(10)), 4);
+        assert_eq!(run.fitting(&all, Some(10)), 3);
         run.push(all[..1].to_vec());
-        assert_eq!(run.fitting(&all[1..], Some(10)), 3);
+        assert_eq!(run.fitting(&all[1..], Some(10)), 2);
+        assert_eq!(
+            run.fitting(&all[3..], Some(10)),
+            0,
+            "parts of the time stay where they are"
+        );
         assert_eq!(run.fitting(&all[5..], Some(10)), 0);
         assert_eq!(Run::default().fitting(&all[5..], Some(0)), 1, "it gets on");
     }

@@ -74,8 +74,8 @@ impl Compactor {
     /// Does a task, and says again and again that it is at it, also while it waits for memory or the bucket: an owner that does
     /// not hear it lends it to another one.
     async fn held(&self, task: &CompactionTask) -> Result<(), Failure> {
-        let known = self.parts.compactions.hold_compaction(task.id, None);
-        known.await.map_err(Failure::Owner)?;
+        let hold = || self.parts.compactions.hold_compaction(task.id, None);
+        self.worker.patiently(hold).await.map_err(Failure::Owner)?;
         tokio::select! {
             biased;
             done = self.task(task) => done,

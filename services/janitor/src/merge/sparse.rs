@@ -33,6 +33,11 @@ impl Worker {
         for segment in &task.sparse {
             let slices = match self.index(*segment).await? {
                 Ok(slices) => slices,
+                // It was sparse when it was noted, and may have died since.
+                Err(Fault::Missing) => {
+                    tracing::info!(%segment, "a sparse segment is gone by now");
+                    continue;
+                }
                 Err(fault) => {
                     let fault = fault.to_string();
                     tracing::error!(

@@ -1,11 +1,11 @@
 //! What a reader will want next, so that it need not wait for the bucket each time.
 //!
 //! Who comes back to where it left off reads on: the longer it does, the more pages are fetched ahead of it,
-//! up to a window. All windows together leave half of the pool of old data to what was fetched already, so that no page
-//! goes before its reader comes. Nothing is fetched but on the way of a request, so a reader that stops
+//! up to a window. All windows together take a quarter of the pool of old data: what a fetch reads at the same time, the
+//! place that it goes on from and what others read need the rest, or pages would go before their reader comes. Nothing is fetched but on the way of a request, so a reader that stops
 //! costs a window at most; what is on its way then is given up after a while.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use tidelog_env::clock::timeout;
 use tidelog_types::{Offset, TopicPartition};
 
 use super::budget::Turns;
-use super::plan::Planned;
-use super::reads::{Reads, pages_of};
+use super::reads::Reads;
 use super::request::FoundPartition;
 use super::{FetchPartition, FetchRequest};
 
@@ -106,7 +105,7 @@ impl Reader {
 impl Ahead {
     /// Windows within a pool of old data of so many bytes.
     pub(super) fn new(pool_bytes: u64) -> Self {
-        let pages = pool_bytes / 2 / u64::from(PAGE_BYTES);
+        let pages = pool_bytes / 4 / u64::from(PAGE_BYTES);
         Self {
             places: Mutex::default(),
             pages: usize::try_from(pages).unwrap_or(usize::MAX),
@@ -198,28 +197,10 @@ impl Ahead {
     }
 }
 
-/// The pages that come first among those for which a fetch has no room now, in the order in which they are
-/// read. `now` are the pages that it reads. Of a partition that gets nothing now nothing is fetched: it would wait for its
-/// turn in the place of what is read before it.
-pub(super) fn pages_ahead(
-    plans: &[Planned],
-    now: &HashSet<PageKey>,
-    window: usize,
-) -> impl Iterator<Item = (PageKey, Pool)> + use<> {
-    let served = plans.iter().flatten();
-    let served = served.filter(|plan| !plan.extents.is_empty());
-    let later = served.flat_map(|plan| {
-        let pages = plan.later.iter().flat_map(pages_of);
-        pages.map(|page| (page, plan.pool))
-    });
-    let later: BTreeMap<PageKey, Pool> = later.filter(|(page, _)| !now.contains(page)).collect();
-    later.into_iter().take(window)
-}
-
 impl Reads {
     /// Begins to fetch pages that will be wanted, as far as there is memory for them now. Errors are left
     /// to those who want them.
-    pub(super) fn fetch_ahead(&self, pages: impl Iterator<Item = (PageKey, Pool)>) {
+    pub(super) fn fetch_ahead(&self, pages: Vec<(PageKey, Pool)>) {
         for (key, pool) in pages {
             if self.in_flight.free_bytes() < 2 * u64::from(PAGE_BYTES) {
                 return;
@@ -334,9 +315,9 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_many_readers_fit_into_half_the_pool() {
+    fn windows_of_many_readers_fit_into_a_quarter_of_the_pool() {
         let pages = 40_u64;
-        let ahead = Ahead::new(2 * pages * u64::from(PAGE_BYTES));
+        let ahead = Ahead::new(4 * pages * u64::from(PAGE_BYTES));
         let mut all = 0;
         for round in 0..4 {
             all = (0..10)

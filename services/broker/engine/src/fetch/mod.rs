@@ -5,6 +5,7 @@ mod ahead;
 mod answer;
 mod batches;
 mod budget;
+mod coming;
 mod copies;
 mod extents;
 mod isolation;
@@ -44,8 +45,9 @@ use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
 use crate::settings::FetchSettings;
 use aborted::Aborted;
-use ahead::{Ahead, pages_ahead};
+use ahead::Ahead;
 use batches::Pinned;
+use coming::pages_ahead;
 use copies::Copies;
 use extents::Extents;
 use plan::{Planned, pages_now, whole_bytes};
@@ -156,7 +158,7 @@ impl Fetcher {
         let has_more = total > 0 && plans.iter().flatten().any(|plan| !plan.later.is_empty());
         let pages = pages_now(&plans);
         self.reads
-            .fetch_ahead(pages_ahead(&plans, &pages, reader.window));
+            .fetch_ahead(pages_ahead(&plans, &turns, &pages, reader.window));
         let pool = |plan: &Planned| plan.as_ref().ok().map(|plan| plan.pool);
         let pools: Vec<Option<Pool>> = plans.iter().map(pool).collect();
         let pinned = self.pinned(&pages, total);

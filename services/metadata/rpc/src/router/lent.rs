@@ -27,36 +27,20 @@ const RETRY: BackoffPolicy = BackoffPolicy::new(
 pub(super) type Ask<T> = fn(Parts) -> BoxFuture<'static, Result<T, MergeError>>;
 
 /// Tasks of one kind. All owners are asked, each once at a time. Questions outlive the call that has begun them, so that no
-/// task that is on its way is lost; but not an answer, where tasks take so long that others would be stale after it.
+/// task that is on its way is lost. Where a task takes long, one of each other owner may be stale after it: whoever takes it hears
+/// so when it says that it is at it.
 #[derive(Debug)]
 pub(super) struct Lent<T> {
     asking: Mutex<Asking<T>>,
-    are_long: bool,
 }
 
-impl<T> Lent<T> {
-    /// Tasks of seconds.
-    pub(super) fn short() -> Self {
-        Self {
-            asking: Mutex::default(),
-            are_long: false,
-        }
-    }
-
-    /// Tasks that may take hours.
-    pub(super) fn long() -> Self {
-        Self {
-            are_long: true,
-            ..Self::short()
-        }
-    }
-}
-
-impl<T> Default for Asking<T> {
+impl<T> Default for Lent<T> {
     fn default() -> Self {
         Self {
-            asked: HashSet::new(),
-            tasks: FuturesUnordered::new(),
+            asking: Mutex::new(Asking {
+                asked: HashSet::new(),
+                tasks: FuturesUnordered::new(),
+            }),
         }
     }
 }
@@ -93,9 +77,6 @@ impl Router {
                 Some((address, task)) = asking.tasks.next() => {
                     asking.asked.remove(&address);
                     if let Some(task) = task {
-                        if lent.are_long {
-                            *asking = Asking::default();
-                        }
                         return Ok(task);
                     }
                 }

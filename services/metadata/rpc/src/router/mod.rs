@@ -138,8 +138,8 @@ impl Router {
             ))),
             following,
             nodes: Mutex::default(),
-            merging: Lent::short(),
-            compacting: Lent::long(),
+            merging: Lent::default(),
+            compacting: Lent::default(),
             denials: Denials::default(),
         };
         let router = Self {

@@ -9,7 +9,7 @@ use tidelog_types::{Offset, OffsetRange, SegmentName, Timestamp, TopicPartition}
 
 use super::super::error::SequencerError;
 use super::super::keeping::topic_of;
-use super::super::retention::{Limits, span_millis};
+use super::super::retention::{Limits, span_millis, span_part};
 use super::again::Timed;
 use super::plan::{EXTENTS_MAX, Planned, Planning, merged_bytes};
 use crate::keyspace::{KeyKind, Keyspace, LiveBytesRow, PageRow, PartitionRow};
@@ -69,16 +69,17 @@ impl Alive {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     next: Offset,
-    oldest: Timestamp,
-    youngest: Timestamp,
+    /// The part of the time that its records are from, where they go by it.
+    part: Option<i64>,
 }
 
 impl Run {
     fn of(alive: &Alive) -> Self {
         Self {
             next: alive.extent.offsets.next,
-            oldest: alive.time(),
-            youngest: alive.time(),
+            part: alive
+                .kept_for
+                .map(|kept_for| span_part(alive.time(), span_millis(kept_for))),
         }
     }
 
@@ -86,19 +87,8 @@ impl Run {
     /// extent goes when the youngest of its records does.
     fn with(self, alive: &Alive) -> Option<Self> {
         let one = Self::of(alive);
-        let run = Self {
-            next: one.next,
-            oldest: self.oldest.min(one.oldest),
-            youngest: self.youngest.max(one.youngest),
-        };
-        let span = run
-            .youngest
-            .as_millis()
-            .saturating_sub(run.oldest.as_millis());
-        let is_close = alive
-            .kept_for
-            .is_none_or(|kept_for| span <= span_millis(kept_for));
-        (is_close && alive.extent.offsets.base == self.next).then_some(run)
+        let follows = alive.extent.offsets.base == self.next && one.part == self.part;
+        follows.then_some(one)
     }
 }
 
@@ -320,7 +310,20 @@ impl Planning {
             put_off: BTreeMap::new(),
         };
         let is_wanted = |segment| !put_off.contains_key(&segment) && !staying.contains(&segment);
-        for runs in left.rounds(is_wanted) {
+        let wanted = left.all().map(|(segment, _)| segment);
+        let wanted: BTreeSet<SegmentName> = wanted.filter(|at| is_wanted(*at)).collect();
+        let rounds = left.rounds(is_wanted);
+        if rounds.len() > wanted.len() {
+            // It would be more segments than there are, of which none is ever joined with others.
+            tracing::debug!(
+                rounds = rounds.len(),
+                segments = wanted.len(),
+                "sparse segments stay"
+            );
+            rewrites.put_off = put_off;
+            return Ok(rewrites);
+        }
+        for runs in rounds {
             rewrites.segments.extend(self.cut_all(runs).await?);
         }
         rewrites.put_off = put_off;
@@ -431,27 +434,28 @@ mod tests {
     }
 
     #[test]
-    fn a_run_spans_an_eighth_of_the_time_that_its_records_are_kept() {
+    fn a_run_has_one_eighth_of_the_time_that_its_records_are_kept_however_often_it_is_written_anew()
+    {
         let all = [
             (0, alive(1, (10, 20), 100)),
-            (0, alive(2, (20, 30), 200)),
-            (0, alive(3, (30, 40), 201)),
-            (0, alive(4, (40, 50), 101)),
-            (0, alive(5, (50, 60), 100)),
+            (0, alive(2, (20, 30), 199)),
+            (0, alive(3, (30, 40), 200)),
+            (0, alive(4, (40, 50), 299)),
+            (0, alive(5, (50, 60), -1)),
         ];
         let some = rounds(left(&all), |_| true);
-        assert_eq!(
-            some,
-            [[(0, vec![10, 20])], [(0, vec![30, 40])], [(0, vec![50])]]
-        );
+        let wanted = [[(0, vec![10, 20])], [(0, vec![30, 40])], [(0, vec![50])]];
+        assert_eq!(some, wanted);
+        // Joined, each is as old as its youngest, and is not joined with the next.
+        let joined = [
+            (0, alive(6, (10, 30), 199)),
+            (0, alive(7, (30, 50), 299)),
+            (0, alive(8, (50, 60), -1)),
+        ];
+        assert_eq!(rounds(left(&joined), |_| true).len(), 3);
         let kept = all.map(|(index, alive)| {
-            (
-                index,
-                Alive {
-                    kept_for: None,
-                    ..alive
-                },
-            )
+            let kept_for = None;
+            (index, Alive { kept_for, ..alive })
         });
         let one = rounds(left(&kept), |_| true);
         assert_eq!(one, [[(0, vec![10, 20, 30, 40, 50])]]);

@@ -67,6 +67,12 @@ pub(crate) const fn span_millis(retention_millis: i64) -> i64 {
     retention_millis / SPAN_PART
 }
 
+/// In which part of the time such a record lies: those of one part may share an extent. Parts stay where they are, or what is joined
+/// again and again would span ever more.
+pub(crate) fn span_part(time: Timestamp, span_millis: i64) -> i64 {
+    time.as_millis().div_euclid(span_millis.max(1))
+}
+
 /// A search for the first extent that stays, from the log start on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {

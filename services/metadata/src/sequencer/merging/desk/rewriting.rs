@@ -48,6 +48,24 @@ impl Rewriting {
     }
 }
 
+/// Segments that are not noted any more, and wait anew if nobody sees to them, as when who asks goes away.
+struct Taken<'a> {
+    desk: &'a Desk,
+    segments: Vec<SegmentName>,
+}
+
+impl Taken<'_> {
+    fn are_seen_to(mut self) {
+        self.segments.clear();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.desk.put_off(&self.segments);
+    }
+}
+
 impl Desk {
     /// What is left of sparse segments, or such segments to look into.
     pub(super) async fn next_rewrite(
@@ -63,8 +81,9 @@ impl Desk {
                 return Ok(next);
             }
             if let Some(looked) = state.rewriting.looking.pop() {
-                let planned = self.plan_rewrites(state).await;
-                planned.inspect_err(|_| self.put_off(&looked.task.sparse))?;
+                let taken = self.taken(&looked.task.sparse);
+                self.plan_rewrites(state).await?;
+                taken.are_seen_to();
                 continue;
             }
             if self.sparse.take_missed() {
@@ -105,9 +124,10 @@ impl Desk {
     async fn look_into_some(&self, state: &mut State, now: MonoTime) -> Result<(), SequencerError> {
         let bytes_max = self.settings.bytes.saturating_mul(SEGMENTS_MAX);
         let taken = self.sparse.take(&self.settings, bytes_max, now);
+        let taken = self.taken(&taken);
         // One that was put off may have died since it was looked into.
-        let alive = self.planning.alive(&taken).await;
-        let alive = alive.inspect_err(|_| self.put_off(&taken))?.into_iter();
+        let alive = self.planning.alive(&taken.segments).await?.into_iter();
+        taken.are_seen_to();
         let alive = alive.filter(|(_, live)| self.settings.rewrite.are_for(live));
         let sparse: Vec<SegmentName> = alive.map(|(segment, _)| segment).collect();
         if sparse.is_empty() {
@@ -146,6 +166,13 @@ impl Desk {
         }
         state.rewriting.tasks = self.lendings(&mut state.number, segments, committed_at);
         Ok(())
+    }
+
+    fn taken(&self, segments: &[SegmentName]) -> Taken<'_> {
+        Taken {
+            desk: self,
+            segments: segments.to_vec(),
+        }
     }
 
     /// Segments wait anew.
