@@ -151,19 +151,29 @@ struct ProduceStream {
 struct Unheard {
     order: Option<OrderKey>,
     topics: HashMap<String, ApiError>,
+    /// Why all topics are refused: there are too many.
+    all: Option<ApiError>,
 }
+
+/// Topics that are known apart.
+const UNHEARD_TOPICS_MAX: usize = 1_000;
 
 impl Unheard {
     fn refusal(&self, order: OrderKey, topic: &str) -> Option<ApiError> {
-        let topics = Some(&self.topics).filter(|_| self.order == Some(order));
-        topics?.get(topic).cloned()
+        let is_it = self.order == Some(order);
+        let error = self.all.as_ref().or_else(|| self.topics.get(topic));
+        error.filter(|_| is_it).cloned()
     }
 
-    /// There are at most as many as topics in what is in flight: with the first of them the client gets another key.
     fn note(&mut self, order: OrderKey, topic: String, error: &ApiError) {
         if self.order != Some(order) {
             self.order = Some(order);
             self.topics.clear();
+            self.all = None;
+        }
+        if self.topics.len() >= UNHEARD_TOPICS_MAX {
+            self.all = Some(error.clone());
+            return;
         }
         self.topics.insert(topic, error.clone());
     }
@@ -312,5 +322,16 @@ mod tests {
         assert_eq!(unheard.refusal(second, "t"), None);
         unheard.note(second, "other".to_owned(), &busy);
         assert_eq!(unheard.refusal(second, "t"), None);
+        for topic in 0..=UNHEARD_TOPICS_MAX {
+            unheard.note(second, topic.to_string(), &busy);
+        }
+        assert_eq!(unheard.topics.len(), UNHEARD_TOPICS_MAX);
+        assert_eq!(unheard.refusal(second, "t"), Some(busy));
+        unheard.note(
+            first,
+            "t".to_owned(),
+            &ApiError::new(ErrorCode::Unavailable, "again"),
+        );
+        assert_eq!(unheard.refusal(first, "other"), None);
     }
 }

@@ -377,10 +377,18 @@ impl Actor {
         let (number, shard) = (purged.topic.number, self.lease.shard);
         let mut transaction = self.parts.store.begin().await?;
         self.lease.check(transaction.as_mut()).await?;
+        // Also before anybody hears of it: if it is not known whether this is written, others may go on with it.
+        self.forget_purged(&purged.topic);
+        let topic = self.parts.keys.topic(number);
+        let topic = transaction.get(&topic, ReadMode::Serializable).await?;
+        if topic.is_none() {
+            // It was, and the others have done the rest.
+            self.purge.done(number);
+            return Ok(None);
+        }
         let key = self.parts.keys.emptied(number, shard);
         transaction.put(key, EmptiedRow.encode());
         transaction.commit().await?;
-        self.forget_purged(&purged.topic);
         tracing::info!(
             topic = %purged.topic.name, id = %purged.topic.id, shard = shard.get(), bytes = purged.bytes,
             "shard has nothing of a deleted topic any more"

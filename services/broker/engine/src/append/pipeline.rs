@@ -129,13 +129,12 @@ impl Pipeline {
         }
     }
 
-    /// Whether a segment of a class and a shard is with the metadata service together with its bytes. One that waits for
-    /// something else is none that others wait for.
+    /// Whether a segment of a class and a shard is on its way together with its bytes, also where it rests: what comes next
+    /// waits for it, at most for the linger of its class. It would make a segment with each batch, and a broker has so many
+    /// unanswered ones in all.
     pub(super) fn has_express(&self, of: (Lane, ShardId)) -> bool {
         let mut pending = self.pending.values();
-        pending.any(|pending| {
-            pending.express == Some(of) && matches!(pending.stage, Stage::Committing(_))
-        })
+        pending.any(|pending| pending.express == Some(of))
     }
 
     /// Puts a segment back under its ticket.
@@ -356,6 +355,26 @@ mod tests {
         assert!(pipeline.ready().is_empty(), "it was sent");
         assert!(pipeline.remove(ticket).is_some());
         assert!(pipeline.is_empty());
+    }
+
+    #[test]
+    fn what_goes_with_its_bytes_counts_also_while_it_waits() {
+        let mut pipeline = Pipeline::default();
+        let of = (Lane::default(), ShardId::new(3));
+        let ticket = push(&mut pipeline, 1, 5);
+        store(&mut pipeline, ticket, 5);
+        assert!(!pipeline.has_express(of));
+        if let Some(pending) = pipeline.pending.get_mut(&ticket) {
+            pending.express = Some(of);
+        }
+        assert!(pipeline.has_express(of), "it is stored");
+        assert!(pipeline.commit(ticket).is_some());
+        assert!(pipeline.has_express(of), "it is asked about");
+        rest(&mut pipeline, ticket);
+        assert!(pipeline.has_express(of), "it has rested");
+        assert!(!pipeline.has_express((Lane::default(), ShardId::new(4))));
+        pipeline.remove(ticket);
+        assert!(!pipeline.has_express(of));
     }
 
     #[test]

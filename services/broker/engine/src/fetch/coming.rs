@@ -5,8 +5,8 @@
 //!   far apart        [50: d d d] then [70: e ?]            who has its turn, up to the end of its segment, then the next one
 //! ```
 //!
-//! Nothing is told beyond the first place of which nobody knows how much is read from there on: what lies behind it may come so
-//! late that its pages would go before, and take the place of others until then.
+//! Beyond the first place of which nobody knows how much is read from there on, little is told: what lies behind it may come so
+//! late that its pages would go before, and take the place of others until then. But whoever is served now is likely to go on.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -90,15 +90,40 @@ pub(super) fn pages_ahead(
         both.is_some_and(|(oldest, next)| are_beside(oldest, next))
     };
     let (together, alone): (Vec<_>, Vec<_>) = coming.into_iter().partition(is_beside);
-    let [near, far] = [side_by_side(&together), in_turn(&alone)];
+    let (near, less_sure) = side_by_side(&together);
     let near = with_pool(near, Pool::CatchUp, now);
-    let far = with_pool(far, Pool::CatchUp, now);
+    let far = with_pool(in_turn(&alone), Pool::CatchUp, now);
     let tails = with_pool(at_tail, Pool::Tail, now);
-    by_turns(&[tails, near, far], window)
+    let mut ahead = by_turns(&[tails, near, far], window);
+    add(&mut ahead, less_sure, now, window.div_ceil(2));
+    let is_new = |page: &PageKey| !now.contains(page);
+    let coming = together.iter().chain(&alone);
+    let served = coming.filter(|one| !one.plan.extents.is_empty());
+    let next = served.filter_map(|one| one.plan.later.iter().flat_map(pages_of).find(is_new));
+    add(&mut ahead, next, now, window);
+    ahead
 }
 
-/// Of those that catch up side by side: from the oldest segment on.
-fn side_by_side(together: &[Coming<'_>]) -> Vec<PageKey> {
+/// Adds pages of old data until there are so many.
+fn add(
+    ahead: &mut Vec<(PageKey, Pool)>,
+    pages: impl IntoIterator<Item = PageKey>,
+    now: &HashSet<PageKey>,
+    most: usize,
+) {
+    for page in pages {
+        if ahead.len() >= most {
+            return;
+        }
+        let page = (page, Pool::CatchUp);
+        if !now.contains(&page.0) && !ahead.contains(&page) {
+            ahead.push(page);
+        }
+    }
+}
+
+/// Of those that catch up side by side: from the oldest segment on, up to where that is known, and what is known behind it.
+fn side_by_side(together: &[Coming<'_>]) -> (Vec<PageKey>, Vec<PageKey>) {
     let mut pages = BTreeSet::new();
     // The last page of which it is known that nobody reads another one before it.
     let mut known: Option<PageKey> = None;
@@ -110,7 +135,7 @@ fn side_by_side(together: &[Coming<'_>]) -> Vec<PageKey> {
         }
     }
     let is_known = |page: &PageKey| known.is_none_or(|known| *page <= known);
-    pages.into_iter().take_while(is_known).collect()
+    pages.into_iter().partition(is_known)
 }
 
 /// Of those that catch up each by itself: who has its turn, and then who has waited for longest, each up to the end of the
@@ -240,11 +265,28 @@ mod tests {
             plan(&[(2, 0..1)], true),
         ];
         let all = [(1, 0), (1, 1), (2, 0), (3, 0), (3, 1), (3, 4)];
-        assert_eq!(ahead(&plans, &[0; 3], &[0; 3], 99), all);
+        assert_eq!(ahead(&plans, &[0; 3], &[0; 3], 12), all);
         assert_eq!(ahead(&plans, &[0; 3], &[0; 3], 2), all[..2]);
+        // What is less sure gets half of the window.
+        let more = [&all[..], &[(4, 0), (4, 1)]].concat();
+        assert_eq!(ahead(&plans, &[0; 3], &[0; 3], 14), more[..7]);
         // Of the second nobody knows how much of the first segment it has.
         let plans = [plan(&[(1, 8..9)], true), plan(&[(1, 0..2)], false)];
-        assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 99), [(1, 0), (1, 1)]);
+        assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 4), [(1, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn whoever_is_served_now_is_likely_to_go_on() {
+        let far = |at: u64| {
+            let mut planned = plan(&[(at, 3..5)], false);
+            if let Ok(plan) = &mut planned {
+                plan.extents = plan.later.clone();
+            }
+            planned
+        };
+        let plans = [plan(&[(1, 0..1)], false), far(50), far(70), far(90)];
+        let pages = ahead(&plans, &[0; 4], &[0, 1, 9, 3], 6);
+        assert_eq!(pages, [(1, 0), (50, 3), (50, 4), (70, 3), (90, 3)]);
     }
 
     #[test]

@@ -221,6 +221,15 @@ impl Spending<'_> {
         }
     }
 
+    /// The segment in which a partition goes on, whatever it may have now. Where nobody knows, it is the one that it is in.
+    fn goes_on_in(&self, at: usize) -> Option<SegmentName> {
+        let plan = &self.plans[at];
+        let next = plan.extents.get(self.shares[at].extents);
+        let last = plan.extents.last();
+        let last = last.filter(|last| last.offsets.next < plan.bounds.high_watermark);
+        next.or(last).map(|extent| place_of(extent).0)
+    }
+
     fn waiting(&self, at: usize) -> Option<Waiting> {
         Some(Waiting {
             at,
@@ -239,7 +248,7 @@ impl Spending<'_> {
             self.take(at);
         }
         let stint = *self.stints[at] + self.shares[at].bytes - begun;
-        let has_left = self.next_segment(at) != segment;
+        let has_left = self.goes_on_in(at) != segment;
         let is_over = has_left || stint >= STINT_BYTES;
         *self.stints[at] = if is_over { 0 } else { stint };
         if !has_left || stint >= STINT_BYTES {
