@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tidelog_client::{Client, ConsumerOptions, v1};
 use tidelog_e2e_harness::{Bucket, Cli, Server, ServerOptions, metric, until};
 
@@ -17,6 +17,7 @@ const ROUNDS: u64 = 3;
 /// Appends of a round, of a record for each partition.
 const APPENDS: u64 = 30;
 const VALUE_BYTES: usize = 20_000;
+const REWRITTEN: &str = "tidelog_sequencer_rewritten_bytes_total";
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn options(world: &World) -> ServerOptions {
@@ -106,9 +107,16 @@ async fn what_is_left_is_written_anew(world: &World) -> Result<()> {
         client.log().delete_records(vec![deleted]).await?;
     }
     read(&client, number).await?;
-    // In the middle of whatever is found, read, written or swapped.
-    for wait in [1_500, 4_500] {
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+    // Once before anything is written anew, and then in the middle of that.
+    for is_written in [false, true] {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        if is_written {
+            until("segments are written anew", LIMIT, async || {
+                let page = server.metrics().await.ok()?;
+                metric(&page, REWRITTEN, &[]).filter(|bytes| *bytes > 0.0)
+            })
+            .await?;
+        }
         server.process().kill();
         if world.minio.is_some() {
             server.wipe()?;
@@ -117,18 +125,21 @@ async fn what_is_left_is_written_anew(world: &World) -> Result<()> {
         read(&client, number).await?;
     }
     let needed = number * (VALUE_BYTES as u64 + 200);
-    until("the bucket has about what is needed", LIMIT, async || {
+    let shrunk = until("the bucket has about what is needed", LIMIT, async || {
         let now = bucket.segment_bytes().await.ok()?;
         // What is not much is left where it is.
         (now <= needed * 2).then_some(())
-    })
-    .await?;
+    });
+    if let Err(error) = shrunk.await {
+        let (there, bytes) = (bucket.segments().await?, bucket.segment_bytes().await?);
+        bail!("{error}: {bytes} bytes where {needed} are needed, in {there:?}");
+    }
     let after = only_what_is_named(world).await?;
     let left = bucket.segment_bytes().await?;
     read(&client, number).await?;
     audit(world).await?;
     let page = server.metrics().await?;
-    let rewritten = metric(&page, "tidelog_sequencer_rewritten_bytes_total", &[]);
+    let rewritten = metric(&page, REWRITTEN, &[]);
     println!(
         "{full} bytes in {before} segments became {left} in {after}, of {needed}; {rewritten:?} written anew at last"
     );

@@ -40,17 +40,15 @@ struct Run {
 }
 
 impl Run {
-    /// How many of the extents that follow may become one with these: records of a longer time would be kept for as long as
-    /// the youngest of them. They are of one part of the time, and parts stay where they are, or what is joined again and
-    /// again would span ever more.
+    /// How many of the extents that follow may become one with these, being of one part of the time: records of a longer one
+    /// would be kept for as long as the youngest of them.
     fn fitting(&self, extents: &[Extent], span_millis: Option<i64>) -> usize {
         let Some(most) = span_millis else {
             return extents.len();
         };
-        let part = |time: Timestamp| time.as_millis().div_euclid(most.max(1));
         let first = self.time.or_else(|| Some(extents.first()?.max_timestamp));
-        let first = first.map(part);
-        let fits = |extent: &&Extent| Some(part(extent.max_timestamp)) == first;
+        let first = first.map(|time| time.part(most));
+        let fits = |extent: &&Extent| Some(extent.max_timestamp.part(most)) == first;
         extents.iter().take_while(fits).count()
     }
 

@@ -1,7 +1,7 @@
 //! The task that gathers batches into segments and closes them in time. What becomes of a closed segment
 //! is told in [`super::passage`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tidelog_blob::RequestBudget;
@@ -11,6 +11,7 @@ use tidelog_types::{BucketId, ShardId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::TailCache;
+use super::express::Pause;
 use super::lanes::{Lanes, OpenLane};
 use super::passage::Event;
 use super::pipeline::Pipeline;
@@ -60,7 +61,7 @@ pub(super) struct Batcher {
     pub(super) broken: BrokenSenders,
     pub(super) retries: CommitRetries,
     /// Until when segments of a shard are put into the bucket whatever their size, since the store takes none of it.
-    pub(super) pauses: BTreeMap<ShardId, MonoTime>,
+    pub(super) pauses: BTreeMap<ShardId, Pause>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     drains: Vec<oneshot::Sender<()>>,
 }
@@ -173,15 +174,33 @@ impl Batcher {
 
     /// Whether one more segment may be under way.
     fn may_close(&self) -> bool {
-        self.pipeline.uploading() < self.parts.settings.uploads_max
+        self.uploading() < self.parts.settings.uploads_max
             && self.pipeline.len() < self.parts.settings.unanswered_max
     }
 
     /// Whether a bucket has all uploads that it may have: where there are others no more than half, so that one that does
     /// not answer leaves them theirs.
-    fn is_busy(&self, bucket: BucketId) -> bool {
-        let most = self.parts.settings.uploads_max / 2;
-        self.lanes.has_several_buckets() && self.pipeline.uploading_to(bucket).0 >= most.max(1)
+    pub(super) fn is_busy(&self, bucket: BucketId) -> bool {
+        let most = self.share_of_bucket();
+        self.lanes.has_several_buckets() && self.pipeline.uploading_to(bucket).0 >= most
+    }
+
+    fn share_of_bucket(&self) -> usize {
+        (self.parts.settings.uploads_max / 2).max(1)
+    }
+
+    /// The uploads that others have to wait for: of a bucket no more than its share, whatever goes there because the store has
+    /// not taken it.
+    fn uploading(&self) -> usize {
+        if !self.lanes.has_several_buckets() {
+            return self.pipeline.uploading();
+        }
+        let most = self.share_of_bucket();
+        let buckets: BTreeSet<BucketId> = self.lanes.iter().map(|(_, lane)| lane.bucket).collect();
+        let uploading = buckets
+            .into_iter()
+            .map(|bucket| self.pipeline.uploading_to(bucket).0);
+        uploading.map(|count| count.min(most)).sum()
     }
 
     /// The segment that is to be closed now, if one is, and why: those that must close go first, and then who has

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tidelog_env::MonoTime;
 use tidelog_format::segment::SealedSegment;
-use tidelog_types::{SegmentName, ShardId};
+use tidelog_types::{BucketId, SegmentName, ShardId};
 
 use super::batcher::Batcher;
 use super::lanes::OpenLane;
@@ -27,6 +27,15 @@ use crate::metrics::CloseReason;
 /// For how long all of a shard is put into the bucket, after the store has not taken something of it: each time costs a
 /// question.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// A shard of which the store has not taken something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    until: MonoTime,
+    /// Where that is put instead. While that bucket has as many uploads as it may have, nothing more is tried: it would be
+    /// one more of them each time.
+    bucket: BucketId,
+}
 
 impl Batcher {
     // ----- what goes so, and when -------------------------------------------------------------------
@@ -72,7 +81,7 @@ impl Batcher {
             .lanes
             .iter()
             .flat_map(|(_, open)| open.express_shards());
-        let pauses = shards.filter_map(|shard| self.pauses.get(&shard).copied());
+        let pauses = shards.filter_map(|shard| Some(self.pauses.get(&shard)?.until));
         pauses.filter(|until| *until > now).min()
     }
 
@@ -88,7 +97,8 @@ impl Batcher {
 
     fn is_paused(&self, shard: ShardId) -> bool {
         let now = self.parts.env.clock.now();
-        self.pauses.get(&shard).is_some_and(|until| *until > now)
+        let pause = self.pauses.get(&shard);
+        pause.is_some_and(|pause| pause.until > now || self.is_busy(pause.bucket))
     }
 
     // ----- the way --------------------------------------------------------------------------------
@@ -112,6 +122,7 @@ impl Batcher {
     }
 
     fn send(&mut self, of: (Lane, ShardId), open: OpenSegment) {
+        self.pauses.remove(&of.1);
         let segment = open.close();
         let Some(sealed) = self.parts.uploader.inline(&segment.writer) else {
             return;
@@ -135,11 +146,11 @@ impl Batcher {
     pub(super) fn upload_as(&mut self, ticket: Ticket, mut pending: Pending, name: SegmentName) {
         let now = self.parts.env.clock.now();
         tracing::debug!(segment = %name, "the store takes no segments now, putting it into the bucket");
-        self.pauses.retain(|_, until| *until > now);
-        if let Some((_, shard)) = pending.express.take() {
-            self.pauses.insert(shard, now + PAUSE);
-        }
         let (bucket, writer) = (pending.segment.bucket, Arc::clone(&pending.segment.writer));
+        if let Some((_, shard)) = pending.express.take() {
+            let until = now + PAUSE;
+            self.pauses.insert(shard, Pause { until, bucket });
+        }
         pending.stage = Stage::Uploading;
         pending.was_asked = true;
         self.pipeline.put_back(ticket, pending);

@@ -8,9 +8,11 @@
 //! Beyond the first place of which nobody knows how much is read from there on, little is told: what lies behind it may come so
 //! late that its pages would go before, and take the place of others until then. But whoever is served now is likely to go on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use tidelog_cache::{PageKey, Pool};
+use tidelog_format::location::Location;
 use tidelog_metadata_api::Extent;
 use tidelog_types::SegmentName;
 
@@ -27,21 +29,27 @@ struct Coming<'a> {
 }
 
 impl Coming<'_> {
-    /// What is to be read of each segment, in order, and whether that is all that the partition has there.
-    fn segments(&self) -> impl Iterator<Item = (SegmentName, &[Extent], bool)> {
-        let later = &self.plan.later;
-        let end = later.last().map(|extent| extent.offsets.next);
-        let has_all = end.is_some_and(|end| end >= self.plan.bounds.high_watermark);
-        let last = later.last().map(segment_of);
-        let same = |one: &Extent, next: &Extent| segment_of(one) == segment_of(next);
-        later.chunk_by(same).filter_map(move |extents| {
-            let segment = segment_of(extents.first()?);
-            Some((segment, extents, has_all || Some(segment) != last))
-        })
+    /// Whether what is there for later is all that is left of its log.
+    fn has_all(&self) -> bool {
+        let last = self.plan.later.last().or(self.plan.extents.last());
+        last.is_some_and(|last| last.offsets.next >= self.plan.bounds.high_watermark)
     }
 
+    /// What is to be read of the segment that it is in, and whether that is all that it has there.
+    fn segment(&self) -> Option<(&[Extent], bool)> {
+        let later = &self.plan.later;
+        let same = |one: &Extent, next: &Extent| segment_of(one) == segment_of(next);
+        let first = later.chunk_by(same).next()?;
+        Some((first, first.len() < later.len() || self.has_all()))
+    }
+
+    /// Where it goes on, at the earliest; `None` for what lies in no segment, which needs no page.
     fn next(&self) -> Option<SegmentName> {
-        self.plan.later.first().map(segment_of)
+        let has_pages = |extent: &&Extent| matches!(extent.location, Location::Segment { .. });
+        let later = self.plan.later.iter().find(has_pages);
+        let last = self.plan.extents.last();
+        let last = last.filter(|last| has_pages(last) && !self.has_all());
+        later.or(last).map(segment_of)
     }
 
     fn waiting(&self, at: usize) -> Option<Waiting> {
@@ -66,12 +74,11 @@ pub(super) fn pages_ahead(
     let known = known.filter_map(|(plan, turn)| Some((plan.as_ref().ok()?, turn)));
     let (catching_up, tails): (Vec<_>, Vec<_>) =
         known.partition(|(plan, _)| plan.pool == Pool::CatchUp);
-    let mut at_tail = BTreeSet::new();
-    for (plan, _) in tails {
-        // Of who gets nothing now nothing is fetched: it would wait in the place of what is read before it.
-        let later = plan.later.iter().filter(|_| !plan.extents.is_empty());
-        at_tail.extend(later.flat_map(pages_of));
-    }
+    // Of who gets nothing now nothing is fetched: it would wait in the place of what is read before it.
+    let tails = tails.into_iter().map(|(plan, _)| plan);
+    let tails = tails.filter(|plan| !plan.extents.is_empty());
+    let at_tail = tails.flat_map(|plan| plan.later.iter().flat_map(pages_of));
+    let at_tail: BTreeSet<PageKey> = at_tail.collect();
     let coming = catching_up
         .into_iter()
         .map(|(plan, (stint, waits))| Coming {
@@ -91,51 +98,77 @@ pub(super) fn pages_ahead(
     };
     let (together, alone): (Vec<_>, Vec<_>) = coming.into_iter().partition(is_beside);
     let (near, less_sure) = side_by_side(&together);
-    let near = with_pool(near, Pool::CatchUp, now);
-    let far = with_pool(in_turn(&alone), Pool::CatchUp, now);
-    let tails = with_pool(at_tail, Pool::Tail, now);
-    let mut ahead = by_turns(&[tails, near, far], window);
-    add(&mut ahead, less_sure, now, window.div_ceil(2));
     let is_new = |page: &PageKey| !now.contains(page);
-    let coming = together.iter().chain(&alone);
-    let served = coming.filter(|one| !one.plan.extents.is_empty());
+    let new = |pages: Vec<PageKey>, pool| -> Vec<(PageKey, Pool)> {
+        let pages = pages.into_iter().filter(is_new);
+        pages.map(|page| (page, pool)).collect()
+    };
+    let served = together.iter().chain(&alone);
+    let served = served.filter(|one| !one.plan.extents.is_empty());
     let next = served.filter_map(|one| one.plan.later.iter().flat_map(pages_of).find(is_new));
-    add(&mut ahead, next, now, window);
-    ahead
+    let next = new(next.collect(), Pool::CatchUp);
+    let tails = new(at_tail.into_iter().collect(), Pool::Tail);
+    let near = new(near, Pool::CatchUp);
+    let far = new(in_turn(&alone), Pool::CatchUp);
+    let mut ahead = Ahead::default();
+    ahead.add(by_turns(&[tails, near, far]), window);
+    ahead.add(new(less_sure, Pool::CatchUp), window.div_ceil(2));
+    ahead.add(next, window);
+    ahead.pages
 }
 
-/// Adds pages of old data until there are so many.
-fn add(
-    ahead: &mut Vec<(PageKey, Pool)>,
-    pages: impl IntoIterator<Item = PageKey>,
-    now: &HashSet<PageKey>,
-    most: usize,
-) {
-    for page in pages {
-        if ahead.len() >= most {
-            return;
-        }
-        let page = (page, Pool::CatchUp);
-        if !now.contains(&page.0) && !ahead.contains(&page) {
-            ahead.push(page);
+/// Pages in the order in which they are fetched, each once.
+#[derive(Default)]
+struct Ahead {
+    seen: HashSet<PageKey>,
+    pages: Vec<(PageKey, Pool)>,
+}
+
+impl Ahead {
+    /// Adds pages until there are so many in all.
+    fn add(&mut self, pages: Vec<(PageKey, Pool)>, most: usize) {
+        for (page, pool) in pages {
+            if self.pages.len() >= most {
+                return;
+            }
+            if self.seen.insert(page) {
+                self.pages.push((page, pool));
+            }
         }
     }
 }
 
-/// Of those that catch up side by side: from the oldest segment on, up to where that is known, and what is known behind it.
+/// Of those that catch up side by side: the oldest segments first, as they are spent on, up to where that is known, and what
+/// is known behind it. Each goes through its own log in order, whatever the names of the segments are: those of several
+/// writers say nothing of what is older.
 fn side_by_side(together: &[Coming<'_>]) -> (Vec<PageKey>, Vec<PageKey>) {
-    let mut pages = BTreeSet::new();
-    // The last page of which it is known that nobody reads another one before it.
-    let mut known: Option<PageKey> = None;
-    for (_, extents, is_all) in together.iter().flat_map(Coming::segments) {
-        pages.extend(extents.iter().flat_map(pages_of));
-        let last = extents.iter().flat_map(pages_of).last();
-        if let Some(last) = last.filter(|_| !is_all) {
-            known = Some(known.map_or(last, |known| known.min(last)));
+    let (mut sure, mut less_sure) = (Vec::new(), Vec::new());
+    let place = |at: usize, number: usize| {
+        let extent = together.get(at)?.plan.later.get(number)?;
+        Some(Reverse((place_of(extent), at, number)))
+    };
+    let heads = (0..together.len()).filter_map(|at| place(at, 0));
+    let mut heads: BinaryHeap<_> = heads.collect();
+    let is_open = |one: &Coming<'_>| !one.has_all();
+    let mut is_known = !together
+        .iter()
+        .any(|one| one.plan.later.is_empty() && is_open(one));
+    while let Some(Reverse((_, at, number))) = heads.pop() {
+        let Some(one) = together.get(at) else {
+            continue;
+        };
+        let extent = one.plan.later.get(number);
+        let pages = extent.into_iter().flat_map(pages_of);
+        if is_known {
+            sure.extend(pages);
+        } else {
+            less_sure.extend(pages);
         }
+        let next = place(at, number + 1);
+        is_known &= next.is_some() || one.has_all();
+        heads.extend(next);
     }
-    let is_known = |page: &PageKey| known.is_none_or(|known| *page <= known);
-    pages.into_iter().partition(is_known)
+    (sure, less_sure)
 }
 
 /// Of those that catch up each by itself: who has its turn, and then who has waited for longest, each up to the end of the
@@ -145,7 +178,7 @@ fn in_turn(alone: &[Coming<'_>]) -> Vec<PageKey> {
     let order = in_order(waiting.collect());
     let mut coming = Vec::new();
     for one in order.into_iter().filter_map(|at| alone.get(at)) {
-        let Some((_, extents, is_all)) = one.segments().next() else {
+        let Some((extents, is_all)) = one.segment() else {
             continue;
         };
         coming.extend(extents.iter().flat_map(pages_of));
@@ -160,27 +193,15 @@ fn segment_of(extent: &Extent) -> SegmentName {
     place_of(extent).0
 }
 
-fn with_pool(
-    pages: impl IntoIterator<Item = PageKey>,
-    pool: Pool,
-    now: &HashSet<PageKey>,
-) -> Vec<(PageKey, Pool)> {
-    let mut seen = HashSet::new();
-    let new = pages.into_iter();
-    let new = new.filter(|page| !now.contains(page) && seen.insert(*page));
-    new.map(|page| (page, pool)).collect()
-}
-
 /// One of each in turn.
-fn by_turns<T: Copy, const N: usize>(lists: &[Vec<T>; N], most: usize) -> Vec<T> {
+fn by_turns<T: Copy, const N: usize>(lists: &[Vec<T>; N]) -> Vec<T> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     let all = (0..longest).flat_map(|at| lists.iter().filter_map(move |list| list.get(at)));
-    all.take(most).copied().collect()
+    all.copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use tidelog_format::location::Location;
     use tidelog_metadata_api::PartitionBounds;
     use tidelog_types::{
         BucketId, Incarnation, Offset, OffsetRange, PartitionIndex, SegmentSequence, Timestamp,
@@ -273,6 +294,54 @@ mod tests {
         // Of the second nobody knows how much of the first segment it has.
         let plans = [plan(&[(1, 8..9)], true), plan(&[(1, 0..2)], false)];
         assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 4), [(1, 0), (1, 1)]);
+    }
+
+    /// A partition goes through its log in order, also where its segments are of several writers.
+    #[test]
+    fn segments_of_several_writers_come_as_they_are_read() {
+        let written_by = |writers: &[u64], sequence: u64| {
+            let pages: Vec<_> = writers.iter().map(|_| (sequence, 0..1)).collect();
+            let mut planned = plan(&pages, false);
+            if let Ok(plan) = &mut planned {
+                for (extent, writer) in plan.later.iter_mut().zip(writers) {
+                    if let Location::Segment { segment, .. } = &mut extent.location {
+                        segment.incarnation = Incarnation::new(*writer);
+                    }
+                }
+            }
+            planned
+        };
+        let plans = [written_by(&[1, 2, 3, 1, 2, 3], 7)];
+        let turns = Turns {
+            stints: vec![0],
+            waits: vec![0],
+            ..Turns::default()
+        };
+        let pages = pages_ahead(&plans, &turns, &HashSet::new(), 12);
+        let writers = pages.iter().map(|(page, _)| page.segment.incarnation.get());
+        // The second time each page is there already.
+        assert_eq!(writers.collect::<Vec<_>>(), [1, 2, 3]);
+        let plans = [written_by(&[3, 1, 2], 7)];
+        let pages = pages_ahead(&plans, &turns, &HashSet::new(), 12);
+        let writers = pages.iter().map(|(page, _)| page.segment.incarnation.get());
+        assert_eq!(writers.collect::<Vec<_>>(), [3, 1, 2]);
+    }
+
+    /// Of the second nobody knows where its next segment is: it may come before all others.
+    #[test]
+    fn behind_one_of_which_nothing_is_known_little_is_told() {
+        let mut unknown = plan(&[(1, 0..1)], false);
+        if let Ok(plan) = &mut unknown {
+            plan.extents = std::mem::take(&mut plan.later);
+        }
+        let mut plans = [plan(&[(2, 0..8)], true), unknown];
+        assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 4), [(2, 0), (2, 1)]);
+        // Nothing is left of it, so nobody waits for it, or is far from it.
+        if let Ok(ended) = &mut plans[1] {
+            ended.bounds.high_watermark = Offset::new(1);
+        }
+        let all = [(2, 0), (2, 1), (2, 2), (2, 3)];
+        assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 4), all);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tidelog_metadata_api::{BatchCondition, NewTopic, OrderKey, STORAGE_CLASS, To
 use tidelog_types::{PartitionIndex, TopicName};
 
 use crate::batches::batch;
-use crate::classes::FAR;
+use crate::classes::{EXPRESS, FAR};
+use crate::watched::Trouble;
 use crate::world::{Answer, LINGER, World, settings};
 
 const HANGS: Duration = Duration::from_mins(1);
@@ -20,30 +21,48 @@ const UPLOADS: usize = 4;
 
 /// Uploads to the main bucket hang, and there is a topic in the other one.
 async fn world() -> (World, Arc<TopicInfo>) {
+    sharded(1).await
+}
+
+async fn sharded(shards: u32) -> (World, Arc<TopicInfo>) {
     let mut settings = settings();
     settings.append.memory_bytes = MEMORY;
     settings.append.uploads_max = UPLOADS;
     settings.append.segment_bytes = 8 * 1024;
-    let world = World::with(settings).await;
-    let far = world.engine.catalogue().create_topic(NewTopic {
-        name: TopicName::new("far").expect("a good name"),
-        partitions: 1,
-        config: BTreeMap::from([(STORAGE_CLASS.to_owned(), FAR.to_owned())]),
-        validate_only: false,
-    });
-    let far = far.await.expect("the class is known");
+    let world = World::sharded_with(settings, shards).await;
+    let far = topic(&world, FAR, 1).await;
     let hang = FaultRule::new(Fault::Delay(HANGS)).on(Operation::Put);
     world.way.inject(hang);
     (world, far)
 }
 
+/// A topic of a class, of the same name.
+async fn topic(world: &World, class: &str, partitions: u32) -> Arc<TopicInfo> {
+    let topic = world.engine.catalogue().create_topic(NewTopic {
+        name: TopicName::new(class).expect("a good name"),
+        partitions,
+        config: BTreeMap::from([(STORAGE_CLASS.to_owned(), class.to_owned())]),
+        validate_only: false,
+    });
+    topic.await.expect("the class is known")
+}
+
 fn send(world: &World, topic: &Arc<TopicInfo>, value: &str, order: u64) -> Answer {
+    send_to(world, (topic, 0), value, order)
+}
+
+fn send_to(
+    world: &World,
+    (topic, partition): (&Arc<TopicInfo>, u32),
+    value: &str,
+    order: u64,
+) -> Answer {
     let batch = batch(&[value]);
     let size = u64::from(batch.size());
     let hold = world.engine.try_reserve(size).expect("there is memory");
     let append = Append {
         topic: Arc::clone(topic),
-        partition: PartitionIndex::new(0),
+        partition: PartitionIndex::new(partition),
         batch,
         condition: BatchCondition::default(),
         order: Some(OrderKey(order)),
@@ -77,6 +96,36 @@ async fn a_bucket_that_does_not_answer_leaves_the_others_their_uploads_and_their
     // What came first is first, although it has waited aside.
     for (offset, answer) in (0..).zip(stuck) {
         assert_eq!(answer.offset().await, offset);
+    }
+}
+
+/// What the store does not take goes to a bucket that does not answer either.
+#[tokio::test(start_paused = true)]
+async fn what_the_store_does_not_take_leaves_other_buckets_their_uploads() {
+    const PARTITIONS: u32 = 16;
+    let (world, far) = sharded(8).await;
+    let quick = topic(&world, EXPRESS, PARTITIONS).await;
+    for _ in 0..1_000 {
+        world.log.trouble(Trouble::Full);
+    }
+    let mut stuck = Vec::new();
+    for second in 0..20 {
+        for partition in 0..PARTITIONS {
+            stuck.push(send_to(&world, (&quick, partition), "quick", 9 + second));
+        }
+        let began = world.env.clock.now();
+        assert_eq!(send(&world, &far, "far", 2).offset().await, second);
+        let took = world.env.clock.now() - began;
+        assert!(took <= 2 * LINGER, "{took:?} in second {second}");
+        world.pass(Duration::from_secs(1)).await;
+    }
+    assert!(stuck.iter_mut().all(Answer::is_pending));
+    // One of each shard at first, and then nothing more.
+    let hung = world.puts();
+    assert!(hung <= 8, "{hung} uploads hang");
+    world.way.heal();
+    for (number, answer) in (0..).zip(stuck) {
+        assert_eq!(answer.offset().await, number / u64::from(PARTITIONS));
     }
 }
 

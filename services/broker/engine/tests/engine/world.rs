@@ -117,8 +117,12 @@ impl World {
 
     /// A world whose partitions are spread over so many shards.
     pub(crate) async fn sharded(shards: u32) -> Self {
+        Self::sharded_with(settings(), shards).await
+    }
+
+    pub(crate) async fn sharded_with(settings: EngineSettings, shards: u32) -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self::build(settings(), clock, None, POOLS, shards, classes()).await
+        Self::build(settings, clock, None, POOLS, shards, classes()).await
     }
 
     /// A world without a class that has a bucket of its own.

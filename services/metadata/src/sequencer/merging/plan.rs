@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tidelog_format::location::Location;
 use tidelog_format::marker::MARKER_BATCH_BYTES;
 use tidelog_metadata_api::{Extent, MergeRun, TopicInfo, TopicState};
@@ -29,6 +30,8 @@ pub(super) const SEGMENTS_MAX: u64 = 16;
 const RUN_EXTENTS_MAX: usize = 2_048;
 /// Rows that are read at once.
 const ROWS: usize = 256;
+/// Partitions whose pages are read at once.
+const READS_AT_ONCE: usize = 16;
 /// Bytes of the index of a merged segment, about: of a run, and of an extent to be.
 const INDEX_RUN_BYTES: u64 = 160;
 const INDEX_EXTENT_BYTES: u64 = 32;
@@ -219,9 +222,15 @@ impl Planning {
         let reclaimed = self.reclaimed(&partitions).await?;
         let mut topics: HashMap<TopicNumber, Option<Arc<TopicInfo>>> = HashMap::new();
         let mut classes: BTreeMap<Class, Vec<MergeRun>> = BTreeMap::new();
-        for ((partition, mut extents), reclaimed) in runs.into_iter().zip(reclaimed) {
+        let runs = runs.into_iter().zip(reclaimed);
+        let left = runs.map(|((partition, mut extents), reclaimed)| async move {
             extents.retain(|extent| extent.offsets.next > reclaimed);
             let extents = self.left(partition, extents).await?;
+            Ok::<_, SequencerError>((partition, extents))
+        });
+        // Whoever asks for merges waits for all of it.
+        let mut left = stream::iter(left).buffered(READS_AT_ONCE);
+        while let Some((partition, extents)) = left.try_next().await? {
             let topic = match topics.entry(partition.topic) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => new.insert(topic_of(&self.catalogue, partition.topic).await?),

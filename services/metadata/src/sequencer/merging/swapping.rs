@@ -168,10 +168,14 @@ impl Actor {
     /// Takes note of what is to be merged again, and tells janitors if there is such.
     fn note_again(&self, swapped: &[(TopicPartition, Offset, Option<Noted>)]) {
         let now = self.parts.env.clock.now();
-        for (partition, _, noted) in swapped {
-            self.again.note(*partition, *noted, now);
+        let found = swapped.iter();
+        let found = found.filter_map(|(partition, _, noted)| Some((*partition, (*noted)?)));
+        let mut is_any = false;
+        for (partition, noted) in found {
+            self.again.note(partition, noted, now);
+            is_any = true;
         }
-        if swapped.iter().any(|(_, _, noted)| noted.is_some()) {
+        if is_any {
             self.parts.merge_news.send_replace(());
         }
     }

@@ -53,7 +53,7 @@ pub struct RewriteSettings {
     pub live_percent: u64,
     /// And have been for so long.
     pub age: Duration,
-    /// And so many bytes go by it at least.
+    /// And so many bytes go by it at least: to store them for a few months costs about as much as the requests for that.
     pub freed_min: u64,
 }
 
@@ -70,7 +70,7 @@ impl Default for MergeSettings {
             rewrite: RewriteSettings {
                 live_percent: 30,
                 age: Duration::from_hours(1),
-                freed_min: 1024 * 1024,
+                freed_min: 128 * 1024,
             },
         }
     }

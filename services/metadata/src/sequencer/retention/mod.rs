@@ -62,15 +62,10 @@ impl Limits {
     }
 }
 
-/// Milliseconds from the first to the last record of an extent that is made of others, where records are kept for so many.
+/// Milliseconds of the parts of time, where records are kept for so many: those of one part may share an extent, which goes
+/// when the youngest of them does.
 pub(crate) const fn span_millis(retention_millis: i64) -> i64 {
     retention_millis / SPAN_PART
-}
-
-/// In which part of the time such a record lies: those of one part may share an extent. Parts stay where they are, or what is joined
-/// again and again would span ever more.
-pub(crate) fn span_part(time: Timestamp, span_millis: i64) -> i64 {
-    time.as_millis().div_euclid(span_millis.max(1))
 }
 
 /// A search for the first extent that stays, from the log start on.

@@ -20,7 +20,7 @@ use tidelog_env::MonoTime;
 use tidelog_format::location::Location;
 use tidelog_metadata_api::Extent;
 use tidelog_types::limits::MERGED_EXTENT_BYTES;
-use tidelog_types::{OffsetRange, Timestamp, TopicPartition};
+use tidelog_types::{Offset, OffsetRange, Timestamp, TopicPartition};
 
 use super::super::retention::span_millis;
 use super::plan::merged_bytes;
@@ -62,7 +62,7 @@ impl<'a> Timed<'a> {
 pub(super) struct Rule {
     /// A byte is copied only into an extent that is so many times as large as the one that it is in; 0 for never.
     pub(super) growth: u64,
-    /// Milliseconds from the first to the last record of an extent to be.
+    /// Milliseconds of the parts of time: the records of an extent to be are of one.
     pub(super) span: Option<i64>,
 }
 
@@ -82,18 +82,16 @@ impl Rule {
         let full = u64::from(MERGED_EXTENT_BYTES);
         let (mut sum, mut largest, mut found) = (0_u64, 0, None);
         let last = extents.last()?;
-        let (bucket, mut youngest) = (bucket_of(last.extent)?, last.time);
+        let bucket = bucket_of(last.extent)?;
         let from_end = (1..).zip(extents.iter().rev()).take(RUN_EXTENTS_MAX);
         let mut following = last.extent.offsets.next;
         for (count, timed) in from_end {
             let (extent, time) = (timed.extent, timed.time);
             let bytes = merged_bytes(extent);
-            youngest = youngest.max(time);
-            let span = youngest.as_millis().saturating_sub(time.as_millis());
             let is_one = bucket_of(extent) == Some(bucket) && extent.offsets.next == following;
             let is_close = self
                 .span
-                .is_none_or(|most| span <= most && timed.may_move(most));
+                .is_none_or(|span| time.part(span) == last.time.part(span) && timed.may_move(span));
             if !is_one || !is_close || bytes.saturating_mul(self.growth) > full {
                 break;
             }
@@ -122,7 +120,7 @@ pub(crate) struct Noted {
     pub(crate) offsets: OffsetRange,
     pub(crate) bytes: u64,
     pub(crate) extents: usize,
-    /// How long it may wait, so that a run does not grow over its span: it has some of it already.
+    /// How long it may wait, of the part of time that its records are of.
     pub(crate) within: Duration,
 }
 
@@ -152,34 +150,48 @@ pub(crate) struct Again(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    noted: BTreeMap<TopicPartition, Noted>,
+    /// By where they begin: a partition may have some of an older part of time that wait for their turn.
+    noted: BTreeMap<(TopicPartition, Offset), Noted>,
     bytes: u64,
     /// When the first of them was noted.
     since: Option<MonoTime>,
     /// How long after that they may wait, at most.
     within: Duration,
-    /// The last partition that was taken: the others come first.
+    /// The last partition that something was taken of: the others come first.
     last: Option<TopicPartition>,
 }
 
 impl State {
-    fn remove(&mut self, partition: TopicPartition) -> Option<Noted> {
-        let noted = self.noted.remove(&partition)?;
+    fn remove(&mut self, place: (TopicPartition, Offset)) -> Option<Noted> {
+        let noted = self.noted.remove(&place)?;
         self.bytes = self.bytes.saturating_sub(noted.bytes);
         Some(noted)
+    }
+
+    /// Forgets what was noted of some offsets.
+    fn remove_within(&mut self, partition: TopicPartition, offsets: OffsetRange) {
+        let below = (partition, Offset::new(0))..(partition, offsets.next);
+        loop {
+            let last = self.noted.range(below.clone()).next_back();
+            let Some((place, _)) = last.filter(|(_, noted)| noted.offsets.next > offsets.base)
+            else {
+                break;
+            };
+            self.remove(*place);
+        }
     }
 }
 
 impl Again {
-    /// Takes note of what a swap has left of a partition: something that is worth it, or nothing.
-    pub(crate) fn note(&self, partition: TopicPartition, found: Option<Noted>, now: MonoTime) {
+    /// Takes note of something of a partition that is worth it.
+    pub(crate) fn note(&self, partition: TopicPartition, noted: Noted, now: MonoTime) {
         let mut state = self.0.lock();
-        state.remove(partition);
-        let Some(noted) = found.filter(|_| state.noted.len() < NOTED_MAX) else {
+        state.remove_within(partition, noted.offsets);
+        if state.noted.len() >= NOTED_MAX {
             return;
-        };
+        }
         state.bytes = state.bytes.saturating_add(noted.bytes);
-        state.noted.insert(partition, noted);
+        state.noted.insert((partition, noted.offsets.base), noted);
         let since = *state.since.get_or_insert(now);
         let within = now.saturating_since(since).saturating_add(noted.within);
         state.within = if state.noted.len() == 1 {
@@ -207,7 +219,8 @@ impl Again {
         }
     }
 
-    /// Takes partitions in order, from behind those that were taken last, until there are so many extents or bytes.
+    /// Takes runs in order, one of each partition, from behind those that were taken last, until there are so many extents or
+    /// bytes.
     pub(super) fn take(
         &self,
         extents_max: usize,
@@ -217,19 +230,23 @@ impl Again {
         let mut state = self.0.lock();
         let (mut taken, mut extents, mut bytes) = (Vec::new(), 0, 0);
         while extents < extents_max && bytes < bytes_max {
-            let from = state.last.map_or(Bound::Unbounded, Bound::Excluded);
+            let behind = |last| Bound::Excluded((last, Offset::MAX));
+            let from = state.last.map_or(Bound::Unbounded, behind);
             let behind = state.noted.range((from, Bound::Unbounded)).next();
             let next = behind.or_else(|| state.noted.iter().next());
-            let Some(partition) = next.map(|(partition, _)| *partition) else {
+            let Some(place) = next.map(|(place, _)| *place) else {
                 break;
             };
-            let Some(noted) = state.remove(partition) else {
+            if taken.iter().any(|(partition, _)| *partition == place.0) {
+                break;
+            }
+            let Some(noted) = state.remove(place) else {
                 break;
             };
-            state.last = Some(partition);
+            state.last = Some(place.0);
             extents += noted.extents;
             bytes += noted.bytes;
-            taken.push((partition, noted));
+            taken.push((place.0, noted));
         }
         // What is left is not older than what comes next.
         state.since = (!state.noted.is_empty()).then_some(now);

@@ -83,8 +83,11 @@ fn a_run_ends_where_other_things_come_and_where_records_go_much_earlier() {
         span: Some(minutes * 60_000),
         ..RULE
     };
-    assert_eq!(at_end(span(9), &minutes), Some(10));
+    assert_eq!(at_end(span(10), &minutes), Some(10));
     assert_eq!(at_end(span(6), &minutes), None);
+    // Parts of the time stay where they are, however often what is in them is joined.
+    assert_eq!(at_end(span(10), &minutes[..29]), Some(9));
+    assert_eq!(at_end(span(10), &minutes[..25]), None);
     assert_eq!(at_end(span(100), &minutes), Some(30));
 }
 
@@ -211,25 +214,55 @@ fn it_is_due_when_there_is_enough_or_the_first_is_old_and_never_without_one() {
     let start = MonoTime::START;
     let due = |minutes| again.due(&settings, start + Duration::from_mins(minutes));
     assert_eq!(due(0), Due::Never);
-    again.note(at(1), None, start);
-    assert_eq!(due(1_000), Due::Never);
-    again.note(at(1), Some(noted(60)), start);
+    again.note(at(1), noted(60), start);
     assert_eq!(due(20), Due::In(Duration::from_mins(40)));
     assert_eq!(due(60), Due::Now);
     // Another swap has seen more of the same.
-    again.note(at(1), Some(noted(99)), start + Duration::from_mins(10));
+    again.note(at(1), noted(99), start + Duration::from_mins(10));
     assert_eq!(due(20), Due::In(Duration::from_mins(40)));
-    again.note(at(2), Some(noted(1)), start + Duration::from_mins(10));
+    again.note(at(2), noted(1), start + Duration::from_mins(10));
     assert_eq!(due(20), Due::Now);
-    again.note(at(2), None, start);
-    assert_eq!(due(20), Due::In(Duration::from_mins(40)));
+    let taken = again.take(1, 100, start + Duration::from_mins(10));
+    assert_eq!(taken, [(at(1), noted(99))]);
+    assert_eq!(due(20), Due::In(Duration::from_mins(50)));
     // One whose records go soon waits no longer than its run may span.
     let soon = Noted {
         within: Duration::from_mins(15),
         ..noted(0)
     };
-    again.note(at(3), Some(soon), start + Duration::from_mins(10));
+    again.note(at(3), soon, start + Duration::from_mins(10));
     assert_eq!(due(20), Due::In(Duration::from_mins(5)));
+}
+
+#[test]
+fn what_is_noted_of_an_older_part_of_the_time_is_not_forgotten_when_a_newer_one_is() {
+    let again = Again::default();
+    let start = MonoTime::START;
+    let run = |(base, next), bytes| Noted {
+        offsets: OffsetRange {
+            base: Offset::new(base),
+            next: Offset::new(next),
+        },
+        ..noted(bytes)
+    };
+    let take = || again.take(1_000, 1_000, start);
+    again.note(at(1), run((10, 20), 5), start);
+    again.note(at(1), run((20, 30), 6), start);
+    again.note(at(2), run((20, 30), 7), start);
+    // As more of it came.
+    again.note(at(1), run((20, 40), 8), start);
+    assert_eq!(
+        take(),
+        [(at(1), run((10, 20), 5)), (at(2), run((20, 30), 7))]
+    );
+    assert_eq!(take(), [(at(1), run((20, 40), 8))]);
+    assert_eq!(take(), []);
+    for (base, next) in [(10, 20), (20, 30), (30, 40), (15, 35)] {
+        again.note(at(1), run((base, next), 5), start);
+    }
+    assert_eq!(take(), [(at(1), run((15, 35), 5))]);
+    assert_eq!(take(), []);
+    assert_eq!(again.due(&MergeSettings::default(), start), Due::Never);
 }
 
 #[test]
@@ -237,7 +270,7 @@ fn partitions_are_taken_in_turn() {
     let again = Again::default();
     let start = MonoTime::START;
     for index in 0..5 {
-        again.note(at(index), Some(noted(10)), start);
+        again.note(at(index), noted(10), start);
     }
     let take = |extents, bytes| {
         let taken = again.take(extents, bytes, start);
@@ -245,7 +278,7 @@ fn partitions_are_taken_in_turn() {
         taken.collect::<Vec<_>>()
     };
     assert_eq!(take(16, 1_000), [0, 1]);
-    again.note(at(0), Some(noted(10)), start);
+    again.note(at(0), noted(10), start);
     assert_eq!(take(1_000, 30), [2, 3, 4]);
     assert_eq!(take(1_000, 30), [0]);
     assert_eq!(take(1_000, 30), [0; 0]);

@@ -157,12 +157,16 @@ impl Desk {
             segments,
             committed_at,
             put_off,
+            resting,
         } = self.planning.rewrites(left, today, before).await?;
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         self.metrics.rewritten_bytes.inc_by(bytes);
         let now = self.clock.now();
         for (segment, live) in put_off {
             self.sparse.put_off(segment, live, now);
+        }
+        for (segment, live) in resting {
+            self.sparse.rest(segment, live);
         }
         state.rewriting.tasks = self.lendings(&mut state.number, segments, committed_at);
         Ok(())

@@ -43,6 +43,8 @@ struct State {
     /// Since when each has been so, and how many of its bytes are named.
     noted: BTreeMap<SegmentName, (MonoTime, u64)>,
     order: BTreeSet<(MonoTime, SegmentName)>,
+    /// Those that wait for the next one that is noted, however long that takes, and how many of their bytes are named.
+    resting: BTreeMap<SegmentName, u64>,
     has_missed: bool,
 }
 
@@ -50,6 +52,17 @@ impl State {
     fn remove(&mut self, segment: SegmentName) {
         if let Some((since, _)) = self.noted.remove(&segment) {
             self.order.remove(&(since, segment));
+        }
+        self.resting.remove(&segment);
+    }
+
+    /// Takes note of one that is not there, and of all that rest with it.
+    fn insert(&mut self, segment: SegmentName, live: u64, now: MonoTime) {
+        let mut all = std::mem::take(&mut self.resting);
+        all.insert(segment, live);
+        for (segment, live) in all {
+            self.noted.insert(segment, (now, live));
+            self.order.insert((now, segment));
         }
     }
 }
@@ -70,8 +83,7 @@ impl Sparse {
         } else if let Some((_, bytes)) = state.noted.get_mut(&segment) {
             *bytes = live.bytes;
         } else if state.noted.len() < NOTED_MAX {
-            state.noted.insert(segment, (now, live.bytes));
-            state.order.insert((now, segment));
+            state.insert(segment, live.bytes, now);
         } else {
             state.has_missed = true;
         }
@@ -87,6 +99,14 @@ impl Sparse {
         }
         state.noted.insert(segment, (now, live));
         state.order.insert((now, segment));
+    }
+
+    /// Takes note of a segment that was taken, and is looked into again only with another.
+    pub(super) fn rest(&self, segment: SegmentName, live: u64) {
+        let mut state = self.0.lock();
+        if !state.noted.contains_key(&segment) && state.resting.len() < NOTED_MAX {
+            state.resting.insert(segment, live);
+        }
     }
 
     /// Whether there were more than there was room for, and is room now.

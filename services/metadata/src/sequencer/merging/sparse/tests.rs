@@ -106,3 +106,31 @@ fn no_more_are_taken_than_are_looked_into_at_once_and_no_more_bytes() {
     let taken = sparse.take(&settings, 1_000, at(100));
     assert_eq!(taken.len(), LOOKED_INTO_MAX);
 }
+
+#[test]
+fn one_that_rests_waits_for_another_for_however_long() {
+    let (sparse, settings) = (Sparse::default(), settings());
+    note(&sparse, 1, 200, 1_000, 0);
+    note(&sparse, 2, 200, 1_000, 0);
+    note(&sparse, 3, 200, 1_000, 0);
+    assert_eq!(sparse.take(&settings, 16_000, at(200)).len(), 3);
+    for segment in [1, 2, 3] {
+        sparse.rest(name(segment), 200);
+    }
+    assert_eq!(sparse.due(&settings, at(9_000)), Due::Never);
+    // Nothing is left of it, or it is not sparse any more.
+    note(&sparse, 2, 0, 1_000, 9_000);
+    assert_eq!(sparse.due(&settings, at(9_500)), Due::Never);
+    note(&sparse, 4, 200, 1_000, 10_000);
+    assert_eq!(sparse.due(&settings, at(10_100)), Due::In(secs(100)));
+    let taken = sparse.take(&settings, 16_000, at(10_200));
+    assert_eq!(taken, [name(1), name(3), name(4)]);
+    // One of which less is left is another.
+    sparse.rest(name(1), 200);
+    sparse.rest(name(3), 200);
+    note(&sparse, 1, 100, 1_000, 11_000);
+    assert_eq!(
+        sparse.take(&settings, 16_000, at(11_200)),
+        [name(1), name(3)]
+    );
+}
