@@ -256,6 +256,30 @@ impl Scenario {
         self.server.restart_with(self.options.clone()).await
     }
 
+    /// The marker of the main bucket is put back as it was before there were others.
+    async fn an_old_marker_keeps_out_who_does_not_know_of_buckets(&mut self) -> Result<()> {
+        const MARKER: &str = "tidelog.json";
+        let features = async |bucket: &Bucket| {
+            let marker: Value = serde_json::from_slice(&bucket.get(MARKER).await?)?;
+            let features = marker["required_features"].as_array().cloned();
+            let is_there = features
+                .iter()
+                .flatten()
+                .any(|feature| feature == "buckets");
+            anyhow::Ok((marker, is_there))
+        };
+        let (mut marker, is_there) = features(&self.main).await?;
+        ensure!(is_there, "not required: {marker}");
+        marker["required_features"] = Value::Array(Vec::new());
+        self.server.process().kill();
+        let old = serde_json::to_vec(&marker)?;
+        self.main.put(MARKER, old).await?;
+        self.server.restart_with(self.options.clone()).await?;
+        let (marker, is_there) = features(&self.main).await?;
+        ensure!(is_there, "not required again: {marker}");
+        Ok(())
+    }
+
     /// What one process has in its settings and nobody can use, or nobody uses, is in nobody's way afterwards.
     async fn a_wrong_bucket_is_not_for_ever(&mut self, world: &World) -> Result<()> {
         let options = self.options.clone();
@@ -336,6 +360,9 @@ async fn topics_lie_where_their_classes_say(world: &World, hot: Place) -> Result
     scenario.is_clean().await?;
     scenario.an_orphan_is_found_and_goes().await?;
     scenario.without_its_bucket_nothing_starts(world).await?;
+    scenario
+        .an_old_marker_keeps_out_who_does_not_know_of_buckets()
+        .await?;
     scenario.a_wrong_bucket_is_not_for_ever(world).await?;
     scenario.read().await?;
     scenario.the_bucket_moves(world).await?;

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tidelog_client::{Client, ConsumerOptions};
-use tidelog_e2e_harness::{Cli, Server, ServerOptions, metric, until};
+use tidelog_e2e_harness::{Server, ServerOptions, metric, until};
 
-use crate::support::{World, base, only_what_is_named, records, rows};
+use crate::numbered::Numbered;
+use crate::support::{World, audit, only_what_is_named, rows};
 
-const TOPIC: &str = "express";
-const PARTITIONS: u32 = 3;
+const TOPIC: Numbered = Numbered {
+    topic: "express",
+    partitions: 3,
+    value_bytes: |number| if number % 10 == 9 { 40_000 } else { 300 },
+};
 const ROUNDS: u64 = 3;
 /// Appends of a record for each partition, of which every tenth is too large to go with its commit.
 const APPENDS: u64 = 40;
@@ -24,72 +27,22 @@ fn options(world: &World) -> ServerOptions {
         .with("janitor.grace", "1s")
 }
 
-fn value(partition: u32, number: u64) -> String {
-    let text = format!("{partition}/{number}:");
-    let times = if number % 10 == 9 { 8_000 } else { 50 };
-    text.repeat(times)
-}
-
-async fn append(client: &Client, number: u64) -> Result<()> {
-    let entries =
-        (0..PARTITIONS).map(|partition| records(TOPIC, partition, [value(partition, number)]));
-    for result in client.log().produce(entries.collect()).await? {
-        let at = base(&[result])?;
-        ensure!(at == number, "appended at {at}, not at {number}");
-    }
-    Ok(())
-}
-
-async fn read(client: &Client, end: u64) -> Result<()> {
-    let mut consumer = client.consumer(TOPIC, ConsumerOptions::all_until_end());
-    let mut next = vec![0; PARTITIONS as usize];
-    while let Some(chunk) = consumer.next().await? {
-        let partition = chunk.partition;
-        let next = &mut next[partition as usize];
-        for record in chunk.records() {
-            let record = record?;
-            let at = record.offset.get();
-            let expected = value(partition, *next);
-            let is_it = at == *next && record.value.as_deref() == Some(expected.as_bytes());
-            ensure!(is_it, "offset {at} of {partition} is not as it was sent");
-            *next += 1;
-        }
-    }
-    ensure!(
-        next.iter().all(|next| *next == end),
-        "read up to {next:?} of {end}"
-    );
-    Ok(())
-}
-
 async fn number(server: &Server, name: &str, labels: &[&str]) -> Result<f64> {
     let page = server.metrics().await?;
     Ok(metric(&page, name, labels).unwrap_or_default())
 }
 
-async fn audit(world: &World) -> Result<()> {
-    let flags = world.place.flags();
-    let mut words = vec!["audit", "--verify", "bytes", "--set", "janitor.grace=1s"];
-    words.extend(flags.iter().map(String::as_str));
-    let audited = Cli::new(None).run(&words).await?;
-    ensure!(audited.code == 0, "{audited:?}");
-    Ok(())
-}
-
 async fn small_batches_go_with_their_commits(world: &World) -> Result<()> {
     let mut server = Server::start(options(world)).await?;
     let client = server.client()?;
-    let config = [("tidelog.storage.class", "quick"), ("retention.ms", "-1")];
-    client
-        .admin()
-        .create_topic(TOPIC, PARTITIONS, config)
-        .await?;
+    let class = ("tidelog.storage.class", "quick");
+    TOPIC.create(&client, &[class]).await?;
     let mut at = 0;
     for _ in 0..ROUNDS {
         let sent = "tidelog_append_inline_segments_total";
         let put = "tidelog_append_segments_total";
         for _ in 0..APPENDS {
-            append(&client, at).await?;
+            TOPIC.append(&client, at).await?;
             at += 1;
         }
         let (sent, put) = (
@@ -99,14 +52,14 @@ async fn small_batches_go_with_their_commits(world: &World) -> Result<()> {
         println!("{sent} segments with their commits, {put} put by the broker");
         ensure!(sent >= 30.0, "{sent} segments have gone with their commits");
         ensure!(put <= 4.0, "{put} segments were put for four large batches");
-        read(&client, at).await?;
+        TOPIC.read(&client, at).await?;
         audit(world).await?;
         server.process().kill();
         if world.minio.is_some() {
             server.wipe()?;
         }
         server.restart_with(options(world)).await?;
-        read(&client, at).await?;
+        TOPIC.read(&client, at).await?;
     }
     until(
         "all but the last are moved and deleted",
@@ -118,7 +71,7 @@ async fn small_batches_go_with_their_commits(world: &World) -> Result<()> {
     )
     .await?;
     only_what_is_named(world).await?;
-    read(&client, at).await?;
+    TOPIC.read(&client, at).await?;
     audit(world).await
 }
 

@@ -19,6 +19,7 @@ mod flights;
 mod idle;
 mod kill;
 mod merge;
+mod numbered;
 mod outage;
 mod purge;
 mod rebuild;

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use tidelog_client::{Client, ConsumerOptions, v1};
-use tidelog_e2e_harness::{Bucket, Cli, Server, ServerOptions, metric, until};
+use tidelog_e2e_harness::{Bucket, Server, ServerOptions, metric, until};
 
-use crate::support::{World, base, only_what_is_named, records};
+use crate::numbered::Numbered;
+use crate::support::{World, audit, only_what_is_named};
 
-const TOPIC: &str = "rewrite";
-const PARTITIONS: u32 = 12;
+const TOPIC: Numbered = Numbered {
+    topic: "rewrite",
+    partitions: 12,
+    value_bytes: |_| VALUE_BYTES,
+};
 /// The partition that stays.
 const KEPT: u32 = 7;
 const ROUNDS: u64 = 3;
@@ -20,93 +23,40 @@ const VALUE_BYTES: usize = 20_000;
 const REWRITTEN: &str = "tidelog_sequencer_rewritten_bytes_total";
 const LIMIT: Duration = Duration::from_mins(1);
 
-fn options(world: &World) -> ServerOptions {
+/// What is left waits for so long.
+fn options(world: &World, age: &str) -> ServerOptions {
     ServerOptions::at(&world.place)
         .with("metadata.checkpoint_interval", "1s")
         .with("metadata.merge_age", "1s")
         .with("metadata.merge_bytes", "4MiB")
         .with("metadata.merge_growth", "0")
         .with("metadata.rewrite_live_percent", "60")
-        .with("metadata.rewrite_age", "2s")
+        .with("metadata.rewrite_age", age)
         .with("janitor.grace", "1s")
 }
 
-/// What a record says: its place, and bytes that follow from it.
-fn value(partition: u32, number: u64) -> String {
-    let text = format!("{partition}/{number}:");
-    text.repeat(VALUE_BYTES / text.len() + 1)
-}
-
-async fn append(client: &Client, number: u64) -> Result<()> {
-    let entries =
-        (0..PARTITIONS).map(|partition| records(TOPIC, partition, [value(partition, number)]));
-    for result in client.log().produce(entries.collect()).await? {
-        let at = base(&[result])?;
-        ensure!(at == number, "appended at {at}, not at {number}");
-    }
-    Ok(())
-}
-
-/// Reads everything: only the partition that stays has something, without a gap and of the bytes that were sent.
-async fn read(client: &Client, end: u64) -> Result<()> {
-    let mut consumer = client.consumer(TOPIC, ConsumerOptions::all_until_end());
-    let mut next = 0;
-    while let Some(chunk) = consumer.next().await? {
-        ensure!(chunk.partition == KEPT, "{} has records", chunk.partition);
-        for record in chunk.records() {
-            let record = record?;
-            let at = record.offset.get();
-            ensure!(at == next, "offset {at} where {next} was to come");
-            let expected = value(KEPT, at);
-            let is_it = record.value.as_deref() == Some(expected.as_bytes());
-            ensure!(is_it, "other bytes at {at}");
-            next += 1;
-        }
-    }
-    ensure!(next == end, "read up to {next} of {end}");
-    Ok(())
-}
-
-async fn audit(world: &World) -> Result<()> {
-    let flags = world.place.flags();
-    let mut words = vec!["audit", "--verify", "bytes", "--set", "janitor.grace=1s"];
-    words.extend(flags.iter().map(String::as_str));
-    let finished = Cli::new(None).run(&words).await?;
-    ensure!(finished.code == 0, "{finished:?}");
-    Ok(())
-}
-
 async fn what_is_left_is_written_anew(world: &World) -> Result<()> {
-    let mut server = Server::start(options(world)).await?;
+    let mut server = Server::start(options(world, "1h")).await?;
     let client = server.client()?;
-    let config = [("retention.ms", "-1")];
-    client
-        .admin()
-        .create_topic(TOPIC, PARTITIONS, config)
-        .await?;
+    TOPIC.create(&client, &[]).await?;
     let mut number = 0;
     for _ in 0..ROUNDS {
         for _ in 0..APPENDS {
-            append(&client, number).await?;
+            TOPIC.append(&client, number).await?;
             number += 1;
         }
         tokio::time::sleep(Duration::from_millis(2_500)).await;
     }
     // What a writer has committed goes when it has ended.
     server.process().kill();
-    server.restart_with(options(world)).await?;
+    server.restart_with(options(world, "1h")).await?;
     let before = only_what_is_named(world).await?;
     let bucket = Bucket::open(&world.place)?;
     let full = bucket.segment_bytes().await?;
-    for partition in (0..PARTITIONS).filter(|partition| *partition != KEPT) {
-        let deleted = v1::DeleteRecordsPartition {
-            topic: TOPIC.to_owned(),
-            partition,
-            before_offset: Some(number),
-        };
-        client.log().delete_records(vec![deleted]).await?;
+    for partition in (0..TOPIC.partitions).filter(|partition| *partition != KEPT) {
+        TOPIC.delete(&client, partition, number).await?;
     }
-    read(&client, number).await?;
+    TOPIC.read_kept(&client, number, |at| at == KEPT).await?;
     // Once before anything is written anew, and then in the middle of that.
     for is_written in [false, true] {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -121,8 +71,8 @@ async fn what_is_left_is_written_anew(world: &World) -> Result<()> {
         if world.minio.is_some() {
             server.wipe()?;
         }
-        server.restart_with(options(world)).await?;
-        read(&client, number).await?;
+        server.restart_with(options(world, "2s")).await?;
+        TOPIC.read_kept(&client, number, |at| at == KEPT).await?;
     }
     let needed = number * (VALUE_BYTES as u64 + 200);
     let shrunk = until("the bucket has about what is needed", LIMIT, async || {
@@ -136,7 +86,7 @@ async fn what_is_left_is_written_anew(world: &World) -> Result<()> {
     }
     let after = only_what_is_named(world).await?;
     let left = bucket.segment_bytes().await?;
-    read(&client, number).await?;
+    TOPIC.read_kept(&client, number, |at| at == KEPT).await?;
     audit(world).await?;
     let page = server.metrics().await?;
     let rewritten = metric(&page, REWRITTEN, &[]);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tidelog_client::v1;
 use tidelog_client::v1::batch_result::Outcome;
 use tidelog_client::v1::produce_entry::Data;
-use tidelog_e2e_harness::{Minio, Place, Seaweed};
+use tidelog_e2e_harness::{Cli, Minio, Place, Seaweed};
 
 /// Time for a server to end that has something to finish.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(30);
@@ -167,4 +167,14 @@ pub(crate) async fn rows(world: &World, kinds: &[&str]) -> Result<u64> {
 /// Waits until the bucket has as many segments as metadata names, and nothing is left to do.
 pub(crate) async fn only_what_is_named(world: &World) -> Result<u64> {
     tidelog_e2e_harness::only_what_is_named(&world.place, NAMED_LIMIT).await
+}
+
+/// Audits down to every byte; nothing may be found.
+pub(crate) async fn audit(world: &World) -> Result<()> {
+    let flags = world.place.flags();
+    let mut words = vec!["audit", "--verify", "bytes", "--set", "janitor.grace=1s"];
+    words.extend(flags.iter().map(String::as_str));
+    let audited = Cli::new(None).run(&words).await?;
+    ensure!(audited.code == 0, "{audited:?}");
+    Ok(())
 }

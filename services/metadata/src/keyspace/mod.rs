@@ -19,6 +19,7 @@ mod page_row;
 mod partition_row;
 mod producer_row;
 mod restore_row;
+mod segment_keys;
 mod segment_rows;
 mod shard_rows;
 mod tail_row;

@@ -297,6 +297,23 @@ async fn behind_what_could_not_be_read_keys_are_noted_once_more_and_nobody_claim
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_is_not_to_be_compacted_any_more_is_not_told_of() {
+    let world = World::with(compacting());
+    let process = world.open().await;
+    configure(&process, &[("cleanup.policy", "compact")]).await;
+    let task = due(&world, &process).await;
+    let held = process.hold_compaction(task.id, Some("a reason".to_owned()));
+    assert_eq!(held.await, Ok(()));
+    pass(&world, 60).await;
+    assert_eq!(now(&process).await, None);
+    assert_eq!(process.metric("uncleanable_partitions"), 1);
+    configure(&process, &[("cleanup.policy", "delete")]).await;
+    pass(&world, 60).await;
+    assert_eq!(now(&process).await, None);
+    assert_eq!(process.metric("uncleanable_partitions"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_that_cannot_be_read_keeps_nobody_else_from_it() {
     let world = World::with(compacting());
     let process = world.open().await;

@@ -40,6 +40,10 @@ impl Beside {
         env: &Env,
     ) -> Result<Self> {
         let known = known(settings, main).await?;
+        if !known.is_empty() {
+            // A marker that somebody has put back may be one of before.
+            require(main).await?;
+        }
         let named = settings.storage.buckets.keys();
         let mut all = Vec::with_capacity(named.len());
         for name in named {
@@ -189,12 +193,16 @@ async fn register(main: MainBucket<'_>, name: &str, place: Place<'_>) -> Result<
         let mut found = known.filter(|known| known.name == name);
         return found.next().ok_or_else(|| refused(error));
     }
-    marker::require(main.objects, main.names, marker::BUCKETS)
-        .await
-        .map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))?;
+    require(main).await?;
     buckets::register(main.objects, main.layout, name, place.location)
         .await
         .map_err(refused)
+}
+
+/// Keeps out who does not know of other buckets.
+async fn require(main: MainBucket<'_>) -> Result<()> {
+    let required = marker::require(main.objects, main.names, marker::BUCKETS).await;
+    required.map_err(|error| CliError::because(Exit::Bucket, error.to_string(), error))
 }
 
 /// Whether a class has its segments in a bucket.

@@ -11,7 +11,6 @@ use tidelog_types::{BucketId, ShardId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::TailCache;
-use super::express::Pause;
 use super::lanes::{Lanes, OpenLane};
 use super::passage::Event;
 use super::pipeline::Pipeline;
@@ -61,7 +60,7 @@ pub(super) struct Batcher {
     pub(super) broken: BrokenSenders,
     pub(super) retries: CommitRetries,
     /// Until when segments of a shard are put into the bucket whatever their size, since the store takes none of it.
-    pub(super) pauses: BTreeMap<ShardId, Pause>,
+    pub(super) pauses: BTreeMap<ShardId, MonoTime>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     drains: Vec<oneshot::Sender<()>>,
 }
@@ -246,8 +245,9 @@ impl Batcher {
     fn early(&self) -> impl Iterator<Item = (Lane, MonoTime)> {
         let is_idle = |lane: &OpenLane| self.pipeline.uploading_to(lane.bucket).0 == 0;
         let lanes = self.lanes.iter();
-        let early = lanes
-            .filter(move |(_, lane)| lane.closes_early && is_idle(lane) && !self.is_express(lane));
+        let early = lanes.filter(move |(id, lane)| {
+            lane.closes_early && is_idle(lane) && !self.is_express(*id, lane)
+        });
         early.filter_map(|(lane, open)| Some((lane, open.deadline()?)))
     }
 

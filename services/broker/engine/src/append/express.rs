@@ -14,28 +14,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tidelog_env::MonoTime;
 use tidelog_format::segment::SealedSegment;
-use tidelog_types::{BucketId, SegmentName, ShardId};
+use tidelog_types::{SegmentName, ShardId};
 
 use super::batcher::Batcher;
 use super::lanes::OpenLane;
 use super::passage::{Event, stored_segment};
-use super::pipeline::{Pending, Stage, Ticket};
+use super::pipeline::{Pending, Stage, Ticket, Uncommitted};
 use super::segment::{OpenSegment, StoredSegment};
 use crate::classes::Lane;
 use crate::metrics::CloseReason;
 
 /// For how long all of a shard is put into the bucket, after the store has not taken something of it: each time costs a
-/// question.
+/// question. After that the store is also asked again about what waits for the bucket.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A shard of which the store has not taken something.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pause {
-    until: MonoTime,
-    /// Where that is put instead. While that bucket has as many uploads as it may have, nothing more is tried: it would be
-    /// one more of them each time.
-    bucket: BucketId,
-}
 
 impl Batcher {
     // ----- what goes so, and when -------------------------------------------------------------------
@@ -53,9 +44,10 @@ impl Batcher {
 
     /// Whether all of an open segment is to be committed together with its bytes, as far as is known: it waits for nothing
     /// else.
-    pub(super) fn is_express(&self, open: &OpenLane) -> bool {
+    pub(super) fn is_express(&self, lane: Lane, open: &OpenLane) -> bool {
         let is_some = open.express_shards().next().is_some();
-        is_some && self.has_room(open) && open.express_shards().all(|shard| !self.is_paused(shard))
+        let mut shards = open.express_shards();
+        is_some && self.has_room(open) && shards.all(|shard| !self.is_paused((lane, shard)))
     }
 
     /// The shards of whose batches an open segment is to have no more, since these go together with their bytes now. None
@@ -67,7 +59,7 @@ impl Batcher {
         if reason == CloseReason::Express {
             let shards = open.express_shards();
             shards.filter(|shard| self.may_go(lane, *shard)).collect()
-        } else if self.is_express(open) {
+        } else if self.is_express(lane, open) {
             open.express_shards().collect()
         } else {
             BTreeSet::new()
@@ -81,7 +73,7 @@ impl Batcher {
             .lanes
             .iter()
             .flat_map(|(_, open)| open.express_shards());
-        let pauses = shards.filter_map(|shard| Some(self.pauses.get(&shard)?.until));
+        let pauses = shards.filter_map(|shard| self.pauses.get(&shard).copied());
         pauses.filter(|until| *until > now).min()
     }
 
@@ -92,13 +84,15 @@ impl Batcher {
     }
 
     fn may_go(&self, lane: Lane, shard: ShardId) -> bool {
-        !self.is_paused(shard) && !self.pipeline.has_express((lane, shard))
+        !self.is_paused((lane, shard)) && !self.pipeline.has_express((lane, shard))
     }
 
-    fn is_paused(&self, shard: ShardId) -> bool {
+    /// Whether the store has just not taken something of a shard, or something of a class and a shard is still to be asked
+    /// about again: all that comes behind would be one more that nobody takes.
+    fn is_paused(&self, of: (Lane, ShardId)) -> bool {
         let now = self.parts.env.clock.now();
-        let pause = self.pauses.get(&shard);
-        pause.is_some_and(|pause| pause.until > now || self.is_busy(pause.bucket))
+        let pause = self.pauses.get(&of.1);
+        pause.is_some_and(|until| *until > now) || self.pipeline.has_refused(of)
     }
 
     // ----- the way --------------------------------------------------------------------------------
@@ -122,7 +116,6 @@ impl Batcher {
     }
 
     fn send(&mut self, of: (Lane, ShardId), open: OpenSegment) {
-        self.pauses.remove(&of.1);
         let segment = open.close();
         let Some(sealed) = self.parts.uploader.inline(&segment.writer) else {
             return;
@@ -141,16 +134,35 @@ impl Batcher {
         self.pipeline.on_express(ticket, of, stored);
     }
 
-    /// The store does not take the bytes of a segment: it is put into the bucket, under the same name. So an earlier
-    /// attempt that lands late finds the receipt, or leaves the one that is found (rule C5).
-    pub(super) fn upload_as(&mut self, ticket: Ticket, mut pending: Pending, name: SegmentName) {
+    /// The store does not take the bytes of a segment.
+    pub(super) fn on_not_inline(
+        &mut self,
+        ticket: Ticket,
+        mut pending: Pending,
+        stored: Uncommitted,
+    ) {
         let now = self.parts.env.clock.now();
+        self.pauses.retain(|_, until| *until > now);
+        if let Some((_, shard)) = pending.express {
+            self.pauses.insert(shard, now + PAUSE);
+        }
+        if self.is_busy(pending.segment.bucket) {
+            // One more upload would wait for the others, which may take minutes: the store may have room before.
+            pending.is_refused = true;
+            pending.stage = Stage::Resting(stored);
+            self.pipeline.put_back(ticket, pending);
+            self.rest(ticket, PAUSE);
+        } else {
+            self.upload_as(ticket, pending, stored.stored.name);
+        }
+    }
+
+    /// Puts a segment that the store does not take into the bucket, under the same name. So an earlier attempt that lands
+    /// late finds the receipt, or leaves the one that is found (rule C5).
+    fn upload_as(&mut self, ticket: Ticket, mut pending: Pending, name: SegmentName) {
         tracing::debug!(segment = %name, "the store takes no segments now, putting it into the bucket");
         let (bucket, writer) = (pending.segment.bucket, Arc::clone(&pending.segment.writer));
-        if let Some((_, shard)) = pending.express.take() {
-            let until = now + PAUSE;
-            self.pauses.insert(shard, Pause { until, bucket });
-        }
+        pending.express = None;
         pending.stage = Stage::Uploading;
         pending.was_asked = true;
         self.pipeline.put_back(ticket, pending);

@@ -172,6 +172,7 @@ impl Batcher {
             closed_at,
             backoff,
             express: None,
+            is_refused: false,
             was_asked: false,
         };
         self.pipeline.put_back(ticket, pending);
@@ -217,7 +218,7 @@ impl Batcher {
             self.retries.on_answer();
             self.finish(&pending);
         } else if not_inline {
-            self.upload_as(ticket, pending, stored.name);
+            self.on_not_inline(ticket, pending, Uncommitted { stored, open });
         } else if open.is_empty() {
             self.upload_again(ticket, pending);
         } else {
@@ -257,7 +258,10 @@ impl Batcher {
                 }
                 Err(CommitError::BelowFloor { .. }) => rest.below_floor.push(manifest),
                 // It has one manifest.
-                Err(CommitError::NotInline) => rest.not_inline = true,
+                Err(CommitError::NotInline) => {
+                    rest.not_inline = true;
+                    rest.open.push(manifest);
+                }
                 Err(error @ CommitError::WriterEnded) => {
                     self.on_ended(stored);
                     // It may have been asked about before, and have been committed: nobody knows any more.
@@ -302,7 +306,7 @@ impl Batcher {
     }
 
     /// Asks again after a wait.
-    fn rest(&self, ticket: Ticket, wait: Duration) {
+    pub(super) fn rest(&self, ticket: Ticket, wait: Duration) {
         let clock = Arc::clone(&self.parts.env.clock);
         let events = self.events.clone();
         drop(self.parts.env.supervisor.spawn("commit again", async move {

@@ -54,6 +54,8 @@ pub(super) struct Pending {
     pub(super) backoff: Backoff,
     /// The class and the shard of which it is, as long as it is under way together with its bytes.
     pub(super) express: Option<(Lane, ShardId)>,
+    /// Whether the store has not taken it so, and is asked again since the bucket has no room for it either.
+    pub(super) is_refused: bool,
     /// Whether the metadata service was asked under the name that it is being uploaded under.
     pub(super) was_asked: bool,
 }
@@ -110,6 +112,7 @@ impl Pipeline {
             closed_at,
             backoff,
             express: None,
+            is_refused: false,
             was_asked: false,
         };
         self.pending.insert(self.last, pending);
@@ -135,6 +138,12 @@ impl Pipeline {
     pub(super) fn has_express(&self, of: (Lane, ShardId)) -> bool {
         let mut pending = self.pending.values();
         pending.any(|pending| pending.express == Some(of))
+    }
+
+    /// Whether the store is to be asked again about a segment of a class and a shard that it has not taken.
+    pub(super) fn has_refused(&self, of: (Lane, ShardId)) -> bool {
+        let mut pending = self.pending.values();
+        pending.any(|pending| pending.is_refused && pending.express == Some(of))
     }
 
     /// Puts a segment back under its ticket.

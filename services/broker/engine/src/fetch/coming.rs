@@ -12,11 +12,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use tidelog_cache::{PageKey, Pool};
-use tidelog_format::location::Location;
 use tidelog_metadata_api::Extent;
 use tidelog_types::SegmentName;
 
-use super::budget::{Turns, Waiting, are_beside, in_order, place_of};
+use super::budget::{Turns, Waiting, are_beside, first_segment, in_order, place_of};
 use super::plan::{Plan, Planned};
 use super::reads::pages_of;
 
@@ -45,11 +44,9 @@ impl Coming<'_> {
 
     /// Where it goes on, at the earliest; `None` for what lies in no segment, which needs no page.
     fn next(&self) -> Option<SegmentName> {
-        let has_pages = |extent: &&Extent| matches!(extent.location, Location::Segment { .. });
-        let later = self.plan.later.iter().find(has_pages);
-        let last = self.plan.extents.last();
-        let last = last.filter(|last| has_pages(last) && !self.has_all());
-        later.or(last).map(segment_of)
+        let last = self.plan.extents.last().filter(|_| !self.has_all());
+        let last = last.and_then(|last| first_segment(std::slice::from_ref(last)));
+        first_segment(&self.plan.later).or(last)
     }
 
     fn waiting(&self, at: usize) -> Option<Waiting> {
@@ -99,8 +96,11 @@ pub(super) fn pages_ahead(
     let (together, alone): (Vec<_>, Vec<_>) = coming.into_iter().partition(is_beside);
     let (near, less_sure) = side_by_side(&together);
     let is_new = |page: &PageKey| !now.contains(page);
+    // Each page once: those who take turns have as many pages each.
     let new = |pages: Vec<PageKey>, pool| -> Vec<(PageKey, Pool)> {
-        let pages = pages.into_iter().filter(is_new);
+        let mut seen = HashSet::new();
+        let pages = pages.into_iter();
+        let pages = pages.filter(|page| is_new(page) && seen.insert(*page));
         pages.map(|page| (page, pool)).collect()
     };
     let served = together.iter().chain(&alone);
@@ -149,11 +149,14 @@ fn side_by_side(together: &[Coming<'_>]) -> (Vec<PageKey>, Vec<PageKey>) {
     };
     let heads = (0..together.len()).filter_map(|at| place(at, 0));
     let mut heads: BinaryHeap<_> = heads.collect();
-    let is_open = |one: &Coming<'_>| !one.has_all();
-    let mut is_known = !together
-        .iter()
-        .any(|one| one.plan.later.is_empty() && is_open(one));
-    while let Some(Reverse((_, at, number))) = heads.pop() {
+    // Nobody knows what those go on with of which nothing is there for later, but that it comes behind what they have.
+    let unknown = together.iter();
+    let unknown = unknown.filter(|one| one.plan.later.is_empty() && !one.has_all());
+    let end = unknown.filter_map(|one| one.plan.extents.last().map(place_of));
+    let end = end.min();
+    let mut is_known = true;
+    while let Some(Reverse((next, at, number))) = heads.pop() {
+        is_known &= end.is_none_or(|end| next <= end);
         let Some(one) = together.get(at) else {
             continue;
         };
@@ -202,6 +205,7 @@ fn by_turns<T: Copy, const N: usize>(lists: &[Vec<T>; N]) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use tidelog_format::location::Location;
     use tidelog_metadata_api::PartitionBounds;
     use tidelog_types::{
         BucketId, Incarnation, Offset, OffsetRange, PartitionIndex, SegmentSequence, Timestamp,
@@ -327,7 +331,7 @@ mod tests {
         assert_eq!(writers.collect::<Vec<_>>(), [3, 1, 2]);
     }
 
-    /// Of the second nobody knows where its next segment is: it may come before all others.
+    /// Of the second nobody knows where its next segment is, but that it comes behind the last one.
     #[test]
     fn behind_one_of_which_nothing_is_known_little_is_told() {
         let mut unknown = plan(&[(1, 0..1)], false);
@@ -342,6 +346,13 @@ mod tests {
         }
         let all = [(2, 0), (2, 1), (2, 2), (2, 3)];
         assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 4), all);
+        let before = plan(&[(1, 0..1), (1, 4..5), (2, 1..3)], true);
+        let mut unknown = plan(&[(1, 4..5)], false);
+        if let Ok(plan) = &mut unknown {
+            plan.extents = std::mem::take(&mut plan.later);
+        }
+        let all = [(1, 0), (1, 4), (2, 1)];
+        assert_eq!(ahead(&[before, unknown], &[0; 2], &[0; 2], 6), all);
     }
 
     #[test]
@@ -370,6 +381,20 @@ mod tests {
         let pages = ahead(&plans, &[0, 0, 7, 0], &[0, 4, 0, 9], 99);
         let turns = [(70, 3), (70, 4), (90, 3), (90, 4), (50, 3), (50, 4)];
         assert_eq!(pages, [&[(1, 0)][..], &turns].concat());
+    }
+
+    /// Several extents of a page are one turn.
+    #[test]
+    fn those_who_take_turns_have_as_many_pages_each() {
+        let thrice = |at: u64| {
+            let pages: Vec<_> = (0..12)
+                .map(|number| (at, number / 3..number / 3 + 1))
+                .collect();
+            plan(&pages, true)
+        };
+        let plans = [thrice(1), plan(&[(50, 0..9)], true)];
+        let pages = ahead(&plans, &[0; 2], &[0; 2], 6);
+        assert_eq!(pages, [(1, 0), (50, 0), (1, 1), (50, 1), (1, 2), (50, 2)]);
     }
 
     #[test]

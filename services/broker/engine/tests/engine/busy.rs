@@ -99,20 +99,25 @@ async fn a_bucket_that_does_not_answer_leaves_the_others_their_uploads_and_their
     }
 }
 
-/// What the store does not take goes to a bucket that does not answer either.
+/// What the store does not take would go to a bucket that does not answer either.
 #[tokio::test(start_paused = true)]
-async fn what_the_store_does_not_take_leaves_other_buckets_their_uploads() {
-    const PARTITIONS: u32 = 16;
+async fn what_the_store_does_not_take_leaves_other_buckets_their_uploads_and_is_asked_about_again()
+{
+    const PARTITIONS: u32 = 8;
+    // What gathers meanwhile is still small enough for the store.
+    const SECONDS: u64 = 4;
     let (world, far) = sharded(8).await;
     let quick = topic(&world, EXPRESS, PARTITIONS).await;
-    for _ in 0..1_000 {
+    for _ in 0..10_000 {
         world.log.trouble(Trouble::Full);
     }
+    let send_all = |sender| {
+        let send = |partition| send_to(&world, (&quick, partition), "quick", sender);
+        (0..PARTITIONS).map(send).collect::<Vec<Answer>>()
+    };
     let mut stuck = Vec::new();
-    for second in 0..20 {
-        for partition in 0..PARTITIONS {
-            stuck.push(send_to(&world, (&quick, partition), "quick", 9 + second));
-        }
+    for second in 0..SECONDS {
+        stuck.extend(send_all(9 + second));
         let began = world.env.clock.now();
         assert_eq!(send(&world, &far, "far", 2).offset().await, second);
         let took = world.env.clock.now() - began;
@@ -120,13 +125,55 @@ async fn what_the_store_does_not_take_leaves_other_buckets_their_uploads() {
         world.pass(Duration::from_secs(1)).await;
     }
     assert!(stuck.iter_mut().all(Answer::is_pending));
-    // One of each shard at first, and then nothing more.
-    let hung = world.puts();
-    assert!(hung <= 8, "{hung} uploads hang");
-    world.way.heal();
-    for (number, answer) in (0..).zip(stuck) {
-        assert_eq!(answer.offset().await, number / u64::from(PARTITIONS));
+    assert_eq!(
+        world.puts(),
+        UPLOADS as u64 / 2,
+        "half of all uploads, whatever the store does not take"
+    );
+    // The store has room again, and the bucket is still away.
+    world.log.heal();
+    let began = world.env.clock.now();
+    for answer in send_all(8) {
+        answer.offset().await;
     }
+    let took = world.env.clock.now() - began;
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert_eq!(world.puts(), UPLOADS as u64 / 2);
+    world.way.heal();
+    let mut offsets = std::collections::BTreeMap::new();
+    for (number, answer) in (0_u32..).zip(stuck) {
+        let partition = number % PARTITIONS;
+        let offsets: &mut Vec<u64> = offsets.entry(partition).or_default();
+        offsets.push(answer.offset().await);
+    }
+    for offsets in offsets.values_mut() {
+        offsets.sort_unstable();
+        offsets.dedup();
+        assert_eq!(offsets.len() as u64, SECONDS, "each is there once");
+    }
+}
+
+/// That the store had no room some time ago says nothing.
+#[tokio::test(start_paused = true)]
+async fn an_old_refusal_keeps_nothing_from_the_store_when_the_bucket_goes_away() {
+    let (world, _far) = world().await;
+    let quick = topic(&world, EXPRESS, 1).await;
+    world.way.heal();
+    world.log.trouble(Trouble::Full);
+    let send = |world: &World, value: &str| send(world, &quick, value, 1);
+    assert_eq!(send(&world, "put").offset().await, 0);
+    assert_eq!(world.puts(), 1);
+    world.pass(Duration::from_hours(1)).await;
+    let hang = FaultRule::new(Fault::Delay(HANGS)).on(Operation::Put);
+    world.way.inject(hang);
+    let value = "x".repeat(3 * 1024);
+    for _ in 0..20 {
+        crate::busy::send(&world, &world.topic, &value, 2);
+    }
+    world.pass(LINGER).await;
+    let began = world.env.clock.now();
+    assert_eq!(send(&world, "express").offset().await, 1);
+    assert!(world.env.clock.now() - began <= LINGER);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,6 +58,11 @@ impl Watched {
         self.troubles.lock().push_back(trouble);
     }
 
+    /// No commit meets trouble any more.
+    pub(crate) fn heal(&self) {
+        self.troubles.lock().clear();
+    }
+
     /// How many segments were read from the store.
     pub(crate) fn inline_reads(&self) -> usize {
         self.inline_reads.load(Ordering::Relaxed)

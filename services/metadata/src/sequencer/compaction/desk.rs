@@ -184,6 +184,13 @@ impl CompactionDesk {
         let looked = self.look.all(wall, left_alone).await;
         state.looked_at = Some(now);
         let looked = looked?;
+        let mut refused = HashSet::new();
+        for partition in &state.refused {
+            if self.look.wanted(partition.topic).await?.is_some() {
+                refused.insert(*partition);
+            }
+        }
+        state.refused = refused;
         state.seen = Some(seen);
         state.due = looked.due;
         if let Some(until) = state.left_alone.values().min() {

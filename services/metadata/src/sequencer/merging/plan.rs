@@ -40,7 +40,7 @@ const EXTENT_BYTES: u64 = 1024 * 1024;
 
 /// Which extents may share a merged segment: they go to the same bucket, and from it at about the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Class {
+pub(super) struct Class {
     bucket: u16,
     is_compacted: bool,
     /// Of the hours that records are kept, the power of two; the largest for ever.
@@ -48,6 +48,15 @@ struct Class {
 }
 
 impl Class {
+    #[cfg(test)]
+    pub(super) const fn of_bucket(bucket: u16) -> Self {
+        Self {
+            bucket,
+            is_compacted: false,
+            retention: 0,
+        }
+    }
+
     fn of(topic: &TopicInfo, bucket: BucketId) -> Self {
         const HOUR: i64 = 60 * 60 * 1_000;
         let policy = topic.config.cleanup_policy();
@@ -263,6 +272,11 @@ impl Planning {
             all.extend(segments(bucket, runs, self.segment_bytes));
         }
         Ok(all)
+    }
+
+    /// The class of what a topic has in a bucket.
+    pub(super) fn class_of(&self, topic: &TopicInfo, there: BucketId) -> Class {
+        Class::of(topic, self.classes.of(&topic.config, there))
     }
 
     async fn reclaimed(

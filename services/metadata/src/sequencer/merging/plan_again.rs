@@ -30,12 +30,12 @@ impl Planning {
     /// over: it stays as it is.
     pub(super) async fn again(
         &self,
-        noted: Vec<(TopicPartition, Noted)>,
+        noted: &[(TopicPartition, Noted)],
         settings: &MergeSettings,
     ) -> Result<PlannedAgain, SequencerError> {
         let mut planned = PlannedAgain::default();
         let mut runs = BTreeMap::new();
-        for (partition, noted) in noted {
+        for (partition, noted) in noted.iter().copied() {
             let found = match self.run_again(partition, noted, settings).await {
                 Err(SequencerError::Row(error)) => {
                     let error = &error as &dyn std::error::Error;

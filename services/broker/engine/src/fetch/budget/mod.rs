@@ -55,6 +55,8 @@ struct Spending<'a> {
     waits: Vec<u32>,
     total: u64,
     bytes_max: u64,
+    /// Where the one that is farthest behind begins, of those that catch up.
+    oldest: Option<SegmentName>,
 }
 
 /// Whether who reads a segment catches up beside who reads an older one.
@@ -71,6 +73,15 @@ pub(super) fn place_of(extent: &Extent) -> Place {
         } => (segment, position),
         Location::Inline { .. } | Location::Marker(_) => (SegmentName::default(), 0),
     }
+}
+
+/// The first segment that some extents need.
+pub(super) fn first_segment(extents: &[Extent]) -> Option<SegmentName> {
+    let mut segments = extents.iter().filter_map(|extent| match extent.location {
+        Location::Segment { segment, .. } => Some(segment),
+        Location::Inline { .. } | Location::Marker(_) => None,
+    });
+    segments.next()
 }
 
 /// A segment and a byte of it.
@@ -90,15 +101,18 @@ pub(super) struct Waiting {
 /// Who comes first: who has its turn, and then who has waited for longest. Those who go on in the same segment come one
 /// after the other as they lie there, since a page has the end of one and the beginning of the next.
 pub(super) fn in_order(mut waiting: Vec<Waiting>) -> Vec<usize> {
+    let rank = |one: &Waiting| (Reverse(one.has_turn), one.place.1);
+    waiting.sort_by_key(rank);
+    // They wait together, as the first of them does: if the others counted, a segment of many would have its turn anew with
+    // each of them, and who goes on elsewhere would wait for all.
     let mut first: HashMap<SegmentName, (bool, u32)> = HashMap::new();
     for one in &waiting {
-        let most = first.entry(one.place.0).or_default();
-        *most = (*most).max((one.has_turn, one.waits));
+        let segment = one.place.0;
+        first.entry(segment).or_insert((one.has_turn, one.waits));
     }
     waiting.sort_by_key(|one| {
-        let (segment, position) = one.place;
-        let most = first.get(&segment).copied().unwrap_or_default();
-        (Reverse(most), segment, Reverse(one.has_turn), position)
+        let segment = one.place.0;
+        (Reverse(first.get(&segment).copied()), segment, rank(one))
     });
     waiting.into_iter().map(|one| one.at).collect()
 }
@@ -119,6 +133,9 @@ pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) ->
         .filter_map(|(plan, stint)| Some((plan.as_mut().ok()?, stint)))
         .unzip();
     let shares = vec![Share::default(); plans.len()];
+    let catch_up = plans.iter().filter(|plan| plan.pool == Pool::CatchUp);
+    let oldest = catch_up.filter_map(|plan| first_segment(&plan.extents));
+    let oldest = oldest.min();
     let mut spending = Spending {
         plans,
         shares,
@@ -126,6 +143,7 @@ pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) ->
         waits,
         total: 0,
         bytes_max,
+        oldest,
     };
     let (first, tail_first) = (turns.first, turns.tail_first);
     let half = bytes_max.div_ceil(2);
@@ -179,19 +197,19 @@ impl Spending<'_> {
     }
 
     /// Whether a partition catches up beside the one that is farthest behind.
-    fn is_in_herd(&self, at: usize, oldest: SegmentName) -> bool {
-        let next = self.next_segment(at);
-        self.plans[at].pool == Pool::CatchUp && next.is_some_and(|next| are_beside(oldest, next))
+    fn is_in_herd(&self, at: usize) -> bool {
+        let plan = &self.plans[at];
+        let left = plan.extents.get(self.shares[at].extents..);
+        let both = self.oldest.zip(left.and_then(first_segment));
+        plan.pool == Pool::CatchUp && both.is_some_and(|(oldest, next)| are_beside(oldest, next))
     }
 
     /// Spends up to so much in all on partitions outside of the herd.
     fn in_rotation(&mut self, first: usize, tail_first: bool, up_to: u64) {
         let count = self.plans.len();
-        let nexts = (0..count).filter_map(|at| self.next_segment(at));
-        let oldest = nexts.min().unwrap_or_default();
         let (mut tails, mut catching_up) = (Vec::new(), Vec::new());
         for at in (0..count).map(|step| first.wrapping_add(step) % count) {
-            if self.is_in_herd(at, oldest) {
+            if self.is_in_herd(at) {
                 *self.stints[at] = 0;
             } else if self.plans[at].pool == Pool::CatchUp {
                 catching_up.extend(self.waiting(at));

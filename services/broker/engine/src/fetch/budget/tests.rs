@@ -250,7 +250,8 @@ fn those_who_go_on_in_one_segment_come_one_after_the_other() {
         one(3, 7, 10, false, 1),
         one(4, 8, 10, false, 3),
     ];
-    assert_eq!(in_order(waiting), [1, 4, 3, 0, 2]);
+    // The segment of three waits as the first of them does.
+    assert_eq!(in_order(waiting), [1, 4, 2, 3, 0]);
 }
 
 #[test]
@@ -279,4 +280,74 @@ fn whose_turn_is_over_gives_it_to_who_goes_on_in_the_same_segment() {
         "{:?}",
         turns.stints
     );
+}
+
+/// Ten partitions go on in one segment of 300 MiB, and another one in the segment behind it.
+#[test]
+fn a_segment_of_many_has_no_turn_for_each_of_them() {
+    const MIB: u32 = 1 << 20;
+    for (budget, limit) in [(1, 1), (2, 2), (1, 8)] {
+        let [budget, limit] = [budget, limit].map(|size| u64::from(MIB) * size);
+        let mut got = [0_u32; 12];
+        let mut turns = Turns::default();
+        let mut others = 0;
+        for fetch in 0..1_000_usize {
+            let plans = (0..12).zip(&got).map(|(index, got)| {
+                // One is far behind, and has half of each budget.
+                let at = |number: u32| match index {
+                    0 => (1, number),
+                    11 => (70, number),
+                    _ if number < 30 => (50, (index - 1) * 30 + number),
+                    _ => (500 + u64::from(index), number),
+                };
+                let shown: Vec<(u64, u32)> = (*got..*got + 20).map(at).collect();
+                let lengths: Vec<(u64, u32)> = shown.iter().map(|(at, _)| (*at, MIB)).collect();
+                let mut planned = plan(index, &lengths);
+                let inner = planned.as_mut().expect("planned");
+                inner.pool = Pool::CatchUp;
+                inner.bytes_max = limit;
+                inner.bounds.high_watermark = Offset::new(u64::MAX);
+                for (extent, (_, number)) in inner.extents.iter_mut().zip(shown) {
+                    if let Location::Segment { position, .. } = &mut extent.location {
+                        *position = number * MIB;
+                    }
+                }
+                planned
+            });
+            let mut plans: Vec<Planned> = plans.collect();
+            (turns.first, turns.oldest_first) = (fetch / 4, fetch % 2 == 1);
+            turns.tail_first = fetch / 2 % 2 == 1;
+            spend(&mut plans, budget, &mut turns);
+            for (at, (extents, _)) in shares(&plans).into_iter().enumerate() {
+                turns.waits[at] = if extents > 0 { 0 } else { turns.waits[at] + 1 };
+                got[at] += u32::try_from(extents).expect("few");
+            }
+            others = got[1..11].iter().sum();
+            if got[11] > 0 {
+                break;
+            }
+        }
+        assert!(got[11] > 0 && others <= 96, "{budget}: {got:?}");
+    }
+}
+
+/// What a transaction has left in a log lies in no segment, and who reads it is far from nobody.
+#[test]
+fn markers_and_those_at_the_tail_do_not_part_those_who_catch_up_side_by_side() {
+    let catches_up = |index, extents: &[(u64, u32)]| {
+        let mut plan = plan(index, extents);
+        plan.as_mut().expect("planned").pool = Pool::CatchUp;
+        plan
+    };
+    let mut marked = catches_up(0, &[(51, 100), (51, 100)]);
+    let extents = &mut marked.as_mut().expect("planned").extents;
+    extents[0].location = Location::Inline { row: 0 };
+    let tail = plan(2, &[(1, 100)]);
+    let mut plans = vec![marked, catches_up(1, &[(50, 100); 4]), tail];
+    let mut turns = Turns {
+        stints: vec![7, 7, 0],
+        ..Turns::default()
+    };
+    spend(&mut plans, 400, &mut turns);
+    assert_eq!(turns.stints, [0; 3], "they have no turns");
 }

@@ -9,9 +9,9 @@
 //!
 //! Whether the last extents of a partition are worth it is seen in the pages that a swap reads anyway, so nobody looks
 //! for such partitions. They are noted in memory only: what is forgotten is seen again with the next swap of the
-//! partition. What is here does no I/O.
+//! partition, as long as that is of the same part of the time. What is here does no I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ use super::windows::{Due, MergeSettings};
 
 /// Extents of one run: what is swapped at once.
 const RUN_EXTENTS_MAX: usize = 2_048;
-/// Partitions that are noted. Of more the others are seen again with their next swaps.
+/// Runs that are noted. Of more the others are seen again with the next swaps of their partitions, unless these are of
+/// another part of the time by then.
 const NOTED_MAX: usize = 100_000;
 
 /// An extent, and when the youngest of its records is from, as far as retention cares.
@@ -229,6 +230,7 @@ impl Again {
     ) -> Vec<(TopicPartition, Noted)> {
         let mut state = self.0.lock();
         let (mut taken, mut extents, mut bytes) = (Vec::new(), 0, 0);
+        let mut partitions = BTreeSet::new();
         while extents < extents_max && bytes < bytes_max {
             let behind = |last| Bound::Excluded((last, Offset::MAX));
             let from = state.last.map_or(Bound::Unbounded, behind);
@@ -237,7 +239,7 @@ impl Again {
             let Some(place) = next.map(|(place, _)| *place) else {
                 break;
             };
-            if taken.iter().any(|(partition, _)| *partition == place.0) {
+            if !partitions.insert(place.0) {
                 break;
             }
             let Some(noted) = state.remove(place) else {

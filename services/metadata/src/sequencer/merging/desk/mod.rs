@@ -15,7 +15,7 @@ use tidelog_types::{GroupNumber, OffsetRange, SegmentName, Timestamp, TopicParti
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::super::error::SequencerError;
-use super::again::Again;
+use super::again::{Again, Noted};
 use super::plan::{EXTENTS_MAX, Planned, Planning, SEGMENTS_MAX, Window};
 use super::sparse::Sparse;
 use super::step::MergeMessage;
@@ -106,6 +106,21 @@ struct Lending {
 impl OpenWindow {
     fn is_finished(&self) -> bool {
         self.tasks.iter().all(|task| task.is_finished)
+    }
+}
+
+/// What was noted to be merged again, and is noted anew if nobody plans it, as when who asks goes away.
+struct TakenAgain<'a> {
+    desk: &'a Desk,
+    taken: Vec<(TopicPartition, Noted)>,
+}
+
+impl Drop for TakenAgain<'_> {
+    fn drop(&mut self) {
+        let now = self.desk.clock.now();
+        for (partition, noted) in self.taken.drain(..) {
+            self.desk.again.note(partition, noted, now);
+        }
     }
 }
 
@@ -245,8 +260,10 @@ impl Desk {
 
     async fn plan_again(&self, state: &mut State, now: MonoTime) -> Result<(), SequencerError> {
         let bytes_max = self.settings.bytes.saturating_mul(SEGMENTS_MAX);
-        let noted = self.again.take(EXTENTS_MAX, bytes_max, now);
-        let planned = self.planning.again(noted, &self.settings).await?;
+        let taken = self.again.take(EXTENTS_MAX, bytes_max, now);
+        let mut taken = TakenAgain { desk: self, taken };
+        let planned = self.planning.again(&taken.taken, &self.settings).await?;
+        taken.taken.clear();
         let bytes = planned.segments.iter().map(|segment| segment.bytes).sum();
         self.metrics.again_bytes.inc_by(bytes);
         state.again = self.lendings(&mut state.number, planned.segments, planned.committed_at);

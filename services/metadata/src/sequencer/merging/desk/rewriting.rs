@@ -166,7 +166,7 @@ impl Desk {
             self.sparse.put_off(segment, live, now);
         }
         for (segment, live) in resting {
-            self.sparse.rest(segment, live);
+            self.sparse.rest(segment, live, now);
         }
         state.rewriting.tasks = self.lendings(&mut state.number, segments, committed_at);
         Ok(())

@@ -139,8 +139,15 @@ impl Planning {
         } in pages.await?
         {
             for extent in extents {
-                let is_there = matches!(extent.location, Location::Segment { segment: at, .. } if at == segment);
-                if !is_there || extent.offsets.next <= offsets.base {
+                let Location::Segment {
+                    segment: at,
+                    bucket,
+                    ..
+                } = extent.location
+                else {
+                    continue;
+                };
+                if at != segment || extent.offsets.next <= offsets.base {
                     continue;
                 }
                 let base = extent.offsets.base;
@@ -148,6 +155,7 @@ impl Planning {
                     extent,
                     kept_for,
                     committed_at,
+                    class: self.class_of(&topic, bucket),
                 };
                 left.insert(base, alive);
             }

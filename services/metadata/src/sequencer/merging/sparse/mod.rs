@@ -40,30 +40,46 @@ pub(crate) struct Sparse(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when each has been so, and how many of its bytes are named.
-    noted: BTreeMap<SegmentName, (MonoTime, u64)>,
-    order: BTreeSet<(MonoTime, SegmentName)>,
-    /// Those that wait for the next one that is noted, however long that takes, and how many of their bytes are named.
-    resting: BTreeMap<SegmentName, u64>,
+    /// Since when each has been so.
+    noted: Queue,
+    /// Those that are looked into only beside others, however long that takes: since when.
+    resting: Queue,
     has_missed: bool,
 }
 
-impl State {
-    fn remove(&mut self, segment: SegmentName) {
-        if let Some((since, _)) = self.noted.remove(&segment) {
-            self.order.remove(&(since, segment));
-        }
-        self.resting.remove(&segment);
+/// Segments, each with a time and how many of its bytes are named.
+#[derive(Debug, Default)]
+struct Queue {
+    segments: BTreeMap<SegmentName, (MonoTime, u64)>,
+    order: BTreeSet<(MonoTime, SegmentName)>,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.segments.len()
     }
 
-    /// Takes note of one that is not there, and of all that rest with it.
+    fn contains(&self, segment: SegmentName) -> bool {
+        self.segments.contains_key(&segment)
+    }
+
     fn insert(&mut self, segment: SegmentName, live: u64, now: MonoTime) {
-        let mut all = std::mem::take(&mut self.resting);
-        all.insert(segment, live);
-        for (segment, live) in all {
-            self.noted.insert(segment, (now, live));
-            self.order.insert((now, segment));
+        self.remove(segment);
+        self.segments.insert(segment, (now, live));
+        self.order.insert((now, segment));
+    }
+
+    fn remove(&mut self, segment: SegmentName) {
+        if let Some((since, _)) = self.segments.remove(&segment) {
+            self.order.remove(&(since, segment));
         }
+    }
+
+    /// The first ones, with their times.
+    fn in_order(&self) -> impl Iterator<Item = (MonoTime, SegmentName, u64)> {
+        let live = |segment| self.segments.get(segment).map_or(0, |(_, live)| *live);
+        let order = self.order.iter();
+        order.map(move |(since, segment)| (*since, *segment, live(segment)))
     }
 }
 
@@ -77,35 +93,35 @@ impl Sparse {
         now: MonoTime,
     ) -> bool {
         let mut state = self.0.lock();
-        let was_empty = state.noted.is_empty();
+        let was_empty = state.noted.segments.is_empty();
         if !settings.are_for(live) {
-            state.remove(segment);
-        } else if let Some((_, bytes)) = state.noted.get_mut(&segment) {
+            state.noted.remove(segment);
+            state.resting.remove(segment);
+        } else if let Some((_, bytes)) = state.noted.segments.get_mut(&segment) {
             *bytes = live.bytes;
         } else if state.noted.len() < NOTED_MAX {
-            state.insert(segment, live.bytes, now);
+            state.resting.remove(segment);
+            state.noted.insert(segment, live.bytes, now);
         } else {
-            state.has_missed = true;
+            state.has_missed |= !state.resting.contains(segment);
         }
-        was_empty && !state.noted.is_empty()
+        was_empty && !state.noted.segments.is_empty()
     }
 
     /// Takes note of a segment that was taken, and waits anew.
     pub(super) fn put_off(&self, segment: SegmentName, live: u64, now: MonoTime) {
         let mut state = self.0.lock();
         // It may have been noted anew meanwhile.
-        if state.noted.contains_key(&segment) {
-            return;
+        if !state.noted.contains(segment) {
+            state.noted.insert(segment, live, now);
         }
-        state.noted.insert(segment, (now, live));
-        state.order.insert((now, segment));
     }
 
-    /// Takes note of a segment that was taken, and is looked into again only with another.
-    pub(super) fn rest(&self, segment: SegmentName, live: u64) {
+    /// Takes note of a segment that was taken, and is not worth it but beside others.
+    pub(super) fn rest(&self, segment: SegmentName, live: u64, now: MonoTime) {
         let mut state = self.0.lock();
-        if !state.noted.contains_key(&segment) && state.resting.len() < NOTED_MAX {
-            state.resting.insert(segment, live);
+        if !state.noted.contains(segment) && state.resting.len() < NOTED_MAX {
+            state.resting.insert(segment, live, now);
         }
     }
 
@@ -121,18 +137,17 @@ impl Sparse {
     pub(super) fn due(&self, settings: &MergeSettings, now: MonoTime) -> Due {
         let age = settings.rewrite.age;
         let state = self.0.lock();
-        let Some((first, _)) = state.order.first() else {
+        let Some((first, ..)) = state.noted.in_order().next() else {
             return Due::Never;
         };
         let mut bytes = 0_u64;
-        let mut next = *first + age + age;
-        for (count, (since, segment)) in state.order.iter().enumerate() {
-            let ripe = *since + age;
+        let mut next = first + age + age;
+        for (count, (since, _, live)) in state.noted.in_order().enumerate() {
+            let ripe = since + age;
             if ripe > now {
                 next = next.min(ripe);
                 break;
             }
-            let live = state.noted.get(segment).map_or(0, |(_, live)| *live);
             bytes = bytes.saturating_add(live);
             if bytes >= settings.bytes || count + 1 >= LOOKED_INTO_MAX {
                 return Due::Now;
@@ -146,8 +161,8 @@ impl Sparse {
         }
     }
 
-    /// Takes segments that have waited, the first ones first, until they have so many bytes. What becomes of them is noted
-    /// anew.
+    /// Takes segments that have waited, the first ones first, until they have so many bytes, and if there are such, some that
+    /// rest. What becomes of them is noted anew.
     pub(super) fn take(
         &self,
         settings: &MergeSettings,
@@ -155,16 +170,22 @@ impl Sparse {
         now: MonoTime,
     ) -> Vec<SegmentName> {
         let mut state = self.0.lock();
+        let State { noted, resting, .. } = &mut *state;
+        let ripe = noted.in_order();
+        let ripe = ripe.take_while(|(since, ..)| *since + settings.rewrite.age <= now);
+        // Others each time: those that have rested for longest.
+        let mut all: Vec<_> = ripe.take(LOOKED_INTO_MAX).collect();
+        if !all.is_empty() {
+            all.extend(resting.in_order().take(LOOKED_INTO_MAX - all.len()));
+        }
         let (mut taken, mut bytes) = (Vec::new(), 0_u64);
-        while taken.len() < LOOKED_INTO_MAX && bytes < bytes_max {
-            let first = state.order.first().copied();
-            let Some((_, segment)) = first.filter(|(at, _)| *at + settings.rewrite.age <= now)
-            else {
+        for (_, segment, live) in all {
+            if bytes >= bytes_max {
                 break;
-            };
-            let live = state.noted.get(&segment).map_or(0, |(_, live)| *live);
+            }
             bytes = bytes.saturating_add(live);
-            state.remove(segment);
+            noted.remove(segment);
+            resting.remove(segment);
             taken.push(segment);
         }
         taken

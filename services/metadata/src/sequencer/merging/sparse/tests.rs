@@ -108,29 +108,30 @@ fn no_more_are_taken_than_are_looked_into_at_once_and_no_more_bytes() {
 }
 
 #[test]
-fn one_that_rests_waits_for_another_for_however_long() {
+fn one_that_rests_is_taken_beside_others_alone_and_those_that_rested_longest_come_first() {
     let (sparse, settings) = (Sparse::default(), settings());
-    note(&sparse, 1, 200, 1_000, 0);
-    note(&sparse, 2, 200, 1_000, 0);
-    note(&sparse, 3, 200, 1_000, 0);
-    assert_eq!(sparse.take(&settings, 16_000, at(200)).len(), 3);
-    for segment in [1, 2, 3] {
-        sparse.rest(name(segment), 200);
+    for sequence in 0..100 {
+        sparse.rest(name(sequence), 10, at(200 - sequence));
     }
-    assert_eq!(sparse.due(&settings, at(9_000)), Due::Never);
-    // Nothing is left of it, or it is not sparse any more.
-    note(&sparse, 2, 0, 1_000, 9_000);
-    assert_eq!(sparse.due(&settings, at(9_500)), Due::Never);
-    note(&sparse, 4, 200, 1_000, 10_000);
-    assert_eq!(sparse.due(&settings, at(10_100)), Due::In(secs(100)));
-    let taken = sparse.take(&settings, 16_000, at(10_200));
-    assert_eq!(taken, [name(1), name(3), name(4)]);
-    // One of which less is left is another.
-    sparse.rest(name(1), 200);
-    sparse.rest(name(3), 200);
-    note(&sparse, 1, 100, 1_000, 11_000);
+    assert_eq!(sparse.due(&settings, at(90_000)), Due::Never);
+    assert_eq!(sparse.take(&settings, 16_000, at(90_000)), []);
+    // Of one nothing is left, and another is not sparse any more.
+    note(&sparse, 99, 0, 1_000, 90_000);
+    note(&sparse, 98, 900, 1_000, 90_000);
+    assert_eq!(sparse.due(&settings, at(99_000)), Due::Never);
+    note(&sparse, 100, 200, 1_000, 100_000);
     assert_eq!(
-        sparse.take(&settings, 16_000, at(11_200)),
-        [name(1), name(3)]
+        sparse.take(&settings, 16_000, at(100_050)),
+        [],
+        "it is not ripe"
     );
+    let taken = sparse.take(&settings, 16_000, at(100_200));
+    assert_eq!(taken.len(), LOOKED_INTO_MAX);
+    assert_eq!(taken[..4], [name(100), name(97), name(96), name(95)]);
+    assert_eq!(sparse.due(&settings, at(900_000)), Due::Never);
+    // One of which less is left may be worth it by itself.
+    note(&sparse, 1, 5, 1_000, 100_300);
+    assert_eq!(sparse.due(&settings, at(100_300)), Due::In(secs(100)));
+    let taken = sparse.take(&settings, 35, at(100_600));
+    assert_eq!(taken, [1, 34, 33, 32].map(name), "no more bytes than that");
 }

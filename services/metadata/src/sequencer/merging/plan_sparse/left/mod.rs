@@ -8,7 +8,7 @@ use tidelog_types::{Offset, SegmentName, Timestamp, TopicPartition};
 
 use super::super::super::retention::span_millis;
 use super::super::again::Timed;
-use super::super::plan::{EXTENTS_MAX, merged_bytes};
+use super::super::plan::{Class, EXTENTS_MAX, merged_bytes};
 
 /// An extent in a sparse segment that is named.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Alive {
     /// How long the topic keeps its records, in milliseconds, if not for ever.
     pub(super) kept_for: Option<i64>,
     pub(super) committed_at: Timestamp,
+    /// What it may share a merged segment with.
+    pub(super) class: Class,
 }
 
 impl Alive {
@@ -126,17 +128,22 @@ impl Left {
         staying.map(|(segment, _)| segment).collect()
     }
 
-    /// Takes segments out of those that are wanted until no partition has more runs than there are segments: it would be more
-    /// segments than there are, of which none is ever joined with others. Each of those that go has several runs of the
-    /// partition with the most, since its records are of several parts of the time, or some between them have gone. Answers
-    /// them with the bytes that are left of each.
+    /// Takes segments out of those that are wanted until no partition has more runs than there are segments with something of
+    /// its class: it would be more segments than there are, of which none is ever joined with others. Those that go have
+    /// several runs of a partition, since its records are of several parts of the time, or some between them have gone.
+    /// Answers them with the bytes that are left of each.
     pub(super) fn fit(&self, wanted: &mut BTreeSet<SegmentName>) -> BTreeMap<SegmentName, u64> {
-        let mut out = BTreeSet::new();
-        while let Some(segment) = self.most_cut(wanted) {
-            wanted.remove(&segment);
-            out.insert(segment);
+        let mut bytes: BTreeMap<SegmentName, u64> = BTreeMap::new();
+        loop {
+            let most_cut = self.most_cut(wanted);
+            if most_cut.is_empty() {
+                break;
+            }
+            for segment in most_cut {
+                wanted.remove(&segment);
+                bytes.insert(segment, 0);
+            }
         }
-        let mut bytes: BTreeMap<SegmentName, u64> = out.into_iter().map(|at| (at, 0)).collect();
         for (segment, alive) in self.all() {
             if let Some(bytes) = bytes.get_mut(&segment) {
                 *bytes += merged_bytes(&alive.extent);
@@ -145,14 +152,22 @@ impl Left {
         bytes
     }
 
-    /// Of the partition with most runs the segment that is in most of them, if there are more than segments.
-    fn most_cut(&self, wanted: &BTreeSet<SegmentName>) -> Option<SegmentName> {
-        let runs = self.partitions.values();
-        let runs = runs.map(|extents| runs_of(extents.values(), wanted));
-        let runs = runs.max_by_key(Vec::len)?;
-        if runs.len() <= wanted.len() {
-            return None;
+    /// Of the partition with the most runs too many the segments that are in most of them.
+    fn most_cut(&self, wanted: &BTreeSet<SegmentName>) -> Vec<SegmentName> {
+        let mut of_class: BTreeMap<Class, BTreeSet<SegmentName>> = BTreeMap::new();
+        for (segment, alive) in self.all().filter(|(segment, _)| wanted.contains(segment)) {
+            of_class.entry(alive.class).or_default().insert(segment);
         }
+        let too_many = self.partitions.values().filter_map(|extents| {
+            let runs = runs_of(extents.values(), wanted);
+            let class = runs.first()?.first()?.class;
+            let segments = of_class.get(&class).map_or(0, BTreeSet::len);
+            let more = runs.len().checked_sub(segments + 1)?;
+            Some((more, runs))
+        });
+        let Some((_, runs)) = too_many.max_by_key(|(more, _)| *more) else {
+            return Vec::new();
+        };
         let mut counts: BTreeMap<SegmentName, usize> = BTreeMap::new();
         for run in runs {
             let segments: BTreeSet<_> = run.into_iter().filter_map(Alive::segment).collect();
@@ -160,8 +175,9 @@ impl Left {
                 *counts.entry(segment).or_default() += 1;
             }
         }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        most.map(|(segment, _)| segment)
+        let most = counts.values().max().copied();
+        let most_cut = counts.into_iter().filter(|(_, count)| Some(*count) == most);
+        most_cut.map(|(segment, _)| segment).collect()
     }
 
     /// The runs of some segments: a merged segment has one of a partition, so what begins anew comes into the next round.

@@ -30,6 +30,7 @@ fn alive(sequence: u64, (base, next): (u64, u64), time: i64) -> Alive {
             max_timestamp: Timestamp::from_millis(time),
         },
         kept_for: Some(800),
+        class: Class::of_bucket(0),
         committed_at: Timestamp::from_millis(1_000_000),
     }
 }
@@ -189,4 +190,24 @@ fn of_the_partition_with_more_runs_than_there_are_segments_those_rest_that_it_is
         }
     }
     assert_eq!(fit(&cut).0, BTreeSet::new());
+}
+
+#[test]
+fn segments_of_another_class_are_not_counted() {
+    let holed = |index, sequence, class| {
+        [(0, 5), (6, 9)].map(|offsets| {
+            let mut alive = alive(sequence, offsets, 100);
+            alive.class = Class::of_bucket(class);
+            (index, alive)
+        })
+    };
+    let fit = |all: &[[(u32, Alive); 2]]| {
+        let mut wanted = (1..=3).map(name).collect();
+        left(&all.concat()).fit(&mut wanted);
+        wanted.len()
+    };
+    let same = [holed(0, 1, 7), holed(1, 2, 7)];
+    assert_eq!(fit(&same), 3, "two segments become two");
+    let others = [holed(0, 1, 7), holed(1, 2, 8)];
+    assert_eq!(fit(&others), 1, "each would become two");
 }
