@@ -179,9 +179,16 @@ impl Batcher {
 
     /// Whether a bucket has all uploads that it may have: where there are others no more than half, so that one that does
     /// not answer leaves them theirs.
-    pub(super) fn is_busy(&self, bucket: BucketId) -> bool {
-        let most = self.share_of_bucket();
-        self.lanes.has_several_buckets() && self.pipeline.uploading_to(bucket).0 >= most
+    fn is_busy(&self, bucket: BucketId) -> bool {
+        // What the store has refused is older than what would close, and is put when there is room for one more.
+        let refused = self.pipeline.refused_of(bucket);
+        self.has_its_share(bucket, refused)
+    }
+
+    /// Whether a bucket has all uploads that it may have, beside so many that are to come.
+    pub(super) fn has_its_share(&self, bucket: BucketId, to_come: usize) -> bool {
+        let uploading = self.pipeline.uploading_to(bucket).0;
+        self.lanes.has_several_buckets() && uploading + to_come >= self.share_of_bucket()
     }
 
     fn share_of_bucket(&self) -> usize {

@@ -146,7 +146,7 @@ impl Batcher {
         if let Some((_, shard)) = pending.express {
             self.pauses.insert(shard, now + PAUSE);
         }
-        if self.is_busy(pending.segment.bucket) {
+        if self.has_its_share(pending.segment.bucket, 0) {
             // One more upload would wait for the others, which may take minutes: the store may have room before.
             pending.is_refused = true;
             pending.stage = Stage::Resting(stored);

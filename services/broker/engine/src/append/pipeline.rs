@@ -146,6 +146,15 @@ impl Pipeline {
         pending.any(|pending| pending.is_refused && pending.express == Some(of))
     }
 
+    /// How many such segments would go to a bucket.
+    pub(super) fn refused_of(&self, bucket: BucketId) -> usize {
+        let pending = self.pending.values();
+        let refused = pending.filter(|pending| pending.is_refused && pending.express.is_some());
+        refused
+            .filter(|pending| pending.segment.bucket == bucket)
+            .count()
+    }
+
     /// Puts a segment back under its ticket.
     pub(super) fn put_back(&mut self, ticket: Ticket, pending: Pending) {
         self.pending.insert(ticket, pending);

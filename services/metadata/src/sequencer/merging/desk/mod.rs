@@ -262,8 +262,12 @@ impl Desk {
         let bytes_max = self.settings.bytes.saturating_mul(SEGMENTS_MAX);
         let taken = self.again.take(EXTENTS_MAX, bytes_max, now);
         let mut taken = TakenAgain { desk: self, taken };
-        let planned = self.planning.again(&taken.taken, &self.settings).await?;
-        taken.taken.clear();
+        let planned = self.planning.again(&taken.taken, &self.settings).await;
+        if matches!(planned, Ok(_) | Err(SequencerError::Row(_))) {
+            // What is damaged would be so the next time.
+            taken.taken.clear();
+        }
+        let planned = planned?;
         let bytes = planned.segments.iter().map(|segment| segment.bytes).sum();
         self.metrics.again_bytes.inc_by(bytes);
         state.again = self.lendings(&mut state.number, planned.segments, planned.committed_at);

@@ -44,6 +44,8 @@ struct State {
     noted: Queue,
     /// Those that are looked into only beside others, however long that takes: since when.
     resting: Queue,
+    /// Those of the last look that had rested.
+    had_rested: BTreeSet<SegmentName>,
     has_missed: bool,
 }
 
@@ -108,11 +110,17 @@ impl Sparse {
         was_empty && !state.noted.segments.is_empty()
     }
 
-    /// Takes note of a segment that was taken, and waits anew.
+    /// Takes note of a segment that was taken, and waits anew; one that has rested goes on with that, or it would be a reason
+    /// for a look by itself, and take others along.
     pub(super) fn put_off(&self, segment: SegmentName, live: u64, now: MonoTime) {
         let mut state = self.0.lock();
         // It may have been noted anew meanwhile.
-        if !state.noted.contains(segment) {
+        if state.noted.contains(segment) {
+            return;
+        }
+        if state.had_rested.contains(&segment) {
+            state.resting.insert(segment, live, now);
+        } else {
             state.noted.insert(segment, live, now);
         }
     }
@@ -170,7 +178,13 @@ impl Sparse {
         now: MonoTime,
     ) -> Vec<SegmentName> {
         let mut state = self.0.lock();
-        let State { noted, resting, .. } = &mut *state;
+        state.had_rested.clear();
+        let State {
+            noted,
+            resting,
+            had_rested,
+            ..
+        } = &mut *state;
         let ripe = noted.in_order();
         let ripe = ripe.take_while(|(since, ..)| *since + settings.rewrite.age <= now);
         // Others each time: those that have rested for longest.
@@ -184,6 +198,9 @@ impl Sparse {
                 break;
             }
             bytes = bytes.saturating_add(live);
+            if resting.contains(segment) {
+                had_rested.insert(segment);
+            }
             noted.remove(segment);
             resting.remove(segment);
             taken.push(segment);

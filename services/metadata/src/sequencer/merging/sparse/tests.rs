@@ -128,6 +128,12 @@ fn one_that_rests_is_taken_beside_others_alone_and_those_that_rested_longest_com
     let taken = sparse.take(&settings, 16_000, at(100_200));
     assert_eq!(taken.len(), LOOKED_INTO_MAX);
     assert_eq!(taken[..4], [name(100), name(97), name(96), name(95)]);
+    // Nobody saw to it.
+    sparse.put_off(name(97), 10, at(100_200));
+    assert_eq!(sparse.due(&settings, at(900_000)), Due::Never);
+    sparse.put_off(name(100), 10, at(100_200));
+    assert_eq!(sparse.due(&settings, at(900_000)), Due::Now);
+    note(&sparse, 100, 0, 1_000, 900_000);
     assert_eq!(sparse.due(&settings, at(900_000)), Due::Never);
     // One of which less is left may be worth it by itself.
     note(&sparse, 1, 5, 1_000, 100_300);
