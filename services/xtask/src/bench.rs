@@ -1,7 +1,5 @@
 //! `cargo xtask bench`: builds the binary and the load generator in release and hands over to it.
 
-use std::process::Command;
-
 use anyhow::Result;
 
 use crate::fdb::{BENCH_FEATURES, Fdb};
@@ -21,22 +19,16 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     tools::minio(workspace)?;
     // In one build: two would choose other features of what they share, and build it twice.
-    let [server, bench] = ["tidelog-server", "tidelog-e2e-bench"];
-    let fdb = Fdb::find(workspace).ok();
-    let with_fdb = |mut command: Command| {
-        if let Some(fdb) = &fdb {
-            fdb.apply(&mut command, BENCH_FEATURES);
-        }
-        command
-    };
-    let build = workspace.cargo(["build", "--release", "-p", server, "-p", bench]);
-    process::run(&mut with_fdb(build))?;
-    let mut run = workspace.cargo(["run", "--release", "--quiet", "-p", server, "-p", bench]);
-    run.args(["--bin", bench]);
+    let mut build = workspace.cargo(["build", "--release"]);
+    build.args(["-p", "tidelog-server", "-p", "tidelog-e2e-bench"]);
+    let mut run = workspace.command(workspace.target.join("release/tidelog-e2e-bench"));
+    if let Ok(fdb) = Fdb::find(workspace) {
+        fdb.apply(&mut build, BENCH_FEATURES);
+        fdb.link(&mut run);
+    }
+    process::run(&mut build)?;
     process::run(
-        with_fdb(run)
-            .arg("--")
-            .args(&options.arguments)
+        run.args(&options.arguments)
             .env("TIDELOG_TOOLS", workspace.tools())
             .env("TIDELOG_BIN", workspace.target.join("release/tidelog")),
     )

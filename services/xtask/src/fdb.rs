@@ -49,6 +49,11 @@ impl Fdb {
     /// Lets cargo build what links the library, and lets what it has built find it.
     pub(crate) fn apply(&self, command: &mut Command, features: &str) {
         command.args(["--features", features]);
+        self.link(command);
+    }
+
+    /// Lets what was built with the library find it.
+    pub(crate) fn link(&self, command: &mut Command) {
         for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
             command.env(variable, prepended(variable, &self.library));
         }

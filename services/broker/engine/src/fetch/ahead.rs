@@ -1,7 +1,8 @@
 //! What a reader will want next, so that it need not wait for the bucket each time.
 //!
 //! Who comes back to where it left off reads on: the longer it does, the more pages are fetched ahead of it,
-//! up to a window. All windows together take a quarter of the pool of old data: what a fetch reads at the same time, the
+//! up to a window. What is known of a place stays for a while when somebody has gone on from it: others who read the same come there
+//! later, and have to take their turns in the same order, or each of them would need pages of its own. All windows together take a quarter of the pool of old data: what a fetch reads at the same time, the
 //! place that it goes on from and what others read need the rest, or pages would go before their reader comes. Nothing is fetched but on the way of a request, so a reader that stops
 //! costs a window at most; what is on its way then is given up after a while.
 
@@ -28,8 +29,8 @@ const WINDOW_MIN: usize = 4;
 const WINDOW_MAX: usize = 16;
 /// A reader that does not come back for so long has stopped, and what is fetched for it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Places that readers may come back to. Past it those that nobody came back to for longest are forgotten.
-const PLACES_MAX: usize = 8_192;
+/// Places that readers may come to. Past it the oldest ones are forgotten.
+const PLACES_MAX: usize = 16_384;
 
 /// Where readers left off.
 #[derive(Debug)]
@@ -42,7 +43,9 @@ pub(super) struct Ahead {
 #[derive(Debug, Default)]
 struct Places {
     by_offset: HashMap<(TopicPartition, Offset), Place>,
-    /// When those were forgotten that nobody came back to.
+    /// How many of them are where somebody is expected.
+    awaited: usize,
+    /// When those were forgotten that nobody came to.
     swept: MonoTime,
 }
 
@@ -53,6 +56,8 @@ struct Place {
     streak: u32,
     since: MonoTime,
     last: Last,
+    /// Whether somebody is still expected to go on from here.
+    is_awaited: bool,
 }
 
 /// What a reader got of a partition when it was last here.
@@ -120,30 +125,22 @@ impl Ahead {
             (now - place.since <= PATIENCE).then_some(*place)
         };
         let found: Vec<Option<Place>> = request.partitions.iter().map(came_back).collect();
-        let streak = found.iter().flatten().map(|place| place.streak).max();
+        // Of those where it got nothing it may be that others have come back to them since.
+        let rank = |place: &&Place| (place.last.was_served, place.streak);
+        let mine = found.iter().flatten().max_by_key(rank);
         let lasts = found.iter();
         let lasts = lasts.map(|place| place.map(|place| place.last).unwrap_or_default());
         let lasts = lasts.collect();
-        Self::forget_stopped(&mut places, now);
-        let streak = streak.unwrap_or(0);
+        places.forget_old(now);
+        let streak = mine.map_or(0, |place| place.streak);
         let wanted = WINDOW_MIN << streak.min(WINDOW_MAX.ilog2());
         let partitions = request.partitions.len().max(1);
-        let readers = places.by_offset.len().div_ceil(partitions).max(1);
+        let readers = places.awaited.div_ceil(partitions).max(1);
         let window = wanted.min(WINDOW_MAX).min(self.pages / readers).max(1);
         Reader {
             streak,
             window,
             lasts,
-        }
-    }
-
-    /// Forgets places that nobody came back to, now and then.
-    fn forget_stopped(places: &mut Places, now: MonoTime) {
-        if now - places.swept >= PATIENCE {
-            places.swept = now;
-            places
-                .by_offset
-                .retain(|_, place| now - place.since <= PATIENCE);
         }
     }
 
@@ -157,7 +154,7 @@ impl Ahead {
         turns: &Turns,
         now: MonoTime,
     ) {
-        let places = &mut self.places.lock().by_offset;
+        let mut places = self.places.lock();
         let turns = turns
             .stints
             .iter()
@@ -166,7 +163,7 @@ impl Ahead {
         let turns = turns.chain(std::iter::repeat((0, 0)));
         let all = came_from.iter().zip(found).zip(pools).zip(turns);
         for (((wanted, found), pool), (stint, waits)) in all {
-            places.remove(&(wanted.partition, wanted.offset));
+            places.go_on_from(wanted);
             let Ok(found) = found else { continue };
             if *pool == Some(Pool::CatchUp) {
                 // A partition that had no turn is come back to just as well.
@@ -183,17 +180,57 @@ impl Ahead {
                             waits.saturating_add(1)
                         },
                     },
+                    is_awaited: true,
                 };
-                places.insert((found.partition, found.next_offset), place);
+                places.come_to((found.partition, found.next_offset), place);
             }
         }
-        if places.len() > PLACES_MAX {
-            let mut times: Vec<MonoTime> = places.values().map(|place| place.since).collect();
+        places.forget_surplus();
+    }
+}
+
+impl Places {
+    /// Somebody is at a place.
+    fn come_to(&mut self, at: (TopicPartition, Offset), place: Place) {
+        let before = self.by_offset.insert(at, place);
+        if before.is_none_or(|before| !before.is_awaited) {
+            self.awaited += 1;
+        }
+    }
+
+    /// Somebody is at a place no more.
+    fn go_on_from(&mut self, wanted: &FetchPartition) {
+        let at = (wanted.partition, wanted.offset);
+        if let Some(place) = self.by_offset.get_mut(&at) {
+            self.awaited -= usize::from(place.is_awaited);
+            place.is_awaited = false;
+        }
+    }
+
+    /// Forgets what is old, now and then.
+    fn forget_old(&mut self, now: MonoTime) {
+        if now - self.swept >= PATIENCE {
+            self.swept = now;
+            self.keep(|place| now - place.since <= PATIENCE);
+        }
+    }
+
+    /// Forgets the older half when there are too many.
+    fn forget_surplus(&mut self) {
+        if self.by_offset.len() > PLACES_MAX {
+            let places = self.by_offset.values();
+            let mut times: Vec<MonoTime> = places.map(|place| place.since).collect();
             let middle = times.len() / 2;
             let (_, middle, _) = times.select_nth_unstable(middle);
             let middle = *middle;
-            places.retain(|_, place| place.since > middle);
+            self.keep(|place| place.since > middle);
         }
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&Place) -> bool) {
+        self.by_offset.retain(|_, place| is_kept(place));
+        let awaited = self.by_offset.values().filter(|place| place.is_awaited);
+        self.awaited = awaited.count();
     }
 }
 
@@ -305,6 +342,21 @@ mod tests {
         assert_eq!(read(&ahead, &[(0, 0)], Pool::CatchUp, at(0)), 4);
         assert_eq!(read(&ahead, &[(0, 10)], Pool::CatchUp, at(10)), 8);
         assert_eq!(read(&ahead, &[(0, 20)], Pool::CatchUp, at(21)), 4);
+    }
+
+    /// The first one goes on before the second comes to where both have been.
+    #[test]
+    fn whoever_comes_behind_another_one_reads_on_as_well() {
+        let ahead = Ahead::new(POOL);
+        for (offset, window) in [(0, 4), (10, 8), (20, 16)] {
+            let both = [(); 2].map(|()| ahead.arrive(&wants(&[(0, offset)]), at(0)));
+            assert_eq!(both.map(|reader| reader.window), [window; 2]);
+            for _ in 0..2 {
+                let again = read(&ahead, &[(0, offset)], Pool::CatchUp, at(0));
+                assert_eq!(again, window, "at offset {offset}");
+            }
+        }
+        assert_eq!(ahead.places.lock().awaited, 1, "both are at one place");
     }
 
     #[test]

@@ -24,5 +24,6 @@ mod near;
 mod order;
 mod settle;
 mod times;
+mod together;
 mod transactions;
 mod waits;

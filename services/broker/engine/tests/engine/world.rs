@@ -133,6 +133,16 @@ impl World {
         Self::build(settings, clock, None, POOLS, 1, classes).await
     }
 
+    /// A world with so much memory for pages of old data.
+    pub(crate) async fn with_catch_up_bytes(catch_up_bytes: usize) -> Self {
+        let pools = CacheSettings {
+            catch_up_bytes,
+            ..POOLS
+        };
+        let clock = Arc::new(SystemClock::new());
+        Self::build(settings(), clock, None, pools, 1, classes()).await
+    }
+
     /// The same without memory for pages.
     pub(crate) async fn beside_without_memory(near: Arc<dyn NearPages>) -> Self {
         let pools = CacheSettings {
