@@ -1,8 +1,7 @@
 //! A history is written, merged, cut by retention, compacted by key and read back at every stage, while the janitor and the readers are
 //! killed all the while: contents and offsets stay exact, and in the end the bucket holds what metadata names.
 //!
-//! It runs in the main bucket alone, and with classes that put segments into a bucket beside it and let small batches go with
-//! their commits. `TIDELOG_HISTORY_MIB` says how much is written; what runs by default is the short form. Of a GiB or more it is also
+//! `TIDELOG_HISTORY_MIB` says how much is written; what runs by default is the short form. Of a GiB or more it is also
 //! waited until what killed janitors have left behind is deleted.
 
 use std::time::{Duration, Instant};
@@ -22,8 +21,6 @@ use crate::support::{TOPIC, bucket};
 const PARTITIONS: u32 = 12;
 const VALUE_BYTES: usize = 32 << 10;
 const MIB_DEFAULT: u64 = 144;
-/// With classes, where what is asked is the way of the bytes and not what they weigh.
-const MIB_OF_CLASSES: u64 = 48;
 /// Records that are on their way at a time, of all partitions.
 const AT_ONCE: u64 = 24;
 /// The longest that anything may take for each GiB, and at least.
@@ -45,10 +42,10 @@ struct Size {
 }
 
 impl Size {
-    fn from_env(default: u64) -> Result<Self> {
+    fn from_env() -> Result<Self> {
         let mib = match std::env::var("TIDELOG_HISTORY_MIB") {
             Ok(text) => text.parse().context("`TIDELOG_HISTORY_MIB`")?,
-            Err(_) => default,
+            Err(_) => MIB_DEFAULT,
         };
         let gib = u32::try_from(mib >> 10)?;
         Ok(Self {
@@ -56,44 +53,6 @@ impl Size {
             limit: LIMIT_MIN.max(LIMIT_PER_GIB * gib),
             is_long: gib > 0,
         })
-    }
-}
-
-/// What a history runs with beside what all have: settings of all processes, and the classes of its two topics.
-#[derive(Default)]
-struct Classes {
-    settings: Vec<(&'static str, String)>,
-    topic: Option<&'static str>,
-    keyed: Option<&'static str>,
-}
-
-impl Classes {
-    /// The history is put into a bucket beside the main one and merged into the main one; what is keyed is committed
-    /// inside the metadata transaction where it is small, is put beside where it is not, and is merged there.
-    fn beside(place: &Place) -> Self {
-        let location = match place {
-            Place::Folder(path) => path.with_file_name("hot").display().to_string(),
-            Place::S3 { bucket, .. } => format!("s3://{bucket}/hot"),
-        };
-        let settings = [
-            ("storage.buckets.hot.location", location.as_str()),
-            ("storage.classes.moved.bucket", "hot"),
-            ("storage.classes.moved.merged_bucket", "main"),
-            ("storage.classes.quick.bucket", "hot"),
-            ("storage.classes.quick.express_bytes", "64KiB"),
-        ];
-        Self {
-            settings: settings.map(|(key, value)| (key, value.to_owned())).into(),
-            topic: Some("moved"),
-            keyed: Some("quick"),
-        }
-    }
-
-    /// What commands are told that work on the buckets.
-    fn flags(&self, place: &Place) -> Vec<String> {
-        let set = self.settings.iter();
-        let set = set.flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
-        place.flags().into_iter().chain(set).collect()
     }
 }
 
@@ -175,12 +134,12 @@ async fn kill(servers: &mut [Server], kills: &mut u32) -> Result<()> {
 }
 
 /// What is written, merged and cut is read back after each step.
-async fn stages(client: &Client, cluster: &Cluster, size: Size, keyed: Option<&str>) -> Result<()> {
+async fn stages(client: &Client, cluster: &Cluster, size: Size) -> Result<()> {
     let start = Instant::now();
     let step = |what: &str| println!("{:6.1} s: {what}", start.elapsed().as_secs_f64());
     let whole = [0; PARTITIONS as usize];
     write(client, size.records).await?;
-    keyed::write(client, keyed).await?;
+    keyed::write(client).await?;
     step("written");
     ensure!(read(client, size.records).await? == whole, "all is there");
     step("read");
@@ -201,9 +160,6 @@ async fn helper(options: &ClusterOptions, cluster: &Cluster, role: &str) -> Resu
         .with("memory.total", "256MiB")
         .with("roles", role)
         .with("cluster.metadata", &metadata.internal.to_string());
-    let storage = options.settings.iter();
-    let storage = storage.filter(|(key, _)| key.starts_with("storage."));
-    let server = storage.fold(server, |server, (key, value)| server.with(key, value));
     let server = match role {
         "reader" => server.with("listen.internal", &free_port()?.to_string()),
         _ => server,
@@ -212,7 +168,8 @@ async fn helper(options: &ClusterOptions, cluster: &Cluster, role: &str) -> Resu
 }
 
 /// Every byte that metadata names is there, and nothing is there that is named by nothing and never will be.
-async fn audit(flags: &[String]) -> Result<()> {
+async fn audit(place: &Place) -> Result<()> {
+    let flags = place.flags();
     let mut words = vec!["audit", "--verify", "bytes"];
     words.extend(flags.iter().map(String::as_str));
     println!("{}", Cli::new(None).ok(&words).await?);
@@ -262,8 +219,10 @@ async fn retain(client: &Client, size: Size) -> Result<()> {
     }
 }
 
-/// All stages, while janitor and readers are killed, and what is there in the end.
-async fn run(options: ClusterOptions, size: Size, classes: &Classes) -> Result<()> {
+#[tokio::test]
+async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
+    let size = Size::from_env()?;
+    let (_minio, options) = bucket().await?;
     let options = ClusterOptions {
         metadata: 1,
         brokers: 1,
@@ -275,12 +234,9 @@ async fn run(options: ClusterOptions, size: Size, classes: &Classes) -> Result<(
         .with("metadata.merge_bytes", "16MiB")
         .with("metadata.retention_interval", "1s")
         .with("janitor.grace", "5s");
-    let settings = classes.settings.iter();
-    let options = settings.fold(options, |options, (key, value)| options.with(key, value));
     let mut cluster = Cluster::start(&options).await?;
     let client = cluster.client()?;
-    let class = classes.topic.map(|class| ("tidelog.storage.class", class));
-    let config = class.into_iter().chain([("retention.ms", "-1")]);
+    let config = [("retention.ms", "-1")];
     client
         .admin()
         .create_topic(TOPIC, PARTITIONS, config)
@@ -290,7 +246,7 @@ async fn run(options: ClusterOptions, size: Size, classes: &Classes) -> Result<(
     let mut kills = 0;
     tokio::select! {
         killed = kill(&mut servers, &mut kills) => killed?,
-        passed = stages(&client, &cluster, size, classes.keyed) => passed?,
+        passed = stages(&client, &cluster, size) => passed?,
     }
     // Some of them may be in the middle of a start.
     for server in &mut servers {
@@ -300,7 +256,7 @@ async fn run(options: ClusterOptions, size: Size, classes: &Classes) -> Result<(
     // The writer ends with its broker, and with it what may still be committed.
     cluster.brokers[0].stop(size.limit).await?;
     cluster.brokers[0].restart().await?;
-    audit(&classes.flags(&options.place)).await?;
+    audit(&options.place).await?;
     let starts = read(&cluster.client()?, size.records).await?;
     let written = size.records * u64::from(PARTITIONS) * VALUE_BYTES as u64 / 1_000_000;
     println!("{written} MB, {kills} kills; partitions begin at {starts:?}");
@@ -310,18 +266,4 @@ async fn run(options: ClusterOptions, size: Size, classes: &Classes) -> Result<(
         println!("{named} segments are named and there");
     }
     Ok(())
-}
-
-#[tokio::test]
-async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
-    let (_minio, options) = bucket().await?;
-    let size = Size::from_env(MIB_DEFAULT)?;
-    run(options, size, &Classes::default()).await
-}
-
-#[tokio::test]
-async fn a_history_of_classes_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
-    let (_minio, options) = bucket().await?;
-    let classes = Classes::beside(&options.place);
-    run(options, Size::from_env(MIB_OF_CLASSES)?, &classes).await
 }

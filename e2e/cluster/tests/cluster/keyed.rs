@@ -27,12 +27,11 @@ fn value(partition: u32, offset: u64) -> Vec<u8> {
 }
 
 /// Creates the topic and writes all of it, each record at the offset that it must get.
-pub(crate) async fn write(client: &Client, class: Option<&str>) -> Result<()> {
-    let class = class.map(|class| ("tidelog.storage.class", class));
-    let config = class.into_iter().chain([
+pub(crate) async fn write(client: &Client) -> Result<()> {
+    let config = [
         ("cleanup.policy", "compact"),
         ("min.cleanable.dirty.ratio", "0.01"),
-    ]);
+    ];
     client
         .admin()
         .create_topic(TOPIC, PARTITIONS, config)

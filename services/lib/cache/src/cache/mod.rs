@@ -22,6 +22,11 @@ const SHARD_PAGES_MIN: usize = 16;
 /// Shards at most: each is a lock, and pages are large.
 const SHARDS_MAX: usize = 8;
 
+/// Whatever was wanted last stays longest: nothing is kept in a part of less worth.
+const LRU: LruConfig = LruConfig {
+    high_priority_pool_ratio: 1.0,
+};
+
 /// A fetch brought more than a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("page `{key}` came with `{length}` bytes, more than the {PAGE_BYTES} of a page")]
@@ -86,7 +91,7 @@ impl PoolCache {
         let pages = CacheBuilder::new(bytes.max(shards))
             .with_name("tidelog-pages")
             .with_shards(shards)
-            .with_eviction_config(LruConfig::default())
+            .with_eviction_config(LRU)
             .with_weighter(|_: &PageKey, page: &Page| page.weight())
             .with_event_listener(Arc::new(evictions))
             .build();

@@ -19,8 +19,9 @@ use tidelog_types::SegmentName;
 use super::plan::{Plan, Planned};
 use super::reads::answer_bytes;
 
-/// Partitions catch up side by side when their segments are no farther apart.
-const HERD_SEGMENTS: u64 = 8;
+/// Partitions catch up side by side when their segments are no farther apart: those of two windows that were merged. Who is
+/// farther away has turns, whose order depends on what a reader had before, so that several readers of the same part.
+const HERD_SEGMENTS: u64 = 32;
 
 /// Bytes after which the turn of who catches up is over, however much it has in a segment.
 const STINT_BYTES: u64 = 64 * 1024 * 1024;

@@ -148,7 +148,7 @@ fn who_catches_up_far_from_the_others_keeps_its_turn_while_it_is_in_one_segment(
         plan
     };
     let mut logs: Vec<Vec<(u64, u32)>> = vec![vec![(1, 100); 20]];
-    logs.extend([20, 40, 60].map(|segment| {
+    logs.extend([100, 200, 300].map(|segment| {
         let mut log = vec![(segment, 100); 4];
         log.extend([(segment + 1, 100); 4]);
         log
