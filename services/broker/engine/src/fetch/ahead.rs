@@ -1,10 +1,12 @@
 //! What a reader will want next, so that it need not wait for the bucket each time.
 //!
-//! Who comes back to where it left off reads on: the longer it does, the more pages are fetched ahead of it,
-//! up to a window. What is known of a place stays for a while when somebody has gone on from it: others who read the same come there
-//! later, and have to take their turns in the same order, or each of them would need pages of its own. All windows together take a quarter of the pool of old data: what a fetch reads at the same time, the
-//! place that it goes on from and what others read need the rest, or pages would go before their reader comes. Nothing is fetched but on the way of a request, so a reader that stops
-//! costs a window at most; what is on its way then is given up after a while.
+//! Who comes back to where it left off reads on: the longer it does, the more pages are fetched ahead of it, up to a window.
+//! All windows together take a quarter of the pool of old data: what a fetch reads at the same time, the place that it goes on
+//! from and what others read need the rest, or pages would go before their reader comes. Nothing is fetched but on the way of
+//! a request, so a reader that stops costs a window at most; what is on its way then is given up after a while.
+//!
+//! What is known of a place stays for a while when somebody has gone on from it. Others who read the same come there later, and
+//! have to take their turns in the same order, or each of them would need pages of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ use super::plan::{Plan, Planned};
 use super::reads::answer_bytes;
 
 /// Partitions catch up side by side when their segments are no farther apart: those of two windows that were merged. Who is
-/// farther away has turns, whose order depends on what a reader had before, so that several readers of the same part.
+/// farther away has turns. Their order depends on what a reader had before, so several readers of one history part ways there.
 const HERD_SEGMENTS: u64 = 32;
 
 /// Bytes after which the turn of who catches up is over, however much it has in a segment.
