@@ -1,8 +1,9 @@
 //! A history is written, merged, cut by retention, compacted by key and read back at every stage, while the janitor and the readers are
 //! killed all the while: contents and offsets stay exact, and in the end the bucket holds what metadata names.
 //!
-//! `TIDELOG_HISTORY_MIB` says how much is written; what runs by default is the short form. Of a GiB or more it is also
-//! waited until what killed janitors have left behind is deleted.
+//! It runs in the main bucket alone, and with a class that puts segments into a bucket beside it. `TIDELOG_HISTORY_MIB` says how
+//! much is written; what runs by default is the short form. Of a GiB or more it is also waited until what killed janitors
+//! have left behind is deleted.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,13 @@ use crate::support::{TOPIC, bucket};
 const PARTITIONS: u32 = 12;
 const VALUE_BYTES: usize = 32 << 10;
 const MIB_DEFAULT: u64 = 144;
+/// With a class, where what is asked is the way of the bytes and not what they weigh.
+const MIB_OF_CLASS: u64 = 48;
 /// Records that are on their way at a time, of all partitions.
 const AT_ONCE: u64 = 24;
 /// The longest that anything may take for each GiB, and at least.
 const LIMIT_PER_GIB: Duration = Duration::from_mins(5);
-const LIMIT_MIN: Duration = Duration::from_mins(2);
+const LIMIT_MIN: Duration = Duration::from_mins(3);
 /// A janitor that was killed may come back for ten minutes, and until then what it has put may yet be named.
 const WRITERS_ENDED: Duration = Duration::from_mins(20);
 /// Time between two kills.
@@ -42,10 +45,10 @@ struct Size {
 }
 
 impl Size {
-    fn from_env() -> Result<Self> {
+    fn from_env(default: u64) -> Result<Self> {
         let mib = match std::env::var("TIDELOG_HISTORY_MIB") {
             Ok(text) => text.parse().context("`TIDELOG_HISTORY_MIB`")?,
-            Err(_) => MIB_DEFAULT,
+            Err(_) => default,
         };
         let gib = u32::try_from(mib >> 10)?;
         Ok(Self {
@@ -53,6 +56,39 @@ impl Size {
             limit: LIMIT_MIN.max(LIMIT_PER_GIB * gib),
             is_long: gib > 0,
         })
+    }
+}
+
+/// What a history runs with beside what all have: settings of all processes, and the class of its topic.
+#[derive(Default)]
+struct Class {
+    settings: Vec<(&'static str, String)>,
+    name: Option<&'static str>,
+}
+
+impl Class {
+    /// The history is put into a bucket beside the main one and merged into the main one.
+    fn beside(place: &Place) -> Self {
+        let location = match place {
+            Place::Folder(path) => path.with_file_name("hot").display().to_string(),
+            Place::S3 { bucket, .. } => format!("s3://{bucket}/hot"),
+        };
+        let settings = [
+            ("storage.buckets.hot.location", location.as_str()),
+            ("storage.classes.moved.bucket", "hot"),
+            ("storage.classes.moved.merged_bucket", "main"),
+        ];
+        Self {
+            settings: settings.map(|(key, value)| (key, value.to_owned())).into(),
+            name: Some("moved"),
+        }
+    }
+
+    /// What commands are told that work on the buckets.
+    fn flags(&self, place: &Place) -> Vec<String> {
+        let set = self.settings.iter();
+        let set = set.flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
+        place.flags().into_iter().chain(set).collect()
     }
 }
 
@@ -160,6 +196,9 @@ async fn helper(options: &ClusterOptions, cluster: &Cluster, role: &str) -> Resu
         .with("memory.total", "256MiB")
         .with("roles", role)
         .with("cluster.metadata", &metadata.internal.to_string());
+    let storage = options.settings.iter();
+    let storage = storage.filter(|(key, _)| key.starts_with("storage."));
+    let server = storage.fold(server, |server, (key, value)| server.with(key, value));
     let server = match role {
         "reader" => server.with("listen.internal", &free_port()?.to_string()),
         _ => server,
@@ -168,8 +207,7 @@ async fn helper(options: &ClusterOptions, cluster: &Cluster, role: &str) -> Resu
 }
 
 /// Every byte that metadata names is there, and nothing is there that is named by nothing and never will be.
-async fn audit(place: &Place) -> Result<()> {
-    let flags = place.flags();
+async fn audit(flags: &[String]) -> Result<()> {
     let mut words = vec!["audit", "--verify", "bytes"];
     words.extend(flags.iter().map(String::as_str));
     println!("{}", Cli::new(None).ok(&words).await?);
@@ -219,10 +257,8 @@ async fn retain(client: &Client, size: Size) -> Result<()> {
     }
 }
 
-#[tokio::test]
-async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
-    let size = Size::from_env()?;
-    let (_minio, options) = bucket().await?;
+/// All stages, while janitor and readers are killed, and what is there in the end.
+async fn run(options: ClusterOptions, size: Size, class: &Class) -> Result<()> {
     let options = ClusterOptions {
         metadata: 1,
         brokers: 1,
@@ -234,9 +270,12 @@ async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<
         .with("metadata.merge_bytes", "16MiB")
         .with("metadata.retention_interval", "1s")
         .with("janitor.grace", "5s");
+    let settings = class.settings.iter();
+    let options = settings.fold(options, |options, (key, value)| options.with(key, value));
     let mut cluster = Cluster::start(&options).await?;
     let client = cluster.client()?;
-    let config = [("retention.ms", "-1")];
+    let name = class.name.map(|name| ("tidelog.storage.class", name));
+    let config = name.into_iter().chain([("retention.ms", "-1")]);
     client
         .admin()
         .create_topic(TOPIC, PARTITIONS, config)
@@ -256,7 +295,7 @@ async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<
     // The writer ends with its broker, and with it what may still be committed.
     cluster.brokers[0].stop(size.limit).await?;
     cluster.brokers[0].restart().await?;
-    audit(&options.place).await?;
+    audit(&class.flags(&options.place)).await?;
     let starts = read(&cluster.client()?, size.records).await?;
     let written = size.records * u64::from(PARTITIONS) * VALUE_BYTES as u64 / 1_000_000;
     println!("{written} MB, {kills} kills; partitions begin at {starts:?}");
@@ -266,4 +305,18 @@ async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<
         println!("{named} segments are named and there");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
+    let (_minio, options) = bucket().await?;
+    let size = Size::from_env(MIB_DEFAULT)?;
+    run(options, size, &Class::default()).await
+}
+
+#[tokio::test]
+async fn a_history_of_a_class_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
+    let (_minio, options) = bucket().await?;
+    let class = Class::beside(&options.place);
+    run(options, Size::from_env(MIB_OF_CLASS)?, &class).await
 }

@@ -1,8 +1,10 @@
 //! Extents in memory, so that a reader that goes on from where it was asks nobody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
+use tidelog_env::{Clock, MonoTime};
 use tidelog_metadata_api::{Extent, Log, LogError, LookupAnswer, LookupRequest, PartitionBounds};
 use tidelog_types::{Offset, TopicPartition};
 
@@ -13,13 +15,17 @@ use crate::metrics::FetchMetrics;
 
 /// How much more is asked for than is wanted now.
 const LOOKUP_FACTOR: u64 = 4;
+/// How long nobody is asked anew where an extent lies. What has taken its place meanwhile may be in fewer objects, or
+/// without the records that compaction has taken out: readers see those for no longer than this.
+const TRUSTED: Duration = Duration::from_mins(1);
 
 /// Finds extents. Clones share the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Extents {
     log: Arc<dyn Log>,
-    /// By the offset at which each begins.
-    cache: Cache<(TopicPartition, Offset), Extent>,
+    /// By the offset at which each begins, with when it was heard of.
+    cache: Cache<(TopicPartition, Offset), (Extent, MonoTime)>,
+    clock: Arc<dyn Clock>,
     watermarks: Watermarks,
     metrics: FetchMetrics,
 }
@@ -28,12 +34,14 @@ impl Extents {
     pub(crate) fn new(
         log: Arc<dyn Log>,
         capacity: u64,
+        clock: Arc<dyn Clock>,
         watermarks: Watermarks,
         metrics: FetchMetrics,
     ) -> Self {
         Self {
             log,
             cache: Cache::new(capacity),
+            clock,
             watermarks,
             metrics,
         }
@@ -41,7 +49,8 @@ impl Extents {
 
     /// Takes note of an extent.
     pub(crate) fn insert(&self, partition: TopicPartition, extent: Extent) {
-        self.cache.insert((partition, extent.offsets.base), extent);
+        let key = (partition, extent.offsets.base);
+        self.cache.insert(key, (extent, self.clock.now()));
     }
 
     /// Forgets extents that proved to be out of date.
@@ -132,13 +141,17 @@ impl Extents {
         answer.unwrap_or(Err(LogError::Behind))
     }
 
-    /// The run of cached extents that begins exactly at the offset asked for, and its bytes.
+    /// The run of cached extents that begins exactly at the offset asked for and may be trusted, and its bytes.
     fn cached(&self, request: &LookupRequest) -> (Vec<Extent>, u64) {
         let mut extents = Vec::new();
         let mut offset = request.offset;
         let mut bytes = 0;
+        let now = self.clock.now();
         while bytes < request.bytes_max.max(1) && extents.len() < request.extents_max {
-            let Some(extent) = self.cache.get(&(request.partition, offset)) else {
+            let found = self.cache.get(&(request.partition, offset));
+            let Some((extent, _)) =
+                found.filter(|(_, heard)| now.saturating_since(*heard) < TRUSTED)
+            else {
                 break;
             };
             offset = extent.offsets.next;

@@ -87,6 +87,7 @@ impl Fetcher {
         let extents = Extents::new(
             Arc::clone(&log),
             settings.cached_extents,
+            Arc::clone(&env.clock),
             watermarks.clone(),
             metrics.clone(),
         );

@@ -141,6 +141,7 @@ mod tests {
     use async_trait::async_trait;
     use futures::future::BoxFuture;
     use prometheus_client::registry::Registry;
+    use tidelog_env::Env;
     use tidelog_metadata_api::{
         AbortedTransaction, ActiveProducer, CommitAnswer, CommitError, CommitNotice, FencingToken,
         LogError, LookupAnswer, LookupRequest, OffsetAnswer, OffsetQuery, ProducerIdentity,
@@ -313,8 +314,9 @@ mod tests {
         }
         let seam: Arc<dyn Log> = Arc::<Slow>::clone(log);
         let metrics = FetchMetrics::new(&mut Registry::default());
+        let (asked, known) = (Arc::clone(&seam), watermarks.clone());
         let listener = Listener {
-            extents: Extents::new(Arc::clone(&seam), 100, watermarks.clone(), metrics),
+            extents: Extents::new(asked, 100, Env::seeded(1).clock, known, metrics),
             log: seam,
             watermarks: watermarks.clone(),
         };

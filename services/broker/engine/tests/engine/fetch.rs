@@ -291,3 +291,38 @@ async fn an_answer_says_how_many_records_it_has_and_what_they_may_become() {
     };
     assert_eq!(found.estimate, estimate);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_bytes_lie_is_asked_anew_after_a_minute() {
+    let (world, _) = filled().await;
+    let read = async || {
+        let before = world.log.asked_for_extents();
+        let fetched = world
+            .fetch(vec![world.want(0, 0, u64::MAX)], u64::MAX)
+            .await;
+        assert_eq!(values(&fetched)[0].len(), 3);
+        world.log.asked_for_extents() - before
+    };
+    assert_eq!(read().await, 1, "nobody has read there before");
+    world.pass(Duration::from_secs(59)).await;
+    assert_eq!(read().await, 0, "it is in memory");
+    world.pass(Duration::from_secs(1)).await;
+    // By now it may be merged, or compacted.
+    assert_eq!(read().await, 1);
+    assert_eq!(read().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_at_the_end_asks_nobody_however_long_ago_the_last_record_was() {
+    let (world, _) = filled().await;
+    world
+        .fetch(vec![world.want(0, 3, u64::MAX)], u64::MAX)
+        .await;
+    let before = world.log.asked_for_extents();
+    world.pass(Duration::from_hours(1)).await;
+    let fetched = world
+        .fetch(vec![world.want(0, 3, u64::MAX)], u64::MAX)
+        .await;
+    assert_eq!(values(&fetched)[0].len(), 0);
+    assert_eq!(world.log.asked_for_extents(), before);
+}

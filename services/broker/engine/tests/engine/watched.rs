@@ -1,4 +1,4 @@
-//! The metadata service, and how often it is asked for bounds and for aborted transactions.
+//! The metadata service, and how often it is asked for bounds, for extents and for aborted transactions.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +25,8 @@ pub(crate) struct Watched {
     inner: MetadataService,
     aborted: AtomicUsize,
     bounds: AtomicUsize,
+    /// Lookups of extents.
+    lookups: AtomicUsize,
     /// Segments that were read from the store.
     inline_reads: AtomicUsize,
     /// What becomes of the next commits that bring their bytes along.
@@ -48,6 +50,7 @@ impl Watched {
             inner,
             aborted: AtomicUsize::new(0),
             bounds: AtomicUsize::new(0),
+            lookups: AtomicUsize::new(0),
             inline_reads: AtomicUsize::new(0),
             troubles: Mutex::new(VecDeque::new()),
         }
@@ -71,6 +74,11 @@ impl Watched {
     /// How often aborted transactions were asked for.
     pub(crate) fn asked_for_aborted(&self) -> usize {
         self.aborted.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked where extents lie.
+    pub(crate) fn asked_for_extents(&self) -> usize {
+        self.lookups.load(Ordering::Relaxed)
     }
 
     /// How often bounds were asked for.
@@ -128,6 +136,8 @@ impl Log for Watched {
     }
 
     async fn locate(&self, requests: &[LookupRequest]) -> Vec<Result<LookupAnswer, LogError>> {
+        let wanted = requests.iter().filter(|request| request.extents_max > 0);
+        self.lookups.fetch_add(wanted.count(), Ordering::Relaxed);
         self.inner.locate(requests).await
     }
 
