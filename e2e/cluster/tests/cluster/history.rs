@@ -1,9 +1,9 @@
 //! A history is written, merged, cut by retention, compacted by key and read back at every stage, while the janitor and the readers are
 //! killed all the while: contents and offsets stay exact, and in the end the bucket holds what metadata names.
 //!
-//! It runs in the main bucket alone, and with a class that puts segments into a bucket beside it. `TIDELOG_HISTORY_MIB` says how
-//! much is written; what runs by default is the short form. Of a GiB or more it is also waited until what killed janitors
-//! have left behind is deleted.
+//! It runs in the main bucket alone, and with classes that put segments into a bucket beside it and let small batches go with
+//! their commits. `TIDELOG_HISTORY_MIB` says how much is written; what runs by default is the short form. Of a GiB or more it is also
+//! waited until what killed janitors have left behind is deleted.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ use crate::support::{TOPIC, bucket};
 const PARTITIONS: u32 = 12;
 const VALUE_BYTES: usize = 32 << 10;
 const MIB_DEFAULT: u64 = 144;
-/// With a class, where what is asked is the way of the bytes and not what they weigh.
-const MIB_OF_CLASS: u64 = 48;
+/// With classes, where what is asked is the way of the bytes and not what they weigh.
+const MIB_OF_CLASSES: u64 = 48;
 /// Records that are on their way at a time, of all partitions.
 const AT_ONCE: u64 = 24;
 /// The longest that anything may take for each GiB, and at least.
@@ -59,15 +59,17 @@ impl Size {
     }
 }
 
-/// What a history runs with beside what all have: settings of all processes, and the class of its topic.
+/// What a history runs with beside what all have: settings of all processes, and the classes of its two topics.
 #[derive(Default)]
-struct Class {
+struct Classes {
     settings: Vec<(&'static str, String)>,
-    name: Option<&'static str>,
+    topic: Option<&'static str>,
+    keyed: Option<&'static str>,
 }
 
-impl Class {
-    /// The history is put into a bucket beside the main one and merged into the main one.
+impl Classes {
+    /// The history is put into a bucket beside the main one and merged into the main one; what is keyed is committed
+    /// inside the metadata transaction where it is small, is put beside where it is not, and is merged there.
     fn beside(place: &Place) -> Self {
         let location = match place {
             Place::Folder(path) => path.with_file_name("hot").display().to_string(),
@@ -77,10 +79,13 @@ impl Class {
             ("storage.buckets.hot.location", location.as_str()),
             ("storage.classes.moved.bucket", "hot"),
             ("storage.classes.moved.merged_bucket", "main"),
+            ("storage.classes.quick.bucket", "hot"),
+            ("storage.classes.quick.express_bytes", "64KiB"),
         ];
         Self {
             settings: settings.map(|(key, value)| (key, value.to_owned())).into(),
-            name: Some("moved"),
+            topic: Some("moved"),
+            keyed: Some("quick"),
         }
     }
 
@@ -170,12 +175,12 @@ async fn kill(servers: &mut [Server], kills: &mut u32) -> Result<()> {
 }
 
 /// What is written, merged and cut is read back after each step.
-async fn stages(client: &Client, cluster: &Cluster, size: Size) -> Result<()> {
+async fn stages(client: &Client, cluster: &Cluster, size: Size, keyed: Option<&str>) -> Result<()> {
     let start = Instant::now();
     let step = |what: &str| println!("{:6.1} s: {what}", start.elapsed().as_secs_f64());
     let whole = [0; PARTITIONS as usize];
     write(client, size.records).await?;
-    keyed::write(client).await?;
+    keyed::write(client, keyed).await?;
     step("written");
     ensure!(read(client, size.records).await? == whole, "all is there");
     step("read");
@@ -258,7 +263,7 @@ async fn retain(client: &Client, size: Size) -> Result<()> {
 }
 
 /// All stages, while janitor and readers are killed, and what is there in the end.
-async fn run(options: ClusterOptions, size: Size, class: &Class) -> Result<()> {
+async fn run(options: ClusterOptions, size: Size, classes: &Classes) -> Result<()> {
     let options = ClusterOptions {
         metadata: 1,
         brokers: 1,
@@ -270,12 +275,12 @@ async fn run(options: ClusterOptions, size: Size, class: &Class) -> Result<()> {
         .with("metadata.merge_bytes", "16MiB")
         .with("metadata.retention_interval", "1s")
         .with("janitor.grace", "5s");
-    let settings = class.settings.iter();
+    let settings = classes.settings.iter();
     let options = settings.fold(options, |options, (key, value)| options.with(key, value));
     let mut cluster = Cluster::start(&options).await?;
     let client = cluster.client()?;
-    let name = class.name.map(|name| ("tidelog.storage.class", name));
-    let config = name.into_iter().chain([("retention.ms", "-1")]);
+    let class = classes.topic.map(|class| ("tidelog.storage.class", class));
+    let config = class.into_iter().chain([("retention.ms", "-1")]);
     client
         .admin()
         .create_topic(TOPIC, PARTITIONS, config)
@@ -285,7 +290,15 @@ async fn run(options: ClusterOptions, size: Size, class: &Class) -> Result<()> {
     let mut kills = 0;
     tokio::select! {
         killed = kill(&mut servers, &mut kills) => killed?,
-        passed = stages(&client, &cluster, size) => passed?,
+        passed = stages(&client, &cluster, size, classes.keyed) => passed?,
+    }
+    if classes.keyed.is_some() {
+        let page = cluster.metadata[0].server.metrics().await?;
+        let inline = metric(&page, "tidelog_sequencer_inline_segments_total", &[]);
+        ensure!(
+            inline > Some(0.0),
+            "{inline:?} segments went with their commits"
+        );
     }
     // Some of them may be in the middle of a start.
     for server in &mut servers {
@@ -295,7 +308,7 @@ async fn run(options: ClusterOptions, size: Size, class: &Class) -> Result<()> {
     // The writer ends with its broker, and with it what may still be committed.
     cluster.brokers[0].stop(size.limit).await?;
     cluster.brokers[0].restart().await?;
-    audit(&class.flags(&options.place)).await?;
+    audit(&classes.flags(&options.place)).await?;
     let starts = read(&cluster.client()?, size.records).await?;
     let written = size.records * u64::from(PARTITIONS) * VALUE_BYTES as u64 / 1_000_000;
     println!("{written} MB, {kills} kills; partitions begin at {starts:?}");
@@ -311,12 +324,12 @@ async fn run(options: ClusterOptions, size: Size, class: &Class) -> Result<()> {
 async fn a_history_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
     let (_minio, options) = bucket().await?;
     let size = Size::from_env(MIB_DEFAULT)?;
-    run(options, size, &Class::default()).await
+    run(options, size, &Classes::default()).await
 }
 
 #[tokio::test]
-async fn a_history_of_a_class_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
+async fn a_history_of_classes_stays_exact_while_janitor_and_readers_are_killed() -> Result<()> {
     let (_minio, options) = bucket().await?;
-    let class = Class::beside(&options.place);
-    run(options, Size::from_env(MIB_OF_CLASS)?, &class).await
+    let classes = Classes::beside(&options.place);
+    run(options, Size::from_env(MIB_OF_CLASSES)?, &classes).await
 }

@@ -27,11 +27,13 @@ fn value(partition: u32, offset: u64) -> Vec<u8> {
 }
 
 /// Creates the topic and writes all of it, each record at the offset that it must get.
-pub(crate) async fn write(client: &Client) -> Result<()> {
+pub(crate) async fn write(client: &Client, class: Option<&str>) -> Result<()> {
     let config = [
         ("cleanup.policy", "compact"),
         ("min.cleanable.dirty.ratio", "0.01"),
     ];
+    let class = class.map(|class| ("tidelog.storage.class", class));
+    let config = config.into_iter().chain(class);
     client
         .admin()
         .create_topic(TOPIC, PARTITIONS, config)
