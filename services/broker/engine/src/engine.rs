@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tidelog_blob::ClusterLayout;
 use tidelog_blob::object_store::ObjectStore;
-use tidelog_cache::{BucketPages, NearPages, PageCache};
+use tidelog_cache::{BucketPages, NearPages, PageCache, Pool};
 use tidelog_env::{Clock, Env};
 use tidelog_metadata_api::{
     ActiveProducer, Catalogue, FencingToken, Groups, Log, LogError, OffsetAnswer, OffsetQuery,
@@ -19,7 +19,8 @@ use crate::classes::{ClassedCatalogue, Classes};
 use crate::crash::CrashPlan;
 use crate::decoding::Decoding;
 use crate::fetch::{
-    FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Isolation, Reads, Watermarks,
+    Ends, FetchError, FetchRequest, Fetched, Fetcher, FoundOffset, Herd, Isolation, Reads,
+    Watermarks,
 };
 use crate::keys::KeyCheck;
 use crate::memory::{MemoryExhausted, MemoryHold};
@@ -95,7 +96,10 @@ impl Engine {
             .map_err(StartError::NoIncarnation)?;
         let (cluster, _) = parts.log.cluster();
         let fetch_metrics = FetchMetrics::new(registry);
+        let old_data = parts.pages.pool_bytes(Pool::CatchUp);
         let reads = Reads {
+            ends: Ends::default(),
+            herd: Herd::new(Arc::clone(&parts.env.clock), old_data),
             bucket: BucketPages::new(
                 Arc::clone(&parts.store),
                 parts.layout.clone(),

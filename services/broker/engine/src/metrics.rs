@@ -181,6 +181,7 @@ pub struct FetchMetrics {
     pub(crate) missing: Counter,
     pub(crate) gets: Counter,
     pub(crate) ahead: Counter,
+    pub(crate) page_waits: Counter,
     pub(crate) reread: Counter,
 }
 
@@ -198,6 +199,7 @@ impl FetchMetrics {
             missing: Counter::default(),
             gets: Counter::default(),
             ahead: Counter::default(),
+            page_waits: Counter::default(),
             reread: Counter::default(),
         };
         let counters = [
@@ -232,6 +234,11 @@ impl FetchMetrics {
                 "gets_ahead",
                 "pages asked for before they were wanted",
                 &metrics.ahead,
+            ),
+            (
+                "page_waits",
+                "pages that were fetched later, so that who reads the same and had fallen behind could catch up",
+                &metrics.page_waits,
             ),
             (
                 "reread_extents",

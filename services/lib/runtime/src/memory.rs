@@ -19,12 +19,12 @@ const STORE_MIN: u64 = 32 * MIB;
 /// Shares in percent of the whole. What is missing to 100 belongs to the process itself.
 const CONNECTIONS: u64 = 15;
 const SEGMENTS: u64 = 18;
-const CACHE: u64 = 20;
+const CACHE: u64 = 19;
 const KAFKA: u64 = 5;
 const DECODE: u64 = 5;
 const STORE: u64 = 10;
 const METADATA: u64 = 4;
-const JANITOR: u64 = 13;
+const JANITOR: u64 = 14;
 
 const _: () =
     assert!(CONNECTIONS + SEGMENTS + CACHE + KAFKA + DECODE + STORE + METADATA + JANITOR <= 90);

@@ -74,7 +74,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit> {
     }
     tracing::info!(version = VERSION, instance = identity.instance, "starting");
     tidelog_heap::fit(settings.memory.total.get());
-    let exit = serve(&settings, &identity, env).await;
+    let exit = Box::pin(serve(&settings, &identity, env)).await;
     // What is left of the telemetry goes out however it ended.
     telemetry.shutdown();
     exit

@@ -7,7 +7,9 @@ mod batches;
 mod budget;
 mod coming;
 mod copies;
+mod ends;
 mod extents;
+mod herd;
 mod isolation;
 mod news;
 mod pieces;
@@ -37,6 +39,8 @@ pub use request::{
 };
 pub use times::FoundOffset;
 
+pub(crate) use ends::Ends;
+pub(crate) use herd::Herd;
 pub(crate) use reads::Reads;
 pub(crate) use watermarks::Watermarks;
 

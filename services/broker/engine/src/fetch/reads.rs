@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tidelog_blob::{ErrorKind, classify};
+use tidelog_blob::{ErrorKind, classify, object_store};
 use tidelog_cache::{BucketPages, FetchFailed, NearPages, PAGE_BYTES, PageCache, PageKey, Pool};
 use tidelog_env::{Env, error_chain};
 use tidelog_format::batch::BatchHeader;
@@ -14,11 +14,16 @@ use tidelog_format::marker::MARKER_BATCH_BYTES;
 use tidelog_metadata_api::{Extent, Log};
 use tidelog_types::{BucketId, Offset, SegmentName, TopicPartition};
 
+use super::ends::{End, Ends};
+use super::herd::Herd;
 use super::pieces::Pieces;
 use super::source::{Source, bytes_max};
 use super::watermarks::Watermarks;
 use crate::memory::MemoryShare;
 use crate::metrics::FetchMetrics;
+
+/// The least memory for pages with which the last two of a segment come together.
+const ROOM_FOR_ENDS: u64 = 8 * PAGE_BYTES as u64;
 
 /// Why the bytes of an extent cannot be had.
 #[derive(Clone, Debug, Error)]
@@ -72,6 +77,10 @@ pub(crate) struct Reads {
     pub(crate) pages: PageCache,
     pub(crate) watermarks: Watermarks,
     pub(crate) metrics: FetchMetrics,
+    /// How long segments are.
+    pub(crate) ends: Ends,
+    /// Who reads the same old data at once.
+    pub(crate) herd: Herd,
     /// Memory for pages on their way.
     pub(crate) in_flight: MemoryShare,
     pub(crate) env: Env,
@@ -305,17 +314,63 @@ impl Reads {
 
     /// One page: from memory, from whoever has it near, or by one ranged GET. All who want it share that.
     pub(super) async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
+        let end = self.ends.of(key).filter(|_| self.fetches_ends(pool));
+        if let Some(end) = end.filter(|end| end.last == key && !self.pages.has(&key)) {
+            // It is found then. What became of it otherwise is told below.
+            drop(self.page_or_end(end.first, Some(end), pool).await);
+        }
+        let end = end.filter(|end| end.first == key);
+        self.page_or_end(key, end, pool).await
+    }
+
+    /// Whether the last pages of segments come together. A reader elsewhere has one of them, and where there is no room for a
+    /// page beside the one that was asked for it would come for nothing.
+    fn fetches_ends(&self, pool: Pool) -> bool {
+        self.near.is_none() && self.pages.pool_bytes(pool) >= ROOM_FOR_ENDS
+    }
+
+    /// One page, and the one behind it at the end of a segment.
+    async fn page_or_end(
+        &self,
+        key: PageKey,
+        end: Option<End>,
+        pool: Pool,
+    ) -> Result<Bytes, FetchFailed> {
         let (source, near) = (self.source(), self.near.clone());
         let near = near.filter(|_| !key.bucket.is_store());
         let in_flight = self.in_flight.clone();
+        let herd = (pool == Pool::CatchUp).then(|| self.herd.clone());
+        let waits = self.metrics.page_waits.clone();
+        let pages = self.pages.clone();
         let fetch = async move {
-            let _hold = in_flight.hold(bytes_max(key)).await;
-            if let Some(near) = near
-                && let Some(page) = near.page(key, pool).await
+            if let Some(herd) = &herd
+                && herd.begin(&key).await
             {
-                return Ok(page);
+                waits.inc();
             }
-            source.page(key).await
+            let end = end.filter(|end| !pages.has(&end.last));
+            let bytes = end.map_or(bytes_max(key), |end| end.bytes);
+            let _hold = in_flight.hold(bytes).await;
+            let found = match near {
+                Some(near) => near.page(key, pool).await,
+                None => None,
+            };
+            let page = match (found, end) {
+                (Some(page), _) => page,
+                (None, None) => source.page(key).await?,
+                (None, Some(end)) => {
+                    let (page, last) = source.end(end).await?;
+                    pages.replace(end.last, pool, last);
+                    page
+                }
+            };
+            if let Some(herd) = &herd {
+                herd.end(key);
+                if let Some(end) = end {
+                    herd.end(end.last);
+                }
+            }
+            Ok::<_, object_store::Error>(page)
         };
         self.pages.get_or_fetch(key, pool, fetch).await
     }
@@ -324,6 +379,7 @@ impl Reads {
         Source {
             bucket: self.bucket.clone(),
             log: Arc::clone(&self.log),
+            ends: self.ends.clone(),
         }
     }
 }

@@ -326,3 +326,25 @@ async fn who_waits_at_the_end_asks_nobody_however_long_ago_the_last_record_was()
     assert_eq!(values(&fetched)[0].len(), 0);
     assert_eq!(world.log.asked_for_extents(), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_page_of_a_segment_comes_with_the_one_before_it() {
+    let mut settings = settings();
+    settings.append.segment_bytes = 16 << 20;
+    let world = World::with(settings).await;
+    let value = "x".repeat(1_000_000);
+    let sent = |_| world.send_batch(0, batch(&[&value]), None).result();
+    for answer in futures::future::join_all((0..11).map(sent)).await {
+        answer.expect("it is appended");
+    }
+    let places = world.places(0).await;
+    let last = places.last().expect("there are some");
+    let end = last.position + last.length;
+    assert_eq!((last.sequence, end / (4 << 20)), (1, 2));
+    for offset in 0..11 {
+        let fetched = world.fetch(vec![world.want(0, offset, 1)], 1).await;
+        assert_eq!(values(&fetched)[0].len(), 1);
+        world.pass(Duration::from_millis(1)).await;
+    }
+    assert_eq!(world.gets(), 2, "of three pages");
+}

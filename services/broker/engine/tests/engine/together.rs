@@ -18,6 +18,8 @@ const MIB: u64 = 1 << 20;
 /// A quarter of the history.
 const POOL_BYTES: usize = 48 << 20;
 const READERS: u64 = 4;
+/// After how many fetches a reader does nothing for a while.
+const STOPS_AT: u64 = 20;
 
 /// Segment after segment of one partition, and then those of the next, as merging leaves them.
 async fn history() -> World {
@@ -37,8 +39,8 @@ async fn history() -> World {
 }
 
 /// Reads everything, with a pause after each answer: no two readers make the same ones, and all are as fast in the end. Nor
-/// is there always as much room for an answer.
-async fn read(world: &World, number: u64) {
+/// is there always as much room for an answer. It may do nothing for a while.
+async fn read(world: &World, number: u64, stops: Option<Duration>) {
     let end = (SEGMENTS_OF_EACH * BATCHES_OF_SEGMENT) as u64;
     let mut next = [0; PARTITIONS as usize];
     let mut fetch = 0;
@@ -55,6 +57,11 @@ async fn read(world: &World, number: u64) {
             .pass(Duration::from_millis(1 + (number + 7 * fetch) % 10))
             .await;
         fetch += 1;
+        if let Some(stops) = stops
+            && fetch == STOPS_AT
+        {
+            world.pass(stops).await;
+        }
     }
 }
 
@@ -75,7 +82,18 @@ async fn pages(world: &World) -> u64 {
 async fn several_who_read_the_same_cost_what_one_does() {
     let world = history().await;
     let pages = pages(&world).await;
-    join_all((0..READERS).map(|number| read(&world, number))).await;
+    join_all((0..READERS).map(|number| read(&world, number, None))).await;
     let gets = world.gets();
     assert!(gets <= pages + pages / 10, "{gets} GETs for {pages} pages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_fallen_behind_is_waited_for() {
+    let world = history().await;
+    let pages = pages(&world).await;
+    // By then the others are farther ahead than the pool reaches.
+    let stops = |number| (number == 0).then_some(Duration::from_millis(250));
+    join_all((0..READERS).map(|number| read(&world, number, stops(number)))).await;
+    let gets = world.gets();
+    assert!(gets <= pages + pages / 3, "{gets} GETs for {pages} pages");
 }
