@@ -96,7 +96,12 @@ impl Engine {
             .map_err(StartError::NoIncarnation)?;
         let (cluster, _) = parts.log.cluster();
         let fetch_metrics = FetchMetrics::new(registry);
-        let old_data = parts.pages.pool_bytes(Pool::CatchUp);
+        // Who has fallen behind finds on a disk what has left memory.
+        let old_data = if parts.pages.has_disk() {
+            0
+        } else {
+            parts.pages.pool_bytes(Pool::CatchUp)
+        };
         let reads = Reads {
             ends: Ends::default(),
             herd: Herd::new(Arc::clone(&parts.env.clock), old_data),

@@ -120,6 +120,11 @@ impl MemoryShare {
         })
     }
 
+    /// Whether so much can be held at all, and nobody waits for any.
+    pub fn is_open_to(&self, bytes: u64) -> bool {
+        bytes <= self.total && self.state.lock().waiting.is_empty()
+    }
+
     /// What is free now.
     pub fn free_bytes(&self) -> u64 {
         self.state.lock().free
@@ -218,9 +223,11 @@ mod tests {
         let mut waiting = Box::pin(share.hold(5 * KIB));
         assert!(poll!(&mut waiting).is_pending());
         assert!(share.try_hold(KIB).is_err(), "somebody waits");
+        assert!(!share.is_open_to(KIB));
         drop(first);
         let _second = waiting.await;
         assert_eq!(share.free_bytes(), 5 * KIB);
+        assert!(share.is_open_to(10 * KIB) && !share.is_open_to(11 * KIB));
     }
 
     #[tokio::test]

@@ -181,7 +181,7 @@ pub struct FetchMetrics {
     pub(crate) missing: Counter,
     pub(crate) gets: Counter,
     pub(crate) ahead: Counter,
-    pub(crate) page_waits: Counter,
+    pub(crate) waits_for_others: Counter,
     pub(crate) reread: Counter,
 }
 
@@ -199,7 +199,7 @@ impl FetchMetrics {
             missing: Counter::default(),
             gets: Counter::default(),
             ahead: Counter::default(),
-            page_waits: Counter::default(),
+            waits_for_others: Counter::default(),
             reread: Counter::default(),
         };
         let counters = [
@@ -236,9 +236,9 @@ impl FetchMetrics {
                 &metrics.ahead,
             ),
             (
-                "page_waits",
-                "pages that were fetched later, so that who reads the same and had fallen behind could catch up",
-                &metrics.page_waits,
+                "waits_for_others",
+                "fetches of old data that waited, so that who reads the same and had fallen behind could catch up",
+                &metrics.waits_for_others,
             ),
             (
                 "reread_extents",

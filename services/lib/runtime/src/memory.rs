@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn the_default_merges_into_segments_of_which_a_gibibyte_has_few() {
         let plan = MemoryPlan::divide(ByteSize::new(512 * MIB));
-        assert!(1024 * MIB / plan.merge_bytes_max() <= 22, "{plan:?}");
+        assert!(1024 * MIB / plan.merge_bytes_max() <= 19, "{plan:?}");
     }
 
     #[test]

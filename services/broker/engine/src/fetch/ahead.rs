@@ -31,7 +31,7 @@ const WINDOW_MIN: usize = 4;
 const WINDOW_MAX: usize = 16;
 /// A reader that does not come back for so long has stopped, and what is fetched for it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Places that readers may come to. Past it the oldest ones are forgotten.
+/// Places that readers may come to. Past it half of them are forgotten.
 const PLACES_MAX: usize = 16_384;
 
 /// Where readers left off.
@@ -79,6 +79,8 @@ pub(super) struct Reader {
     streak: u32,
     /// Pages that may be fetched ahead of it.
     pub(super) window: usize,
+    /// How many read old data, about, if it is one of them.
+    pub(super) readers: Option<usize>,
     /// By partition of the request.
     lasts: Vec<Last>,
 }
@@ -142,6 +144,7 @@ impl Ahead {
         Reader {
             streak,
             window,
+            readers: (streak > 0).then_some(readers),
             lasts,
         }
     }
@@ -217,15 +220,15 @@ impl Places {
         }
     }
 
-    /// Forgets the older half when there are too many.
+    /// Forgets half of them when there are too many: first those where nobody is expected, and the oldest of these.
     fn forget_surplus(&mut self) {
         if self.by_offset.len() > PLACES_MAX {
-            let places = self.by_offset.values();
-            let mut times: Vec<MonoTime> = places.map(|place| place.since).collect();
-            let middle = times.len() / 2;
-            let (_, middle, _) = times.select_nth_unstable(middle);
+            let rank = |place: &Place| (place.is_awaited, place.since);
+            let mut ranks: Vec<_> = self.by_offset.values().map(rank).collect();
+            let middle = ranks.len() / 2;
+            let (_, middle, _) = ranks.select_nth_unstable(middle);
             let middle = *middle;
-            self.keep(|place| place.since > middle);
+            self.keep(|place| rank(place) > middle);
         }
     }
 
@@ -243,6 +246,9 @@ impl Reads {
         for (key, pool) in pages {
             if self.in_flight.free_bytes() < 2 * u64::from(PAGE_BYTES) {
                 return;
+            }
+            if pool == Pool::CatchUp && self.herd.must_wait(&key) {
+                continue;
             }
             if !self.pages.has(&key) {
                 self.metrics.ahead.inc();
@@ -392,5 +398,16 @@ mod tests {
             read(&ahead, &[(reader, 0)], Pool::CatchUp, at(u64::from(reader)));
         }
         assert!(ahead.places.lock().by_offset.len() <= PLACES_MAX);
+    }
+
+    #[test]
+    fn of_too_many_places_those_go_first_where_nobody_is_expected() {
+        let ahead = Ahead::new(POOL);
+        read(&ahead, &[(0, 0)], Pool::CatchUp, at(0));
+        for step in 0..=PLACES_MAX as u64 {
+            read(&ahead, &[(1, 10 * step)], Pool::CatchUp, at(1));
+        }
+        assert!(ahead.places.lock().by_offset.len() <= PLACES_MAX);
+        assert_eq!(ahead.arrive(&wants(&[(0, 10)]), at(2)).streak, 1);
     }
 }

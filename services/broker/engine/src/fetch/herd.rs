@@ -2,11 +2,14 @@
 //!
 //! Memory for pages of old data is small beside a history. Who is farther behind the others than it reaches finds none of their
 //! pages any more and needs a request for each of its own; it is no faster than they are, and so it stays behind to the end.
-//! That it asks for a page which was fetched a moment ago tells of it. Then nobody fetches a page that is new until it is
-//! back, or has had its time: of two stretches of time it has one at most, so who is slow does not make others so.
+//! That it asks for a page which was fetched a moment ago tells of it. Then nobody begins a fetch that needs a new page until it
+//! is back, or has had its time: others wait for two seconds at once and half of the time at most, whatever it does, and hold
+//! no memory meanwhile.
+//! Nobody knows who has fetched a page before, so who reads something else waits just as well; and who reads alone calls nobody.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,13 +26,15 @@ const LATELY: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// And when it has it, it asks for the next one within this time.
 const GRACE: Duration = Duration::from_millis(50);
-/// The longest that others wait, and that they do not wait afterwards.
+/// The longest that others wait at once. Then they wait no longer than they have not waited.
 const STRETCH: Duration = Duration::from_secs(2);
 
 /// Pages of old data that were fetched, and who waits for whom. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Herd {
     state: Arc<Mutex<State>>,
+    /// How many read old data, about.
+    readers: Arc<AtomicUsize>,
     clock: Arc<dyn Clock>,
     remembered: usize,
 }
@@ -40,11 +45,11 @@ struct State {
     fetched: HashMap<PageKey, MonoTime>,
     /// The oldest first. One that was fetched again is there once more.
     order: VecDeque<(PageKey, MonoTime)>,
-    /// When the others began to wait, and until when they do.
-    since: MonoTime,
+    /// Until when the others wait.
     until: MonoTime,
-    /// Before this they do not wait again.
-    not_before: MonoTime,
+    /// How long they have waited at most beyond the time that they have not, as of the last call.
+    owed: Duration,
+    called: MonoTime,
 }
 
 impl State {
@@ -56,18 +61,13 @@ impl State {
 
     /// Somebody has fallen behind: the others wait for so long.
     fn call(&mut self, now: MonoTime, time: Duration) {
-        if now < self.not_before {
-            return;
-        }
-        if now > self.until {
-            self.since = now;
-        }
-        if now.saturating_since(self.since) >= STRETCH {
-            self.not_before = now + STRETCH;
-            self.until = now;
-        } else {
-            self.until = now + time;
-        }
+        let waits = self.until.saturating_since(now);
+        let has_not_waited = now.saturating_since(self.until.max(self.called));
+        self.owed = self.owed.saturating_sub(waits + has_not_waited);
+        let time = time.min(STRETCH.saturating_sub(self.owed));
+        self.owed += time;
+        self.until = now + time;
+        self.called = now;
     }
 
     fn remember(&mut self, page: PageKey, now: MonoTime, most: usize) {
@@ -90,41 +90,65 @@ impl Herd {
         let pages = usize::try_from(pool_bytes / u64::from(PAGE_BYTES)).unwrap_or(usize::MAX);
         Self {
             state: Arc::default(),
+            readers: Arc::default(),
             clock,
             remembered: pages.saturating_mul(REMEMBERED).min(REMEMBERED_MAX),
         }
     }
 
-    /// Waits until a page may be fetched; whether it did.
-    pub(super) async fn begin(&self, page: &PageKey) -> bool {
-        let mut has_waited = false;
-        loop {
-            let now = self.clock.now();
-            let until = {
-                let mut state = self.state.lock();
-                if state.had(page, now) {
-                    state.call(now, PATIENCE);
-                    return has_waited;
-                }
-                state.until
-            };
-            if now >= until {
-                return has_waited;
-            }
-            has_waited = true;
-            // It may be there before.
-            self.clock.sleep_until(until.min(now + GRACE)).await;
+    /// Takes note of how many read old data, about.
+    pub(super) fn note_readers(&self, readers: usize) {
+        self.readers.store(readers, Ordering::Relaxed);
+    }
+
+    /// Somebody begins to fetch a page.
+    pub(super) fn begin(&self, page: &PageKey) {
+        self.call_for(page, PATIENCE);
+    }
+
+    /// And has it.
+    pub(super) fn end(&self, page: PageKey) {
+        self.call_for(&page, GRACE);
+        let now = self.clock.now();
+        self.state.lock().remember(page, now, self.remembered);
+    }
+
+    /// Calls if a page is one that others had. Who reads alone has nobody in front.
+    fn call_for(&self, page: &PageKey, time: Duration) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        if state.had(page, now) && self.readers.load(Ordering::Relaxed) > 1 {
+            state.call(now, time);
         }
     }
 
-    /// Takes note that a page is there now.
-    pub(super) fn end(&self, page: PageKey) {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        if state.had(&page, now) {
-            state.call(now, GRACE);
+    /// Until when whoever wants this page is to wait, if it is to.
+    fn waits_until(&self, page: &PageKey, now: MonoTime) -> Option<MonoTime> {
+        let state = self.state.lock();
+        (now < state.until && !state.had(page, now)).then_some(state.until)
+    }
+
+    /// Whether a page is not to be fetched now.
+    pub(super) fn must_wait(&self, page: &PageKey) -> bool {
+        self.waits_until(page, self.clock.now()).is_some()
+    }
+
+    /// Waits as long as one of the pages that are missing is not to be fetched; whether it did.
+    pub(super) async fn wait(&self, missing: impl Fn() -> Vec<PageKey>) -> bool {
+        let mut has_waited = false;
+        loop {
+            let now = self.clock.now();
+            if now >= self.state.lock().until {
+                return has_waited;
+            }
+            let pages = missing();
+            let Some(until) = pages.iter().find_map(|page| self.waits_until(page, now)) else {
+                return has_waited;
+            };
+            has_waited = true;
+            // Who is waited for may be back before.
+            self.clock.sleep_until(until.min(now + GRACE)).await;
         }
-        state.remember(page, now, self.remembered);
     }
 }
 
@@ -159,25 +183,82 @@ mod tests {
         assert_eq!((state.fetched.len(), state.order.len()), (1, 1));
     }
 
-    #[test]
-    fn others_wait_as_long_as_who_is_behind_asks_but_no_longer_than_half_of_the_time() {
+    /// How long others wait in a while in which somebody calls again and again.
+    fn waited(millis: u64, every: u64, time: Duration) -> u64 {
         let mut state = State::default();
-        state.call(at(0), GRACE);
-        assert_eq!(state.until, at(50));
-        state.call(at(40), GRACE);
-        assert_eq!(state.until, at(90));
-        // Nobody has asked for a while: that was it.
-        state.call(at(1_990), GRACE);
-        assert_eq!((state.since, state.until), (at(1_990), at(2_040)));
-        let mut now = 2_030;
-        while state.not_before == MonoTime::START {
-            state.call(at(now), GRACE);
-            now += 10;
+        let mut waited = 0;
+        for now in 0..millis {
+            if now % every == 0 {
+                state.call(at(now), time);
+            }
+            waited += u64::from(at(now) < state.until);
         }
-        assert_eq!(state.until, at(3_990), "there is a longest time");
-        state.call(at(5_980), GRACE);
-        assert_eq!(state.until, at(3_990), "and then others have as long");
-        state.call(at(5_990), GRACE);
-        assert_eq!(state.until, at(6_040));
+        waited
+    }
+
+    #[test]
+    fn others_wait_as_long_as_who_is_behind_asks() {
+        let mut state = State::default();
+        state.call(at(0), PATIENCE);
+        assert_eq!(state.until, at(500), "it has no page yet");
+        state.call(at(40), GRACE);
+        assert_eq!(state.until, at(90), "now it has");
+        state.call(at(80), GRACE);
+        assert_eq!(
+            (state.until, state.owed),
+            (at(130), Duration::from_millis(130))
+        );
+        state.call(at(230), GRACE);
+        assert_eq!(
+            state.owed,
+            Duration::from_millis(80),
+            "for 100 ms nobody has waited"
+        );
+        assert_eq!(waited(1_500, 40, GRACE), 1_500);
+    }
+
+    #[test]
+    fn others_have_half_of_the_time_whatever_who_is_behind_does() {
+        let cases = [
+            (10, GRACE),
+            (40, GRACE),
+            (160, PATIENCE),
+            (501, PATIENCE),
+            (1_999, PATIENCE),
+        ];
+        for (every, time) in cases {
+            let first = waited(4_000, every, time);
+            assert!(
+                first <= 3_000,
+                "{first} ms of 4,000 with a call each {every}"
+            );
+            let all = waited(60_000, every, time);
+            assert!(all <= 31_000, "{all} ms of 60,000 with a call each {every}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_a_new_page_waits_and_who_wants_an_old_one_or_is_alone_does_not() {
+        let clock = tidelog_env::Env::seeded(1).clock;
+        let herd = Herd::new(Arc::clone(&clock), 4 * u64::from(PAGE_BYTES));
+        let (old, new) = (page(1), page(2));
+        herd.end(old);
+        herd.note_readers(1);
+        herd.begin(&old);
+        assert!(!herd.must_wait(&new), "it is the only one");
+        herd.note_readers(2);
+        herd.begin(&new);
+        assert!(!herd.must_wait(&new), "nobody has had it");
+        herd.begin(&old);
+        assert!(herd.must_wait(&new) && !herd.must_wait(&old));
+        assert!(!herd.wait(|| vec![old]).await);
+        let before = clock.now();
+        assert!(herd.wait(|| vec![old, new]).await);
+        assert_eq!(clock.now() - before, PATIENCE);
+        herd.begin(&old);
+        herd.end(old);
+        let before = clock.now();
+        assert!(herd.wait(|| vec![new]).await);
+        assert_eq!(clock.now() - before, GRACE);
     }
 }

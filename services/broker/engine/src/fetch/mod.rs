@@ -162,6 +162,10 @@ impl Fetcher {
         let total = budget::spend(&mut plans, bytes_max, &mut turns);
         let has_more = total > 0 && plans.iter().flatten().any(|plan| !plan.later.is_empty());
         let pages = pages_now(&plans);
+        if let Some(readers) = reader.readers {
+            self.reads.herd.note_readers(readers);
+        }
+        self.wait_for_others(&plans, &pages).await;
         self.reads
             .fetch_ahead(pages_ahead(&plans, &turns, &pages, reader.window));
         let pool = |plan: &Planned| plan.as_ref().ok().map(|plan| plan.pool);
@@ -191,6 +195,26 @@ impl Fetcher {
         self.ahead
             .leave(&reader, wanted, &partitions, &pools, &turns, now);
         (Fetched { partitions, hold }, has_more)
+    }
+
+    /// Who wants new pages of old data lets those go first that read the same and have fallen behind, before it takes memory.
+    /// Nobody waits for them who follows the tail as well.
+    async fn wait_for_others(&self, plans: &[Planned], pages: &HashSet<PageKey>) {
+        let mut plans = plans.iter().flatten();
+        if plans.any(|plan| plan.pool == Pool::Tail && !plan.extents.is_empty()) {
+            return;
+        }
+        let kept = &self.reads.pages;
+        let missing = || {
+            pages
+                .iter()
+                .filter(|page| !kept.has(page))
+                .copied()
+                .collect()
+        };
+        if self.reads.herd.wait(missing).await {
+            self.metrics.waits_for_others.inc();
+        }
     }
 
     /// Memory for all pages that an answer touches, if there is so much now: then it is made of parts of

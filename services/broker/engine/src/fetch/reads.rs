@@ -316,20 +316,26 @@ impl Reads {
     pub(super) async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
         let end = self.ends.of(key).filter(|_| self.fetches_ends(pool));
         if let Some(end) = end.filter(|end| end.last == key && !self.pages.has(&key)) {
-            // It is found then. What became of it otherwise is told below.
-            drop(self.page_or_end(end.first, Some(end), pool).await);
+            // Most likely it is found then.
+            self.page_or_end(end.first, Some(end), pool).await?;
         }
         let end = end.filter(|end| end.first == key);
         self.page_or_end(key, end, pool).await
     }
 
-    /// Whether the last pages of segments come together. A reader elsewhere has one of them, and where there is no room for a
-    /// page beside the one that was asked for it would come for nothing.
-    fn fetches_ends(&self, pool: Pool) -> bool {
-        self.near.is_none() && self.pages.pool_bytes(pool) >= ROOM_FOR_ENDS
+    /// Whether there may be a reader elsewhere that has pages.
+    fn has_near(&self) -> bool {
+        self.near.as_ref().is_some_and(|near| near.takes_offers())
     }
 
-    /// One page, and the one behind it at the end of a segment.
+    /// Whether the last pages of segments come together. Readers elsewhere and a disk have pages one by one, and where there is
+    /// no room for one beside the one that was asked for it would come for nothing.
+    fn fetches_ends(&self, pool: Pool) -> bool {
+        let has_room = self.pages.pool_bytes(pool) >= ROOM_FOR_ENDS;
+        has_room && !self.pages.has_disk() && !self.has_near()
+    }
+
+    /// One page, and the one behind it at the end of a segment unless others wait for memory: these would go first.
     async fn page_or_end(
         &self,
         key: PageKey,
@@ -339,16 +345,13 @@ impl Reads {
         let (source, near) = (self.source(), self.near.clone());
         let near = near.filter(|_| !key.bucket.is_store());
         let in_flight = self.in_flight.clone();
-        let herd = (pool == Pool::CatchUp).then(|| self.herd.clone());
-        let waits = self.metrics.page_waits.clone();
+        let herd = (pool == Pool::CatchUp && !self.has_near()).then(|| self.herd.clone());
         let pages = self.pages.clone();
         let fetch = async move {
-            if let Some(herd) = &herd
-                && herd.begin(&key).await
-            {
-                waits.inc();
+            if let Some(herd) = &herd {
+                herd.begin(&key);
             }
-            let end = end.filter(|end| !pages.has(&end.last));
+            let end = end.filter(|end| !pages.has(&end.last) && in_flight.is_open_to(end.bytes));
             let bytes = end.map_or(bytes_max(key), |end| end.bytes);
             let _hold = in_flight.hold(bytes).await;
             let found = match near {
@@ -360,15 +363,18 @@ impl Reads {
                 (None, None) => source.page(key).await?,
                 (None, Some(end)) => {
                     let (page, last) = source.end(end).await?;
-                    pages.replace(end.last, pool, last);
+                    // Somebody who follows the tail may have fetched it meanwhile.
+                    if !pages.has(&end.last) {
+                        pages.replace(end.last, pool, last);
+                    }
+                    if let Some(herd) = &herd {
+                        herd.end(end.last);
+                    }
                     page
                 }
             };
             if let Some(herd) = &herd {
                 herd.end(key);
-                if let Some(end) = end {
-                    herd.end(end.last);
-                }
             }
             Ok::<_, object_store::Error>(page)
         };
