@@ -29,6 +29,8 @@ pub(super) const TAIL_BYTES: u64 = 16 * 1024 * 1024;
 /// Pages that are fetched ahead of a reader that has just come, and of one that reads on and on.
 const WINDOW_MIN: usize = 4;
 const WINDOW_MAX: usize = 16;
+/// Of these so much is known in any case: a partition may have the rest of a page, and nothing tells then whose the next one is.
+const PAGES_KNOWN: usize = 2;
 /// A reader that does not come back for so long has stopped, and what is fetched for it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Places that readers may come to. Past it half of them are forgotten.
@@ -71,6 +73,8 @@ struct Last {
     stint: u64,
     /// For how many fetches it has got nothing.
     waits: u32,
+    /// Whether it is the first of those that got nothing.
+    comes_next: bool,
 }
 
 /// A reader that has come.
@@ -86,13 +90,15 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Bytes to look for beyond what it may have now of a partition: of those that it reads on in, what may be fetched ahead.
+    /// Bytes to look for beyond what it may have now of a partition: of those that it reads on in, and of the one that it
+    /// comes to next, what may be fetched ahead.
     pub(super) fn bytes(&self, at: usize) -> u64 {
         let tail = TAIL_BYTES / (self.lasts.len() as u64).max(1);
         let served = self.lasts.iter().filter(|last| last.was_served).count() as u64;
-        let window = self.window as u64 * u64::from(PAGE_BYTES);
+        let window = self.window.max(PAGES_KNOWN) as u64 * u64::from(PAGE_BYTES);
         match self.lasts.get(at) {
             Some(last) if last.was_served => (window / served.max(1)).max(tail),
+            Some(last) if last.comes_next => window.max(tail),
             _ => tail,
         }
     }
@@ -107,6 +113,7 @@ impl Reader {
             tail_first: streak / 2 % 2 == 1,
             waits: self.lasts.iter().map(|last| last.waits).collect(),
             stints: self.lasts.iter().map(|last| last.stint).collect(),
+            next: None,
         }
     }
 }
@@ -160,25 +167,21 @@ impl Ahead {
         now: MonoTime,
     ) {
         let mut places = self.places.lock();
-        let turns = turns
-            .stints
-            .iter()
-            .copied()
-            .zip(turns.waits.iter().copied());
-        let turns = turns.chain(std::iter::repeat((0, 0)));
-        let all = came_from.iter().zip(found).zip(pools).zip(turns);
-        for (((wanted, found), pool), (stint, waits)) in all {
+        let all = came_from.iter().zip(found).zip(pools).enumerate();
+        for (at, ((wanted, found), pool)) in all {
             places.go_on_from(wanted);
             let Ok(found) = found else { continue };
             if *pool == Some(Pool::CatchUp) {
                 // A partition that had no turn is come back to just as well.
                 let was_served = found.next_offset > wanted.offset;
+                let waits = turns.waits.get(at).copied().unwrap_or_default();
                 let place = Place {
                     streak: reader.streak.saturating_add(1),
                     since: now,
                     last: Last {
                         was_served,
-                        stint,
+                        stint: turns.stints.get(at).copied().unwrap_or_default(),
+                        comes_next: turns.next == Some(at),
                         waits: if was_served {
                             0
                         } else {
@@ -195,12 +198,14 @@ impl Ahead {
 }
 
 impl Places {
-    /// Somebody is at a place.
-    fn come_to(&mut self, at: (TopicPartition, Offset), place: Place) {
-        let before = self.by_offset.insert(at, place);
-        if before.is_none_or(|before| !before.is_awaited) {
-            self.awaited += 1;
+    /// Somebody is at a place. Others that come to it next may still be on their way there.
+    fn come_to(&mut self, at: (TopicPartition, Offset), mut place: Place) {
+        if let Some(before) = self.by_offset.get(&at) {
+            place.last.comes_next |= before.last.comes_next;
+            self.awaited -= usize::from(before.is_awaited);
         }
+        self.awaited += usize::from(place.is_awaited);
+        self.by_offset.insert(at, place);
     }
 
     /// Somebody is at a place no more.
@@ -300,8 +305,20 @@ mod tests {
 
     /// A fetch that reads ten offsets of each partition; what it may fetch ahead.
     fn read(ahead: &Ahead, places: &[(u32, u64)], pool: Pool, now: MonoTime) -> usize {
-        let request = wants(places);
-        let reader = ahead.arrive(&request, now);
+        let reader = ahead.arrive(&wants(places), now);
+        leave(ahead, &reader, places, 10, (pool, &Turns::default()), now);
+        reader.window
+    }
+
+    /// The end of a fetch that has read so many offsets of each partition.
+    fn leave(
+        ahead: &Ahead,
+        reader: &Reader,
+        places: &[(u32, u64)],
+        offsets: u64,
+        (pool, turns): (Pool, &Turns),
+        now: MonoTime,
+    ) {
         let found: Vec<FoundPartition> = places
             .iter()
             .map(|(index, offset)| {
@@ -309,7 +326,7 @@ mod tests {
                     partition: partition(*index),
                     bounds: PartitionBounds::default(),
                     batches: Batches::default(),
-                    next_offset: Offset::new(offset + 10),
+                    next_offset: Offset::new(offset + offsets),
                     aborted: [].into(),
                     estimate: RecordsEstimate::default(),
                     is_transactional: false,
@@ -317,15 +334,8 @@ mod tests {
             })
             .collect();
         let pools = vec![Some(pool); places.len()];
-        ahead.leave(
-            &reader,
-            &request.partitions,
-            &found,
-            &pools,
-            &Turns::default(),
-            now,
-        );
-        reader.window
+        let came_from = wants(places).partitions;
+        ahead.leave(reader, &came_from, &found, &pools, turns, now);
     }
 
     fn windows(ahead: &Ahead, pool: Pool, offsets: &[u64]) -> Vec<usize> {
@@ -372,6 +382,26 @@ mod tests {
         let ahead = Ahead::new(POOL);
         assert_eq!(read(&ahead, &[(0, 0), (1, 0)], Pool::CatchUp, at(0)), 4);
         assert_eq!(read(&ahead, &[(0, 10), (1, 99)], Pool::CatchUp, at(0)), 8);
+    }
+
+    /// Whoever else has been there since, and does not come to it next.
+    #[test]
+    fn of_who_comes_next_is_looked_for_as_much_as_of_who_is_served() {
+        let ahead = Ahead::new(POOL);
+        let many: Vec<(u32, u64)> = (0..16).map(|partition| (partition, 0)).collect();
+        let reader = ahead.arrive(&wants(&many), at(0));
+        let tail = TAIL_BYTES / 16;
+        assert_eq!(reader.bytes(1), tail, "nobody has been here");
+        for next in [Some(1), None] {
+            let turns = Turns {
+                next,
+                ..Turns::default()
+            };
+            leave(&ahead, &reader, &many, 0, (Pool::CatchUp, &turns), at(0));
+        }
+        let reader = ahead.arrive(&wants(&many), at(0));
+        let window = reader.window as u64 * u64::from(PAGE_BYTES);
+        assert_eq!([reader.bytes(1), reader.bytes(2)], [window, tail]);
     }
 
     #[test]

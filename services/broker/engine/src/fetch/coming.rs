@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Beyond the first place of which nobody knows how much is read from there on, little is told: what lies behind it may come so
-//! late that its pages would go before, and take the place of others until then. But whoever is served now is likely to go on.
+//! late that its pages would go before, and take the place of others until then. But who is far from the others and is served now
+//! is likely to go on; who is beside them is not, as soon as it comes to a segment that lies behind theirs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
@@ -103,8 +104,7 @@ pub(super) fn pages_ahead(
         let pages = pages.filter(|page| is_new(page) && seen.insert(*page));
         pages.map(|page| (page, pool)).collect()
     };
-    let served = together.iter().chain(&alone);
-    let served = served.filter(|one| !one.plan.extents.is_empty());
+    let served = alone.iter().filter(|one| !one.plan.extents.is_empty());
     let next = served.filter_map(|one| one.plan.later.iter().flat_map(pages_of).find(is_new));
     let next = new(next.collect(), Pool::CatchUp);
     let tails = new(at_tail.into_iter().collect(), Pool::Tail);
@@ -112,7 +112,7 @@ pub(super) fn pages_ahead(
     let far = new(in_turn(&alone), Pool::CatchUp);
     let mut ahead = Ahead::default();
     ahead.add(by_turns(&[tails, near, far]), window);
-    ahead.add(new(less_sure, Pool::CatchUp), window.div_ceil(2));
+    ahead.add(new(less_sure, Pool::CatchUp), window / 2);
     ahead.add(next, window);
     ahead.pages
 }
@@ -340,6 +340,7 @@ mod tests {
         }
         let mut plans = [plan(&[(2, 0..8)], true), unknown];
         assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 4), [(2, 0), (2, 1)]);
+        assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 1), []);
         // Nothing is left of it, so nobody waits for it, or is far from it.
         if let Ok(ended) = &mut plans[1] {
             ended.bounds.high_watermark = Offset::new(1);
@@ -355,8 +356,19 @@ mod tests {
         assert_eq!(ahead(&[before, unknown], &[0; 2], &[0; 2], 6), all);
     }
 
+    /// It goes on when those beside it have come there as well.
     #[test]
-    fn whoever_is_served_now_is_likely_to_go_on() {
+    fn who_is_served_beside_others_and_comes_to_a_later_segment_waits_for_them() {
+        let mut served = plan(&[(1, 3..4), (19, 0..1)], false);
+        if let Ok(plan) = &mut served {
+            plan.extents = plan.later.drain(..1).collect();
+        }
+        let plans = [served, plan(&[(2, 0..1)], false)];
+        assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 2), [(2, 0)]);
+    }
+
+    #[test]
+    fn who_is_served_far_from_the_others_is_likely_to_go_on() {
         let far = |at: u64| {
             let mut planned = plan(&[(at, 3..5)], false);
             if let Ok(plan) = &mut planned {

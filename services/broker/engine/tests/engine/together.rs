@@ -1,4 +1,4 @@
-//! Several who read the same history at once: what one of them has fetched, the others find.
+//! Who reads a history needs each page once, and several who read it at once find what one of them has fetched.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,16 +17,19 @@ const BATCH_BYTES: usize = 1_000_000;
 const MIB: u64 = 1 << 20;
 /// A quarter of the history.
 const POOL_BYTES: usize = 48 << 20;
+/// Less than lies between two slices of a partition.
+const POOL_BYTES_OF_ONE: usize = 56 << 20;
 const READERS: u64 = 4;
 /// After how many fetches a reader does nothing for a while.
 const STOPS_AT: u64 = 20;
 
-/// Segment after segment of one partition, and then those of the next, as merging leaves them.
-async fn history() -> World {
-    let world = World::with_catch_up_bytes(POOL_BYTES).await;
+/// Segment after segment of one partition, and then those of the next, as merging leaves them; and the same for each window
+/// of time.
+async fn history(windows: usize, pool_bytes: usize) -> World {
+    let world = World::with_catch_up_bytes(pool_bytes).await;
     let value = "x".repeat(BATCH_BYTES);
-    for partition in 0..PARTITIONS {
-        for _ in 0..SEGMENTS_OF_EACH {
+    for partition in (0..windows).flat_map(|_| 0..PARTITIONS) {
+        for _ in 0..SEGMENTS_OF_EACH / windows {
             let sent = |_| world.send_batch(partition, batch(&[&value]), None).result();
             for answer in join_all((0..BATCHES_OF_SEGMENT).map(sent)).await {
                 answer.expect("it is appended");
@@ -78,9 +81,18 @@ async fn pages(world: &World) -> u64 {
     pages.len() as u64
 }
 
+/// Who comes to the end of its slice goes on in the next window, far behind the slices of the others.
+#[tokio::test(start_paused = true)]
+async fn who_reads_alone_fetches_each_page_once() {
+    let world = history(2, POOL_BYTES_OF_ONE).await;
+    let pages = pages(&world).await;
+    read(&world, 0, None).await;
+    assert_eq!(world.gets(), pages);
+}
+
 #[tokio::test(start_paused = true)]
 async fn several_who_read_the_same_cost_what_one_does() {
-    let world = history().await;
+    let world = history(1, POOL_BYTES).await;
     let pages = pages(&world).await;
     join_all((0..READERS).map(|number| read(&world, number, None))).await;
     let gets = world.gets();
@@ -89,7 +101,7 @@ async fn several_who_read_the_same_cost_what_one_does() {
 
 #[tokio::test(start_paused = true)]
 async fn who_has_fallen_behind_is_waited_for() {
-    let world = history().await;
+    let world = history(1, POOL_BYTES).await;
     let pages = pages(&world).await;
     // By then the others are farther ahead than the pool reaches.
     let stops = |number| (number == 0).then_some(Duration::from_millis(250));

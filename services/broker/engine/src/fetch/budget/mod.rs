@@ -39,6 +39,8 @@ pub(super) struct Turns {
     pub(super) waits: Vec<u32>,
     /// Bytes that each partition has got in its turn, as long as it has it: in, and out.
     pub(super) stints: Vec<u64>,
+    /// Who comes first of those that get nothing now and catch up: out.
+    pub(super) next: Option<usize>,
 }
 
 /// What a partition has got so far.
@@ -130,15 +132,15 @@ pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) ->
     let waits = waits.filter(|(plan, _)| plan.is_ok());
     let waits = waits.map(|(_, waits)| *waits).collect();
     let both = plans.iter_mut().zip(&mut turns.stints);
-    let (plans, stints): (Vec<&mut Plan>, Vec<&mut u64>) = both
+    let (readable, stints): (Vec<&mut Plan>, Vec<&mut u64>) = both
         .filter_map(|(plan, stint)| Some((plan.as_mut().ok()?, stint)))
         .unzip();
-    let shares = vec![Share::default(); plans.len()];
-    let catch_up = plans.iter().filter(|plan| plan.pool == Pool::CatchUp);
+    let shares = vec![Share::default(); readable.len()];
+    let catch_up = readable.iter().filter(|plan| plan.pool == Pool::CatchUp);
     let oldest = catch_up.filter_map(|plan| first_segment(&plan.extents));
     let oldest = oldest.min();
     let mut spending = Spending {
-        plans,
+        plans: readable,
         shares,
         stints,
         waits,
@@ -155,7 +157,18 @@ pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) ->
         spending.in_rotation(first, tail_first, half);
     }
     spending.oldest_first(bytes_max);
-    spending.cut()
+    let total = spending.cut();
+    turns.next = comes_next(plans);
+    total
+}
+
+/// Who goes on in the oldest segment of those that get nothing now and catch up.
+fn comes_next(plans: &[Planned]) -> Option<usize> {
+    let known = plans.iter().enumerate();
+    let known = known.filter_map(|(at, plan)| Some((at, plan.as_ref().ok()?)));
+    let waiting = known.filter(|(_, plan)| plan.pool == Pool::CatchUp && plan.extents.is_empty());
+    let places = waiting.filter_map(|(at, plan)| Some((place_of(plan.later.first()?), at)));
+    places.min().map(|(_, at)| at)
 }
 
 impl Spending<'_> {

@@ -44,6 +44,12 @@ fn plan(index: u32, extents: &[(u64, u32)]) -> Planned {
     })
 }
 
+fn catches_up(index: u32, extents: &[(u64, u32)]) -> Planned {
+    let mut plan = plan(index, extents);
+    plan.as_mut().expect("planned").pool = Pool::CatchUp;
+    plan
+}
+
 fn at_turn(plans: &mut [Planned], bytes_max: u64, first: usize) -> u64 {
     let mut turns = Turns {
         first,
@@ -84,11 +90,6 @@ fn a_partition_far_behind_leaves_the_others_their_turn() {
 
 #[test]
 fn partitions_that_catch_up_side_by_side_go_on_together_and_leave_the_others_their_turn() {
-    let catches_up = |index, extents: &[(u64, u32)]| {
-        let mut plan = plan(index, extents);
-        plan.as_mut().unwrap().pool = Pool::CatchUp;
-        plan
-    };
     for turn in 0..4 {
         let slices = [(1, 100), (2, 100), (3, 100)];
         let far = [(50, 100); 3];
@@ -142,11 +143,6 @@ fn a_partition_takes_no_more_than_its_own_limit() {
 /// One of each fetch is far ahead of the others: which has got how many extents.
 #[test]
 fn who_catches_up_far_from_the_others_keeps_its_turn_while_it_is_in_one_segment() {
-    let catches_up = |index, extents: &[(u64, u32)]| {
-        let mut plan = plan(index, extents);
-        plan.as_mut().unwrap().pool = Pool::CatchUp;
-        plan
-    };
     let mut logs: Vec<Vec<(u64, u32)>> = vec![vec![(1, 100); 20]];
     logs.extend([100, 200, 300].map(|segment| {
         let mut log = vec![(segment, 100); 4];
@@ -256,16 +252,11 @@ fn those_who_go_on_in_one_segment_come_one_after_the_other() {
 
 #[test]
 fn whose_turn_is_over_gives_it_to_who_goes_on_in_the_same_segment() {
-    let far = |index, extents: &[(u64, u32)]| {
-        let mut plan = plan(index, extents);
-        plan.as_mut().unwrap().pool = Pool::CatchUp;
-        plan
-    };
     let mut plans = vec![
-        far(0, &[(1, 100); 9]),
-        far(1, &[(50, 100), (51, 100)]),
-        far(2, &[(70, 100); 2]),
-        far(3, &[(50, 100); 2]),
+        catches_up(0, &[(1, 100); 9]),
+        catches_up(1, &[(50, 100), (51, 100)]),
+        catches_up(2, &[(70, 100); 2]),
+        catches_up(3, &[(50, 100); 2]),
     ];
     let mut turns = Turns {
         stints: vec![0, 5, 0, 0],
@@ -334,11 +325,6 @@ fn a_segment_of_many_has_no_turn_for_each_of_them() {
 /// What a transaction has left in a log lies in no segment, and who reads it is far from nobody.
 #[test]
 fn markers_and_those_at_the_tail_do_not_part_those_who_catch_up_side_by_side() {
-    let catches_up = |index, extents: &[(u64, u32)]| {
-        let mut plan = plan(index, extents);
-        plan.as_mut().expect("planned").pool = Pool::CatchUp;
-        plan
-    };
     let mut marked = catches_up(0, &[(51, 100), (51, 100)]);
     let extents = &mut marked.as_mut().expect("planned").extents;
     extents[0].location = Location::Inline { row: 0 };
@@ -350,4 +336,17 @@ fn markers_and_those_at_the_tail_do_not_part_those_who_catch_up_side_by_side() {
     };
     spend(&mut plans, 400, &mut turns);
     assert_eq!(turns.stints, [0; 3], "they have no turns");
+}
+
+#[test]
+fn who_gets_nothing_and_goes_on_first_comes_next() {
+    let far = |index: u32, segment: u64| catches_up(index, &[(segment, 100); 4]);
+    let mut plans = vec![far(0, 9), far(1, 1), far(2, 5)];
+    let mut turns = Turns::default();
+    spend(&mut plans, 200, &mut turns);
+    assert_eq!(shares(&plans), [(0, 0), (2, 200), (0, 0)]);
+    assert_eq!(turns.next, Some(2));
+    let mut plans = vec![far(0, 9), far(1, 1)];
+    spend(&mut plans, 10_000, &mut turns);
+    assert_eq!(turns.next, None, "all get something");
 }
