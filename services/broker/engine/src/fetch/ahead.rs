@@ -29,7 +29,8 @@ pub(super) const TAIL_BYTES: u64 = 16 * 1024 * 1024;
 /// Pages that are fetched ahead of a reader that has just come, and of one that reads on and on.
 const WINDOW_MIN: usize = 4;
 const WINDOW_MAX: usize = 16;
-/// Of these so much is known in any case: a partition may have the rest of a page, and nothing tells then whose the next one is.
+/// Of what follows so much is looked for, however small the window: of one page a partition may have the rest only, and then
+/// nothing tells whose the next one is.
 const PAGES_KNOWN: usize = 2;
 /// A reader that does not come back for so long has stopped, and what is fetched for it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,8 +74,14 @@ struct Last {
     stint: u64,
     /// For how many fetches it has got nothing.
     waits: u32,
-    /// Whether it is the first of those that got nothing.
+    /// Whether it was the first of those that got nothing, for whoever was here.
     comes_next: bool,
+}
+
+impl Last {
+    const fn waits_as_next(&self) -> bool {
+        self.comes_next && !self.was_served
+    }
 }
 
 /// A reader that has come.
@@ -90,17 +97,20 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Bytes to look for beyond what it may have now of a partition: of those that it reads on in, and of the one that it
-    /// comes to next, what may be fetched ahead.
+    /// Bytes to look for beyond what it may have now of a partition: of those that it reads on in together, and of those that
+    /// come next, what may be fetched ahead.
     pub(super) fn bytes(&self, at: usize) -> u64 {
         let tail = TAIL_BYTES / (self.lasts.len() as u64).max(1);
-        let served = self.lasts.iter().filter(|last| last.was_served).count() as u64;
+        let count =
+            |is: fn(&Last) -> bool| self.lasts.iter().filter(|last| is(last)).count() as u64;
         let window = self.window.max(PAGES_KNOWN) as u64 * u64::from(PAGE_BYTES);
-        match self.lasts.get(at) {
-            Some(last) if last.was_served => (window / served.max(1)).max(tail),
-            Some(last) if last.comes_next => window.max(tail),
+        let share = match self.lasts.get(at) {
+            Some(last) if last.was_served => window / count(|last| last.was_served),
+            // Where several readers are, what comes next for one of them need not be next for this one.
+            Some(last) if last.comes_next => window / count(Last::waits_as_next).div_ceil(2),
             _ => tail,
-        }
+        };
+        share.max(tail)
     }
 
     /// Whose turn it is, with this partition the first in the rotation for who has just come.
@@ -201,7 +211,8 @@ impl Places {
     /// Somebody is at a place. Others that come to it next may still be on their way there.
     fn come_to(&mut self, at: (TopicPartition, Offset), mut place: Place) {
         if let Some(before) = self.by_offset.get(&at) {
-            place.last.comes_next |= before.last.comes_next;
+            let is_late = place.since - before.since > PATIENCE;
+            place.last.comes_next |= before.last.comes_next && !is_late;
             self.awaited -= usize::from(before.is_awaited);
         }
         self.awaited += usize::from(place.is_awaited);
@@ -402,6 +413,28 @@ mod tests {
         let reader = ahead.arrive(&wants(&many), at(0));
         let window = reader.window as u64 * u64::from(PAGE_BYTES);
         assert_eq!([reader.bytes(1), reader.bytes(2)], [window, tail]);
+        // Those of all readers together get two windows.
+        for next in 2..16 {
+            let turns = Turns {
+                next: Some(next),
+                ..Turns::default()
+            };
+            leave(&ahead, &reader, &many, 0, (Pool::CatchUp, &turns), at(0));
+        }
+        let reader = ahead.arrive(&wants(&many), at(0));
+        let window = reader.window as u64 * u64::from(PAGE_BYTES);
+        let all: u64 = (1..16).map(|at| reader.bytes(at)).sum();
+        assert!(all <= 2 * window, "{all}");
+        leave(
+            &ahead,
+            &reader,
+            &many,
+            0,
+            (Pool::CatchUp, &Turns::default()),
+            at(11),
+        );
+        let reader = ahead.arrive(&wants(&many), at(11));
+        assert_eq!(reader.bytes(1), tail, "that was long ago");
     }
 
     #[test]

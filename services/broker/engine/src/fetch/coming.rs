@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Beyond the first place of which nobody knows how much is read from there on, little is told: what lies behind it may come so
-//! late that its pages would go before, and take the place of others until then. But who is far from the others and is served now
-//! is likely to go on; who is beside them is not, as soon as it comes to a segment that lies behind theirs.
+//! late that its pages would go before, and take the place of others until then. But whoever is served now is likely to go on:
+//! who is far from the others wherever that is, and who is beside them as long as it is in the same segment. Those of the next
+//! one may lie far behind what the others have to read.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
@@ -48,6 +49,14 @@ impl Coming<'_> {
         let last = self.plan.extents.last().filter(|_| !self.has_all());
         let last = last.and_then(|last| first_segment(std::slice::from_ref(last)));
         first_segment(&self.plan.later).or(last)
+    }
+
+    /// The first page that is new of who is served now; or of the segment that it is in, where others are beside it.
+    fn next_page(&self, is_new: &impl Fn(&PageKey) -> bool, in_segment: bool) -> Option<PageKey> {
+        let now = segment_of(self.plan.extents.last()?);
+        let later = self.plan.later.iter();
+        let later = later.take_while(|extent| !in_segment || segment_of(extent) == now);
+        later.flat_map(pages_of).find(is_new)
     }
 
     fn waiting(&self, at: usize) -> Option<Waiting> {
@@ -104,8 +113,10 @@ pub(super) fn pages_ahead(
         let pages = pages.filter(|page| is_new(page) && seen.insert(*page));
         pages.map(|page| (page, pool)).collect()
     };
-    let served = alone.iter().filter(|one| !one.plan.extents.is_empty());
-    let next = served.filter_map(|one| one.plan.later.iter().flat_map(pages_of).find(is_new));
+    let next = together
+        .iter()
+        .filter_map(|one| one.next_page(&is_new, true));
+    let next = next.chain(alone.iter().filter_map(|one| one.next_page(&is_new, false)));
     let next = new(next.collect(), Pool::CatchUp);
     let tails = new(at_tail.into_iter().collect(), Pool::Tail);
     let near = new(near, Pool::CatchUp);
@@ -365,6 +376,24 @@ mod tests {
         }
         let plans = [served, plan(&[(2, 0..1)], false)];
         assert_eq!(ahead(&plans, &[0; 2], &[0; 2], 2), [(2, 0)]);
+    }
+
+    #[test]
+    fn who_is_served_beside_others_is_likely_to_go_on_in_its_segment() {
+        let in_segment = |page: u32| {
+            let mut planned = plan(&[(1, page..page + 3), (7, 0..1)], false);
+            if let Ok(plan) = &mut planned {
+                plan.extents = plan.later.drain(..1).collect();
+            }
+            planned
+        };
+        let mut unknown = plan(&[(1, 0..1)], false);
+        if let Ok(plan) = &mut unknown {
+            plan.extents = std::mem::take(&mut plan.later);
+        }
+        let plans = [unknown, in_segment(10), in_segment(20), in_segment(30)];
+        let pages = ahead(&plans, &[0; 4], &[0; 4], 4);
+        assert_eq!(pages, [(1, 11), (1, 12), (1, 21), (1, 31)]);
     }
 
     #[test]

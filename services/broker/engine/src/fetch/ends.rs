@@ -1,5 +1,6 @@
 //! The end of a segment: its last page is seldom a whole one, and comes with the page before it in one request.
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tidelog_cache::{PAGE_BYTES, PageKey};
 use tidelog_types::{BucketId, SegmentName};
@@ -25,7 +26,11 @@ pub(super) struct End {
 impl Default for Ends {
     fn default() -> Self {
         Self {
-            lengths: Cache::new(REMEMBERED),
+            lengths: Cache::builder()
+                .max_capacity(REMEMBERED)
+                // One that was just read is wanted next, and not one that was wanted often.
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
         }
     }
 }

@@ -7,7 +7,7 @@ use tidelog_types::{
 };
 
 use super::*;
-use crate::fetch::{FetchPartition, Isolation};
+use crate::fetch::{FetchPartition, Isolation, ReadError};
 
 /// Extents by (sequence of their segment, length).
 #[expect(
@@ -341,12 +341,28 @@ fn markers_and_those_at_the_tail_do_not_part_those_who_catch_up_side_by_side() {
 #[test]
 fn who_gets_nothing_and_goes_on_first_comes_next() {
     let far = |index: u32, segment: u64| catches_up(index, &[(segment, 100); 4]);
-    let mut plans = vec![far(0, 9), far(1, 1), far(2, 5)];
+    let partition = TopicPartition::new(TopicNumber::new(1), PartitionIndex::new(0));
+    let error = ReadError::Unsupported(Offset::ZERO).into();
+    let mut plans = vec![Err((partition, error)), far(1, 9), far(2, 1), far(3, 5)];
     let mut turns = Turns::default();
     spend(&mut plans, 200, &mut turns);
     assert_eq!(shares(&plans), [(0, 0), (2, 200), (0, 0)]);
-    assert_eq!(turns.next, Some(2));
+    assert_eq!(turns.next, Some(3));
     let mut plans = vec![far(0, 9), far(1, 1)];
     spend(&mut plans, 10_000, &mut turns);
     assert_eq!(turns.next, None, "all get something");
+}
+
+#[test]
+fn far_from_the_others_who_has_waited_for_longest_comes_next() {
+    let far = |index: u32, segment: u64| catches_up(index, &[(segment, 100); 9]);
+    let mut plans = vec![far(0, 1), far(1, 50), far(2, 100), far(3, 150)];
+    let mut turns = Turns {
+        stints: vec![0, 5, 0, 0],
+        waits: vec![0, 0, 2, 7],
+        ..Turns::default()
+    };
+    spend(&mut plans, 400, &mut turns);
+    assert_eq!(shares(&plans), [(2, 200), (2, 200), (0, 0), (0, 0)]);
+    assert_eq!(turns.next, Some(3));
 }
