@@ -78,12 +78,6 @@ struct Last {
     comes_next: bool,
 }
 
-impl Last {
-    const fn waits_as_next(&self) -> bool {
-        self.comes_next && !self.was_served
-    }
-}
-
 /// A reader that has come.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
@@ -94,6 +88,9 @@ pub(super) struct Reader {
     pub(super) readers: Option<usize>,
     /// By partition of the request.
     lasts: Vec<Last>,
+    /// How many of them got something, and how many come next of those that did not.
+    served: u64,
+    next: u64,
 }
 
 impl Reader {
@@ -101,13 +98,11 @@ impl Reader {
     /// come next, what may be fetched ahead.
     pub(super) fn bytes(&self, at: usize) -> u64 {
         let tail = TAIL_BYTES / (self.lasts.len() as u64).max(1);
-        let count =
-            |is: fn(&Last) -> bool| self.lasts.iter().filter(|last| is(last)).count() as u64;
         let window = self.window.max(PAGES_KNOWN) as u64 * u64::from(PAGE_BYTES);
         let share = match self.lasts.get(at) {
-            Some(last) if last.was_served => window / count(|last| last.was_served),
+            Some(last) if last.was_served => window / self.served.max(1),
             // Where several readers are, what comes next for one of them need not be next for this one.
-            Some(last) if last.comes_next => window / count(Last::waits_as_next).div_ceil(2),
+            Some(last) if last.comes_next => window / self.next.div_ceil(2).max(1),
             _ => tail,
         };
         share.max(tail)
@@ -151,7 +146,10 @@ impl Ahead {
         let mine = found.iter().flatten().max_by_key(rank);
         let lasts = found.iter();
         let lasts = lasts.map(|place| place.map(|place| place.last).unwrap_or_default());
-        let lasts = lasts.collect();
+        let lasts: Vec<Last> = lasts.collect();
+        let count = |is: fn(&&Last) -> bool| lasts.iter().filter(is).count() as u64;
+        let served = count(|last| last.was_served);
+        let next = count(|last| last.comes_next && !last.was_served);
         places.forget_old(now);
         let streak = mine.map_or(0, |place| place.streak);
         let wanted = WINDOW_MIN << streak.min(WINDOW_MAX.ilog2());
@@ -163,6 +161,8 @@ impl Ahead {
             window,
             readers: (streak > 0).then_some(readers),
             lasts,
+            served,
+            next,
         }
     }
 

@@ -314,8 +314,11 @@ impl Reads {
 
     /// One page: from memory, from whoever has it near, or by one ranged GET. All who want it share that.
     pub(super) async fn page(&self, key: PageKey, pool: Pool) -> Result<Bytes, FetchFailed> {
-        let is_missing = self.fetches_ends(pool) && !self.pages.has(&key);
-        let end = is_missing.then(|| self.ends.of(key)).flatten();
+        let end = if self.fetches_ends(pool) && !self.pages.has(&key) {
+            self.ends.of(key)
+        } else {
+            None
+        };
         if let Some(end) = end.filter(|end| end.last == key) {
             // Most likely it is found then.
             self.page_or_end(end.first, Some(end), pool).await?;

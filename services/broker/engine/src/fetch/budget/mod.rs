@@ -158,18 +158,17 @@ pub(super) fn spend(plans: &mut [Planned], bytes_max: u64, turns: &mut Turns) ->
     }
     spending.oldest_first(bytes_max);
     let total = spending.cut();
-    turns.next = comes_next(plans, turns);
+    turns.next = comes_next(plans, oldest, turns);
     total
 }
 
 /// Who goes on first of those that get nothing now and catch up: beside the others in the oldest segment, or by its turn.
-fn comes_next(plans: &[Planned], turns: &Turns) -> Option<usize> {
-    let catch_up = plans.iter().enumerate();
-    let catch_up = catch_up.filter_map(|(at, plan)| Some((at, plan.as_ref().ok()?)));
-    let catch_up = catch_up.filter(|(_, plan)| plan.pool == Pool::CatchUp);
-    let (waiting, served): (Vec<_>, Vec<_>) =
-        catch_up.partition(|(_, plan)| plan.extents.is_empty());
-    let waiting = waiting.into_iter().filter_map(|(at, plan)| {
+fn comes_next(plans: &[Planned], oldest: Option<SegmentName>, turns: &Turns) -> Option<usize> {
+    let oldest = oldest?;
+    let known = plans.iter().enumerate();
+    let known = known.filter_map(|(at, plan)| Some((at, plan.as_ref().ok()?)));
+    let waiting = known.filter(|(_, plan)| plan.pool == Pool::CatchUp && plan.extents.is_empty());
+    let waiting = waiting.filter_map(|(at, plan)| {
         let in_segment = |extent: &&Extent| matches!(extent.location, Location::Segment { .. });
         Some(Waiting {
             at,
@@ -179,10 +178,6 @@ fn comes_next(plans: &[Planned], turns: &Turns) -> Option<usize> {
         })
     });
     let waiting: Vec<Waiting> = waiting.collect();
-    let begin = served.iter();
-    let begin = begin.filter_map(|(_, plan)| first_segment(&plan.extents));
-    let begin = begin.chain(waiting.iter().map(|one| one.place.0));
-    let oldest = begin.min()?;
     let beside = waiting.iter().filter(|one| are_beside(oldest, one.place.0));
     let first = beside.min_by_key(|one| one.place).map(|one| one.at);
     first.or_else(|| in_order(waiting).first().copied())
